@@ -1,0 +1,1 @@
+"""Where bytes live: immutable blobs named by the SHA-256 of their content."""

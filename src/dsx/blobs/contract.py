@@ -1,0 +1,129 @@
+"""The contract of every place that holds blobs.
+
+Every implementation, and every wrapper around one, passes ``dsx.testing.blobs``. Optional
+capabilities (`Locates`, `Stages`) are asked for with ``isinstance`` and never faked.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Container, Iterable, Sequence
+from pathlib import Path
+
+from dsx.core.digest import Buffer, Digest
+from dsx.core.ranges import ByteRange
+
+
+class BlobStore(ABC):
+    """Immutable bytes by digest.
+
+    Guarantees, for every method: a blob is visible whole or not at all; once ``put`` or
+    ``Stage.seal`` has returned, the bytes survive a crash of the process and of the machine;
+    equal content is stored once; calls may run concurrently from any task or process.
+    No method blocks the event loop.
+    """
+
+    @abstractmethod
+    async def put(self, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> None:
+        """Store exactly *size* bytes whose SHA-256 is *digest*.
+
+        Atomic and idempotent: if the blob exists the chunks may be left unread. Raises
+        `DigestMismatch` when the bytes are others (nothing is stored) and `StorageFull` when there
+        is no room. If *chunks* raises, nothing is stored and the exception goes through.
+        """
+
+    @abstractmethod
+    async def open(
+        self, digest: Digest, range_: ByteRange | None = None
+    ) -> tuple[int, AsyncIterator[bytes]]:
+        """The blob's full size, and its bytes (or those of *range_*) in chunks of bounded size.
+
+        Raises `NotFound` at once, `RangeUnsatisfiable` if *range_* exceeds the blob. A reader that
+        has begun keeps reading the same bytes even if the blob is deleted meanwhile.
+        """
+
+    @abstractmethod
+    async def stat(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Sizes in bytes of those of *digests* that are stored; absent ones are left out."""
+
+    @abstractmethod
+    async def list(self, after: Digest | None = None, limit: int = 1000) -> Sequence[Digest]:
+        """Up to *limit* digests greater than *after*, ascending. Fewer than *limit* means the end."""
+
+    @abstractmethod
+    async def delete(self, digests: Iterable[Digest]) -> None:
+        """Remove blobs; those that are absent are not an error."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Release what the store holds. Idempotent."""
+
+
+class Locates(ABC):
+    """Capability: blobs are files of this machine, which the sender may read without copying."""
+
+    @abstractmethod
+    def locate(self, digest: Digest) -> Path:
+        """Where the blob lies if it is stored. Does no I/O; opening the path tells."""
+
+
+class Stage(ABC):
+    """Bytes on their way in: parts written at their final offset, then sealed without copying.
+
+    ``write`` is blocking and meant for worker threads; writers of disjoint ranges may run at once,
+    in several threads or processes.
+    """
+
+    id: str
+
+    @abstractmethod
+    def write(self, offset: int, data: Buffer) -> None:
+        """Write all of *data* at *offset* (blocking). Raises `StorageFull` when there is no room."""
+
+    @abstractmethod
+    def sync(self) -> None:
+        """Return once everything written so far survives a crash of the machine (blocking)."""
+
+    @abstractmethod
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to *size* bytes from *offset*; fewer only at the end (blocking)."""
+
+    @abstractmethod
+    async def seal(self, digest: Digest, size: int) -> None:
+        """Turn the first *size* bytes into the blob *digest*, durably, and end the stage.
+
+        The caller has computed *digest* from exactly those bytes. If the blob exists already the
+        stage is dropped instead. Raises `DigestMismatch` if the stage's length is not *size*.
+        Idempotent: sealing again after success changes nothing.
+        """
+
+    @abstractmethod
+    async def discard(self) -> None:
+        """Drop the bytes and the name. Idempotent, and allowed after ``seal``."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the descriptor; the bytes stay for whoever opens the stage again. Idempotent."""
+
+
+class Stages(ABC):
+    """Capability: bytes can be collected at their final offsets before their digest is known."""
+
+    @abstractmethod
+    async def stage(self, id_: str | None = None, reserve: int = 0) -> Stage:
+        """Open the stage *id_*, made if it is new (None: a fresh name).
+
+        *reserve* bytes are set aside where the medium can; raises `StorageFull` if it cannot hold
+        them.
+        """
+
+    @abstractmethod
+    async def stages(self) -> Sequence[str]:
+        """Ids of the stages that exist."""
+
+    @abstractmethod
+    async def sweep(self, keep: Container[str] = ()) -> int:
+        """Drop stages that no living process holds open, *keep* excepted; how many were dropped.
+
+        A crash leaves such stages behind; callers run this when they start.
+        """

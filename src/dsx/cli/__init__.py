@@ -1,0 +1,1 @@
+"""``dsx …``: one command a module."""

@@ -1,0 +1,1 @@
+"""The SDK. Imports ``dsx.core`` and nothing else of dsx."""

@@ -1,0 +1,148 @@
+"""Every failure DSX Hub can answer with, as one tree of exceptions.
+
+``code`` is the stable machine name that travels in problem documents; the SDK rebuilds the same
+class from it. ``STATUS`` is the one table that maps the tree to HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class DSXError(Exception):
+    """Base of all designed failures.
+
+    Args:
+        message: one sentence for a person: what is wrong and, where it helps, what to do next.
+        details: machine-readable facts (``expected_offset``, ``limit`` …); must be JSON values.
+    """
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: dict[str, Any] = dict(details or {})
+
+
+class Invalid(DSXError):
+    """The request is malformed."""
+
+    code = "invalid"
+
+
+class Unauthenticated(DSXError):
+    """Nobody, or nobody we know, is asking."""
+
+    code = "unauthenticated"
+
+
+class Denied(DSXError):
+    """We know who is asking, and they may not."""
+
+    code = "denied"
+
+
+class NotFound(DSXError):
+    """There is no such thing (or the principal may not know of it)."""
+
+    code = "not_found"
+
+
+class Gone(DSXError):
+    """The thing existed and has expired or been aborted."""
+
+    code = "gone"
+
+
+class Conflict(DSXError):
+    """The request contradicts the present state."""
+
+    code = "conflict"
+
+
+class AlreadyExists(Conflict):
+    """The name is taken."""
+
+    code = "already_exists"
+
+
+class OffsetMismatch(Conflict):
+    """The part does not start where the upload stands; ``details["expected_offset"]`` says where."""
+
+    code = "offset_mismatch"
+
+
+class PreconditionFailed(DSXError):
+    """``If-Match`` or ``If-Unmodified-Since`` does not hold."""
+
+    code = "precondition_failed"
+
+
+class TooLarge(DSXError):
+    """The body, the file or the list is over its limit; ``details["limit"]`` says which."""
+
+    code = "too_large"
+
+
+class RangeUnsatisfiable(DSXError):
+    """No byte of the asked range exists; ``details["size"]`` is the full length."""
+
+    code = "range_unsatisfiable"
+
+
+class Unprocessable(DSXError):
+    """Well-formed, but a value is not acceptable; ``details["field"]`` names it."""
+
+    code = "unprocessable"
+
+
+class DigestMismatch(Unprocessable):
+    """The bytes are not the ones that were announced."""
+
+    code = "digest_mismatch"
+
+
+class RateLimited(DSXError):
+    """Too many requests; ``details["retry_after"]`` is in seconds."""
+
+    code = "rate_limited"
+    retryable = True
+
+
+class Unavailable(DSXError):
+    """Not now: try again; ``details["retry_after"]`` is in seconds where known."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class StorageFull(DSXError):
+    """There is no room for the bytes."""
+
+    code = "storage_full"
+
+
+STATUS: dict[type[DSXError], int] = {
+    DSXError: 500,
+    Invalid: 400,
+    Unauthenticated: 401,
+    Denied: 403,
+    NotFound: 404,
+    Conflict: 409,
+    AlreadyExists: 409,
+    OffsetMismatch: 409,
+    Gone: 410,
+    PreconditionFailed: 412,
+    TooLarge: 413,
+    RangeUnsatisfiable: 416,
+    Unprocessable: 422,
+    DigestMismatch: 422,
+    RateLimited: 429,
+    Unavailable: 503,
+    StorageFull: 507,
+}
+
+BY_CODE: dict[str, type[DSXError]] = {cls.code: cls for cls in STATUS}

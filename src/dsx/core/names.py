@@ -1,0 +1,84 @@
+"""Which names and paths are acceptable. Pure text rules; nothing here touches a file system.
+
+Names are kept byte for byte (no Unicode normalisation): what was stored comes back.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dsx.core.errors import Invalid
+
+MAX_NAME_BYTES = 1024
+MAX_SEGMENT_BYTES = 255
+MAX_LABEL_BYTES = 255
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_RESERVED = re.compile(
+    r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?", re.IGNORECASE | re.DOTALL
+)
+
+
+def check_file_name(name: str) -> str:
+    """Return *name* if it may name a stored file, else raise `Invalid`.
+
+    ``/`` separates segments; a segment is 1 to 255 bytes of UTF-8. Refused: empty segments, ``.``,
+    ``..``, backslashes, control characters, unpaired surrogates and names that Windows reserves
+    for devices (``CON``, ``nul.txt`` …), because a download must be writable on any client.
+    """
+    _check_text("A file name", name, MAX_NAME_BYTES)
+    for segment in name.split("/"):
+        _check_segment(segment)
+        if "\\" in segment or _RESERVED.fullmatch(segment.rstrip(" .")):
+            raise Invalid(f"{segment!r} cannot be part of a file name on every system.")
+    return name
+
+
+def check_relative_path(path: str) -> str:
+    """Return *path* if it is a relative POSIX path that stays below its root, else `Invalid`.
+
+    This is the rule for paths of datasets served in place, whose names the file system chose: it
+    asks only that no segment be empty, ``.`` or ``..`` and that there be no NUL.
+    """
+    if "\0" in path or not _encodable(path):
+        raise Invalid("A path is UTF-8 text without NUL.")
+    for segment in path.split("/"):
+        _check_segment(segment)
+    return path
+
+
+def check_dataset_name(name: str) -> str:
+    """Return *name* if it is one path segment that may name a dataset, else `Invalid`."""
+    if "/" in check_relative_path(name) or name.startswith("."):
+        raise Invalid("A dataset's name is one path segment that does not start with a dot.")
+    return name
+
+
+def check_label(what: str, text: str) -> str:
+    """Return a category or tag if it is 1 to 255 bytes without control characters, else `Invalid`."""
+    return _check_text(what, text, MAX_LABEL_BYTES)
+
+
+def _check_text(what: str, text: str, limit: int) -> str:
+    if not text:
+        raise Invalid(f"{what} must not be empty.")
+    if not _encodable(text) or _CONTROL.search(text):
+        raise Invalid(f"{what} is UTF-8 text without control characters.")
+    if len(text.encode()) > limit:
+        raise Invalid(f"{what} is at most {limit} bytes long.", {"limit": limit})
+    return text
+
+
+def _check_segment(segment: str) -> None:
+    if segment in {"", ".", ".."}:
+        raise Invalid("A path has no empty, '.' or '..' segments and no leading or trailing '/'.")
+    if len(segment.encode()) > MAX_SEGMENT_BYTES:
+        raise Invalid(f"A path segment is at most {MAX_SEGMENT_BYTES} bytes long.")
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Public conformance suites: run them against your own implementation of an interface."""
