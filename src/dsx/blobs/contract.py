@@ -48,7 +48,7 @@ class BlobStore(ABC):
 
     @abstractmethod
     async def list(self, after: Digest | None = None, limit: int = 1000) -> Sequence[Digest]:
-        """Up to *limit* digests greater than *after*, ascending. Fewer than *limit* means the end."""
+        """Up to *limit* digests greater than *after*, ascending; fewer mean the end."""
 
     @abstractmethod
     async def delete(self, digests: Iterable[Digest]) -> None:
@@ -78,7 +78,7 @@ class Stage(ABC):
 
     @abstractmethod
     def write(self, offset: int, data: Buffer) -> None:
-        """Write all of *data* at *offset* (blocking). Raises `StorageFull` when there is no room."""
+        """Write all of *data* at *offset* (blocking). Raises `StorageFull` without room."""
 
     @abstractmethod
     def sync(self) -> None:

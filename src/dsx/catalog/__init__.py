@@ -1,1 +1,1 @@
-"""Facts in SQL: what files, versions and datasets there are. SQLite or PostgreSQL, one code path."""
+"""Facts in SQL: files, versions and datasets. SQLite or PostgreSQL, one code path."""

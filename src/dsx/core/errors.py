@@ -70,7 +70,7 @@ class AlreadyExists(Conflict):
 
 
 class OffsetMismatch(Conflict):
-    """The part does not start where the upload stands; ``details["expected_offset"]`` says where."""
+    """The part does not start where the upload stands: see ``details["expected_offset"]``."""
 
     code = "offset_mismatch"
 

@@ -55,7 +55,7 @@ def check_dataset_name(name: str) -> str:
 
 
 def check_label(what: str, text: str) -> str:
-    """Return a category or tag if it is 1 to 255 bytes without control characters, else `Invalid`."""
+    """Return a category or tag of 1 to 255 bytes, no control characters, else `Invalid`."""
     return _check_text(what, text, MAX_LABEL_BYTES)
 
 

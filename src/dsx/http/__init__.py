@@ -1,1 +1,1 @@
-"""What every protocol needs of HTTP: problem responses, ranges, zero-copy sending, fast receiving."""
+"""What every protocol needs of HTTP: problems, ranges, zero-copy sending, fast receiving."""
