@@ -92,8 +92,8 @@ class Stage(ABC):
     async def seal(self, digest: Digest, size: int) -> None:
         """Turn the first *size* bytes into the blob *digest*, durably, and end the stage.
 
-        The caller has computed *digest* from exactly those bytes. If the blob exists already the
-        stage is dropped instead. Raises `DigestMismatch` if the stage's length is not *size*.
+        The caller has computed *digest* from exactly those bytes. If the blob exists already,
+        one of the two equal copies stays. Raises `DigestMismatch` if the length is not *size*.
         Idempotent: sealing again after success changes nothing.
         """
 

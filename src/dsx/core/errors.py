@@ -75,6 +75,13 @@ class OffsetMismatch(Conflict):
     code = "offset_mismatch"
 
 
+class TimedOut(DSXError):
+    """The sender was silent for too long in the middle of a request."""
+
+    code = "timed_out"
+    retryable = True
+
+
 class PreconditionFailed(DSXError):
     """``If-Match`` or ``If-Unmodified-Since`` does not hold."""
 
@@ -131,6 +138,7 @@ STATUS: dict[type[DSXError], int] = {
     Unauthenticated: 401,
     Denied: 403,
     NotFound: 404,
+    TimedOut: 408,
     Conflict: 409,
     AlreadyExists: 409,
     OffsetMismatch: 409,

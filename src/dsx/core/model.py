@@ -80,3 +80,81 @@ class ManifestEntry:
     sha256: Digest | None
     etag: str
     mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """What `Files.create` records beside the bytes."""
+
+    owner: str
+    name: str
+    category: str
+    content_type: str
+    metadata: dict[str, Any]
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileChanges:
+    """Changes to a file's record; None leaves a fact alone. ``metadata`` is merged (RFC 7396)."""
+
+    name: str | None = None
+    category: str | None = None
+    tags: tuple[str, ...] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileQuery:
+    """Which files to list. Filters combine with AND.
+
+    Attributes:
+        limit: items per page.
+        cursor: ``Page.next`` of the page before.
+        glob: shell pattern for the whole name: ``*``, ``?``, ``[…]``; case-sensitive.
+        regex: RE2 expression found anywhere in the name.
+        tags: the file has all of them.
+        created_from: inclusive.
+        created_to: exclusive.
+        sort: ``created``, ``name`` or ``size``; with ``-`` in front, descending.
+    """
+
+    limit: int = 100
+    cursor: str | None = None
+    glob: str | None = None
+    regex: str | None = None
+    category: str | None = None
+    tags: tuple[str, ...] = ()
+    created_from: Micros | None = None
+    created_to: Micros | None = None
+    sort: str = "-created"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some files, and the cursor of the next page (None: this is the last)."""
+
+    items: list[FileVersion]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """A dataset and how far its index is.
+
+    Attributes:
+        files: regular files in the index.
+        size: bytes of all of them.
+        state: ``indexing`` (being listed), ``hashing`` (some SHA-256 pending) or ``ready``.
+        done: files whose SHA-256 is known, or, while ``indexing``, files listed so far.
+        total: files.
+        indexed: when the last scan ended; None before the first.
+    """
+
+    name: str
+    files: int
+    size: int
+    state: str
+    done: int
+    total: int
+    indexed: Micros | None

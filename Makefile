@@ -1,0 +1,37 @@
+# Every target installs what it needs into .venv; nothing else on the machine is assumed but
+# Python 3.11+ with venv. Settings (DSX_PORT, DSX_API_KEY …) pass through from the environment.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: server test check drills bench clean
+
+server: .venv/.server
+	$(BIN)/dsx serve
+
+test: .venv/.test
+	$(BIN)/python -m pytest -m "not drill"
+
+check: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+drills: .venv/.test
+	$(BIN)/python -m pytest -m drill --timeout 3600
+
+bench: .venv/.test
+	$(BIN)/python -m bench
+
+.venv/.server: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[server]'
+	touch $@
+
+.venv/.test: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@ .venv/.server
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,7 @@
+"""``python -m dsx``."""
+
+import sys
+
+from dsx.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,133 @@
+"""The composition root: the only place that knows every concrete class."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import structlog
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from dsx import __version__
+from dsx.blobs.contract import BlobStore
+from dsx.blobs.local import LocalStore
+from dsx.blobs.memory import MemoryStore
+from dsx.catalog.engine import Catalog
+from dsx.config import Settings
+from dsx.http import problems
+from dsx.http.metrics import Observe
+from dsx.http.server import DSXProtocol
+from dsx.hub.access import Access, admin_key
+from dsx.hub.datasets import Datasets
+from dsx.hub.files import Files
+from dsx.hub.services import Hub
+from dsx.hub.trash import Trash
+from dsx.protocols import dsx, rest, system
+from dsx.workers.collect import Collector
+from dsx.workers.index import Indexer
+
+ADMIN_KEY_FILE = "admin.key"
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The ASGI application. Opens nothing until its lifespan starts."""
+    settings = settings or Settings()
+    _configure_logging(settings.log_level)
+    DSXProtocol.stall_timeout = settings.stall_timeout
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with (
+            open_hub(settings) as hub,
+            Indexer(hub.datasets, settings.data_dir / "indexer.lock"),
+            Collector(hub.trash, hub.blobs),
+        ):
+            app.state.hub = hub
+            yield
+
+    app = FastAPI(
+        title="DSX Hub",
+        version=__version__,
+        description="Stores files, serves datasets. All routes but the system's need an API key.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        license_info={"name": "MIT", "identifier": "MIT"},
+    )
+    for protocol in (system, rest, dsx):
+        app.include_router(protocol.router)
+    system.add_docs(app)
+    problems.install(app)
+    app.add_middleware(Observe)
+    return app
+
+
+@asynccontextmanager
+async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
+    """A hub on the catalog and the blobs of *settings*, closed on the way out."""
+    async with open_store(settings) as (catalog, blobs):
+        yield Hub(
+            access=Access(api_keys(settings)),
+            files=Files(catalog, blobs, max_file_size=settings.max_file_size),
+            trash=Trash(catalog, blobs, days=settings.trash_days),
+            datasets=Datasets(catalog, settings.dataset_path),
+            catalog=catalog,
+            blobs=blobs,
+        )
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[tuple[Catalog, BlobStore]]:
+    """The catalog, its schema up to date, and the blobs of *settings*."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    blobs = open_blobs(settings.storage)
+    catalog = Catalog(settings.database)
+    try:
+        await catalog.migrate()
+        yield catalog, blobs
+    finally:
+        await catalog.aclose()
+        await blobs.aclose()
+
+
+def open_blobs(url: str) -> BlobStore:
+    """The blob store that *url* names: ``file:///directory`` or ``memory:``."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return LocalStore(Path(url2pathname(parts.path)))
+    if parts.scheme == "memory":
+        return MemoryStore()
+    raise ValueError(f"DSX_STORAGE_URL: {parts.scheme or url!r} is not a known kind of store")
+
+
+def api_keys(settings: Settings) -> tuple[str, ...]:
+    """The keys that open the hub: those configured, else the data directory's admin key."""
+    return settings.keys or (admin_key(settings.data_dir / ADMIN_KEY_FILE)[0],)
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _configure_logging(level: str) -> None:
+    libraries = logging.DEBUG if level == "debug" else logging.WARNING
+    logging.basicConfig(level=libraries, format="%(levelname)s %(name)s: %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper("iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,125 @@
+"""Blobs in memory: the reference model of the contract, and a store for throw-away hubs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Container, Iterable, Sequence
+
+from dsx.blobs.contract import BlobStore, Stage, Stages
+from dsx.core.digest import Buffer, Digest, digest_of
+from dsx.core.errors import DigestMismatch, NotFound, RangeUnsatisfiable
+from dsx.core.ranges import ByteRange
+
+CHUNK = 1024 * 1024
+
+
+class MemoryStore(BlobStore, Stages):
+    """A dict. Nothing survives the process, which is the one promise it cannot keep."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[Digest, bytes] = {}
+        self.staged: dict[str, MemoryStage] = {}
+
+    async def put(self, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> None:
+        """See `BlobStore.put`."""
+        if digest in self.blobs:
+            return
+        data = bytearray()
+        async for chunk in chunks:
+            data += chunk
+        if len(data) != size or digest_of(data) != digest:
+            raise DigestMismatch("The bytes are not those of the announced digest and size.")
+        self.blobs[digest] = bytes(data)
+
+    async def open(
+        self, digest: Digest, range_: ByteRange | None = None
+    ) -> tuple[int, AsyncIterator[bytes]]:
+        """See `BlobStore.open`."""
+        if digest not in self.blobs:
+            raise NotFound(f"There is no blob {digest}.")
+        data = self.blobs[digest]
+        wanted = range_ or ByteRange(0, len(data))
+        if wanted.stop > len(data) or wanted.start > wanted.stop:
+            raise RangeUnsatisfiable(f"The blob has {len(data)} bytes.", {"size": len(data)})
+        return len(data), _chunks(data[wanted.start : wanted.stop])
+
+    async def stat(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """See `BlobStore.stat`."""
+        return {digest: len(self.blobs[digest]) for digest in digests if digest in self.blobs}
+
+    async def list(self, after: Digest | None = None, limit: int = 1000) -> Sequence[Digest]:
+        """See `BlobStore.list`."""
+        return sorted(digest for digest in self.blobs if digest > (after or ""))[: max(0, limit)]
+
+    async def delete(self, digests: Iterable[Digest]) -> None:
+        """See `BlobStore.delete`."""
+        for digest in digests:
+            self.blobs.pop(digest, None)
+
+    async def stage(self, id_: str | None = None, reserve: int = 0) -> Stage:
+        """See `Stages.stage`."""
+        _ = reserve
+        name = id_ or uuid.uuid4().hex
+        stage = self.staged.setdefault(name, MemoryStage(self, name))
+        stage.held += 1
+        return stage
+
+    async def stages(self) -> Sequence[str]:
+        """See `Stages.stages`."""
+        return sorted(self.staged)
+
+    async def sweep(self, keep: Container[str] = ()) -> int:
+        """See `Stages.sweep`."""
+        dead = [name for name, held in self.staged.items() if not held.held and name not in keep]
+        for name in dead:
+            del self.staged[name]
+        return len(dead)
+
+    async def aclose(self) -> None:
+        """See `BlobStore.aclose`."""
+
+
+class MemoryStage(Stage):
+    """A bytearray."""
+
+    def __init__(self, store: MemoryStore, name: str) -> None:
+        self.id = name
+        self.held = 0
+        self._store = store
+        self._data = bytearray()
+        self._sealed: tuple[Digest, int] | None = None
+
+    def write(self, offset: int, data: Buffer) -> None:
+        """See `Stage.write`."""
+        self._data.extend(bytes(max(0, offset - len(self._data))))
+        self._data[offset : offset + len(data)] = data
+
+    def sync(self) -> None:
+        """See `Stage.sync`."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See `Stage.read`."""
+        return bytes(self._data[offset : offset + size])
+
+    async def seal(self, digest: Digest, size: int) -> None:
+        """See `Stage.seal`."""
+        if self._sealed == (digest, size):
+            return
+        if len(self._data) != size:
+            raise DigestMismatch(f"The upload does not hold {size} bytes.")
+        self._store.blobs.setdefault(digest, bytes(self._data))
+        self._store.staged.pop(self.id, None)
+        self._sealed = (digest, size)
+
+    async def discard(self) -> None:
+        """See `Stage.discard`."""
+        self._store.staged.pop(self.id, None)
+
+    def close(self) -> None:
+        """See `Stage.close`."""
+        self.held = max(0, self.held - 1)
+
+
+async def _chunks(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), CHUNK):
+        yield data[start : start + CHUNK]

@@ -1,0 +1,32 @@
+"""Opaque cursors for keyset pagination."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+
+from dsx.core.errors import Invalid
+
+Key = str | int
+
+
+def encode(sort: str, key: Key, number: int) -> str:
+    """The cursor of the row with sort *key* and *number*, for listings sorted by *sort*."""
+    text = json.dumps([sort, key, number], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode(cursor: str, sort: str) -> tuple[Key, int]:
+    """What `encode` was given; `Invalid` if *cursor* is not of a listing sorted by *sort*."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        value = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        made_for, key, number = value
+        wanted: type = str if sort.removeprefix("-") == "name" else int
+        fits = made_for == sort and type(key) is wanted and type(number) is int
+    except (binascii.Error, UnicodeError, ValueError, TypeError, RecursionError):
+        fits = False
+    if not fits or (wanted is int and abs(key) >= 1 << 63) or not 0 <= number < 1 << 63:
+        raise Invalid("The cursor is not one of this listing: use `next` of the page before.")
+    return key, number

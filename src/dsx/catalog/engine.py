@@ -1,0 +1,153 @@
+"""The database: one code path for SQLite and PostgreSQL.
+
+Work on the catalog is a plain function of a connection. `Catalog.read` and `Catalog.write` run it
+in a worker thread inside one transaction, so a transaction costs one hop between threads, not one
+a statement, and can never span an ``await``. (That is why there is no async driver here.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from dsx.core.errors import DSXError, StorageFull, Unavailable
+
+THREADS = 8
+_BUSY_SECONDS = 30
+_MIGRATION_LOCK = 0x647378  # "dsx"
+_SQLITE_FULL = {sqlite3.SQLITE_FULL}
+_POSTGRES_FULL = {"53100"}
+T = TypeVar("T")
+
+
+class Catalog:
+    """Facts in SQL. Several processes may use one catalog at once."""
+
+    def __init__(self, url: str) -> None:
+        """Connect lazily to *url*: ``sqlite:///path`` or ``postgresql://…``."""
+        self.engine = _engine(url)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="catalog")
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run *work* in a transaction that sees one snapshot and changes nothing."""
+        return await self._run(work, immediate=False)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run *work* in a transaction that is durable when this returns, or else never was.
+
+        On SQLite writers take turns from the transaction's start, so *work* never has to be
+        repeated. Raises `Unavailable` if the database does not answer, `StorageFull` if it has no
+        room, and what *work* raises.
+        """
+        return await self._run(work, immediate=True)
+
+    async def migrate(self) -> None:
+        """Bring the schema to its newest revision; safe when several processes start at once."""
+        await self.write(_migrate)
+
+    async def check(self) -> None:
+        """Return if the database answers, else raise `Unavailable`."""
+        await self.read(lambda connection: connection.execute(text("SELECT 1")))
+
+    async def aclose(self) -> None:
+        """Let running work end, then disconnect."""
+        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self.engine.dispose)
+
+    async def _run(self, work: Callable[[Connection], T], *, immediate: bool) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._transact, work, immediate)
+
+    def _transact(self, work: Callable[[Connection], T], immediate: bool) -> T:
+        try:
+            with self.engine.connect() as connection:
+                connection.execution_options(immediate=immediate)
+                with connection.begin():
+                    return work(connection)
+        except IntegrityError:
+            raise
+        except DBAPIError as error:
+            raise _designed(error) from error
+
+
+def revisions(connection: Connection) -> tuple[str | None, str | None]:
+    """The schema's revision, and the newest this program knows."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    return current, ScriptDirectory.from_config(_alembic()).get_current_head()
+
+
+def lock(connection: Connection, key: int) -> None:
+    """Exclude every other transaction that locks *key* until this one ends.
+
+    SQLite's writers already exclude each other; PostgreSQL takes an advisory lock.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+
+def _engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.drivername in {"postgres", "postgresql"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if not parsed.drivername.startswith("sqlite"):
+        return create_engine(parsed, pool_size=THREADS, pool_pre_ping=True)
+    engine = create_engine(
+        parsed,
+        poolclass=QueuePool,
+        pool_size=THREADS,
+        connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where _begin_sqlite says
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that turns writer can fail with SQLITE_BUSY at once; IMMEDIATE waits.
+    immediate = connection.get_execution_options().get("immediate")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _migrate(connection: Connection) -> None:
+    lock(connection, _MIGRATION_LOCK)
+    config = _alembic()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _designed(error: DBAPIError) -> DSXError | DBAPIError:
+    original = error.orig
+    full = (
+        getattr(original, "sqlite_errorcode", None) in _SQLITE_FULL
+        or getattr(original, "sqlstate", None) in _POSTGRES_FULL
+    )
+    if full:
+        return StorageFull("The disk of the catalog is full.")
+    if isinstance(error, OperationalError):
+        return Unavailable(f"The catalog does not answer: {original}")
+    return error

@@ -1,0 +1,311 @@
+"""Files and their versions, in one table: a row a version.
+
+``file`` groups the versions of one file; ``latest`` marks the newest. A file goes to the trash and
+comes back with all its versions. Functions run inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import uuid_utils
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, text, tuple_, update
+from sqlalchemy.exc import IntegrityError
+
+from dsx.catalog import cursors
+from dsx.catalog.matching import (
+    Matcher,
+    glob_matcher,
+    literal_prefix,
+    regex_matcher,
+    unescape,
+)
+from dsx.catalog.schema import LIVE, blobs, file_tags, files
+from dsx.core.digest import Digest
+from dsx.core.errors import AlreadyExists, NotFound
+from dsx.core.model import BlobInfo, FileQuery, FileVersion, Micros, NewFile, Page
+
+_SCAN = 2000
+_MAX_NUMBER = 1 << 62
+_LAST = "\U0010ffff"
+_TRASHED = text("trashed IS NOT NULL")
+
+
+def add(connection: Connection, new: NewFile, blob: BlobInfo, now: Micros) -> FileVersion:
+    """Add a version: of the live file of that owner and name, or else the first of a new file."""
+    before = connection.execute(
+        select(files.c.number, files.c.file, files.c.version).where(
+            LIVE, files.c.owner == new.owner, files.c.name == new.name
+        )
+    ).first()
+    id_ = str(uuid_utils.uuid7())
+    if before is not None:
+        connection.execute(
+            update(files).where(files.c.number == before.number).values(latest=False)
+        )
+    row = {
+        "id": id_,
+        "file": before.file if before else id_,
+        "version": before.version + 1 if before else 1,
+        "latest": True,
+        "owner": new.owner,
+        "name": new.name,
+        "category": new.category,
+        "content_type": new.content_type,
+        "size": blob.size,
+        "sha256": blob.digest,
+        "created": now,
+        "metadata": new.metadata,
+    }
+    try:
+        number = connection.execute(
+            insert(files).values(row).returning(files.c.number)
+        ).scalar_one()
+    except IntegrityError:
+        raise AlreadyExists(f"{new.name!r} was stored by another request just now.") from None
+    _set_tags(connection, number, new.tags)
+    return by_number(connection, number)
+
+
+def by_number(connection: Connection, number: int) -> FileVersion:
+    """The version with this number, which exists."""
+    return _versions(connection, _records().where(files.c.number == number))[0]
+
+
+def get(connection: Connection, owner: str, ref: str, *, trashed: bool = False) -> FileVersion:
+    """The owner's version *ref* (id or number), live or *trashed*; `NotFound` if none is."""
+    where = _TRASHED if trashed else files.c.trashed.is_(None)
+    query = _records().where(where, files.c.owner == owner, _refers(ref))
+    found = _versions(connection, query)
+    if not found:
+        raise NotFound(f"There is no file {ref!r}{' in the trash' if trashed else ''}.")
+    return found[0]
+
+
+def get_many(connection: Connection, owner: str, refs: Sequence[str]) -> list[FileVersion]:
+    """The owner's live versions *refs*, in that order; `NotFound` names the first that is not."""
+    return [get(connection, owner, ref) for ref in refs]
+
+
+def find(connection: Connection, owner: str, name: str) -> FileVersion | None:
+    """The newest version of the owner's live file *name*."""
+    query = _records().where(LIVE, files.c.owner == owner, files.c.name == name)
+    return next(iter(_versions(connection, query)), None)
+
+
+def versions(connection: Connection, file: str) -> list[FileVersion]:
+    """All versions of one file, newest first."""
+    query = _records().where(files.c.file == file).order_by(files.c.version.desc())
+    return _versions(connection, query)
+
+
+def change(connection: Connection, version: FileVersion, values: dict[str, Any]) -> None:
+    """Set ``category``, ``metadata`` or ``tags`` of one version, or ``name`` of its whole file."""
+    values = dict(values)
+    if "name" in values:
+        rename(connection, version.file, values.pop("name"))
+    if "tags" in values:
+        _set_tags(connection, version.number, values.pop("tags"))
+    if values:
+        connection.execute(update(files).where(files.c.number == version.number).values(values))
+
+
+def rename(connection: Connection, file: str, name: str) -> None:
+    """Give the file a name; `AlreadyExists` if another live file of its owner has it."""
+    try:
+        connection.execute(update(files).where(files.c.file == file).values(name=name))
+    except IntegrityError:
+        raise AlreadyExists(f"There is a file named {name!r} already.") from None
+
+
+def trash(connection: Connection, file: str, now: Micros, expires: Micros) -> None:
+    """Move a file to the trash."""
+    values = {"trashed": now, "expires": expires}
+    connection.execute(update(files).where(files.c.file == file).values(values))
+
+
+def restore(connection: Connection, version: FileVersion) -> None:
+    """Bring a file back; `AlreadyExists` if a live file of its owner has its name."""
+    try:
+        connection.execute(
+            update(files).where(files.c.file == version.file).values(trashed=None, expires=None)
+        )
+    except IntegrityError:
+        raise AlreadyExists(
+            f"There is a file named {version.name!r} already: restore under another name."
+        ) from None
+
+
+def purge(connection: Connection, file: str) -> list[Digest]:
+    """Forget a file and all its versions; returns the digests they had."""
+    rows = connection.execute(
+        delete(files).where(files.c.file == file).returning(files.c.sha256)
+    ).scalars()
+    return [Digest(digest) for digest in rows]
+
+
+def expired(connection: Connection, now: Micros, limit: int) -> list[str]:
+    """Files in the trash whose time is over."""
+    query = (
+        select(files.c.file)
+        .where(_TRASHED, files.c.latest, files.c.expires <= now)
+        .order_by(files.c.number)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def trashed_files(connection: Connection, owner: str, limit: int) -> list[str]:
+    """Files in the owner's trash."""
+    query = (
+        select(files.c.file).where(_TRASHED, files.c.latest, files.c.owner == owner).limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def list_trash(connection: Connection, owner: str, limit: int, cursor: str | None) -> Page:
+    """The newest version of each file in the trash, latest deletion first."""
+    query = select(files.c.number, files.c.trashed.label("key"), files.c.name).where(
+        _TRASHED, files.c.latest, files.c.owner == owner
+    )
+    where = _Position(files.c.trashed, "-trashed", cursor, limit)
+    return _page(connection, query, where, [])
+
+
+def list_live(connection: Connection, owner: str, wanted: FileQuery) -> Page:
+    """The newest versions of the owner's live files that *wanted* selects."""
+    column = files.c[wanted.sort.removeprefix("-")]
+    query = select(files.c.number, column.label("key"), files.c.name).where(
+        LIVE, files.c.owner == owner
+    )
+    matchers: list[Matcher] = []
+    if wanted.glob is not None:
+        query, matchers = _narrow(query, wanted.glob)
+    if wanted.regex is not None:
+        matchers.append(regex_matcher(wanted.regex))
+    if wanted.category is not None:
+        query = query.where(files.c.category == wanted.category)
+    for tag in wanted.tags:
+        tagged = select(file_tags.c.number).where(file_tags.c.tag == tag)
+        query = query.where(files.c.number.in_(tagged))
+    if wanted.created_from is not None:
+        query = query.where(files.c.created >= wanted.created_from)
+    if wanted.created_to is not None:
+        query = query.where(files.c.created < wanted.created_to)
+    where = _Position(column, wanted.sort, wanted.cursor, wanted.limit)
+    return _page(connection, query, where, matchers)
+
+
+def _narrow(query: Select[Any], glob: str) -> tuple[Select[Any], list[Matcher]]:
+    """Let the index on names do what it can for a glob; the matcher does the rest."""
+    exact = unescape(glob)
+    if exact is not None:
+        return query.where(files.c.name == exact), []
+    prefix = literal_prefix(glob)
+    if prefix:
+        query = query.where(files.c.name >= prefix, files.c.name < prefix + _LAST)
+    return query, [glob_matcher(glob)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """Where in a listing ordered by (*column*, number) a page begins, and how long it is."""
+
+    column: Any
+    sort: str
+    cursor: str | None
+    limit: int
+
+
+def _page(
+    connection: Connection, query: Select[Any], where: _Position, matchers: Sequence[Matcher]
+) -> Page:
+    """One page of *query*, whose rows are (number, key, name)."""
+    down = where.sort.startswith("-")
+    pair = (where.column, files.c.number)
+    order = [column.desc() for column in pair] if down else list(pair)
+    batch = where.limit + 1 if not matchers else max(where.limit + 1, _SCAN)
+    position = cursors.decode(where.cursor, where.sort) if where.cursor else None
+    chosen: list[Row[Any]] = []
+    while len(chosen) <= where.limit:
+        part = query.order_by(*order).limit(batch)
+        if position is not None:
+            edge = tuple_(*position)
+            part = part.where(tuple_(*pair) < edge if down else tuple_(*pair) > edge)
+        rows = connection.execute(part).all()
+        chosen += [row for row in rows if all(match(row.name) for match in matchers)]
+        if len(rows) < batch:
+            break
+        position = rows[-1].key, rows[-1].number
+    page = chosen[: where.limit]
+    following = None
+    if len(chosen) > where.limit:
+        following = cursors.encode(where.sort, page[-1].key, page[-1].number)
+    return Page(_in_order(connection, [row.number for row in page]), following)
+
+
+def _in_order(connection: Connection, numbers: Sequence[int]) -> list[FileVersion]:
+    found = _versions(connection, _records().where(files.c.number.in_(numbers)))
+    by_its_number = {version.number: version for version in found}
+    return [by_its_number[number] for number in numbers]
+
+
+def _records() -> Select[Any]:
+    return select(files, blobs.c.crc32).join(blobs, blobs.c.digest == files.c.sha256)
+
+
+def _refers(ref: str) -> Any:
+    """A condition: id or number. What can be neither matches nothing."""
+    if ref.isascii() and ref.isdecimal() and len(ref) < len(str(_MAX_NUMBER)):
+        return files.c.number == int(ref)
+    return files.c.id == (ref if "\0" not in ref else "")
+
+
+def _versions(connection: Connection, query: Select[Any]) -> list[FileVersion]:
+    rows = connection.execute(query).all()
+    tags = _tags(connection, [row.number for row in rows])
+    return [_version(row, tags.get(row.number, ())) for row in rows]
+
+
+def _version(row: Row[Any], tags: Iterable[str]) -> FileVersion:
+    return FileVersion(
+        id=row.id,
+        number=row.number,
+        file=row.file,
+        version=row.version,
+        latest=row.latest,
+        owner=row.owner,
+        name=row.name,
+        category=row.category,
+        content_type=row.content_type,
+        size=row.size,
+        sha256=Digest(row.sha256),
+        crc32=row.crc32,
+        created=row.created,
+        metadata=row.metadata,
+        tags=tuple(sorted(tags)),
+        trashed=row.trashed,
+        expires=row.expires,
+    )
+
+
+def _tags(connection: Connection, numbers: Sequence[int]) -> dict[int, list[str]]:
+    tags: dict[int, list[str]] = {}
+    if numbers:
+        for row in connection.execute(select(file_tags).where(file_tags.c.number.in_(numbers))):
+            tags.setdefault(row.number, []).append(row.tag)
+    return tags
+
+
+def _set_tags(connection: Connection, number: int, tags: Iterable[str]) -> None:
+    connection.execute(delete(file_tags).where(file_tags.c.number == number))
+    rows = [{"number": number, "tag": tag} for tag in sorted(set(tags))]
+    if rows:
+        connection.execute(insert(file_tags), rows)
+
+
+def count(connection: Connection) -> int:
+    """How many versions there are, the trash included."""
+    return connection.execute(select(func.count()).select_from(files)).scalar_one()

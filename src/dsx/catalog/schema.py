@@ -1,0 +1,124 @@
+"""The tables. SQLite and PostgreSQL get the same ones; `migrations/` makes and changes them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData()
+
+# Names compare byte by byte in both databases, so that keyset pagination and prefixes agree.
+Name = Text().with_variant(Text(collation="C"), "postgresql")
+Number = BigInteger().with_variant(Integer, "sqlite")
+
+LIVE = text("latest AND trashed IS NULL")
+"""The newest version of a file not in the trash; word for word the rule of the partial indexes."""
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("crc32", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),
+    Column("file", String(36), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("latest", Boolean(create_constraint=False), nullable=False),
+    Column("owner", Name, nullable=False),
+    Column("name", Name, nullable=False),
+    Column("category", Name, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), ForeignKey("blobs.digest"), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("trashed", BigInteger),
+    Column("expires", BigInteger),
+    Index("files_file", "file", "version", unique=True),
+    Index("files_sha256", "sha256"),
+    Index(
+        "files_live_name", "owner", "name", unique=True, sqlite_where=LIVE, postgresql_where=LIVE
+    ),
+    Index(
+        "files_live_created",
+        "owner",
+        "created",
+        "number",
+        sqlite_where=LIVE,
+        postgresql_where=LIVE,
+    ),
+    Index("files_live_size", "owner", "size", "number", sqlite_where=LIVE, postgresql_where=LIVE),
+    Index(
+        "files_live_category",
+        "owner",
+        "category",
+        "created",
+        "number",
+        sqlite_where=LIVE,
+        postgresql_where=LIVE,
+    ),
+    Index(
+        "files_trashed",
+        "owner",
+        "trashed",
+        "number",
+        sqlite_where=text("trashed IS NOT NULL"),
+        postgresql_where=text("trashed IS NOT NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+file_tags = Table(
+    "file_tags",
+    metadata,
+    Column("tag", Name, primary_key=True),
+    Column("number", Number, ForeignKey("files.number", ondelete="CASCADE"), primary_key=True),
+    Index("file_tags_number", "number"),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("scanned", BigInteger),
+    Column("seconds", Float, nullable=False),
+)
+
+dataset_files = Table(
+    "dataset_files",
+    metadata,
+    Column("dataset", Name, primary_key=True),
+    Column("path", Name, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("hash", String(32), nullable=False),
+    Column("sha256", String(64)),
+    Index(
+        "dataset_files_pending",
+        "dataset",
+        "path",
+        sqlite_where=text("sha256 IS NULL"),
+        postgresql_where=text("sha256 IS NULL"),
+    ),
+)

@@ -1,0 +1,59 @@
+"""``dsx config``: every setting and where it comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from dsx.cli.context import Context, profiles_file
+from dsx.cli.server_extra import needs_server
+from dsx.core.errors import Invalid
+
+MASK = "********"
+
+
+def config(ctx: typer.Context) -> None:
+    """Print each setting, its value and where that comes from; secrets are masked.
+
+    First what this command line uses to reach a hub, then, where the server is installed, what
+    `dsx serve` would use here.
+
+    Examples:
+
+        dsx config
+
+        dsx --profile lab config
+    """
+    context = Context.of(ctx)
+    key = context.api_key
+    rows = [
+        {"setting": "server", "value": context.server.value, "origin": context.server.origin},
+        {"setting": "api_key", "value": key.value and MASK, "origin": key.origin},
+        {"setting": "profiles", "value": str(profiles_file()), "origin": "DSX_CONFIG or default"},
+        *_server_rows(),
+    ]
+    columns = [
+        ("setting", lambda row: row["setting"]),
+        ("value", lambda row: "-" if row["value"] is None else row["value"]),
+        ("from", lambda row: row["origin"]),
+    ]
+    context.output.items(rows, columns)
+
+
+def _server_rows() -> list[dict[str, Any]]:
+    try:
+        with needs_server():
+            from dsx.config import origins  # noqa: PLC0415 (the SDK has no server packages)
+            from dsx.run import load_settings  # noqa: PLC0415
+    except Invalid:
+        return []
+    settings = load_settings({})
+    rows = []
+    for name, origin in origins().items():
+        value = getattr(settings, name)
+        if name == "api_key":
+            value = MASK if value else None
+        shown = None if value is None or value == "" else str(value)
+        rows.append({"setting": f"DSX_{name.upper()}", "value": shown, "origin": origin})
+    return rows

@@ -1,0 +1,127 @@
+"""Which server a command talks to, and how: flags, environment, ``.env``, profile, defaults."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dsx.cli.output import Output
+from dsx.core.errors import Invalid, NotFound
+
+if TYPE_CHECKING:
+    from dsx.client.hub import DatasetHubClient
+    from dsx.client.progress import Progress
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+SERVER_VARIABLES = ("SERVER_URL", "DSX_SERVER_URL")
+KEY_VARIABLES = ("DSX_API_KEY", "AUTH_TOKEN")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value and where it came from."""
+
+    value: str | None
+    origin: str
+
+
+class Context:
+    """What all commands share."""
+
+    def __init__(
+        self, *, server: str | None, api_key: str | None, profile: str | None, as_json: bool
+    ) -> None:
+        self.output = Output(as_json=as_json)
+        self._given = {"server": server, "api_key": api_key}
+        self._profile = profile
+
+    @staticmethod
+    def of(ctx: typer.Context) -> Context:
+        """The context that `dsx.cli.main` made."""
+        context = ctx.obj
+        assert isinstance(context, Context)
+        return context
+
+    def client(
+        self, cache_dir: Path | None = None, progress: Progress | None = None
+    ) -> DatasetHubClient:
+        """A client of the chosen server."""
+        from dsx.client.hub import DatasetHubClient  # noqa: PLC0415 (slow to import)
+
+        server = self.server.value or DEFAULT_SERVER
+        return DatasetHubClient(server, self.api_key.value, cache_dir, progress=progress)
+
+    @cached_property
+    def server(self) -> Setting:
+        """The server's URL."""
+        found = self._look_up("server", SERVER_VARIABLES)
+        return found or Setting(DEFAULT_SERVER, "default")
+
+    @cached_property
+    def api_key(self) -> Setting:
+        """The API key; the local server's own, if the server is the local one and it has one."""
+        found = self._look_up("api_key", KEY_VARIABLES)
+        if found is not None:
+            # The server's setting may list several keys; any of them opens the door.
+            value = (found.value or "").split(",")[0].strip()
+            return Setting(value, found.origin)
+        key_file = Path(os.environ.get("DSX_DATA_DIR") or "dsx-data") / "admin.key"
+        if self.server.value == DEFAULT_SERVER and key_file.is_file():
+            return Setting(key_file.read_text("ascii").strip(), str(key_file))
+        return Setting(None, "not set")
+
+    def _look_up(self, name: str, variables: tuple[str, ...]) -> Setting | None:
+        if self._given[name]:
+            return Setting(self._given[name], "flag")
+        if self._profile:
+            value = self._profile_values.get(name)
+            return Setting(str(value), f"profile {self._profile}") if value else None
+        dotenv = _dotenv(Path(".env"))
+        for origin, values in (("environment", os.environ), (".env", dotenv)):
+            for variable in variables:
+                if values.get(variable):
+                    return Setting(values[variable], f"{origin} ({variable})")
+        return None
+
+    @cached_property
+    def _profile_values(self) -> dict[str, Any]:
+        path = profiles_file()
+        try:
+            profiles = tomllib.loads(path.read_text()).get("profiles", {})
+        except FileNotFoundError:
+            raise NotFound(f"There is no {path} to find profile {self._profile!r} in.") from None
+        except tomllib.TOMLDecodeError as error:
+            raise Invalid(f"{path}: {error}") from None
+        if self._profile not in profiles:
+            known = ", ".join(sorted(profiles)) or "none"
+            raise NotFound(f"{path} has no profile {self._profile!r}; it has: {known}.")
+        values: dict[str, Any] = profiles[self._profile]
+        return values
+
+
+def profiles_file() -> Path:
+    """Where profiles are kept: ``[profiles.NAME]`` with ``server`` and ``api_key``."""
+    default = Path.home() / ".config" / "dsx" / "config.toml"
+    return Path(os.environ.get("DSX_CONFIG") or default)
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    """``NAME=value`` lines; quotes around the value are dropped."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    values = {}
+    for line in lines:
+        name, equals, value = line.strip().removeprefix("export ").partition("=")
+        if equals and not name.startswith("#"):
+            text = value.strip()
+            quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+            values[name.strip()] = text[1:-1] if quoted else text.split(" #")[0].strip()
+    return values

@@ -1,0 +1,41 @@
+"""What the exit code says: one table from failures to codes."""
+
+from __future__ import annotations
+
+from dsx.core import errors
+
+OK, FAILED, USAGE, NOT_FOUND, DENIED, CONFLICT, INTEGRITY, UNREACHABLE, NO_ROOM = range(9)
+INTERRUPTED = 130
+
+_CODES: list[tuple[type[errors.DSXError], int]] = [
+    (errors.NotFound, NOT_FOUND),
+    (errors.Gone, NOT_FOUND),
+    (errors.Unauthenticated, DENIED),
+    (errors.Denied, DENIED),
+    (errors.Conflict, CONFLICT),
+    (errors.PreconditionFailed, CONFLICT),
+    (errors.DigestMismatch, INTEGRITY),
+    (errors.Unavailable, UNREACHABLE),
+    (errors.RateLimited, UNREACHABLE),
+    (errors.TimedOut, UNREACHABLE),
+    (errors.TooLarge, NO_ROOM),
+    (errors.StorageFull, NO_ROOM),
+    (errors.Invalid, USAGE),
+    (errors.Unprocessable, USAGE),
+]
+
+TABLE = """
+Exit codes: 0 done · 1 other failure · 2 usage or bad input · 3 not found · 4 not authenticated or
+not allowed · 5 conflict · 6 bytes missing or wrong · 7 server unreachable or unavailable ·
+8 too large or no space left · 130 interrupted
+"""
+
+
+def code_for(error: BaseException) -> int:
+    """The exit code for a failure."""
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return code
+    if isinstance(error, FileNotFoundError):
+        return NOT_FOUND
+    return FAILED

@@ -1,0 +1,65 @@
+"""``dsx fsck``: does the catalog agree with the blobs?"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dsx.cli.context import Context
+from dsx.cli.server_extra import needs_server
+from dsx.core.errors import DigestMismatch
+
+
+def fsck(
+    ctx: typer.Context,
+    *,
+    deep: Annotated[bool, typer.Option(help="Read every blob and compare its SHA-256.")] = False,
+    repair: Annotated[
+        bool, typer.Option(help="Remove blobs without a record. Stop the server first.")
+    ] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="The server's data directory. [DSX_DATA_DIR]")
+    ] = None,
+) -> None:
+    """Prove that every record has its bytes, and all bytes have a record.
+
+    Runs on the server's machine. Exits with 6 if a record's bytes are missing or wrong; a blob
+    without a record is harmless (a crash leaves one) and only counted.
+
+    Examples:
+
+        dsx fsck
+
+        dsx fsck --deep --data-dir /srv/dsx
+    """
+    report = asyncio.run(_check(data_dir, deep=deep, repair=repair))
+    output = Context.of(ctx).output
+    output.result(report, _told(report))
+    if report["problem_count"]:
+        raise DigestMismatch(f"{report['problem_count']} blobs are missing or wrong.")
+
+
+async def _check(data_dir: Path | None, *, deep: bool, repair: bool) -> dict[str, Any]:
+    with needs_server():
+        from dsx.app import open_store  # noqa: PLC0415 (the SDK has no server packages)
+        from dsx.hub.fsck import fsck as check  # noqa: PLC0415
+        from dsx.run import load_settings  # noqa: PLC0415
+    settings = load_settings({"data_dir": data_dir})
+    async with open_store(settings) as (catalog, blobs):
+        report = await check(catalog, blobs, deep=deep, repair=repair)
+    return report.as_dict()
+
+
+def _told(report: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{report['versions']} file versions, {report['blobs']} blobs, {report['bytes']} bytes",
+        f"{report['orphans']} blobs without a record, {report['stages']} unfinished uploads",
+    ]
+    lines += [f"{item['digest']}: {item['problem']}" for item in report["problems"]]
+    how = "and every byte is right" if report["deep"] else "and has the right size"
+    if not report["problem_count"]:
+        lines.append(f"Every record has its bytes {how}.")
+    return lines

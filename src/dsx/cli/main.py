@@ -1,0 +1,78 @@
+"""``dsx``: the command line. A command a module; this one puts them together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from dsx.cli import cache, config, datasets, files, fsck, serve, trash, version
+from dsx.cli.context import Context
+from dsx.cli.exits import INTERRUPTED, TABLE, code_for
+from dsx.core.errors import DSXError
+
+app = typer.Typer(
+    name="dsx",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(serve.serve)
+app.command()(files.upload)
+app.command()(files.download)
+app.command("list")(files.list_files)
+app.command("ls", hidden=True)(files.list_files)
+app.command()(files.delete)
+app.command("rm", hidden=True)(files.delete)
+app.add_typer(trash.app, name="trash")
+app.command("datasets")(datasets.list_datasets)
+app.command()(datasets.manifest)
+app.command()(datasets.fetch)
+app.add_typer(cache.app, name="cache")
+app.command()(fsck.fsck)
+app.command()(config.config)
+app.command()(version.version)
+
+
+@app.callback(epilog=TABLE)
+def root(
+    ctx: typer.Context,
+    *,
+    server: Annotated[str | None, typer.Option(help="URL of the hub. [SERVER_URL]")] = None,
+    api_key: Annotated[str | None, typer.Option(help="Key to it. [DSX_API_KEY]")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Section of ~/.config/dsx/config.toml to use.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """DSX Hub: store files, serve datasets, train from them.
+
+    Examples:
+
+        dsx serve
+
+        dsx upload model.pt --category checkpoints
+
+        dsx fetch imagenet --to ./data
+    """
+    ctx.obj = Context(server=server, api_key=api_key, profile=profile, as_json=json)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code. Failures are told on standard error, without a traceback."""
+    try:
+        app(args=arguments, prog_name="dsx")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (DSXError, OSError, ValueError) as error:
+        if os.environ.get("DSX_DEBUG"):
+            raise
+        typer.echo(f"dsx: {error}", err=True)
+        return code_for(error)
+    return 0

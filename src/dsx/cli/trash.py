@@ -1,0 +1,94 @@
+"""``dsx trash``: deleted files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dsx.cli.context import Context
+from dsx.cli.output import human
+from dsx.core.errors import Invalid
+
+app = typer.Typer(no_args_is_help=True, help="List, restore or drop deleted files.")
+
+
+@app.command("list")
+@app.command("ls", hidden=True)
+def list_trash(
+    ctx: typer.Context, *, limit: Annotated[int | None, typer.Option(min=1)] = None
+) -> None:
+    """List deleted files, latest deletion first.
+
+    Examples:
+
+        dsx trash list
+    """
+    context = Context.of(ctx)
+    columns = [
+        ("number", lambda item: item.number),
+        ("size", lambda item: human(item.size)),
+        ("dropped after", lambda item: item.expires.strftime("%Y-%m-%d")),
+        ("name", lambda item: item.name),
+    ]
+    with context.client() as client:
+        context.output.items(client.list_trash(limit), columns)
+
+
+@app.command()
+def restore(
+    ctx: typer.Context,
+    id: Annotated[str, typer.Argument(help="Id or number, as `dsx trash list` shows it.")],  # noqa: A002
+    *,
+    name: Annotated[str | None, typer.Option(help="Under this name.")] = None,
+) -> None:
+    """Bring a file back.
+
+    Examples:
+
+        dsx trash restore 12
+
+        dsx trash restore 12 --name model-old.pt
+    """
+    context = Context.of(ctx)
+    with context.client() as client:
+        info = client.restore(id, name)
+    context.output.result(info, [f"{info.name} is back (number {info.number})"])
+
+
+@app.command()
+def purge(
+    ctx: typer.Context,
+    ids: Annotated[list[str], typer.Argument(help="Ids or numbers.")],
+) -> None:
+    """Drop deleted files for good.
+
+    Examples:
+
+        dsx trash purge 12
+    """
+    context = Context.of(ctx)
+    with context.client() as client:
+        for id_ in ids:
+            client.purge(id_)
+            context.output.result({"purged": id_}, [f"{id_} is gone for good"])
+
+
+@app.command()
+def empty(
+    ctx: typer.Context,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Drop all deleted files for good.
+
+    Examples:
+
+        dsx trash empty --yes
+    """
+    if not yes and not typer.confirm("Drop everything in the trash for good?"):
+        raise Invalid("Nothing was dropped.")
+    context = Context.of(ctx)
+    with context.client() as client:
+        count = client.empty_trash()
+    context.output.result({"purged": count}, [f"{count} files are gone for good"])

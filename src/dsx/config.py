@@ -1,0 +1,173 @@
+"""Settings of the server: the only place that reads the environment.
+
+Order of precedence: flags of ``dsx serve``, the environment, ``.env`` in the working directory,
+``dsx.toml`` there, defaults.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("kmgt", start=1)}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
+
+
+def _parse_size(value: Any) -> Any:
+    if not isinstance(value, str) or not value.strip():
+        return value or None
+    match = _SIZE.fullmatch(value.strip())
+    if match is None or match[2].lower() not in _UNITS:
+        raise ValueError("a size is a number of bytes with an optional unit, as in 16MiB or 2TB")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def _split_keys(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Size = Annotated[int | None, BeforeValidator(_parse_size)]
+Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)]
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. A field ``x`` is the variable ``DSX_X``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DSX_",
+        env_file=".env",
+        env_ignore_empty=True,
+        toml_file="dsx.toml",
+        extra="ignore",
+        populate_by_name=True,
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    data_dir: Path = Field(Path("dsx-data"), description="Where blobs and the catalog live.")
+    api_key: Keys = Field(
+        (),
+        validation_alias=AliasChoices("DSX_API_KEY", "AUTH_TOKEN"),
+        description="One or more API keys, separated by commas; none: an admin key is made.",
+    )
+    dataset_path: Path | None = Field(
+        None, description="Directory whose sub-directories are served in place as datasets."
+    )
+    database_url: str = Field("", description="Catalog; default: SQLite in the data directory.")
+    storage_url: str = Field("", description="Blobs; default: file://<data directory>.")
+    max_file_size: Size = Field(None, ge=0, description="Largest file in bytes; default: no limit.")
+    workers: int = Field(1, ge=1, le=256, description="Server processes.")
+    trash_days: float = Field(30, gt=0, description="Days until the trash drops a file for good.")
+    stall_timeout: float = Field(
+        60, gt=0, description="Seconds a sender may be silent in the middle of a request."
+    )
+    log_level: str = Field("info", description="debug, info, warning or error.")
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.lower() not in {"debug", "info", "warning", "error"}:
+            raise ValueError("log_level is debug, info, warning or error")
+        return value.lower()
+
+    @field_validator("dataset_path")
+    @classmethod
+    def _directory(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"DSX_DATASET_PATH: {value} is not a directory")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the signature is pydantic's)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, environment, ``.env``, ``dsx.toml``."""
+        toml = TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, dotenv_settings, toml
+
+    @property
+    def database(self) -> str:
+        """URL of the catalog, with the default filled in."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'catalog.db'}"
+
+    @property
+    def storage(self) -> str:
+        """URL of the blob store, with the default filled in."""
+        return self.storage_url or f"file://{self.data_dir.absolute()}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The configured API keys in the clear."""
+        return tuple(key.get_secret_value() for key in self.api_key)
+
+    def export(self) -> None:
+        """Put the settings into the environment, so that worker processes read the same."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name == "api_key":
+                value = ",".join(self.keys)
+            if value not in (None, ""):
+                os.environ[f"DSX_{name.upper()}"] = str(value)
+
+
+def origins() -> dict[str, str]:
+    """Where each setting comes from: ``environment``, ``.env``, ``dsx.toml`` or ``default``."""
+    _, environment, dotenv, toml = Settings.settings_customise_sources(
+        Settings, *_standard_sources()
+    )
+    found: dict[str, str] = {}
+    for label, source in (("environment", environment), (".env", dotenv), ("dsx.toml", toml)):
+        given = {key.lower() for key in source()}
+        for name, field in Settings.model_fields.items():
+            spellings = {name}
+            if isinstance(field.validation_alias, AliasChoices):
+                spellings |= {str(choice).lower() for choice in field.validation_alias.choices}
+            if spellings & given:
+                found.setdefault(name, label)
+    return {name: found.get(name, "default") for name in Settings.model_fields}
+
+
+def _standard_sources() -> tuple[PydanticBaseSettingsSource, ...]:
+    from pydantic_settings import (  # noqa: PLC0415 (only `dsx config` asks)
+        DotEnvSettingsSource,
+        EnvSettingsSource,
+        InitSettingsSource,
+        SecretsSettingsSource,
+    )
+
+    return (
+        InitSettingsSource(Settings, {}),
+        EnvSettingsSource(Settings),
+        DotEnvSettingsSource(Settings),
+        SecretsSettingsSource(Settings),
+    )

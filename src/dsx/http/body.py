@@ -1,0 +1,115 @@
+"""Reads the rest of a request's body off the socket, past the HTTP parser, into two buffers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from starlette.requests import ClientDisconnect
+
+from dsx.core.digest import Buffer
+from dsx.core.errors import TimedOut
+
+BUFFER = 512 * 1024
+
+
+class BodyReceiver(asyncio.BufferedProtocol):
+    """Stands in for an HTTP connection's protocol while a body of known length arrives.
+
+    The event loop receives into one buffer while a worker thread writes the other; if writing is
+    slower, reading pauses and TCP holds the sender back. Never reads beyond the body.
+    """
+
+    def __init__(
+        self, connection: asyncio.Protocol, transport: asyncio.Transport, left: int, stall: float
+    ) -> None:
+        """Take *left* bytes from *transport*, whose protocol is *connection*; *stall*: seconds."""
+        self._connection = connection
+        self._transport = transport
+        self._left = left
+        self._stall = stall
+        size = min(BUFFER, left)
+        self._free = deque([memoryview(bytearray(size)), memoryview(bytearray(size))])
+        self._filled = 0  # bytes in self._free[0], which is the one being filled
+        self._full: deque[tuple[memoryview, int]] = deque()
+        self._wake = asyncio.Event()
+        self._lost = False
+        transport.set_protocol(self)
+
+    async def run(self, write: Callable[[Buffer], object]) -> None:
+        """Pass all bytes to *write* in a worker thread.
+
+        Raises what *write* raises, `ClientDisconnect`, or `TimedOut` after *stall* silent seconds.
+        """
+        loop = asyncio.get_running_loop()
+        while self._left or self._full:
+            while not self._full:
+                await self._arrival()
+            buffer, size = self._full[0]
+            await loop.run_in_executor(None, write, buffer[:size])
+            self._full.popleft()
+            self._free.append(buffer)
+            if len(self._free) == 1 and self._left and not self._lost:
+                self._transport.resume_reading()
+
+    def detach(self) -> None:
+        """Give the connection back to its HTTP protocol."""
+        if not self._lost:
+            self._transport.set_protocol(self._connection)
+            self._transport.resume_reading()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Room for the next bytes, never more than the body has left."""
+        _ = sizehint
+        return self._free[0][self._filled : self._filled + self._left]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Note *nbytes* more; a full buffer goes to the writer; without another, reading stops."""
+        self._filled += nbytes
+        self._left -= nbytes
+        if self._filled == len(self._free[0]) or not self._left:
+            self._full.append((self._free.popleft(), self._filled))
+            self._filled = 0
+            self._wake.set()
+            if not self._free or not self._left:
+                self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; half a body is of no use, so it is as good as gone."""
+        self._lost = True
+        self._wake.set()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the writer and the HTTP protocol."""
+        self._lost = True
+        self._wake.set()
+        self._connection.connection_lost(exc)
+
+    async def _arrival(self) -> None:
+        """Wait for a full buffer. Any byte within *stall* seconds keeps the sender's turn."""
+        while not self._wake.is_set():
+            left = self._left
+            try:
+                async with asyncio.timeout(self._stall):
+                    await self._wake.wait()
+            except TimeoutError:
+                if self._left == left:
+                    raise stalled(self._stall) from None
+        self._wake.clear()
+        if self._lost and not self._full:
+            raise ClientDisconnect
+
+    def pause_writing(self) -> None:
+        """Pass on: the HTTP protocol does the writing."""
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass on."""
+        self._connection.resume_writing()
+
+
+def stalled(seconds: float) -> TimedOut:
+    """The failure of a sender that was silent for *seconds*."""
+    return TimedOut(f"No byte came for {seconds:g} seconds in the middle of the request.")

@@ -1,0 +1,66 @@
+"""Conditional requests (RFC 9110 §13)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+
+from dsx.core.errors import PreconditionFailed
+from dsx.core.model import Micros
+
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_SECOND = 1_000_000
+
+
+def http_date(instant: Micros) -> str:
+    """An IMF-fixdate (§5.6.7)."""
+    return format_datetime(datetime.fromtimestamp(instant // _SECOND, UTC), usegmt=True)
+
+
+def not_modified(header: str | None, etag: str) -> bool:
+    """Whether ``If-None-Match`` names *etag*, by weak comparison (§13.1.2)."""
+    if header is None:
+        return False
+    return header.strip() == "*" or any(tag == etag for _, tag in _TAG.findall(header))
+
+
+def evaluate(headers: Mapping[str, str], etag: str, modified: Micros) -> bool:
+    """Check preconditions in the order of §13.2.2; True: answer 304 Not Modified.
+
+    Raises `PreconditionFailed` (412) if ``If-Match`` or ``If-Unmodified-Since`` does not hold.
+    """
+    match = headers.get("if-match")
+    if match is not None:
+        strong = match.strip() == "*" or ("", etag) in _TAG.findall(match)
+        if not strong:
+            raise PreconditionFailed("If-Match: what is here now is another version.")
+    elif _since(headers.get("if-unmodified-since"), modified) is False:
+        raise PreconditionFailed("If-Unmodified-Since: it was modified since.")
+    none_match = headers.get("if-none-match")
+    if none_match is not None:
+        return not_modified(none_match, etag)
+    return _since(headers.get("if-modified-since"), modified) is True
+
+
+def range_applies(header: str | None, etag: str, modified: Micros) -> bool:
+    """Whether ``If-Range`` lets a ``Range`` be answered (§13.1.5), by strong comparison."""
+    if header is None:
+        return True
+    if header.lstrip().startswith(('"', "W/")):
+        return _TAG.findall(header) == [("", etag)]
+    return header.strip() == http_date(modified)
+
+
+def _since(header: str | None, modified: Micros) -> bool | None:
+    """Whether nothing was modified since the date in *header*; None if that is no date."""
+    if header is None:
+        return None
+    try:
+        date = parsedate_to_datetime(header)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return modified // _SECOND <= date.timestamp()

@@ -1,0 +1,45 @@
+"""A dataset's manifest as streamed JSON: the same answer in every protocol that shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+
+from fastapi import Request
+from starlette.responses import Response, StreamingResponse
+
+from dsx.core.model import ManifestEntry
+from dsx.http.conditions import not_modified
+from dsx.hub.datasets import Datasets
+
+
+async def manifest_response(request: Request, datasets: Datasets, dataset: str) -> Response:
+    """The manifest as one JSON array, with an ETag that changes whenever the index does."""
+    etag = await datasets.manifest_etag(dataset)
+    headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache"}
+    if not_modified(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    batches = datasets.manifest(dataset)
+    return StreamingResponse(_array(batches), 200, headers, "application/json")
+
+
+async def _array(batches: AsyncIterator[Sequence[ManifestEntry]]) -> AsyncIterator[bytes]:
+    separator = "["
+    async for batch in batches:
+        if batch:
+            yield (separator + ",".join(map(_entry, batch))).encode()
+            separator = ","
+    yield b"]" if separator == "," else b"[]"
+
+
+def _entry(entry: ManifestEntry) -> str:
+    return json.dumps(
+        {
+            "path": entry.path,
+            "size": entry.size,
+            "hash": entry.hash,
+            "sha256": entry.sha256,
+            "etag": entry.etag,
+            "mtime": entry.mtime_ns / 1e9,
+        }
+    )

@@ -1,0 +1,131 @@
+"""Failures as RFC 9457 problem documents: one shape for every route that is not a seed dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from dsx.core.errors import (
+    STATUS,
+    DSXError,
+    Invalid,
+    NotFound,
+    RangeUnsatisfiable,
+    TooLarge,
+    Unauthenticated,
+    Unprocessable,
+)
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+_TYPE = "tag:dsx-hub,2026:{code}"
+
+
+class Problem(BaseModel):
+    """A failure, told to machines (``code``, ``details``) and people (``detail``)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "tag:dsx-hub,2026:not_found",
+                    "title": "Not Found",
+                    "status": 404,
+                    "detail": "There is no file 42.",
+                    "code": "not_found",
+                    "retryable": False,
+                    "details": {},
+                }
+            ]
+        }
+    )
+
+    type: str = Field(description="Names the kind of problem.")
+    title: str = Field(description="The HTTP reason phrase.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What is wrong and what to do, for a person.")
+    code: str = Field(description="The kind of problem, stable, for a program.")
+    retryable: bool = Field(description="Whether the same request may succeed later.")
+    details: dict[str, Any] = Field(description="Facts about this failure.")
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI ``responses`` for the problem answers of a route."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status in statuses
+    }
+
+
+def render(error: DSXError) -> JSONResponse:
+    """The response that tells of *error*."""
+    headers = {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = 'Bearer realm="dsx"'
+    if isinstance(error, RangeUnsatisfiable):
+        headers["Content-Range"] = f"bytes */{error.details['size']}"
+    if error.retryable:
+        headers["Retry-After"] = str(error.details.get("retry_after", 1))
+    return _document(STATUS[type(error)], error, headers)
+
+
+def _document(status: int, error: DSXError, headers: Mapping[str, str]) -> JSONResponse:
+    body = {
+        "type": _TYPE.format(code=error.code),
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": error.message,
+        "code": error.code,
+        "retryable": error.retryable,
+        "details": error.details,
+    }
+    return JSONResponse(body, status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every failure of *app* with a problem document."""
+
+    @app.exception_handler(DSXError)
+    async def designed(_: Request, error: DSXError) -> JSONResponse:
+        return render(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def rejected(_: Request, error: RequestValidationError) -> JSONResponse:
+        return render(_unprocessable(error))
+
+    @app.exception_handler(HTTPException)
+    async def routing(_: Request, error: HTTPException) -> JSONResponse:
+        return _routing(error)
+
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        log.error("unforeseen failure", path=request.url.path, exc_info=error)
+        return render(DSXError("The server failed; its log says more."))
+
+
+def _unprocessable(error: RequestValidationError) -> DSXError:
+    found = [
+        {"field": ".".join(str(part) for part in item["loc"]), "message": item["msg"]}
+        for item in error.errors()[:20]
+    ]
+    first = found[0]
+    return Unprocessable(f"{first['field']}: {first['message']}", {"errors": found})
+
+
+def _routing(error: HTTPException) -> JSONResponse:
+    """Failures of the router itself (404, 405) and of body parsing, as Starlette raises them."""
+    kind = {404: NotFound, 413: TooLarge}.get(error.status_code, Invalid)
+    return _document(error.status_code, kind(str(error.detail)), error.headers or {})

@@ -1,0 +1,155 @@
+"""Receives a request's body into a blocking writer: never whole in memory, never twice on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from dsx.core.digest import Buffer
+from dsx.core.errors import Invalid, TooLarge
+from dsx.http.server import RECEIVE_INTO
+
+Write = Callable[[Buffer], object]
+
+MAX_FIELDS = 300
+MAX_FIELD_BYTES = 64 * 1024
+FILE_PART = "file"
+
+
+async def pump(request: Request, write: Write) -> int:
+    """Hand the body to *write*, which is blocking and runs in a worker thread; its length in bytes.
+
+    *write* gets the bytes in order and must be done with its buffer when it returns. Raises what
+    *write* raises, Starlette's `ClientDisconnect` if the connection breaks first, and `TimedOut`
+    if the sender stalls.
+    """
+    receive_into = request.scope.get("extensions", {}).get(RECEIVE_INTO)
+    if receive_into is not None:
+        received: int = await receive_into(write)
+        return received
+    total = 0
+    async for chunk in request.stream():
+        if chunk:
+            await run_in_threadpool(write, chunk)
+            total += len(chunk)
+    return total
+
+
+@dataclass(slots=True)
+class Form:
+    """What came with the file of a form: text fields, the file part's name and content type."""
+
+    filename: str | None = None
+    content_type: str | None = None
+    fields: dict[str, list[str]] = field(default_factory=dict)
+
+
+async def pump_form(request: Request, write: Write) -> Form:
+    """Hand the part ``file`` of a multipart/form-data body (RFC 7578) to *write*, as `pump` does.
+
+    Parts may come in any order. Raises `Invalid` unless there is exactly one such part and the
+    body is well-formed, `TooLarge` for more than 300 fields or one over 64 KiB.
+    """
+    _, options = parse_options_header(request.headers.get("content-type"))
+    if b"boundary" not in options:
+        raise Invalid("multipart/form-data needs a boundary in its Content-Type.")
+    receiver = _FormReceiver(write)
+    try:
+        parser = MultipartParser(options[b"boundary"], receiver.callbacks())  # type: ignore[arg-type]
+        await pump(request, lambda data: parser.write(bytes(data)))
+        parser.finalize()
+    except FormParserError as error:
+        raise Invalid(f"The form is malformed: {error}") from None
+    if not receiver.ended or not receiver.has_file:
+        raise Invalid(f"The form is cut short or has no part named {FILE_PART!r}.")
+    return receiver.form
+
+
+class _FormReceiver:
+    """The callbacks of the push parser: file bytes go through, fields are kept."""
+
+    def __init__(self, write: Write) -> None:
+        self.form = Form()
+        self.has_file = False
+        self.ended = False
+        self._write = write
+        self._headers: dict[str, str] = {}
+        self._header = ("", "")
+        self._name = ""
+        self._text: bytearray | None = None
+        self._count = 0
+
+    def callbacks(self) -> dict[str, Callable[..., None]]:
+        """For `MultipartParser`."""
+        return {
+            "on_part_begin": self._part_begin,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._headers_finished,
+            "on_part_data": self._part_data,
+            "on_part_end": self._part_end,
+            "on_end": self._end,
+        }
+
+    def _part_begin(self) -> None:
+        self._headers = {}
+        self._header = ("", "")
+        self._count += 1
+        if self._count > MAX_FIELDS:
+            raise TooLarge(f"A form has at most {MAX_FIELDS} parts.", {"limit": MAX_FIELDS})
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header = (self._header[0] + data[start:end].decode("latin-1"), self._header[1])
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header = (self._header[0], self._header[1] + data[start:end].decode("latin-1"))
+
+    def _header_end(self) -> None:
+        self._headers[self._header[0].lower()] = self._header[1]
+        self._header = ("", "")
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._headers.get("content-disposition"))
+        if b"name" not in options:
+            raise Invalid("A part of the form has no name.")
+        self._name = _decode(options[b"name"])
+        if self._name != FILE_PART:
+            self._text = bytearray()
+            return
+        if self.has_file:
+            raise Invalid(f"The form has more than one part named {FILE_PART!r}.")
+        self.has_file = True
+        self._text = None
+        self.form.content_type = self._headers.get("content-type")
+        if options.get(b"filename"):
+            self.form.filename = _decode(options[b"filename"])
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._text is None:
+            self._write(memoryview(data)[start:end])
+            return
+        self._text += data[start:end]
+        if len(self._text) > MAX_FIELD_BYTES:
+            raise TooLarge(
+                f"A form field has at most {MAX_FIELD_BYTES} bytes.", {"limit": MAX_FIELD_BYTES}
+            )
+
+    def _part_end(self) -> None:
+        if self._text is not None:
+            self.form.fields.setdefault(self._name, []).append(_decode(bytes(self._text)))
+
+    def _end(self) -> None:
+        self.ended = True
+
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise Invalid("The text of a form is UTF-8.") from None

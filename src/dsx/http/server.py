@@ -1,0 +1,222 @@
+"""Our uvicorn protocol class: what a file server needs beyond uvicorn's own.
+
+- ``http.response.zerocopysend`` (ASGI extension): files go to the socket by ``sendfile``, whole or
+  in part, without passing through Python. A slow client costs a descriptor and a task, no thread
+  and no buffer. It needs asyncio's own loop: uvloop has no ``sendfile``.
+- `RECEIVE_INTO` (our extension): large bodies are read from the socket into two reused buffers,
+  one filling while a worker thread writes the other.
+- Deadlines: a request's head must arrive within `HEAD_SECONDS`; a body may not stall longer than
+  ``stall_timeout``.
+- A request that is answered before its body has been read gets its answer, even if it goes on
+  sending: the connection lingers (RFC 9112 §9.6) and is then closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from dsx.core.digest import Buffer
+from dsx.http.body import BodyReceiver, stalled
+
+ZERO_COPY = "http.response.zerocopysend"
+RECEIVE_INTO = "dsx.request.receive_into"
+HEAD_SECONDS = 30.0
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 64 * 1024 * 1024
+_BIG = 256 * 1024
+_FINAL = {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+class DSXProtocol(HttpToolsProtocol):
+    """One HTTP/1.1 connection."""
+
+    stall_timeout: ClassVar[float] = 60.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Accept, and begin to wait for a head."""
+        super().connection_made(transport)
+        self._parsed = 0
+        self._unread = False
+        self._head_deadline: asyncio.TimerHandle | None = None
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._head_arrived()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; a head that begins here has a deadline."""
+        if self._head_deadline is None and (self.cycle is None or self.cycle.response_complete):
+            self._expect_head()
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """A request's head is whole: start the application."""
+        self._head_arrived()
+        self._parsed = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Count what the parser has passed on, so that `_receive_into` knows what is left."""
+        self._parsed += len(body)
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, unless this one's body was left unread."""
+        if self._unread:
+            self._linger()
+        else:
+            super().on_response_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        async def extended(scope: Any, _receive: Any, _send: Any) -> None:
+            scope.setdefault("extensions", {})
+            scope["extensions"][ZERO_COPY] = {}
+            scope["extensions"][RECEIVE_INTO] = lambda write: self._receive_into(cycle, write)
+            await app(scope, lambda: self._receive(cycle), lambda sent: self._send(cycle, sent))
+
+        super()._start_asgi_task(cycle, extended)
+
+    async def _receive(self, cycle: RequestResponseCycle) -> Any:
+        if not cycle.more_body or cycle.body or cycle.response_complete:
+            return await cycle.receive()
+        try:
+            async with asyncio.timeout(self.stall_timeout):
+                return await cycle.receive()
+        except TimeoutError:
+            raise stalled(self.stall_timeout) from None
+
+    async def _send(self, cycle: RequestResponseCycle, message: Any) -> None:
+        if message["type"] == ZERO_COPY:
+            await self._send_file(cycle, message)
+        elif message["type"] == "http.response.start" and cycle.more_body:
+            # Answered early. Say "close", but close only after lingering: see on_response_complete.
+            self._unread = cycle is self.cycle and not self.transport.is_closing()
+            cycle.keep_alive = not self._unread
+            await cycle.send(message)
+            cycle.keep_alive = True
+        else:
+            await cycle.send(message)
+
+    async def _send_file(self, cycle: RequestResponseCycle, message: Any) -> None:
+        """Send ``count`` bytes of ``file`` from ``offset``, as ASGI's zero-copy extension asks.
+
+        Raises `ClientDisconnect` if the client is gone, `OSError` if the file ends too soon.
+        """
+        await cycle.flow.drain()
+        if cycle.disconnected or self.transport.is_closing():
+            raise ClientDisconnect
+        count = message["count"]
+        if cycle.scope["method"] != "HEAD" and count:
+            if cycle.chunked_encoding:
+                self.transport.write(b"%x\r\n" % count)
+            try:
+                sent = await self.loop.sendfile(
+                    self.transport, message["file"], message["offset"], count
+                )
+            except (ConnectionError, RuntimeError):
+                self.transport.abort()
+                raise ClientDisconnect from None
+            if sent != count:
+                raise OSError(f"the file ended after {sent} of {count} bytes")
+            if cycle.chunked_encoding:
+                self.transport.write(b"\r\n")
+            else:
+                cycle.expected_content_length -= count
+        if not message.get("more_body", False):
+            await cycle.send(_FINAL)  # type: ignore[arg-type]
+
+    async def _receive_into(
+        self, cycle: RequestResponseCycle, write: Callable[[Buffer], object]
+    ) -> int:
+        """Hand the rest of the request's body to *write*, in a worker thread, and count it.
+
+        *write* gets the bytes in order; its buffer is used again once it returns. Raises what
+        *write* raises, `ClientDisconnect` if the connection ends before the body does, `TimedOut`
+        if the sender stalls.
+        """
+        length = _content_length(cycle)
+        total = 0
+        while True:
+            left = length - self._parsed if length is not None else 0
+            if left > _BIG and cycle.more_body and not cycle.waiting_for_100_continue:
+                total += await self._take(cycle, write)
+                return total + await self._receive_directly(cycle, left, write)
+            message = await self._receive(cycle)
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            if message["body"]:
+                await self.loop.run_in_executor(None, write, message["body"])
+                total += len(message["body"])
+            if not message["more_body"]:
+                return total
+
+    async def _take(self, cycle: RequestResponseCycle, write: Callable[[Buffer], object]) -> int:
+        """Write what the parser had passed on already."""
+        data = bytes(cycle.body)
+        cycle.body.clear()
+        if data:
+            await self.loop.run_in_executor(None, write, data)
+        return len(data)
+
+    async def _receive_directly(
+        self, cycle: RequestResponseCycle, left: int, write: Callable[[Buffer], object]
+    ) -> int:
+        """Take the next *left* bytes off the socket past the parser, which then starts afresh."""
+        if cycle.disconnected:
+            raise ClientDisconnect
+        receiver = BodyReceiver(self, self.transport, left, self.stall_timeout)
+        self.flow.resume_reading()
+        try:
+            await receiver.run(write)
+        finally:
+            receiver.detach()
+        self.parser = type(self.parser)(self)
+        cycle.more_body = False
+        return left
+
+    def _expect_head(self) -> None:
+        self._head_deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _head_arrived(self) -> None:
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+            self._head_deadline = None
+
+    def _linger(self) -> None:
+        self.transport.set_protocol(_Lingerer(self, self.transport))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.transport.resume_reading()
+
+
+class _Lingerer(asyncio.Protocol):
+    """Discards what a client goes on sending until it has read our answer, within bounds."""
+
+    def __init__(self, connection: DSXProtocol, transport: asyncio.Transport) -> None:
+        self._connection = connection
+        self._transport = transport
+        self._left = LINGER_BYTES
+        self._timer = connection.loop.call_later(LINGER_SECONDS, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        self._connection.connection_lost(exc)
+
+
+def _content_length(cycle: RequestResponseCycle) -> int | None:
+    for name, value in cycle.scope["headers"]:
+        if name == b"content-length":
+            return int(value)
+    return None

@@ -1,0 +1,61 @@
+"""Several files as one ZIP that has a length, an ETag and ranges like any other download."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+from dsx.blobs.contract import BlobStore
+from dsx.core import zip as layout
+from dsx.core.content import Content, Literal, Piece
+from dsx.core.errors import TooLarge
+from dsx.core.model import FileVersion
+from dsx.hub.files import blob_slice, missing
+
+MAX_ENTRIES = 10_000
+
+
+async def archive(versions: Sequence[FileVersion], blobs: BlobStore) -> Content:
+    """A ZIP of *versions* in that order, equal names told apart by " (2)".
+
+    Raises `TooLarge` over 10,000 entries and `Gone` if a version's bytes are missing.
+    """
+    if len(versions) > MAX_ENTRIES:
+        raise TooLarge(f"An archive has at most {MAX_ENTRIES} files.", {"limit": MAX_ENTRIES})
+    stored = await blobs.stat({version.sha256 for version in versions})
+    for version in versions:
+        if version.sha256 not in stored:
+            raise missing(version)
+    names = layout.distinct_names([version.name for version in versions])
+    entries = [
+        layout.Entry(name, version.size, version.crc32, version.created)
+        for name, version in zip(names, versions, strict=True)
+    ]
+    identity = "\n".join(
+        f"{name}\0{version.sha256}\0{version.created}"
+        for name, version in zip(names, versions, strict=True)
+    )
+    return Content(
+        size=layout.total_size(entries),
+        content_type="application/zip",
+        etag=hashlib.sha256(identity.encode()).hexdigest(),
+        modified=max((version.created for version in versions), default=0),
+        filename="files.zip",
+        digest=None,
+        pieces=partial(_pieces, entries, versions, blobs),
+    )
+
+
+async def _pieces(
+    entries: Sequence[layout.Entry],
+    versions: Sequence[FileVersion],
+    blobs: BlobStore,
+    start: int,
+    stop: int,
+) -> AsyncIterator[Piece]:
+    for part in layout.parts(entries, start, stop):
+        if isinstance(part, layout.Header):
+            yield Literal(part.data)
+        else:
+            yield blob_slice(blobs, versions[part.index], part.start, part.stop)

@@ -1,0 +1,240 @@
+"""Files: stored, listed, described, handed back."""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from dsx.blobs.contract import BlobStore, Locates, Stages
+from dsx.catalog import blobs as blob_records
+from dsx.catalog import files as records
+from dsx.catalog.engine import Catalog
+from dsx.core.content import Content, FileSlice, Piece, Stream
+from dsx.core.digest import Digest
+from dsx.core.errors import Gone, Invalid, PreconditionFailed, Unavailable
+from dsx.core.metadata import check_metadata, merge_patch
+from dsx.core.model import (
+    FileChanges,
+    FileQuery,
+    FileVersion,
+    Micros,
+    NewFile,
+    Page,
+    Principal,
+)
+from dsx.core.names import check_file_name, check_label
+from dsx.core.ranges import ByteRange
+from dsx.hub.intake import Receiver, too_large
+
+DEFAULT_CATEGORY = "default"
+DEFAULT_TYPE = "application/octet-stream"
+MAX_TAGS = 256
+_CURLS_OWN = "application/x-www-form-urlencoded"  # what curl says of any raw body: nothing
+_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(;[ -~]{0,100})?", re.ASCII)
+T = TypeVar("T")
+
+
+def now() -> Micros:
+    """This instant."""
+    return time.time_ns() // 1000
+
+
+class Files:
+    """The files of all principals; each call sees only those of the one who asks."""
+
+    def __init__(
+        self, catalog: Catalog, blobs: BlobStore, *, max_file_size: int | None = None
+    ) -> None:
+        """*blobs* must also be `Stages`; *max_file_size* is in bytes, None is no limit."""
+        if not isinstance(blobs, Stages):
+            raise TypeError("files need a blob store that can stage uploads")
+        self._catalog = catalog
+        self._blobs = blobs
+        self._stages: Stages = blobs
+        self._limit = max_file_size
+
+    async def receive(self, principal: Principal, announced: int | None) -> Receiver:
+        """A receiver for one file of *announced* bytes (None: unknown).
+
+        Raises `TooLarge` or `StorageFull` before the first byte where the announcement tells. The
+        caller owes it a call of ``abandon``, whatever happens.
+        """
+        _ = principal
+        if self._limit is not None and (announced or 0) > self._limit + _FORM_OVERHEAD:
+            raise too_large(self._limit)
+        return Receiver(await self._stages.stage(reserve=announced or 0), self._limit)
+
+    async def create(
+        self,
+        principal: Principal,
+        receiver: Receiver,
+        *,
+        name: str,
+        category: str | None = None,
+        content_type: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        expected: Digest | None = None,
+        only_if_absent: bool = False,
+    ) -> FileVersion:
+        """Store what *receiver* has as *name*: a new file, or the next version of that file.
+
+        When this returns, bytes and record are durable. Raises `Invalid` for unacceptable facts,
+        `DigestMismatch` unless the bytes are the *expected* ones, `PreconditionFailed` if the name
+        is taken and it should not be; then nothing is stored.
+        """
+        new = NewFile(
+            owner=principal.id,
+            name=check_file_name(name),
+            category=check_label("A category", category or DEFAULT_CATEGORY),
+            content_type=_media_type(content_type, name),
+            metadata=check_metadata(dict(metadata or {})),
+            tags=_tags(tags),
+        )
+        if only_if_absent:
+            await self._catalog.read(partial(_refuse_taken, new=new))
+        blob = await receiver.finish(expected)
+        loop = asyncio.get_running_loop()
+
+        def commit(connection: Connection) -> FileVersion:
+            """Order matters: a purge of equal content excludes us by the claim, see `Trash`."""
+            if only_if_absent:
+                _refuse_taken(connection, new=new)
+            blob_records.claim(connection, blob.digest)
+            if not _call(loop, self._blobs.stat([blob.digest])):
+                raise Unavailable("The same content was being purged: send it again.")
+            blob_records.add(connection, blob, now())
+            return records.add(connection, new, blob, now())
+
+        return await self._catalog.write(commit)
+
+    async def list(self, principal: Principal, query: FileQuery) -> Page:
+        """One page of the newest versions of the principal's files."""
+        return await self._catalog.read(
+            lambda connection: records.list_live(connection, principal.id, query)
+        )
+
+    async def get(self, principal: Principal, ref: str) -> FileVersion:
+        """The version with this id or number, or `NotFound`."""
+        return await self._catalog.read(
+            lambda connection: records.get(connection, principal.id, ref)
+        )
+
+    async def get_many(self, principal: Principal, refs: Sequence[str]) -> Sequence[FileVersion]:
+        """The versions with these ids or numbers in that order, or `NotFound` for the first."""
+        return await self._catalog.read(
+            lambda connection: records.get_many(connection, principal.id, refs)
+        )
+
+    async def versions(self, principal: Principal, ref: str) -> Sequence[FileVersion]:
+        """All versions of the file *ref* belongs to, newest first."""
+
+        def work(connection: Connection) -> Sequence[FileVersion]:
+            return records.versions(connection, records.get(connection, principal.id, ref).file)
+
+        return await self._catalog.read(work)
+
+    async def update(self, principal: Principal, ref: str, changes: FileChanges) -> FileVersion:
+        """Change a record; the bytes stay. `AlreadyExists` if a new name is taken."""
+        values: dict[str, Any] = {}
+        if changes.name is not None:
+            values["name"] = check_file_name(changes.name)
+        if changes.category is not None:
+            values["category"] = check_label("A category", changes.category)
+        if changes.tags is not None:
+            values["tags"] = _tags(changes.tags)
+
+        def work(connection: Connection) -> FileVersion:
+            version = records.get(connection, principal.id, ref)
+            if changes.metadata is not None:
+                merged = merge_patch(version.metadata, changes.metadata)
+                values["metadata"] = check_metadata(merged)
+            records.change(connection, version, values)
+            return records.by_number(connection, version.number)
+
+        return await self._catalog.write(work)
+
+    async def content(self, principal: Principal, ref: str) -> Content:
+        """What downloads of the version send. `Gone` if its bytes are missing from the disk."""
+        version = await self.get(principal, ref)
+        if not await self._blobs.stat([version.sha256]):
+            raise missing(version)
+        return Content(
+            size=version.size,
+            content_type=version.content_type,
+            etag=version.sha256,
+            modified=version.created,
+            filename=version.name.rsplit("/", 1)[-1],
+            digest=version.sha256,
+            pieces=partial(_pieces, self._blobs, version),
+        )
+
+
+_FORM_OVERHEAD = 64 * 1024
+"""A multipart body may be this much longer than the file in it before it is refused unread."""
+
+
+def missing(version: FileVersion) -> Gone:
+    """The failure of a version whose blob is not on the disk."""
+    return Gone(
+        f"The bytes of {version.name!r} are missing from the store; `dsx fsck` tells more.",
+        {"id": version.id},
+    )
+
+
+def blob_slice(blobs: BlobStore, version: FileVersion, start: int, stop: int) -> Piece:
+    """Bytes ``[start, stop)`` of a version: from the local file if there is one."""
+    if isinstance(blobs, Locates):
+        return FileSlice(partial(_open_blob, blobs, version), start, stop - start)
+    return Stream(partial(_fetch, blobs, version, ByteRange(start, stop)), stop - start)
+
+
+async def _pieces(
+    blobs: BlobStore, version: FileVersion, start: int, stop: int
+) -> AsyncIterator[Piece]:
+    yield blob_slice(blobs, version, start, stop)
+
+
+def _open_blob(blobs: Locates, version: FileVersion) -> int:
+    try:
+        return os.open(blobs.locate(version.sha256), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise missing(version) from None
+
+
+async def _fetch(blobs: BlobStore, version: FileVersion, wanted: ByteRange) -> AsyncIterator[bytes]:
+    _, chunks = await blobs.open(version.sha256, wanted)
+    async for chunk in chunks:
+        yield chunk
+
+
+def _refuse_taken(connection: Connection, new: NewFile) -> None:
+    if records.find(connection, new.owner, new.name) is not None:
+        raise PreconditionFailed(f"There is a file named {new.name!r} already.")
+
+
+def _call(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """Run *work* on the event loop from a catalog thread, and wait for it."""
+    return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+
+def _tags(tags: Sequence[str]) -> tuple[str, ...]:
+    if len(tags) > MAX_TAGS:
+        raise Invalid(f"A file has at most {MAX_TAGS} tags.", {"limit": MAX_TAGS})
+    return tuple(check_label("A tag", tag) for tag in tags)
+
+
+def _media_type(given: str | None, name: str) -> str:
+    if not given or given == _CURLS_OWN:
+        return mimetypes.guess_type(name)[0] or DEFAULT_TYPE
+    if not _MEDIA_TYPE.fullmatch(given):
+        raise Invalid("The content type is not of the form type/subtype.")
+    return given

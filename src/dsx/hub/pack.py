@@ -1,0 +1,95 @@
+"""Many small files as one TAR stream: what makes a thousand downloads as quick as one.
+
+Built in a worker thread in large buffers. Small files are read whole and hashed on the way; large
+ones are hashed before, unless the index knows, because a member's digest precedes its content.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+from dsx.core import tar
+from dsx.core.digest import Digest, Hasher, digest_of
+from dsx.core.errors import Conflict
+from dsx.core.model import ManifestEntry
+from dsx.hub.contained import open_file
+
+BUFFER = 1024 * 1024
+_SMALL = 4 * BUFFER
+
+
+async def pack_entries(
+    root: Path, pages: AsyncIterator[Sequence[ManifestEntry]]
+) -> AsyncIterator[bytes]:
+    """A TAR of the files of *pages* below *root*, in buffers of about a MiB.
+
+    Raises `Conflict` in the middle of the stream if a file changes while it is sent.
+    """
+    async for page in pages:
+        chunks = _members(root, page)
+        while chunk := await asyncio.to_thread(next, chunks, None):
+            yield chunk
+    yield tar.END
+
+
+def _members(root: Path, entries: Sequence[ManifestEntry]) -> Iterator[bytes]:
+    buffer = bytearray()
+    for entry in entries:
+        for chunk in _member(root, entry):
+            buffer += chunk
+            if len(buffer) >= BUFFER:
+                yield bytes(buffer)
+                buffer.clear()
+    if buffer:
+        yield bytes(buffer)
+
+
+def _member(root: Path, entry: ManifestEntry) -> Iterator[bytes]:
+    """Header, content and padding of one file, as it is now."""
+    descriptor = open_file(root, entry.path)
+    try:
+        status = os.fstat(descriptor)
+        size = status.st_size
+        if size <= _SMALL:
+            data = _read_exactly(descriptor, size, entry.path)
+            digest, content = digest_of(data), iter((data,))
+        else:
+            same = (size, status.st_mtime_ns) == (entry.size, entry.mtime_ns)
+            digest = (entry.sha256 if same else None) or _hash(descriptor, size, entry.path)
+            content = _chunks(descriptor, size, entry.path)
+        yield tar.header(tar.Member(entry.path, size, status.st_mtime_ns, digest))
+        yield from content
+        yield tar.padding(size)
+    finally:
+        os.close(descriptor)
+
+
+def _read_exactly(descriptor: int, size: int, path: str) -> bytes:
+    data = os.pread(descriptor, size, 0)
+    if len(data) != size:
+        raise _changed(path)
+    return data
+
+
+def _hash(descriptor: int, size: int, path: str) -> Digest:
+    hasher = Hasher()
+    for chunk in _chunks(descriptor, size, path):
+        hasher.update(chunk)
+    return hasher.digest
+
+
+def _chunks(descriptor: int, size: int, path: str) -> Iterator[bytes]:
+    position = 0
+    while position < size:
+        chunk = os.pread(descriptor, min(BUFFER, size - position), position)
+        if not chunk:
+            raise _changed(path)
+        yield chunk
+        position += len(chunk)
+
+
+def _changed(path: str) -> Conflict:
+    return Conflict(f"{path!r} changed while it was being sent.")

@@ -1,0 +1,29 @@
+"""The hub as one value: every use case a protocol may call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dsx.blobs.contract import BlobStore
+from dsx.catalog.engine import Catalog
+from dsx.hub.access import Access
+from dsx.hub.datasets import Datasets
+from dsx.hub.files import Files
+from dsx.hub.trash import Trash
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """What `dsx.app` composes and protocols use."""
+
+    access: Access
+    files: Files
+    trash: Trash
+    datasets: Datasets
+    catalog: Catalog
+    blobs: BlobStore
+
+    async def check(self) -> None:
+        """Return if catalog and blobs answer; raise `Unavailable` (or what they raise) if not."""
+        await self.catalog.check()
+        await self.blobs.list(limit=1)

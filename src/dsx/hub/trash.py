@@ -1,0 +1,121 @@
+"""The trash: where deleted files are until they are restored, purged, or too old."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from sqlalchemy import Connection
+
+from dsx.blobs.contract import BlobStore
+from dsx.catalog import blobs as blob_records
+from dsx.catalog import files as records
+from dsx.catalog.engine import Catalog
+from dsx.core.digest import Digest
+from dsx.core.model import FileVersion, Page, Principal
+from dsx.core.names import check_file_name
+from dsx.hub.files import now
+
+_DAY = 24 * 3600 * 1_000_000
+_BATCH = 200
+
+
+class Trash:
+    """Deletes files, at first reversibly.
+
+    Bytes are removed in two steps, so that an upload of equal content never loses its own: first
+    the records go, in one transaction; then, in another one that has claimed the digest, the bytes
+    go if there is still no record. An upload commits under the same claim after making sure that
+    its bytes are there. A crash between the steps leaves bytes without a record, which
+    ``dsx fsck`` finds.
+    """
+
+    def __init__(self, catalog: Catalog, blobs: BlobStore, *, days: float) -> None:
+        """Keep deleted files for *days* days."""
+        self._catalog = catalog
+        self._blobs = blobs
+        self._keep = int(days * _DAY)
+
+    async def delete(self, principal: Principal, ref: str) -> FileVersion:
+        """Move the file that *ref* is a version of, with all its versions, to the trash."""
+
+        def work(connection: Connection) -> FileVersion:
+            version = records.get(connection, principal.id, ref)
+            instant = now()
+            records.trash(connection, version.file, instant, instant + self._keep)
+            return version
+
+        return await self._catalog.write(work)
+
+    async def list(self, principal: Principal, *, limit: int, cursor: str | None) -> Page:
+        """One page of deleted files, latest deletion first."""
+        return await self._catalog.read(
+            lambda connection: records.list_trash(connection, principal.id, limit, cursor)
+        )
+
+    async def restore(
+        self, principal: Principal, ref: str, *, name: str | None = None
+    ) -> FileVersion:
+        """Bring a file back, under *name* if given; `AlreadyExists` if the name is taken."""
+        if name is not None:
+            check_file_name(name)
+
+        def work(connection: Connection) -> FileVersion:
+            version = records.get(connection, principal.id, ref, trashed=True)
+            if name is not None:
+                records.rename(connection, version.file, name)
+            records.restore(connection, version)
+            return records.by_number(connection, version.number)
+
+        return await self._catalog.write(work)
+
+    async def purge(self, principal: Principal, ref: str) -> None:
+        """Drop a file in the trash for good."""
+
+        def work(connection: Connection) -> list[Digest]:
+            version = records.get(connection, principal.id, ref, trashed=True)
+            return _forget(connection, [version.file])
+
+        await self._remove(await self._catalog.write(work))
+
+    async def empty(self, principal: Principal) -> int:
+        """Drop all that the principal has in the trash; how many files that were."""
+        return await self._drop(
+            lambda connection: records.trashed_files(connection, principal.id, _BATCH)
+        )
+
+    async def drop_expired(self) -> int:
+        """Drop every file whose time in the trash is over; how many there were."""
+        return await self._drop(lambda connection: records.expired(connection, now(), _BATCH))
+
+    async def _drop(self, select: Callable[[Connection], Sequence[str]]) -> int:
+        dropped = 0
+        while True:
+
+            def work(connection: Connection) -> tuple[int, list[Digest]]:
+                chosen = select(connection)
+                return len(chosen), _forget(connection, chosen)
+
+            count, digests = await self._catalog.write(work)
+            await self._remove(digests)
+            dropped += count
+            if count < _BATCH:
+                return dropped
+
+    async def _remove(self, digests: Sequence[Digest]) -> None:
+        loop = asyncio.get_running_loop()
+        for digest in digests:
+            await self._catalog.write(partial(self._remove_one, loop, digest))
+
+    def _remove_one(
+        self, loop: asyncio.AbstractEventLoop, digest: Digest, connection: Connection
+    ) -> None:
+        blob_records.claim(connection, digest)
+        if blob_records.unknown(connection, [digest]):
+            asyncio.run_coroutine_threadsafe(self._blobs.delete([digest]), loop).result()
+
+
+def _forget(connection: Connection, files: Sequence[str]) -> list[Digest]:
+    digests = [digest for file in files for digest in records.purge(connection, file)]
+    return blob_records.drop_unreferenced(connection, digests)

@@ -1,0 +1,10 @@
+"""The public REST API, ``/api/v1``: what the SDK, the CLI and the web page use."""
+
+from fastapi import APIRouter
+
+from dsx.http.problems import documented
+from dsx.protocols.rest import archive, datasets, files, trash
+
+router = APIRouter(prefix="/api/v1", responses=documented(401, 405, 422, 503))
+for part in (files, trash, archive, datasets):
+    router.include_router(part.router)

@@ -1,0 +1,64 @@
+"""``/api/v1/archive``: several files as one ZIP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from dsx.core.model import Principal
+from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.problems import documented
+from dsx.http.send import ContentResponse
+from dsx.hub.archive import archive
+from dsx.hub.services import Hub
+from dsx.protocols.rest.models import ArchiveRequest
+
+router = APIRouter(prefix="/archive", tags=["files"])
+
+_PROBLEMS = documented(400, 404, 412, 413, 416)
+
+
+@router.get(
+    "",
+    operation_id="download_archive",
+    summary="Download files as a ZIP",
+    response_class=ContentResponse,
+    responses=_PROBLEMS,
+)
+@router.head(
+    "",
+    operation_id="download_archive_head",
+    summary="Ask about a ZIP",
+    response_class=ContentResponse,
+    responses=_PROBLEMS,
+)
+async def download_archive(
+    request: Request,
+    hub: HubDep,
+    principal: PrincipalDep,
+    id: Annotated[list[str], Query(min_length=1, max_length=1000, examples=[["1", "2"]])],  # noqa: A002
+) -> ContentResponse:
+    """Stored (uncompressed) entries, so the length is known and ranges resume a download."""
+    return await _respond(request, hub, principal, id)
+
+
+@router.post(
+    "",
+    operation_id="request_archive",
+    summary="Download many files as a ZIP",
+    response_class=ContentResponse,
+    responses=_PROBLEMS,
+)
+async def request_archive(
+    request: Request, wanted: ArchiveRequest, hub: HubDep, principal: PrincipalDep
+) -> ContentResponse:
+    """The same for more ids than fit into a URL."""
+    return await _respond(request, hub, principal, [str(id_) for id_ in wanted.ids])
+
+
+async def _respond(
+    request: Request, hub: Hub, principal: Principal, ids: list[str]
+) -> ContentResponse:
+    versions = await hub.files.get_many(principal, ids)
+    return ContentResponse(request, await archive(versions, hub.blobs))

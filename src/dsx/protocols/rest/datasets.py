@@ -1,0 +1,102 @@
+"""``/api/v1/datasets``: directories served in place."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from starlette.responses import Response, StreamingResponse
+
+from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.manifest import manifest_response
+from dsx.http.problems import documented
+from dsx.http.send import ContentResponse
+from dsx.protocols.rest.models import Dataset, DatasetList, PackRequest
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+
+DatasetName = Annotated[str, Path(description="Name of a dataset.", examples=["imagenet"])]
+
+_MANIFEST_EXAMPLE = {
+    "path": "train/img_001.jpg",
+    "size": 123456,
+    "hash": "d41d8cd98f00b204e9800998ecf8427e",
+    "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "etag": "18c0ffee-1e240",
+    "mtime": 1769860800.0,
+}
+
+
+@router.get("", summary="List datasets")
+async def list_datasets(hub: HubDep, principal: PrincipalDep) -> DatasetList:
+    """Every directory under DSX_DATASET_PATH, with the progress of its index."""
+    _ = principal
+    return DatasetList(items=[Dataset.of(info) for info in await hub.datasets.list()])
+
+
+@router.get("/{dataset}", summary="Read a dataset's state", responses=documented(400, 404))
+async def get_dataset(dataset: DatasetName, hub: HubDep, principal: PrincipalDep) -> Dataset:
+    """Size, number of files and how far the index is."""
+    _ = principal
+    return Dataset.of(await hub.datasets.info(dataset))
+
+
+@router.get(
+    "/{dataset}/manifest",
+    summary="List a dataset's files",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/json": {"example": [_MANIFEST_EXAMPLE]}}},
+        304: {"description": "Your copy is current (If-None-Match)."},
+        **documented(400, 404),
+    },
+)
+async def get_manifest(
+    request: Request, dataset: DatasetName, hub: HubDep, principal: PrincipalDep
+) -> Response:
+    """Every file with size, fingerprint and, once it has been read whole, SHA-256; streamed."""
+    _ = principal
+    return await manifest_response(request, hub.datasets, dataset)
+
+
+@router.get(
+    "/{dataset}/files/{path:path}",
+    operation_id="download_dataset_file",
+    summary="Download a file of a dataset",
+    response_class=ContentResponse,
+    responses=documented(400, 404, 412, 416),
+)
+@router.head(
+    "/{dataset}/files/{path:path}",
+    operation_id="download_dataset_file_head",
+    summary="Ask about a file of a dataset",
+    response_class=ContentResponse,
+    responses=documented(400, 404, 412, 416),
+)
+async def download_dataset_file(
+    request: Request, dataset: DatasetName, path: str, hub: HubDep, principal: PrincipalDep
+) -> ContentResponse:
+    """The bytes: whole or in ranges, with ETag, conditions and, where known, Repr-Digest."""
+    _ = principal
+    return ContentResponse(request, await hub.datasets.content(dataset, path))
+
+
+@router.post(
+    "/{dataset}/pack",
+    summary="Download many small files as one TAR",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/x-tar": {"schema": {"type": "string"}}}},
+        **documented(400, 404),
+    },
+)
+async def pack_dataset(
+    dataset: DatasetName, wanted: PackRequest, hub: HubDep, principal: PrincipalDep
+) -> StreamingResponse:
+    """Members come in the asked order, each with its SHA-256 as pax record `DSX.sha256`.
+
+    After a broken connection, ask again with `start` = the number of members you have.
+    """
+    _ = principal
+    stream = await hub.datasets.pack(dataset, wanted.paths, wanted.start)
+    return StreamingResponse(stream, media_type="application/x-tar")

@@ -1,0 +1,234 @@
+"""``/api/v1/files``: create, list, read, patch, download, delete."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.responses import JSONResponse
+
+from dsx.core.digest import Digest, from_repr_digest
+from dsx.core.errors import Invalid, Unprocessable
+from dsx.core.model import FileChanges, FileQuery
+from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.problems import documented
+from dsx.http.receive import pump, pump_form
+from dsx.http.send import ContentResponse
+from dsx.protocols.rest.models import (
+    File,
+    FileId,
+    FileList,
+    FilePage,
+    FilePatch,
+    to_micros,
+)
+
+router = APIRouter(prefix="/files", tags=["files"])
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FORM: dict[str, Any] = {
+    "schema": {
+        "type": "object",
+        "required": ["file"],
+        "properties": {
+            "file": {"type": "string", "format": "binary"},
+            "name": {"type": "string", "description": "Default: the part's file name."},
+            "category": {"type": "string"},
+            "tag": {"type": "array", "items": {"type": "string"}},
+            "metadata": {"type": "string", "description": "A JSON object."},
+        },
+    }
+}
+Sort = Literal["created", "-created", "name", "-name", "size", "-size"]
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=File,
+    summary="Store a file",
+    responses=documented(400, 408, 412, 413, 507),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": _BINARY, "multipart/form-data": _FORM},
+        }
+    },
+)
+async def create_file(
+    *,
+    request: Request,
+    hub: HubDep,
+    principal: PrincipalDep,
+    name: Annotated[str | None, Query(examples=["a.csv"])] = None,
+    category: Annotated[str | None, Query(examples=["train"])] = None,
+    tag: Annotated[list[str] | None, Query(max_length=256)] = None,
+    metadata: Annotated[str | None, Query(description="A JSON object.", examples=["{}"])] = None,
+    if_none_match: Annotated[
+        str | None, Header(description="`*`: only if the name is free.")
+    ] = None,
+    repr_digest: Annotated[
+        str | None, Header(description="`sha-256=:base64:` (RFC 9530), verified.")
+    ] = None,
+) -> JSONResponse:
+    """Store the body as a new file, or as a new version of the file of that name.
+
+    Send the bytes raw, with their own Content-Type, or as the part `file` of a form whose fields
+    stand in for the query. The answer comes when the bytes are on disk and the file is listed.
+    """
+    expected = _expected(repr_digest)
+    size = request.headers.get("content-length", "")
+    receiver = await hub.files.receive(principal, int(size) if size.isdecimal() else None)
+    fields: dict[str, list[str]] = {}
+    content_type = request.headers.get("content-type")
+    try:
+        if content_type and content_type.lower().startswith("multipart/form-data"):
+            form = await pump_form(request, receiver.write)
+            fields, content_type = form.fields, form.content_type
+            name = name or form.filename
+        else:
+            await pump(request, receiver.write)
+        version = await hub.files.create(
+            principal,
+            receiver,
+            name=_required(_last(fields, "name") or name),
+            category=_last(fields, "category") or category or None,
+            content_type=content_type,
+            metadata=_object(_last(fields, "metadata") or metadata),
+            tags=[*(tag or []), *fields.get("tag", [])],
+            expected=expected,
+            only_if_absent=if_none_match == "*",
+        )
+    finally:
+        await receiver.abandon()
+    body = File.of(version).model_dump()
+    location = f"/api/v1/files/{version.id}"
+    return JSONResponse(body, 201, {"Location": location, "ETag": f'"{version.sha256}"'})
+
+
+@router.get("", summary="List files", responses=documented(400))
+async def list_files(
+    *,
+    request: Request,
+    response: Response,
+    hub: HubDep,
+    principal: PrincipalDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[str | None, Query(max_length=4096, description="`next` of a page.")] = None,
+    name: Annotated[str | None, Query(max_length=1024, description="Glob, as `img_*.png`.")] = None,
+    regex: Annotated[
+        str | None, Query(max_length=1000, description="RE2 expression found in the name.")
+    ] = None,
+    category: Annotated[str | None, Query(max_length=255)] = None,
+    tag: Annotated[list[str] | None, Query(max_length=32, description="All of these.")] = None,
+    created_from: Annotated[datetime | None, Query(description="Inclusive.")] = None,
+    created_to: Annotated[datetime | None, Query(description="Exclusive.")] = None,
+    sort: Sort = "-created",
+) -> FilePage:
+    """The newest version of every file, a page at a time; filters combine with AND."""
+    query = FileQuery(
+        limit=limit,
+        cursor=cursor,
+        glob=name,
+        regex=regex,
+        category=category,
+        tags=tuple(tag or ()),
+        created_from=None if created_from is None else to_micros(created_from),
+        created_to=None if created_to is None else to_micros(created_to),
+        sort=sort,
+    )
+    page = await hub.files.list(principal, query)
+    if page.next:
+        following = request.url.include_query_params(cursor=page.next)
+        response.headers["Link"] = f'<{following}>; rel="next"'
+    return FilePage(items=[File.of(item) for item in page.items], next=page.next)
+
+
+@router.get("/{id}", summary="Read a file's record", responses=documented(404))
+async def get_file(id: FileId, hub: HubDep, principal: PrincipalDep) -> File:  # noqa: A002
+    """Everything known of one version, but its bytes."""
+    return File.of(await hub.files.get(principal, id))
+
+
+@router.get("/{id}/versions", summary="List a file's versions", responses=documented(404))
+async def list_versions(id: FileId, hub: HubDep, principal: PrincipalDep) -> FileList:  # noqa: A002
+    """All versions of the file that *id* is a version of, newest first."""
+    versions = await hub.files.versions(principal, id)
+    return FileList(items=[File.of(version) for version in versions])
+
+
+@router.patch("/{id}", summary="Change a file's record", responses=documented(400, 404, 409))
+async def patch_file(
+    id: FileId,  # noqa: A002
+    changes: FilePatch,
+    hub: HubDep,
+    principal: PrincipalDep,
+) -> File:
+    """Rename, re-categorise, re-tag, or merge metadata. The bytes never change."""
+    wanted = FileChanges(
+        name=changes.name,
+        category=changes.category,
+        tags=None if changes.tags is None else tuple(changes.tags),
+        metadata=changes.metadata,
+    )
+    return File.of(await hub.files.update(principal, id, wanted))
+
+
+@router.get(
+    "/{id}/content",
+    operation_id="download_file",
+    summary="Download a file",
+    response_class=ContentResponse,
+    responses=documented(404, 412, 416),
+)
+@router.head(
+    "/{id}/content",
+    operation_id="download_file_head",
+    summary="Ask about a download",
+    response_class=ContentResponse,
+    responses=documented(404, 412, 416),
+)
+async def download_file(
+    id: FileId,  # noqa: A002
+    request: Request,
+    hub: HubDep,
+    principal: PrincipalDep,
+) -> ContentResponse:
+    """The bytes: whole or in ranges, with ETag, conditions and Repr-Digest (RFC 9110, 9530)."""
+    return ContentResponse(request, await hub.files.content(principal, id))
+
+
+@router.delete(
+    "/{id}", status_code=204, summary="Delete a file to the trash", responses=documented(404)
+)
+async def delete_file(id: FileId, hub: HubDep, principal: PrincipalDep) -> None:  # noqa: A002
+    """Move the file, with all its versions, to the trash."""
+    await hub.trash.delete(principal, id)
+
+
+def _expected(header: str | None) -> Digest | None:
+    return from_repr_digest(header) if header else None
+
+
+def _required(name: str | None) -> str:
+    if not name:
+        raise Unprocessable("The file needs a name: add ?name=…", {"field": "name"})
+    return name
+
+
+def _last(fields: dict[str, list[str]], key: str) -> str | None:
+    return fields[key][-1] if fields.get(key) else None
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    if not text:
+        return {}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise Invalid("metadata is a JSON object.")
+    return value

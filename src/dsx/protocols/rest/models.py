@@ -1,0 +1,210 @@
+"""The JSON of the REST API."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Self
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from dsx.core.model import DatasetInfo, FileVersion, Micros
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+FILE_EXAMPLE: dict[str, JsonValue] = {
+    "id": "019a9f3c-0000-7000-8000-000000000001",
+    "number": 1,
+    "file": "019a9f3c-0000-7000-8000-000000000001",
+    "version": 1,
+    "latest": True,
+    "owner": "admin",
+    "name": "checkpoints/epoch-3.safetensors",
+    "category": "models",
+    "content_type": "application/octet-stream",
+    "size": 1048576,
+    "sha256": "30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58",
+    "created": "2026-01-31T12:00:00.000000Z",
+    "metadata": {"loss": 0.12},
+    "tags": ["resnet"],
+    "trashed": None,
+    "expires": None,
+    "url": "/api/v1/files/019a9f3c-0000-7000-8000-000000000001/content",
+}
+
+FileId = Annotated[
+    str, Path(description="Id (UUID) or number of a file version.", examples=["1"], max_length=64)
+]
+
+
+def to_time(instant: Micros) -> datetime:
+    """An instant as a timezone-aware datetime."""
+    return _EPOCH + timedelta(microseconds=instant)
+
+
+def to_micros(time: datetime) -> Micros:
+    """A datetime as an instant; one without a timezone is taken as UTC."""
+    aware = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1)
+
+
+def _time_text(instant: Micros) -> str:
+    return to_time(instant).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class File(BaseModel):
+    """One version of a file."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [FILE_EXAMPLE]})
+
+    id: str = Field(description="Public id (UUIDv7) of this version.")
+    number: int = Field(description="Small integer id, never reused.")
+    file: str = Field(description="Id shared by all versions of the file.")
+    version: int
+    latest: bool
+    owner: str
+    name: str
+    category: str
+    content_type: str
+    size: int = Field(description="Bytes.")
+    sha256: str
+    created: str = Field(description="ISO 8601, UTC, microseconds.")
+    metadata: dict[str, Any]
+    tags: list[str]
+    trashed: str | None = Field(description="When it went to the trash.")
+    expires: str | None = Field(description="When the trash drops it for good.")
+    url: str = Field(description="Where its bytes are.")
+
+    @classmethod
+    def of(cls, version: FileVersion) -> Self:
+        """The JSON of *version*."""
+        return cls(
+            id=version.id,
+            number=version.number,
+            file=version.file,
+            version=version.version,
+            latest=version.latest,
+            owner=version.owner,
+            name=version.name,
+            category=version.category,
+            content_type=version.content_type,
+            size=version.size,
+            sha256=version.sha256,
+            created=_time_text(version.created),
+            metadata=version.metadata,
+            tags=list(version.tags),
+            trashed=None if version.trashed is None else _time_text(version.trashed),
+            expires=None if version.expires is None else _time_text(version.expires),
+            url=f"/api/v1/files/{version.id}/content",
+        )
+
+
+class FilePage(BaseModel):
+    """One page of files."""
+
+    items: list[File]
+    next: str | None = Field(None, description="Cursor of the next page; null on the last.")
+
+
+class FileList(BaseModel):
+    """Some files, all at once."""
+
+    items: list[File]
+
+
+class FilePatch(BaseModel):
+    """Changes to a file; what is absent stays."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"category": "test", "metadata": {"loss": 0.1}}]},
+    )
+
+    name: str | None = None
+    category: str | None = None
+    tags: list[str] | None = Field(None, max_length=256)
+    metadata: dict[str, Any] | None = Field(
+        None, description="Merged into the present metadata (RFC 7396); null removes a key."
+    )
+
+
+class Restore(BaseModel):
+    """How to bring a file back from the trash."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": None}]})
+
+    name: str | None = Field(None, description="A new name, if the old one is taken.")
+
+
+class Purged(BaseModel):
+    """How many files are gone for good."""
+
+    purged: int
+
+
+class ArchiveRequest(BaseModel):
+    """Which files go into the ZIP, in this order."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"ids": ["1", "2"]}]})
+
+    ids: list[str | int] = Field(min_length=1, max_length=10_000)
+
+
+class PackRequest(BaseModel):
+    """Which files of a dataset to pack, in this order."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"paths": ["train/img_001.jpg"]}]}
+    )
+
+    paths: list[str] | None = Field(
+        None, max_length=100_000, description="Null: every file, by path."
+    )
+    start: int = Field(0, ge=0, description="Index of the first member to send: resumes a pack.")
+
+
+class Dataset(BaseModel):
+    """A dataset served in place, and how far its index is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "imagenet",
+                    "files": 3,
+                    "size": 4096,
+                    "state": "ready",
+                    "done": 3,
+                    "total": 3,
+                    "indexed": "2026-01-31T12:00:00.000000Z",
+                }
+            ]
+        }
+    )
+
+    name: str
+    files: int
+    size: int = Field(description="Bytes of all files.")
+    state: str = Field(description="indexing (being listed), hashing (SHA-256 pending) or ready.")
+    done: int = Field(description="Files whose SHA-256 is known.")
+    total: int
+    indexed: str | None = Field(description="When the last scan ended.")
+
+    @classmethod
+    def of(cls, info: DatasetInfo) -> Self:
+        """The JSON of *info*."""
+        return cls(
+            name=info.name,
+            files=info.files,
+            size=info.size,
+            state=info.state,
+            done=info.done,
+            total=info.total,
+            indexed=None if info.indexed is None else _time_text(info.indexed),
+        )
+
+
+class DatasetList(BaseModel):
+    """All datasets."""
+
+    items: list[Dataset]

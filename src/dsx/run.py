@@ -1,0 +1,130 @@
+"""Runs the hub: listens, starts the server processes, says when it is ready, leaves cleanly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import uvicorn
+from pydantic import ValidationError
+from uvicorn.supervisors import Multiprocess
+
+from dsx import __version__
+from dsx.app import ADMIN_KEY_FILE
+from dsx.config import Settings
+from dsx.core.errors import Invalid
+from dsx.hub.access import admin_key
+
+_GRACE = 8  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10
+_READY_DEADLINE = 60.0
+_BACKLOG = 2048
+
+
+def load_settings(given: Mapping[str, Any], required: Sequence[str] = ()) -> Settings:
+    """Settings with *given* on top; `Invalid` names the variable that is wrong or missing."""
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        problems = [
+            f"DSX_{str(item['loc'][0]).upper().removeprefix('DSX_')}: {item['msg']}"
+            for item in error.errors()
+        ]
+        raise Invalid("; ".join(problems)) from None
+    for variable in required:
+        if not getattr(settings, variable.removeprefix("DSX_").lower()):
+            raise Invalid(f"{variable} is required: set it in the environment or in .env")
+    return settings
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM. `Invalid` if *settings* do not allow it."""
+    _see_to_a_key(settings)
+    listener = _listen(settings)
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+    settings.export()
+    # uvicorn raises the signal that ended it again, for whoever was there before: nobody here.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda *_: None)
+    config = uvicorn.Config(
+        "dsx.app:create_app",
+        factory=True,
+        http="dsx.http.server:DSXProtocol",
+        loop="asyncio",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        workers=settings.workers,
+        timeout_graceful_shutdown=_GRACE,
+    )
+    threading.Thread(target=_announce, args=(settings,), daemon=True).start()
+    if settings.workers == 1:
+        uvicorn.Server(config).run([listener])
+        return
+    with tempfile.TemporaryDirectory(prefix="dsx-metrics-") as directory:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+        Multiprocess(config, sockets=[listener]).run()
+
+
+def _see_to_a_key(settings: Settings) -> None:
+    """See that there is a key, and tell the operator where things are."""
+    key_file = settings.data_dir / ADMIN_KEY_FILE
+    if not settings.keys and not settings.loopback and not key_file.exists():
+        raise Invalid(
+            f"DSX_API_KEY is required to listen on {settings.host}: other machines can reach it. "
+            "Set DSX_API_KEY, or listen on 127.0.0.1."
+        )
+    _tell(f"DSX Hub {__version__}")
+    _tell(f"  data      {settings.data_dir.absolute()}")
+    _tell(f"  datasets  {settings.dataset_path or 'none; set DSX_DATASET_PATH to serve some'}")
+    if settings.keys:
+        _tell(f"  API keys  {len(settings.keys)} configured")
+        return
+    key, new = admin_key(key_file)
+    show = new or sys.stderr.isatty()
+    _tell(f"  admin key {key if show else 'as before'}  (kept in {key_file.absolute()})")
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise Invalid(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "is another server running there? DSX_PORT chooses another port."
+        ) from None
+    listener.listen(_BACKLOG)
+    listener.set_inheritable(True)
+    return listener
+
+
+def _announce(settings: Settings) -> None:
+    """Print the ready line once the server proves that it is."""
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    reachable = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(shown, shown)  # noqa: S104
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + _READY_DEADLINE
+    while time.monotonic() < deadline:
+        try:
+            with opener.open(f"http://{reachable}:{settings.port}/ready", timeout=5):
+                print(f"ready: http://{shown}:{settings.port}", flush=True)  # noqa: T201
+                return
+        except OSError:
+            time.sleep(0.05)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,17 @@
+"""Fixtures every part of the suite may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.hub import RunningHub, running_hub
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
+    """One real hub for the whole run: tests use names of their own and leave others' alone."""
+    with running_hub(tmp_path_factory.mktemp("hub")) as running:
+        yield running
+        assert running.stop() == 0
