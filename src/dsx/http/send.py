@@ -22,6 +22,14 @@ from dsx.http.server import ZERO_COPY
 
 log = structlog.get_logger(__name__)
 
+_ANY_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+DOWNLOADS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The whole.", "content": _ANY_BYTES},
+    206: {"description": "The ranges that were asked for.", "content": _ANY_BYTES},
+    304: {"description": "Your copy is current."},
+}
+"""OpenAPI ``responses`` of a route that answers with a `ContentResponse`."""
+
 CHUNK = 1024 * 1024
 SMALL = 64 * 1024
 

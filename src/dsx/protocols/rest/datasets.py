@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.manifest import manifest_response
 from dsx.http.problems import documented
-from dsx.http.send import ContentResponse
+from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.protocols.rest.models import Dataset, DatasetList, PackRequest
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -63,15 +63,15 @@ async def get_manifest(
     "/{dataset}/files/{path:path}",
     operation_id="download_dataset_file",
     summary="Download a file of a dataset",
-    response_class=ContentResponse,
-    responses=documented(400, 404, 412, 416),
+    response_class=Response,
+    responses=DOWNLOADS | documented(400, 404, 412, 416),
 )
 @router.head(
     "/{dataset}/files/{path:path}",
     operation_id="download_dataset_file_head",
     summary="Ask about a file of a dataset",
-    response_class=ContentResponse,
-    responses=documented(400, 404, 412, 416),
+    response_class=Response,
+    responses=DOWNLOADS | documented(400, 404, 412, 416),
 )
 async def download_dataset_file(
     request: Request, dataset: DatasetName, path: str, hub: HubDep, principal: PrincipalDep

@@ -15,7 +15,7 @@ from dsx.core.model import FileChanges, FileQuery
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
 from dsx.http.receive import pump, pump_form
-from dsx.http.send import ContentResponse
+from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.protocols.rest.models import (
     File,
     FileId,
@@ -180,15 +180,15 @@ async def patch_file(
     "/{id}/content",
     operation_id="download_file",
     summary="Download a file",
-    response_class=ContentResponse,
-    responses=documented(404, 412, 416),
+    response_class=Response,
+    responses=DOWNLOADS | documented(404, 410, 412, 416),
 )
 @router.head(
     "/{id}/content",
     operation_id="download_file_head",
     summary="Ask about a download",
-    response_class=ContentResponse,
-    responses=documented(404, 412, 416),
+    response_class=Response,
+    responses=DOWNLOADS | documented(404, 410, 412, 416),
 )
 async def download_file(
     id: FileId,  # noqa: A002
