@@ -3,7 +3,7 @@
 - ``http.response.zerocopysend`` (ASGI extension): files go to the socket by ``sendfile``, whole or
   in part, without passing through Python. A slow client costs a descriptor and a task, no thread
   and no buffer. It needs asyncio's own loop: uvloop has no ``sendfile``.
-- `RECEIVE_INTO` (our extension): large bodies are read from the socket into two reused buffers,
+- `RECEIVE_INTO` (our extension): large bodies are read from the socket into a few reused buffers,
   one filling while a worker thread writes the other.
 - Deadlines: a request's head must arrive within `HEAD_SECONDS`; a body may not stall longer than
   ``stall_timeout``.
@@ -146,7 +146,6 @@ class DSXProtocol(HttpToolsProtocol):
         while True:
             left = length - self._parsed if length is not None else 0
             if left > _BIG and cycle.more_body and not cycle.waiting_for_100_continue:
-                total += await self._take(cycle, write)
                 return total + await self._receive_directly(cycle, left, write)
             message = await self._receive(cycle)
             if message["type"] == "http.disconnect":
@@ -157,29 +156,29 @@ class DSXProtocol(HttpToolsProtocol):
             if not message["more_body"]:
                 return total
 
-    async def _take(self, cycle: RequestResponseCycle, write: Callable[[Buffer], object]) -> int:
-        """Write what the parser had passed on already."""
-        data = bytes(cycle.body)
-        cycle.body.clear()
-        if data:
-            await self.loop.run_in_executor(None, write, data)
-        return len(data)
-
     async def _receive_directly(
         self, cycle: RequestResponseCycle, left: int, write: Callable[[Buffer], object]
     ) -> int:
-        """Take the next *left* bytes off the socket past the parser, which then starts afresh."""
+        """Take the next *left* bytes off the socket past the parser, which then starts afresh.
+
+        What the parser has passed on already is written first; nothing may come between counting
+        that and taking over the socket, so there is no ``await`` before `BodyReceiver`.
+        """
         if cycle.disconnected:
             raise ClientDisconnect
+        passed_on = bytes(cycle.body)
+        cycle.body.clear()
         receiver = BodyReceiver(self, self.transport, left, self.stall_timeout)
         self.flow.resume_reading()
         try:
+            if passed_on:
+                await self.loop.run_in_executor(None, write, passed_on)
             await receiver.run(write)
         finally:
             receiver.detach()
         self.parser = type(self.parser)(self)
         cycle.more_body = False
-        return left
+        return len(passed_on) + left
 
     def _expect_head(self) -> None:
         self._head_deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
