@@ -6,6 +6,7 @@ comes back with all its versions. Functions run inside the caller's transaction.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,26 +16,41 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, te
 from sqlalchemy.exc import IntegrityError
 
 from dsx.catalog import cursors
+from dsx.catalog.engine import lock
 from dsx.catalog.matching import (
     Matcher,
+    check_pattern,
     glob_matcher,
     literal_prefix,
     regex_matcher,
+    successor,
     unescape,
 )
 from dsx.catalog.schema import LIVE, blobs, file_tags, files
 from dsx.core.digest import Digest
 from dsx.core.errors import AlreadyExists, NotFound
 from dsx.core.model import BlobInfo, FileQuery, FileVersion, Micros, NewFile, Page
+from dsx.core.names import check_label
 
 _SCAN = 2000
 _MAX_NUMBER = 1 << 62
-_LAST = "\U0010ffff"
 _TRASHED = text("trashed IS NOT NULL")
 
 
+def claim(connection: Connection, owner: str) -> None:
+    """Keep every other transaction from changing this owner's files until this one ends.
+
+    Taken first, before any blob is claimed and before what is to be changed is read: versions of
+    one name then follow each other, and a file changes place with all its versions.
+    """
+    lock(connection, int.from_bytes(hashlib.blake2b(owner.encode(), digest_size=7).digest()))
+
+
 def add(connection: Connection, new: NewFile, blob: BlobInfo, now: Micros) -> FileVersion:
-    """Add a version: of the live file of that owner and name, or else the first of a new file."""
+    """Add a version: of the live file of that owner and name, or else the first of a new file.
+
+    The owner has to be claimed.
+    """
     before = connection.execute(
         select(files.c.number, files.c.file, files.c.version).where(
             LIVE, files.c.owner == new.owner, files.c.name == new.name
@@ -59,12 +75,7 @@ def add(connection: Connection, new: NewFile, blob: BlobInfo, now: Micros) -> Fi
         "created": now,
         "metadata": new.metadata,
     }
-    try:
-        number = connection.execute(
-            insert(files).values(row).returning(files.c.number)
-        ).scalar_one()
-    except IntegrityError:
-        raise AlreadyExists(f"{new.name!r} was stored by another request just now.") from None
+    number = connection.execute(insert(files).values(row).returning(files.c.number)).scalar_one()
     _set_tags(connection, number, new.tags)
     return by_number(connection, number)
 
@@ -128,20 +139,21 @@ def trash(connection: Connection, file: str, now: Micros, expires: Micros) -> No
 
 def restore(connection: Connection, version: FileVersion) -> None:
     """Bring a file back; `AlreadyExists` if a live file of its owner has its name."""
+    back = update(files).where(files.c.file == version.file).values(trashed=None, expires=None)
     try:
-        connection.execute(
-            update(files).where(files.c.file == version.file).values(trashed=None, expires=None)
-        )
+        restored = connection.execute(back).rowcount
     except IntegrityError:
         raise AlreadyExists(
-            f"There is a file named {version.name!r} already: restore under another name."
+            "There is a file of that name already: restore under another name."
         ) from None
+    if not restored:
+        raise NotFound(f"{version.name!r} was dropped from the trash just now.")
 
 
 def purge(connection: Connection, file: str) -> list[Digest]:
-    """Forget a file and all its versions; returns the digests they had."""
+    """Forget a file in the trash and all its versions; returns the digests they had."""
     rows = connection.execute(
-        delete(files).where(files.c.file == file).returning(files.c.sha256)
+        delete(files).where(files.c.file == file, _TRASHED).returning(files.c.sha256)
     ).scalars()
     return [Digest(digest) for digest in rows]
 
@@ -186,9 +198,9 @@ def list_live(connection: Connection, owner: str, wanted: FileQuery) -> Page:
     if wanted.regex is not None:
         matchers.append(regex_matcher(wanted.regex))
     if wanted.category is not None:
-        query = query.where(files.c.category == wanted.category)
+        query = query.where(files.c.category == check_label("A category", wanted.category))
     for tag in wanted.tags:
-        tagged = select(file_tags.c.number).where(file_tags.c.tag == tag)
+        tagged = select(file_tags.c.number).where(file_tags.c.tag == check_label("A tag", tag))
         query = query.where(files.c.number.in_(tagged))
     if wanted.created_from is not None:
         query = query.where(files.c.created >= wanted.created_from)
@@ -200,12 +212,14 @@ def list_live(connection: Connection, owner: str, wanted: FileQuery) -> Page:
 
 def _narrow(query: Select[Any], glob: str) -> tuple[Select[Any], list[Matcher]]:
     """Let the index on names do what it can for a glob; the matcher does the rest."""
-    exact = unescape(glob)
+    exact = unescape(check_pattern(glob, "name"))
     if exact is not None:
         return query.where(files.c.name == exact), []
     prefix = literal_prefix(glob)
     if prefix:
-        query = query.where(files.c.name >= prefix, files.c.name < prefix + _LAST)
+        query = query.where(files.c.name >= prefix)
+        end = successor(prefix)
+        query = query if end is None else query.where(files.c.name < end)
     return query, [glob_matcher(glob)]
 
 
@@ -260,7 +274,7 @@ def _refers(ref: str) -> Any:
     """A condition: id or number. What can be neither matches nothing."""
     if ref.isascii() and ref.isdecimal() and len(ref) < len(str(_MAX_NUMBER)):
         return files.c.number == int(ref)
-    return files.c.id == (ref if "\0" not in ref else "")
+    return files.c.id == (ref.lower() if ref.isascii() and ref.isprintable() else "")
 
 
 def _versions(connection: Connection, query: Select[Any]) -> list[FileVersion]:

@@ -106,6 +106,7 @@ class Files:
 
         def commit(connection: Connection) -> FileVersion:
             """Order matters: a purge of equal content excludes us by the claim, see `Trash`."""
+            records.claim(connection, principal.id)
             if only_if_absent:
                 _refuse_taken(connection, new=new)
             blob_records.claim(connection, blob.digest)
@@ -153,6 +154,7 @@ class Files:
             values["tags"] = _tags(changes.tags)
 
         def work(connection: Connection) -> FileVersion:
+            records.claim(connection, principal.id)
             version = records.get(connection, principal.id, ref)
             if changes.metadata is not None:
                 merged = merge_patch(version.metadata, changes.metadata)

@@ -41,6 +41,7 @@ class Trash:
         """Move the file that *ref* is a version of, with all its versions, to the trash."""
 
         def work(connection: Connection) -> FileVersion:
+            records.claim(connection, principal.id)
             version = records.get(connection, principal.id, ref)
             instant = now()
             records.trash(connection, version.file, instant, instant + self._keep)
@@ -62,6 +63,7 @@ class Trash:
             check_file_name(name)
 
         def work(connection: Connection) -> FileVersion:
+            records.claim(connection, principal.id)
             version = records.get(connection, principal.id, ref, trashed=True)
             if name is not None:
                 records.rename(connection, version.file, name)
