@@ -175,3 +175,25 @@ def test_hostile_filters_match_nothing_or_are_refused(catalog_url: str, text: st
                 assert page.items == []
 
     asyncio.run(check())
+
+
+def test_a_filter_that_takes_long_ends_the_page_early(
+    catalog_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    async def check() -> None:
+        async with opened(catalog_url) as catalog:
+            await catalog.write(_fill)
+            everything = {f.name for f in await _all(catalog, FileQuery())}
+            monkeypatch.setattr(files, "_SCAN_SECONDS", 0.0)
+            query, seen, pages = FileQuery(regex="é"), set(), 0
+            while True:
+                page = await catalog.read(lambda c, q=query: files.list_live(c, OWNER, q))
+                seen |= {f.name for f in page.items}
+                pages += 1
+                if page.next is None:
+                    break
+                query = replace(query, cursor=page.next)
+            assert seen == everything
+            assert pages > 1
+
+    asyncio.run(check())

@@ -7,7 +7,8 @@ comes back with all its versions. Functions run inside the caller's transaction.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ from dsx.core.model import BlobInfo, FileQuery, FileVersion, Micros, NewFile, Pa
 from dsx.core.names import check_label
 
 _SCAN = 2000
+_SCAN_SECONDS = 1.0  # a page that takes longer to find ends early; its cursor goes on
 _MAX_NUMBER = 1 << 62
 _TRASHED = text("trashed IS NOT NULL")
 
@@ -237,27 +239,39 @@ def _page(
     connection: Connection, query: Select[Any], where: _Position, matchers: Sequence[Matcher]
 ) -> Page:
     """One page of *query*, whose rows are (number, key, name)."""
+    deadline = time.monotonic() + _SCAN_SECONDS
+    page: list[int] = []
+    last = following = None
+    for row in _rows(connection, query, where, where.limit + 1 if not matchers else _SCAN):
+        if all(match(row.name) for match in matchers):
+            if len(page) == where.limit:
+                following = last
+                break
+            page.append(row.number)
+            last = row
+        if matchers and time.monotonic() > deadline:
+            following = row
+            break
+    cursor = following and cursors.encode(where.sort, following.key, following.number)
+    return Page(_in_order(connection, page), cursor)
+
+
+def _rows(
+    connection: Connection, query: Select[Any], where: _Position, batch: int
+) -> Iterator[Row[Any]]:
+    """The rows of *query* from the position on, fetched *batch* at a time."""
     down = where.sort.startswith("-")
     pair = (where.column, files.c.number)
-    order = [column.desc() for column in pair] if down else list(pair)
-    batch = where.limit + 1 if not matchers else max(where.limit + 1, _SCAN)
+    part = query.order_by(*(column.desc() if down else column for column in pair)).limit(batch)
     position = cursors.decode(where.cursor, where.sort) if where.cursor else None
-    chosen: list[Row[Any]] = []
-    while len(chosen) <= where.limit:
-        part = query.order_by(*order).limit(batch)
-        if position is not None:
-            edge = tuple_(*position)
-            part = part.where(tuple_(*pair) < edge if down else tuple_(*pair) > edge)
-        rows = connection.execute(part).all()
-        chosen += [row for row in rows if all(match(row.name) for match in matchers)]
+    while True:
+        edge = tuple_(*pair), tuple_(*position or ())
+        beyond = edge[0] < edge[1] if down else edge[0] > edge[1]
+        rows = connection.execute(part.where(beyond) if position else part).all()
+        yield from rows
         if len(rows) < batch:
-            break
+            return
         position = rows[-1].key, rows[-1].number
-    page = chosen[: where.limit]
-    following = None
-    if len(chosen) > where.limit:
-        following = cursors.encode(where.sort, page[-1].key, page[-1].number)
-    return Page(_in_order(connection, [row.number for row in page]), following)
 
 
 def _in_order(connection: Connection, numbers: Sequence[int]) -> list[FileVersion]:

@@ -46,7 +46,7 @@ class Receiver:
             self._flush = _flushers.submit(self._stage.sync)
 
     async def finish(self, expected: Digest | None = None) -> BlobInfo:
-        """Make the bytes a blob, durably. `DigestMismatch` if they are not the *expected* ones."""
+        """Make the bytes durable; `DigestMismatch` if they are not the *expected* ones."""
         digest = self._hasher.digest
         if expected is not None and digest != expected:
             raise DigestMismatch(
@@ -54,11 +54,14 @@ class Receiver:
                 {"expected": expected, "received": digest},
             )
         await asyncio.to_thread(self._settle)
-        await self._stage.seal(digest, self.size)
         return BlobInfo(digest, self.size, self._hasher.crc32)
 
+    async def seal(self, blob: BlobInfo) -> None:
+        """Turn the bytes into the blob that ``finish`` described."""
+        await self._stage.seal(blob.digest, blob.size)
+
     async def abandon(self) -> None:
-        """Drop what was not finished. Idempotent, and harmless after ``finish``."""
+        """Drop what was not sealed. Idempotent, and harmless after ``seal``."""
         await asyncio.to_thread(self._drain)
         await self._stage.discard()
 

@@ -26,9 +26,10 @@ class Trash:
 
     Bytes are removed in two steps, so that an upload of equal content never loses its own: first
     the records go, in one transaction; then, in another one that has claimed the digest, the bytes
-    go if there is still no record. An upload commits under the same claim after making sure that
-    its bytes are there. A crash between the steps leaves bytes without a record, which
-    ``dsx fsck`` finds.
+    go if there is still no record. An upload seals its bytes and commits its record under the same
+    claim, so it comes whole before that step, and is spared, or whole after it. A crash between
+    the steps, or between sealing and commit, leaves bytes without a record: ``dsx fsck`` finds
+    them.
     """
 
     def __init__(self, catalog: Catalog, blobs: BlobStore, *, days: float) -> None:
