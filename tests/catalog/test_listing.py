@@ -177,6 +177,19 @@ def test_hostile_filters_match_nothing_or_are_refused(catalog_url: str, text: st
     asyncio.run(check())
 
 
+def test_the_longest_name_can_be_asked_for(catalog_url: str):
+    name = "/".join(["[" + "x" * 203] * 5)
+
+    async def check() -> None:
+        async with opened(catalog_url) as catalog:
+            await catalog.write(lambda c: add(c, name))
+            query = FileQuery(glob=name.replace("[", "[[]"))
+            page = await catalog.read(lambda c: files.list_live(c, OWNER, query))
+            assert [f.name for f in page.items] == [name]
+
+    asyncio.run(check())
+
+
 def test_a_filter_that_takes_long_ends_the_page_early(
     catalog_url: str, monkeypatch: pytest.MonkeyPatch
 ):

@@ -60,9 +60,7 @@ def unescape(pattern: str) -> str | None:
 
 
 def check_pattern(pattern: str, field: str) -> str:
-    """Return *pattern* if it may be looked at at all, else raise `Unprocessable`."""
-    if len(pattern) > MAX_PATTERN:
-        raise Unprocessable(f"A pattern has at most {MAX_PATTERN} characters.", {"field": field})
+    """Return *pattern* if a name could have its characters, else raise `Unprocessable`."""
     if _UNTEXT.search(pattern):
         reason = "a pattern is UTF-8 text without NUL"
         raise Unprocessable(f"{reason.capitalize()}.", {"field": field, "reason": reason})
@@ -70,6 +68,9 @@ def check_pattern(pattern: str, field: str) -> str:
 
 
 def _compile(pattern: str, field: str) -> Any:
+    if len(pattern) > MAX_PATTERN:
+        reason = f"a pattern has at most {MAX_PATTERN} characters"
+        raise Unprocessable(f"{reason.capitalize()}.", {"field": field, "reason": reason})
     options = re2.Options()
     options.max_mem = _MAX_MEMORY
     options.log_errors = False
