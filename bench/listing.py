@@ -13,8 +13,9 @@ import requests
 from sqlalchemy import Connection, insert
 from tests.support.hub import RunningHub, running_hub
 
+from dsx.catalog import labels
 from dsx.catalog.engine import Catalog
-from dsx.catalog.schema import blobs, file_tags, files
+from dsx.catalog.schema import blobs, file_labels, files
 
 ROWS = 1_000_000
 BATCH = 50_000
@@ -34,7 +35,9 @@ def main() -> None:
                 {"sort": "name"},
                 {"sort": "-size"},
                 {"category": "c7"},
+                {"category": "c7", "sort": "name"},
                 {"tag": "rare"},
+                {"tag": "rare", "sort": "-size"},
                 {"name": "dir/0123*"},
             ):
                 print(f"{params!s:<44} {_measure(hub, params):>14.1f} ms", flush=True)
@@ -59,8 +62,12 @@ async def _fill(data: Path) -> None:
     await catalog.write(
         lambda c: c.execute(insert(blobs).values(digest="0" * 64, size=1, crc32=0, created=0))
     )
+    for index in file_labels.indexes:
+        await catalog.write(index.drop)
     for start in range(0, ROWS, BATCH):
         await catalog.write(lambda c, start=start: _insert(c, start))  # type: ignore[misc]
+    for index in file_labels.indexes:
+        await catalog.write(index.create)
     await catalog.aclose()
 
 
@@ -80,9 +87,16 @@ def _insert(connection: Connection, start: int) -> None:
             "sha256": "0" * 64,
             "created": 1_700_000_000_000_000 + number,
             "metadata": {},
+            "tags": ["rare"] if number % 1000 == 0 else [],
         }
         for number in range(start, start + BATCH)
     ]
     connection.execute(insert(files), rows)
-    tags = [{"tag": "rare", "number": row["number"]} for row in rows[::1000]]
-    connection.execute(insert(file_tags), tags)
+    connection.execute(insert(file_labels), [label for row in rows for label in _labels(row)])
+
+
+def _labels(row: dict[str, Any]) -> list[dict[str, Any]]:
+    copied = {key: row[key] for key in ("file", "owner", "number", "created", "name", "size")}
+    tags = map(labels.of_tag, row["tags"])
+    names = (labels.EVERY, labels.of_category(row["category"]), *tags)
+    return [{"label": name, **copied} for name in names]

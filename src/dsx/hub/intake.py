@@ -32,7 +32,7 @@ class Receiver:
         self._hasher.update(data)
 
     async def finish(self, expected: Digest | None = None) -> BlobInfo:
-        """Make the bytes a blob, durably. `DigestMismatch` if they are not the *expected* ones."""
+        """Make the bytes durable; `DigestMismatch` if they are not the *expected* ones."""
         digest = self._hasher.digest
         if expected is not None and digest != expected:
             raise DigestMismatch(
@@ -40,11 +40,14 @@ class Receiver:
                 {"expected": expected, "received": digest},
             )
         await asyncio.to_thread(self._stage.sync)
-        await self._stage.seal(digest, self.size)
         return BlobInfo(digest, self.size, self._hasher.crc32)
 
+    async def seal(self, blob: BlobInfo) -> None:
+        """Turn the bytes into the blob that ``finish`` described."""
+        await self._stage.seal(blob.digest, blob.size)
+
     async def abandon(self) -> None:
-        """Drop what was not finished. Idempotent, and harmless after ``finish``."""
+        """Drop what was not sealed. Idempotent, and harmless after ``seal``."""
         await self._stage.discard()
 
 
