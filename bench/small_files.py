@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -28,13 +28,12 @@ def main() -> None:
                 path = dataset / f"{number // 1000}" / f"{number:05}.bin"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(os.urandom(SIZE))
-            cache = root / "cache"
-            client = DatasetHubClient(hub.url, hub.key, cache)
+            client = DatasetHubClient(hub.url, hub.key, None)
             paths = [entry["path"] for entry in client.get_manifest("small")]
+            caches = (root / f"cache-{number}" for number in itertools.count())
 
             def download() -> None:
-                shutil.rmtree(cache, ignore_errors=True)
-                fresh = DatasetHubClient(hub.url, hub.key, cache)
+                fresh = DatasetHubClient(hub.url, hub.key, next(caches))
                 if len(fresh.download_dataset("small")) != FILES:
                     raise RuntimeError("files are missing")
 

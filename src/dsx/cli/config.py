@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import typer
@@ -11,6 +12,7 @@ from dsx.cli.server_extra import needs_server
 from dsx.core.errors import Invalid
 
 MASK = "********"
+_PASSWORD = re.compile(r"(?<=:)[^:/@]+(?=@)")  # in postgresql://user:password@host
 
 
 def config(ctx: typer.Context) -> None:
@@ -54,6 +56,6 @@ def _server_rows() -> list[dict[str, Any]]:
         value = getattr(settings, name)
         if name == "api_key":
             value = MASK if value else None
-        shown = None if value is None or value == "" else str(value)
+        shown = None if value is None or value == "" else _PASSWORD.sub(MASK, str(value))
         rows.append({"setting": f"DSX_{name.upper()}", "value": shown, "origin": origin})
     return rows

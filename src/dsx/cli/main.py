@@ -73,6 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DSXError, OSError, ValueError) as error:
         if os.environ.get("DSX_DEBUG"):
             raise
-        typer.echo(f"dsx: {error}", err=True)
+        typer.echo(f"dsx: {_told(error)}", err=True)
         return code_for(error)
     return 0
+
+
+def _told(error: Exception) -> str:
+    """A failure in one line; the system's own are told without their numbers."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
