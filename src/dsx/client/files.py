@@ -24,6 +24,7 @@ FILES = "/api/v1/files"
 TRASH = "/api/v1/trash"
 ARCHIVE = "/api/v1/archive"
 _IDS_IN_A_URL = 100
+_PAGE = 1000
 _REFUSED = {429, 503}
 Source = str | Path | bytes | IO[bytes]
 Ref = str | int | FileInfo
@@ -246,7 +247,7 @@ class FileOperations:
         cursor: str | None = None
         left = limit
         while left is None or left > 0:
-            size = min(left or 1000, 1000)
+            size = min(left or _PAGE, _PAGE)
             page = self._connection.json(
                 "GET", path, params={**params, "limit": size, "cursor": cursor}
             )

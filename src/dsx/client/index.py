@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -53,9 +55,9 @@ class Index:
         self._set_up()
 
     def _set_up(self) -> None:
-        self._lock = threading.RLock()
-        self._database: sqlite3.Connection | None = None
+        self._opened: list[sqlite3.Connection] = []  # one or none
         _ALL.add(self)
+        weakref.finalize(self, _close, self._opened)
 
     def __getstate__(self) -> Path:
         return self._path
@@ -116,27 +118,15 @@ class Index:
 
     def close(self) -> None:
         """Close the database; the next use opens it again."""
-        with self._lock:
-            if self._database is not None:
-                self._database.close()
-                self._database = None
-
-    def before_fork(self) -> None:
-        """SQLite must not be carried across a fork: close, and keep others out until it is over."""
-        self._lock.acquire()
-        self.close()
-
-    def after_fork(self) -> None:
-        """Let others in again."""
-        self._lock.release()
+        _close(self._opened)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            if self._database is None:
-                self._database = self._open()
-            with self._database:
-                yield self._database
+        with _LOCK:
+            if not self._opened:
+                self._opened.append(self._open())
+            with self._opened[0] as database:
+                yield database
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,34 +143,39 @@ class Index:
 
 def _connect(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
-    try:
-        database.executescript(_SETUP)
-    except sqlite3.Error:
-        database.close()
-        raise
-    return database
+    give_up = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            database.executescript(_SETUP)
+        except sqlite3.Error as error:
+            # The first to come switch to WAL at the same time, and SQLite does not wait for that.
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY and time.monotonic() < give_up:
+                time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 (not a secret)
+                continue
+            database.close()
+            raise
+        return database
 
 
+def _close(opened: list[sqlite3.Connection]) -> None:
+    with _LOCK:
+        while opened:
+            opened.pop().close()
+
+
+# SQLite must not be carried across a fork, neither open nor in the middle of a call, even one that
+# the garbage collector makes: all calls are made under this lock, and a fork waits for it.
+_LOCK = threading.RLock()
 _ALL: weakref.WeakSet[Index] = weakref.WeakSet()
-_forking: list[Index] = []
-_fork_lock = threading.Lock()
 
 
 def _before_fork() -> None:
-    _fork_lock.acquire()
-    _forking[:] = list(_ALL)
-    for index in _forking:
-        index.before_fork()
-
-
-def _after_fork() -> None:
-    for index in _forking:
-        index.after_fork()
-    _forking.clear()
-    _fork_lock.release()
+    _LOCK.acquire()
+    for index in list(_ALL):
+        index.close()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+        before=_before_fork, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
     )
