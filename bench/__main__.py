@@ -6,7 +6,7 @@ import sys
 
 from bench import listing, small_files, transfers
 
-ALL = {"transfers": transfers.main, "small_files": small_files.main, "listing": listing.main}
+ALL = {"small_files": small_files.main, "transfers": transfers.main, "listing": listing.main}
 
 for name in sys.argv[1:] or ALL:
     ALL[name]()

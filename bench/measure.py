@@ -9,15 +9,8 @@ from collections.abc import Callable, Mapping
 RUNS = 5
 
 
-def alternate(
-    contenders: Mapping[str, Callable[[], None]],
-    runs: int = RUNS,
-    tidy: Callable[[], None] = lambda: None,
-) -> dict[str, float]:
-    """Median seconds of each contender over *runs* turns, after one turn that does not count.
-
-    *tidy* runs after each, untimed.
-    """
+def alternate(contenders: Mapping[str, Callable[[], None]], runs: int = RUNS) -> dict[str, float]:
+    """Median seconds of each contender over *runs* turns, after one turn that does not count."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(runs + 1):
         for name, work in contenders.items():
@@ -25,7 +18,6 @@ def alternate(
             work()
             if turn:
                 times[name].append(time.perf_counter() - begun)
-            tidy()
     return {name: statistics.median(values) for name, values in times.items()}
 
 
