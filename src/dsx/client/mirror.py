@@ -132,9 +132,10 @@ class Mirror:
     def _keep(self, drafts: Sequence[Draft]) -> None:
         try:
             self._cache.commit(self._dataset, drafts)
-        finally:
+        except BaseException:
             for draft in drafts:
                 draft.file.unlink(missing_ok=True)
+            raise
 
     def _members(self, paths: Sequence[str]) -> Iterator[Packed]:
         """The files of one pack, which must be *paths* in that order."""
