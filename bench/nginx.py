@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.support.apt import need
 
 _CONFIG = """
 daemon off; master_process off; pid {root}/nginx.pid; error_log {root}/error.log;
@@ -28,7 +29,6 @@ http {{
 @contextmanager
 def nginx(root: Path) -> Iterator[str]:
     """A running nginx that serves ``root/www``; its URL."""
-    need("nginx")
     (root / "www").mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -36,26 +36,13 @@ def nginx(root: Path) -> Iterator[str]:
     config = root / "nginx.conf"
     user = "user root;\n" if os.geteuid() == 0 else ""
     config.write_text(user + _CONFIG.format(root=root, port=port))
-    process = subprocess.Popen(["nginx", "-c", config, "-p", root], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([need("nginx"), "-c", config, "-p", root], stderr=subprocess.DEVNULL)
     try:
         _wait_for(port)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait()
-
-
-def need(package: str) -> None:
-    """Install Debian's *package* if its command is missing; else say what to install."""
-    if shutil.which(package):
-        return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        sys.exit(f"The benchmarks need {package}: install it, for instance by apt-get.")
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update", "-qq"], ["install", "-qq", "-y", package]):
-        subprocess.run(
-            ["apt-get", *arguments], check=True, env=environment, stdout=subprocess.DEVNULL
-        )
 
 
 def _wait_for(port: int) -> None:

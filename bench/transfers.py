@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests.support.apt import need
 from tests.support.hub import RunningHub, running_hub
 
 from bench.measure import alternate, row
-from bench.nginx import need, nginx
+from bench.nginx import nginx
 
 MIB = 1024**2
 GIB = 1024**3
@@ -21,7 +22,6 @@ GIB = 1024**3
 
 def main() -> None:
     """Print the table."""
-    need("curl")
     with tempfile.TemporaryDirectory(prefix="dsx-bench-") as directory:
         root = Path(directory)
         with (
@@ -81,7 +81,6 @@ def _uploads(hub: RunningHub, url: str, source: Path, what: str, count: int) -> 
 
 
 def _small(hub: RunningHub, url: str, root: Path) -> None:
-    need("wrk")
     data = os.urandom(10 * 1024)
     (root / "nginx" / "www" / "small").write_bytes(data)
     (hub.dataset_path / "set").mkdir()
@@ -95,7 +94,7 @@ def _small(hub: RunningHub, url: str, root: Path) -> None:
         ("stored file", f"{hub.url}{record['url']}"),
     ):
         answer = subprocess.run(
-            ["wrk", "-t1", "-c8", "-d3s", "-H", f"Authorization: {hub.key}", target],
+            [need("wrk"), "-t1", "-c8", "-d3s", "-H", f"Authorization: {hub.key}", target],
             check=True,
             capture_output=True,
             text=True,
@@ -113,7 +112,7 @@ def _compare(
 
 
 def _curl(hub: RunningHub, commands: Sequence[Sequence[str]]) -> None:
-    head = ["curl", "-fsS", "-o", "/dev/null", "-H", f"Authorization: {hub.key}"]
+    head = [need("curl"), "-fsS", "-o", "/dev/null", "-H", f"Authorization: {hub.key}"]
     running = [subprocess.Popen([*head, *command]) for command in commands]
     codes = [process.wait() for process in running]
     if any(codes):

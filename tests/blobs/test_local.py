@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.apt import need
 from tests.support.hub import clean_environment
 
 from dsx.blobs.local import LocalStore
@@ -82,7 +83,7 @@ def test_the_kernel_is_asked_in_the_right_order(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     calls = "trace=fsync,fdatasync,rename,renameat,renameat2"
     subprocess.run(
-        ["strace", "-f", "-y", "-e", calls, "-o", trace,
+        [need("strace"), "-f", "-y", "-e", calls, "-o", trace,
          sys.executable, "-c", SEAL, tmp_path / "store", "never"],
         env=clean_environment(),
         check=True,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.apt import need
 
 from dsx.core import zip as layout
 
@@ -49,7 +50,7 @@ def test_tools_read_it(tmp_path: Path) -> None:
         assert archive.namelist() == ["a.txt", "ä/日本.bin", "a (2).txt", "dir/b.csv"]
         assert [archive.read(name) for name in archive.namelist()] == CONTENTS
     (tmp_path / "a.zip").write_bytes(WHOLE)
-    subprocess.run(["unzip", "-tqq", tmp_path / "a.zip"], check=True)
+    subprocess.run([need("unzip"), "-tqq", tmp_path / "a.zip"], check=True)
 
 
 def test_empty_archive() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from tests.support.apt import install
 
 _SETTINGS = "-c listen_addresses= -c fsync=off -c max_connections=60 -c shared_buffers=32MB"
 
@@ -56,15 +57,11 @@ def cluster() -> Iterator[Cluster]:
 
 
 def _binaries() -> Path:
+    if _newest() is None:
+        install("postgresql")
     found = _newest()
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for step in (["update", "-q"], ["install", "-qy", "--no-install-recommends", "postgresql"]):
-            subprocess.run(["apt-get", *step], check=True, env=environment, capture_output=True)
-        found = _newest()
     if found is None:
-        message = "these tests need PostgreSQL's programs: apt-get install postgresql"
-        raise RuntimeError(message)
+        raise RuntimeError("PostgreSQL's programs are not where Debian puts them")
     return found
 
 
