@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+
+from starlette.datastructures import Headers
 
 from dsx.core.errors import PreconditionFailed
 from dsx.core.model import Micros
@@ -19,28 +20,28 @@ def http_date(instant: Micros) -> str:
     return format_datetime(datetime.fromtimestamp(instant // _SECOND, UTC), usegmt=True)
 
 
-def not_modified(header: str | None, etag: str) -> bool:
+def not_modified(headers: Headers, etag: str) -> bool:
     """Whether ``If-None-Match`` names *etag*, by weak comparison (§13.1.2)."""
+    header = _list(headers, "if-none-match")
     if header is None:
         return False
     return header.strip() == "*" or any(tag == etag for _, tag in _TAG.findall(header))
 
 
-def evaluate(headers: Mapping[str, str], etag: str, modified: Micros) -> bool:
+def evaluate(headers: Headers, etag: str, modified: Micros) -> bool:
     """Check preconditions in the order of §13.2.2; True: answer 304 Not Modified.
 
     Raises `PreconditionFailed` (412) if ``If-Match`` or ``If-Unmodified-Since`` does not hold.
     """
-    match = headers.get("if-match")
+    match = _list(headers, "if-match")
     if match is not None:
         strong = match.strip() == "*" or ("", etag) in _TAG.findall(match)
         if not strong:
             raise PreconditionFailed("If-Match: what is here now is another version.")
     elif _since(headers.get("if-unmodified-since"), modified) is False:
         raise PreconditionFailed("If-Unmodified-Since: it was modified since.")
-    none_match = headers.get("if-none-match")
-    if none_match is not None:
-        return not_modified(none_match, etag)
+    if "if-none-match" in headers:
+        return not_modified(headers, etag)
     return _since(headers.get("if-modified-since"), modified) is True
 
 
@@ -49,8 +50,13 @@ def range_applies(header: str | None, etag: str, modified: Micros) -> bool:
     if header is None:
         return True
     if header.lstrip().startswith(('"', "W/")):
-        return _TAG.findall(header) == [("", etag)]
+        return header.strip() == f'"{etag}"'
     return header.strip() == http_date(modified)
+
+
+def _list(headers: Headers, name: str) -> str | None:
+    """A field that is a list, its lines joined (§5.3); None if there is none."""
+    return ", ".join(headers.getlist(name)) if name in headers else None
 
 
 def _since(header: str | None, modified: Micros) -> bool | None:

@@ -17,7 +17,7 @@ async def manifest_response(request: Request, datasets: Datasets, dataset: str) 
     """The manifest as one JSON array, with an ETag that changes whenever the index does."""
     etag = await datasets.manifest_etag(dataset)
     headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache"}
-    if not_modified(request.headers.get("if-none-match"), etag):
+    if not_modified(request.headers, etag):
         return Response(status_code=304, headers=headers)
     batches = datasets.manifest(dataset)
     return StreamingResponse(_array(batches), 200, headers, "application/json")
