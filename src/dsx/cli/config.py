@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -12,7 +12,6 @@ from dsx.cli.server_extra import needs_server
 from dsx.core.errors import Invalid
 
 MASK = "********"
-_PASSWORD = re.compile(r"(?<=:)[^:/@]+(?=@)")  # in postgresql://user:password@host
 
 
 def config(ctx: typer.Context) -> None:
@@ -56,6 +55,12 @@ def _server_rows() -> list[dict[str, Any]]:
         value = getattr(settings, name)
         if name == "api_key":
             value = MASK if value else None
-        shown = None if value is None or value == "" else _PASSWORD.sub(MASK, str(value))
+        shown = None if value is None or value == "" else _masked(str(value))
         rows.append({"setting": f"DSX_{name.upper()}", "value": shown, "origin": origin})
     return rows
+
+
+def _masked(value: str) -> str:
+    """A URL without its password; anything else as it is."""
+    password = urlsplit(value).password if "://" in value else None
+    return value.replace(f":{password}@", f":{MASK}@") if password else value
