@@ -34,7 +34,7 @@ def bare(tmp_path: Path) -> Run:
         *arguments: str, stdin: bytes = b"", **variables: str
     ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            [sys.executable, "-m", "dsx.cli", *arguments],
+            [sys.executable, "-m", "dsx", *arguments],
             input=stdin,
             env=clean_environment(HOME=str(tmp_path), **variables),
             cwd=tmp_path,
@@ -265,7 +265,7 @@ def test_an_interrupt_exits_with_130(tmp_path: Path) -> None:
     with faulty_server() as server:
         server.faults.refusals, server.faults.retry_after = 9, "30"
         process = subprocess.Popen(
-            [sys.executable, "-m", "dsx.cli", "list"],
+            [sys.executable, "-m", "dsx", "list"],
             env=clean_environment(SERVER_URL=server.url, DSX_API_KEY="k"),
             cwd=tmp_path,
             stderr=subprocess.PIPE,
@@ -284,7 +284,7 @@ def test_progress_shows_on_a_terminal_only(dsx: Run, hub: RunningHub, tmp_path: 
     assert dsx("upload", "-", "--name", "cli-bar", stdin=b"x" * 20_000_000).stderr == b""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "dsx.cli", "download", "cli-bar"],
+        [sys.executable, "-m", "dsx", "download", "cli-bar"],
         env=clean_environment(SERVER_URL=hub.url, DSX_API_KEY=hub.key, COLUMNS="120"),
         cwd=tmp_path,
         stdout=subprocess.PIPE,

@@ -79,7 +79,7 @@ def test_data_directory_is_configurable(tmp_path: Path) -> None:
     with running_hub(tmp_path, DSX_DATA_DIR=str(place)) as hub:
         record = hub.store("a", b"bytes")
     found = subprocess.run(
-        [sys.executable, "-m", "dsx.cli", "--json", "fsck", "--deep"],
+        [sys.executable, "-m", "dsx", "--json", "fsck", "--deep"],
         env=clean_environment(DSX_DATA_DIR=str(place)),
         cwd=tmp_path,
         capture_output=True,

@@ -92,7 +92,7 @@ def start_hub(directory: Path, **variables: str) -> RunningHub:
     log = directory / "server.log"
     with log.open("a") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dsx.cli", "serve"],
+            [sys.executable, "-m", "dsx", "serve"],
             env=clean_environment(**settings),
             cwd=directory,
             stdout=subprocess.PIPE,
