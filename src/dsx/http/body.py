@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from dsx.core.digest import Buffer
 from dsx.core.errors import TimedOut
+from dsx.http.threads import in_thread
 
 BUFFER = 512 * 1024
 BUFFERS = 4
@@ -47,7 +48,7 @@ class BodyReceiver(asyncio.BufferedProtocol):
         while self._left or self._full:
             if not self._full:
                 await self._arrival()
-            await loop.run_in_executor(None, self._write_full, loop, write)
+            await in_thread(self._write_full, loop, write)
 
     def _write_full(
         self, loop: asyncio.AbstractEventLoop, write: Callable[[Buffer], object]
@@ -100,16 +101,16 @@ class BodyReceiver(asyncio.BufferedProtocol):
 
     async def _arrival(self) -> None:
         """Wait for a full buffer. Any byte within *stall* seconds keeps the sender's turn."""
-        while not self._wake.is_set():
+        while not (self._full or self._lost):
             left = self._left
+            self._wake.clear()
             try:
                 async with asyncio.timeout(self._stall):
                     await self._wake.wait()
             except TimeoutError:
                 if self._left == left:
                     raise stalled(self._stall) from None
-        self._wake.clear()
-        if self._lost and not self._full:
+        if not self._full:
             raise ClientDisconnect
 
     def pause_writing(self) -> None:

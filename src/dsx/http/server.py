@@ -2,7 +2,7 @@
 
 - ``http.response.zerocopysend`` (ASGI extension): files go to the socket by ``sendfile``, whole or
   in part, without passing through Python. A slow client costs a descriptor and a task, no thread
-  and no buffer. It needs asyncio's own loop: uvloop has no ``sendfile``.
+  and no buffer; one that takes no byte for ``stall_timeout`` is cut off.
 - `RECEIVE_INTO` (our extension): large bodies are read from the socket into a few reused buffers,
   one filling while a worker thread writes the other.
 - Deadlines: a request's head must arrive within `HEAD_SECONDS`; a body may not stall longer than
@@ -14,6 +14,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -22,12 +24,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from dsx.core.digest import Buffer
 from dsx.http.body import BodyReceiver, stalled
+from dsx.http.threads import in_thread
+from dsx.http.zerocopy import send_slice
 
 ZERO_COPY = "http.response.zerocopysend"
 RECEIVE_INTO = "dsx.request.receive_into"
 HEAD_SECONDS = 30.0
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 64 * 1024 * 1024
+_GONE = {errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.EBADF, errno.ENOTCONN}
+_TCP = {socket.AF_INET, socket.AF_INET6}
 _BIG = 256 * 1024
 _FINAL = {"type": "http.response.body", "body": b"", "more_body": False}
 
@@ -40,6 +46,10 @@ class DSXProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept, and begin to wait for a head."""
         super().connection_made(transport)
+        if self.scheme == "http":
+            # drain() is to wait until all has left, for a file may follow past the transport.
+            transport.set_write_buffer_limits(high=0)
+        self._bound_stalls(transport.get_extra_info("socket"))
         self._parsed = 0
         self._unread = False
         self._head_deadline: asyncio.TimerHandle | None = None
@@ -77,7 +87,8 @@ class DSXProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         async def extended(scope: Any, _receive: Any, _send: Any) -> None:
             scope.setdefault("extensions", {})
-            scope["extensions"][ZERO_COPY] = {}
+            if self.scheme == "http":  # under TLS the bytes have to pass through the process
+                scope["extensions"][ZERO_COPY] = {}
             scope["extensions"][RECEIVE_INTO] = lambda write: self._receive_into(cycle, write)
             await app(scope, lambda: self._receive(cycle), lambda sent: self._send(cycle, sent))
 
@@ -107,7 +118,7 @@ class DSXProtocol(HttpToolsProtocol):
     async def _send_file(self, cycle: RequestResponseCycle, message: Any) -> None:
         """Send ``count`` bytes of ``file`` from ``offset``, as ASGI's zero-copy extension asks.
 
-        Raises `ClientDisconnect` if the client is gone, `OSError` if the file ends too soon.
+        Raises `ClientDisconnect` if the client is gone, `EOFError` if the file ends too soon.
         """
         await cycle.flow.drain()
         if cycle.disconnected or self.transport.is_closing():
@@ -117,14 +128,17 @@ class DSXProtocol(HttpToolsProtocol):
             if cycle.chunked_encoding:
                 self.transport.write(b"%x\r\n" % count)
             try:
-                sent = await self.loop.sendfile(
-                    self.transport, message["file"], message["offset"], count
+                await send_slice(
+                    self.transport.get_extra_info("socket"),
+                    message["file"].fileno(),
+                    message["offset"],
+                    count,
                 )
-            except (ConnectionError, RuntimeError):
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
                 self.transport.abort()
                 raise ClientDisconnect from None
-            if sent != count:
-                raise OSError(f"the file ended after {sent} of {count} bytes")
             if cycle.chunked_encoding:
                 self.transport.write(b"\r\n")
             else:
@@ -151,7 +165,7 @@ class DSXProtocol(HttpToolsProtocol):
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             if message["body"]:
-                await self.loop.run_in_executor(None, write, message["body"])
+                await in_thread(write, message["body"])
                 total += len(message["body"])
             if not message["more_body"]:
                 return total
@@ -172,13 +186,19 @@ class DSXProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         try:
             if passed_on:
-                await self.loop.run_in_executor(None, write, passed_on)
+                await in_thread(write, passed_on)
             await receiver.run(write)
         finally:
             receiver.detach()
         self.parser = type(self.parser)(self)
         cycle.more_body = False
         return len(passed_on) + left
+
+    def _bound_stalls(self, connection: socket.socket) -> None:
+        """Have the kernel break off when a client takes no byte for ``stall_timeout`` seconds."""
+        if connection.family in _TCP and hasattr(socket, "TCP_USER_TIMEOUT"):
+            milliseconds = int(self.stall_timeout * 1000)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def _expect_head(self) -> None:
         self._head_deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
