@@ -231,8 +231,11 @@ def test_missing_bytes_are_said_to_be_missing_and_can_be_deleted(catalog_url: st
         async with house(catalog_url, tmp_path) as hub:
             lost = await hub.store("a")
             await hub.blobs.delete([lost.sha256])
-            with pytest.raises(Gone, match="fsck"):
-                await hub.files.content(ADMIN, lost.id)
+            content = await hub.files.content(ADMIN, lost.id)
+            async for piece in content.pieces(0, content.size):
+                assert isinstance(piece, FileSlice)
+                with pytest.raises(Gone, match="fsck"):
+                    piece.open()
             await hub.trash.delete(ADMIN, lost.id)
             await hub.trash.purge(ADMIN, lost.id)
             await hub.clean()

@@ -165,6 +165,7 @@ def test_missing_blob_does_not_stop_a_deletion(hub: RunningHub) -> None:
     record = hub.store("s0/lost", b"to be lost")
     (blob,) = hub.data_dir.rglob(str(record["sha256"]))
     blob.unlink()
+    assert hub.request("HEAD", str(record["url"])).status_code == 410
     lost = hub.get(str(record["url"]))
     assert lost.status_code in {404, 410}
     assert "missing" in lost.json()["detail"]

@@ -80,15 +80,12 @@ class ContentResponse(Response):
             "status": self.status_code,
             "headers": self.raw_headers,
         }
-        if scope["method"] == "HEAD" or self.status_code == 304:  # noqa: PLR2004 (the status)
-            await send(start)
-            await send(_END)
-            return
         async with aclosing(_prepared(self._pieces())) as parts:
-            part: _Part | None = await anext(
-                parts, b""
-            )  # a file that is gone can still be answered with 410
+            # Before the head goes out, a file that is gone can still be answered with 410.
+            part: _Part | None = await anext(parts, None)
             await send(start)
+            if scope["method"] == "HEAD":
+                part = None
             try:
                 while part is not None:
                     await _send_part(part, scope, receive, send)
@@ -100,11 +97,11 @@ class ContentResponse(Response):
                 log.warning("download broken off", path=scope["path"], error=str(error))
 
     async def _pieces(self) -> AsyncIterator[Piece]:
-        if len(self.ranges) == 1:
-            (whole,) = self.ranges
-            if whole.size:
-                async for piece in self.content.pieces(whole.start, whole.stop):
-                    yield piece
+        if len(self.ranges) <= 1:
+            for whole in self.ranges:
+                if whole.size:
+                    async for piece in self.content.pieces(whole.start, whole.stop):
+                        yield piece
             return
         for head, part in zip(self._part_heads(), self.ranges, strict=True):
             yield Literal(head)

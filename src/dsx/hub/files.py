@@ -19,7 +19,7 @@ from dsx.catalog import files as records
 from dsx.catalog.engine import Catalog
 from dsx.core.content import Content, FileSlice, Piece, Stream
 from dsx.core.digest import Digest
-from dsx.core.errors import Gone, Invalid, PreconditionFailed
+from dsx.core.errors import Gone, Invalid, NotFound, PreconditionFailed
 from dsx.core.metadata import check_metadata, merge_patch
 from dsx.core.model import (
     FileChanges,
@@ -165,10 +165,8 @@ class Files:
         return await self._catalog.write(work)
 
     async def content(self, principal: Principal, ref: str) -> Content:
-        """What downloads of the version send. `Gone` if its bytes are missing from the disk."""
+        """What downloads of the version send; if its bytes are missing, sending raises `Gone`."""
         version = await self.get(principal, ref)
-        if not await self._blobs.stat([version.sha256]):
-            raise missing(version)
         return Content(
             size=version.size,
             content_type=version.content_type,
@@ -213,7 +211,10 @@ def _open_blob(blobs: Locates, version: FileVersion) -> int:
 
 
 async def _fetch(blobs: BlobStore, version: FileVersion, wanted: ByteRange) -> AsyncIterator[bytes]:
-    _, chunks = await blobs.open(version.sha256, wanted)
+    try:
+        _, chunks = await blobs.open(version.sha256, wanted)
+    except NotFound:
+        raise missing(version) from None
     async for chunk in chunks:
         yield chunk
 
