@@ -5,8 +5,8 @@
   and no buffer. It needs asyncio's own loop: uvloop has no ``sendfile``.
 - `RECEIVE_INTO` (our extension): large bodies are read from the socket into two reused buffers,
   one filling while a worker thread writes the other.
-- Deadlines: a request's head must arrive within `HEAD_SECONDS`; a body may not stall longer than
-  ``stall_timeout``.
+- Bounds: a request's head must arrive within `HEAD_SECONDS` and is cut off beyond `HEAD_BYTES`; a
+  body may not stall longer than ``stall_timeout``.
 - A request that is answered before its body has been read gets its answer, even if it goes on
   sending: the connection lingers (RFC 9112 §9.6) and is then closed.
 """
@@ -26,6 +26,7 @@ from dsx.http.body import BodyReceiver, stalled
 ZERO_COPY = "http.response.zerocopysend"
 RECEIVE_INTO = "dsx.request.receive_into"
 HEAD_SECONDS = 30.0
+HEAD_BYTES = 64 * 1024
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 64 * 1024 * 1024
 _BIG = 256 * 1024
@@ -41,6 +42,7 @@ class DSXProtocol(HttpToolsProtocol):
         """Accept, and begin to wait for a head."""
         super().connection_made(transport)
         self._parsed = 0
+        self._unparsed = 0  # bytes since the last head or piece of a body: heads, trailers
         self._unread = False
         self._head_deadline: asyncio.TimerHandle | None = None
         self._expect_head()
@@ -54,17 +56,30 @@ class DSXProtocol(HttpToolsProtocol):
         """Feed the parser; a head that begins here has a deadline."""
         if self._head_deadline is None and (self.cycle is None or self.cycle.response_complete):
             self._expect_head()
+        self._unparsed += len(data)
         super().data_received(data)
+        if self._unparsed > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The head or the trailer is too large.")
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request and close; in the middle of an answer, only break off."""
+        cycle = self.cycle
+        answering = cycle is not None and cycle.response_started and not cycle.response_complete
+        if answering or self.pipeline:
+            self.transport.abort()
+        else:
+            super().send_400_response(msg)
 
     def on_headers_complete(self) -> None:
         """A request's head is whole: start the application."""
         self._head_arrived()
-        self._parsed = 0
+        self._parsed = self._unparsed = 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Count what the parser has passed on, so that `_receive_into` knows what is left."""
         self._parsed += len(body)
+        self._unparsed = 0
         super().on_body(body)
 
     def on_response_complete(self) -> None:
