@@ -24,7 +24,8 @@ from tests.support.wire import (
 MIB = 1024**2
 BIG = os.urandom(MIB) * 24
 SMALL_WINDOW = 16 * 1024
-READERS = 50
+READERS = 120
+POOLS = 100  # threads in all the pools a server has; fewer than readers
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def at_rest(hub: RunningHub) -> int:
 
 
 def take(hub: RunningHub, path: str, field: str) -> None:
-    """Fifty answers at once, all read."""
+    """Many answers at once, all read."""
     with ExitStack() as stack:
         readers = [stack.enter_context(wire(hub)) for _ in range(READERS)]
         for reader in readers:
@@ -67,7 +68,7 @@ def take(hub: RunningHub, path: str, field: str) -> None:
 
 def test_stalled_readers_cost_no_thread_and_no_memory(quiet: RunningHub, path: str) -> None:
     take(quiet, path, "Range: bytes=0-99999")  # the pools are full now
-    threads, memory = status_value(quiet, "Threads"), status_value(quiet, "VmRSS")
+    memory = status_value(quiet, "VmRSS")
     idle = at_rest(quiet)
     with ExitStack() as stack:
         readers = [stack.enter_context(wire(quiet, SMALL_WINDOW)) for _ in range(READERS)]
@@ -79,7 +80,7 @@ def test_stalled_readers_cost_no_thread_and_no_memory(quiet: RunningHub, path: s
         assert all(healthy(quiet) for _ in range(5))
         with wire(quiet) as client:
             assert client.ask("GET", path).body == BIG
-        assert status_value(quiet, "Threads") - threads < 5
+        assert status_value(quiet, "Threads") < POOLS
         assert status_value(quiet, "VmRSS") - memory < READERS * 200  # KiB
     assert eventually(lambda: open_descriptors(quiet) <= idle)
 
