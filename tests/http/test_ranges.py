@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -179,7 +179,7 @@ def test_parsing_agrees_with_sets_of_bytes(
     ranges = parse_range(header, size)
     assert ranges is not None
     assert {n for r in ranges for n in range(r.start, r.stop)} == wanted
-    assert all(left.stop < right.start for left, right in itertools.pairwise(ranges))
+    assert all(left.stop < right.start for left, right in pairwise(ranges))
     assert all(r.start < r.stop for r in ranges)
 
 
@@ -187,7 +187,6 @@ def test_parsing_agrees_with_sets_of_bytes(
 def test_parsing_never_fails_otherwise(header: str, size: int) -> None:
     try:
         ranges = parse_range(header, size)
-    except RangeUnsatisfiable as error:
-        assert error.details == {"size": size}
+    except RangeUnsatisfiable:
         return
     assert ranges is None or all(0 <= r.start < r.stop <= size for r in ranges)

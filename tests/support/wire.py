@@ -120,7 +120,13 @@ def staged(hub: RunningHub) -> list[Path]:
 
 
 def open_descriptors(hub: RunningHub) -> int:
-    return len(list(Path(f"/proc/{hub.process.pid}/fd").iterdir()))
+    """How many connections and blobs the server has open; its catalog's pool does not count."""
+    found = 0
+    for descriptor in Path(f"/proc/{hub.process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            target = str(descriptor.readlink())
+            found += target.startswith("socket:") or "/blobs/" in target
+    return found
 
 
 def status_value(hub: RunningHub, field: str) -> int:

@@ -87,12 +87,6 @@ class BodyReceiver(asyncio.BufferedProtocol):
             if not self._free or not self._left:
                 self._transport.pause_reading()
 
-    def eof_received(self) -> bool:
-        """The client sends no more; half a body is of no use, so it is as good as gone."""
-        self._lost = True
-        self._wake.set()
-        return False
-
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the writer and the HTTP protocol."""
         self._lost = True

@@ -5,10 +5,11 @@
   and no buffer; one that takes no byte for ``stall_timeout`` is cut off.
 - `RECEIVE_INTO` (our extension): large bodies are read from the socket into a few reused buffers,
   one filling while a worker thread writes the other.
-- Deadlines: a request's head must arrive within `HEAD_SECONDS`; a body may not stall longer than
-  ``stall_timeout``.
+- Bounds: a request's head must arrive within `HEAD_SECONDS` and is cut off beyond `HEAD_BYTES`; a
+  body may not stall longer than ``stall_timeout``.
 - A request that is answered before its body has been read gets its answer, even if it goes on
   sending: the connection lingers (RFC 9112 §9.6) and is then closed.
+- An offered upgrade is declined: the request is served as any other (RFC 9110 §7.8).
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from array import array
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from httptools import HttpParserUpgrade, HttpRequestParser
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -30,7 +33,9 @@ from dsx.http.zerocopy import send_slice
 ZERO_COPY = "http.response.zerocopysend"
 RECEIVE_INTO = "dsx.request.receive_into"
 HEAD_SECONDS = 30.0
-LINGER_SECONDS = 2.0
+HEAD_BYTES = 64 * 1024
+LINGER_SECONDS = 30.0
+LINGER_SILENCE = 2.0
 LINGER_BYTES = 64 * 1024 * 1024
 _GONE = {errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.EBADF, errno.ENOTCONN}
 _TCP = {socket.AF_INET, socket.AF_INET6}
@@ -42,15 +47,18 @@ class DSXProtocol(HttpToolsProtocol):
     """One HTTP/1.1 connection."""
 
     stall_timeout: ClassVar[float] = 60.0
+    parser: _Parser
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept, and begin to wait for a head."""
         super().connection_made(transport)
+        self.parser = _Parser(self)
         if self.scheme == "http":
             # drain() is to wait until all has left, for a file may follow past the transport.
             transport.set_write_buffer_limits(high=0)
         self._bound_stalls(transport.get_extra_info("socket"))
         self._parsed = 0
+        self._unparsed = 0  # bytes since the last head or piece of a body: heads, trailers
         self._unread = False
         self._head_deadline: asyncio.TimerHandle | None = None
         self._expect_head()
@@ -64,18 +72,47 @@ class DSXProtocol(HttpToolsProtocol):
         """Feed the parser; a head that begins here has a deadline."""
         if self._head_deadline is None and (self.cycle is None or self.cycle.response_complete):
             self._expect_head()
+        self._unparsed += len(data)
         super().data_received(data)
+        if self._unparsed > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The head or the trailer is too large.")
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request and close; in the middle of an answer, only break off."""
+        cycle = self.cycle
+        answering = cycle is not None and cycle.response_started and not cycle.response_complete
+        if answering or self.pipeline:
+            self.transport.abort()
+        else:
+            super().send_400_response(msg)
 
     def on_headers_complete(self) -> None:
         """A request's head is whole: start the application."""
+        if self.parser.declining:
+            return
         self._head_arrived()
-        self._parsed = 0
+        self._parsed = self._unparsed = 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Count what the parser has passed on, so that `_receive_into` knows what is left."""
         self._parsed += len(body)
+        self._unparsed = 0
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The body is whole, unless it is yet to come behind an offer to upgrade."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def framing(self) -> bytes:
+        """A head that says of the current request's body how long it is, and nothing else."""
+        lines = [
+            name + b": " + value
+            for name, value in self.cycle.scope["headers"]
+            if name in {b"content-length", b"transfer-encoding"}
+        ]
+        return b"\r\n".join([b"POST / HTTP/1.1", *lines, b"", b""])
 
     def on_response_complete(self) -> None:
         """Go on with the next request, unless this one's body was left unread."""
@@ -190,7 +227,7 @@ class DSXProtocol(HttpToolsProtocol):
             await receiver.run(write)
         finally:
             receiver.detach()
-        self.parser = type(self.parser)(self)
+        self.parser = _Parser(self)
         cycle.more_body = False
         return len(passed_on) + left
 
@@ -215,6 +252,27 @@ class DSXProtocol(HttpToolsProtocol):
         self.transport.resume_reading()
 
 
+class _Parser(HttpRequestParser):
+    """Reads on where httptools takes the body of a request for the protocol it offers to speak."""
+
+    def __init__(self, connection: DSXProtocol) -> None:
+        super().__init__(connection)
+        self._connection = connection
+        self.declining = False
+
+    def feed_data(self, data: bytes | bytearray | memoryview[int] | array[int]) -> None:
+        while True:
+            try:
+                super().feed_data(data)
+            except HttpParserUpgrade as offer:
+                data = memoryview(data)[offer.args[0] :]
+            else:
+                return
+            self.declining = True
+            super().feed_data(self._connection.framing())
+            self.declining = False
+
+
 class _Lingerer(asyncio.Protocol):
     """Discards what a client goes on sending until it has read our answer, within bounds."""
 
@@ -222,12 +280,18 @@ class _Lingerer(asyncio.Protocol):
         self._connection = connection
         self._transport = transport
         self._left = LINGER_BYTES
-        self._timer = connection.loop.call_later(LINGER_SECONDS, transport.abort)
+        self._loop = connection.loop
+        self._end = self._loop.time() + LINGER_SECONDS
+        self._timer = self._loop.call_later(LINGER_SILENCE, transport.abort)
 
     def data_received(self, data: bytes) -> None:
         self._left -= len(data)
         if self._left < 0:
             self._transport.abort()
+            return
+        self._timer.cancel()
+        silence = min(self._loop.time() + LINGER_SILENCE, self._end)
+        self._timer = self._loop.call_at(silence, self._transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
