@@ -12,8 +12,8 @@ from dsx.core.digest import Buffer
 from dsx.core.errors import TimedOut
 from dsx.http.threads import in_thread
 
-BUFFER = 512 * 1024
-BUFFERS = 4
+BUFFER = 1024 * 1024
+BUFFERS = 3
 
 
 class BodyReceiver(asyncio.BufferedProtocol):

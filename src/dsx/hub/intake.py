@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 from dsx.blobs.contract import Stage
 from dsx.core.digest import Buffer, Digest, Hasher
 from dsx.core.errors import DigestMismatch, TooLarge
 from dsx.core.model import BlobInfo
+
+_LARGE = 64 * 1024
+_hashers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="hash")
+"""Large pieces are hashed beside being written: SHA-256 takes as long as the copy to the disk."""
 
 
 class Receiver:
@@ -26,10 +32,17 @@ class Receiver:
 
     def write(self, data: Buffer) -> None:
         """Take the next bytes (blocking). `TooLarge` over the limit, `StorageFull` without room."""
-        if self._limit is not None and self.size + len(data) > self._limit:
+        start = self.size
+        if self._limit is not None and start + len(data) > self._limit:
             raise too_large(self._limit)
-        self._stage.write(self.size, data)
-        self._hasher.update(data)
+        hashing = _hashers.submit(self._hasher.update, data) if len(data) >= _LARGE else None
+        try:
+            self._stage.write(start, data)
+        finally:
+            if hashing is not None:
+                hashing.result()
+        if hashing is None:
+            self._hasher.update(data)
 
     async def finish(self, expected: Digest | None = None) -> BlobInfo:
         """Make the bytes durable; `DigestMismatch` if they are not the *expected* ones."""
