@@ -57,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Stores files, serves datasets. All routes but the system's need an API key.",
         lifespan=lifespan,
         docs_url=None,
+        redirect_slashes=False,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
         license_info={"name": "MIT", "identifier": "MIT"},

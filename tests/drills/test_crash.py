@@ -50,7 +50,7 @@ class Uploader(threading.Thread):
 
 def fsck(hub: RunningHub) -> dict[str, object]:
     ended = subprocess.run(
-        [sys.executable, "-m", "dsx.cli", "--json", "fsck", "--deep", "--data-dir", hub.data_dir],
+        [sys.executable, "-m", "dsx", "--json", "fsck", "--deep", "--data-dir", hub.data_dir],
         env=clean_environment(),
         capture_output=True,
         text=True,

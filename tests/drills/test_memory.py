@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.support.apt import need
 from tests.support.hub import RunningHub, running_hub
 
 MIB = 1024**2
@@ -35,7 +36,7 @@ def transfer(directory: Path, size: int) -> None:
         url = f"{hub.url}/api/v1/files"
         subprocess.run(
             [
-                "curl",
+                need("curl"),
                 "-fsS",
                 *auth,
                 "-X",
@@ -51,7 +52,8 @@ def transfer(directory: Path, size: int) -> None:
         item = hub.get("/api/v1/files", params={"name": "big"}).json()["items"][0]
         assert item["size"] == size
         subprocess.run(
-            ["curl", "-fsS", *auth, f"{url}/{item['id']}/content", "-o", "/dev/null"], check=True
+            [need("curl"), "-fsS", *auth, f"{url}/{item['id']}/content", "-o", "/dev/null"],
+            check=True,
         )
         growth = peak_rss(hub) - idle
         print(f"peak RSS over {size / 1024**3:g} GiB up and down: idle + {growth / MIB:.1f} MiB")

@@ -81,7 +81,7 @@ def test_a_big_wheel_through_the_command_line(hub: RunningHub, wheel: Path, tmp_
 
     def dsx(*arguments: str | Path) -> None:
         subprocess.run(
-            [sys.executable, "-m", "dsx.cli", *arguments], env=environment, cwd=tmp_path, check=True
+            [sys.executable, "-m", "dsx", *arguments], env=environment, cwd=tmp_path, check=True
         )
 
     dsx("upload", wheel, "--name", "cli.whl")

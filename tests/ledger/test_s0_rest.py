@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import subprocess
 import sys
@@ -58,10 +57,10 @@ def test_upload_with_category_as_a_form(hub: RunningHub) -> None:
 @pytest.mark.ledger("S0.2")
 def test_form_fields_may_follow_the_file(hub: RunningHub) -> None:
     body = (
-        b"--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n"
+        b'--B\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n'
         b"Content-Type: text/csv\r\n\r\n1,2\r\n--B\r\n"
-        b"Content-Disposition: form-data; name=\"category\"\r\n\r\nlate\r\n"
-        b"--B\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\ns0/late.csv\r\n--B--\r\n"
+        b'Content-Disposition: form-data; name="category"\r\n\r\nlate\r\n'
+        b'--B\r\nContent-Disposition: form-data; name="name"\r\n\r\ns0/late.csv\r\n--B--\r\n'
     )  # fmt: skip
     kind = {"Content-Type": "multipart/form-data; boundary=B"}
     record = hub.post(FILES, data=body, headers=kind).json()
@@ -80,7 +79,7 @@ def test_data_directory_is_configurable(tmp_path: Path) -> None:
     with running_hub(tmp_path, DSX_DATA_DIR=str(place)) as hub:
         record = hub.store("a", b"bytes")
     found = subprocess.run(
-        [sys.executable, "-m", "dsx.cli", "--json", "fsck", "--deep"],
+        [sys.executable, "-m", "dsx", "--json", "fsck", "--deep"],
         env=clean_environment(DSX_DATA_DIR=str(place)),
         cwd=tmp_path,
         capture_output=True,
@@ -165,7 +164,8 @@ def test_delete_goes_to_the_trash_and_comes_back(hub: RunningHub) -> None:
 def test_missing_blob_does_not_stop_a_deletion(hub: RunningHub) -> None:
     record = hub.store("s0/lost", b"to be lost")
     (blob,) = hub.data_dir.rglob(str(record["sha256"]))
-    os.unlink(blob)
+    blob.unlink()
+    assert hub.request("HEAD", str(record["url"])).status_code == 410
     lost = hub.get(str(record["url"]))
     assert lost.status_code in {404, 410}
     assert "missing" in lost.json()["detail"]

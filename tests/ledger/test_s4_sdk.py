@@ -218,7 +218,6 @@ def test_readme_examples_run_verbatim(
 def test_server_down_says_so(tmp_path: Path) -> None:
     hub = start_hub(tmp_path)
     hub.stop()
-    hub.process.stdout.close()  # type: ignore[union-attr]
     with pytest.raises(requests.ConnectionError) as caught:
         DatasetHubClient(hub.url, KEY, None, retries=0).list_datasets()
     assert hub.url in str(caught.value)

@@ -40,7 +40,8 @@ _SHELL = [
     "{a,b}", "'", '"', "a'b", 'a"b', "<script>alert(1)</script>", "%", "%%", "%s%n", "%00", "%zz",
     "a%20b", "a+b", "a b", " a", "a ", ".hidden", "a.", "a..", "#", "a#b", "a?b", "a&b=c", "a;b",
     "a:b", "a::$DATA", "robots.txt", "index.html", "x.svg", "Robert'); DROP TABLE files;--",
-    "${jndi:ldap://x}", "{{7*7}}", "\u00ff\u00fe", ".git/config", ".dsx-cache.db", "x_manifest.json",
+    "${jndi:ldap://x}", "{{7*7}}",
+    "\u00ff\u00fe", ".git/config", ".dsx-cache.db", "x_manifest.json",
 ]  # fmt: skip
 
 HOSTILE = [*_TRAVERSAL, *_ABSOLUTE, *_CONTROL, *_NUL, *_LENGTH, *_UNICODE, *_DEVICES, *_SHELL]

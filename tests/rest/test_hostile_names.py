@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import http.client
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -28,8 +27,8 @@ def walled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     (directory / "datasets" / "mine" / "ok.txt").write_bytes(b"fine")
     (directory / "secret.txt").write_bytes(SECRET)
     (directory / "datasets" / "secret.txt").write_bytes(SECRET)
-    os.symlink(directory, directory / "datasets" / "mine" / "out")
-    os.symlink(directory / "secret.txt", directory / "datasets" / "mine" / "leak.txt")
+    (directory / "datasets" / "mine" / "out").symlink_to(directory)
+    (directory / "datasets" / "mine" / "leak.txt").symlink_to(directory / "secret.txt")
     with running_hub(directory) as hub:
         yield hub
 

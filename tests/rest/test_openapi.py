@@ -63,7 +63,7 @@ def fuzz(directory: Path, examples: int) -> None:
                 "--request-timeout",
                 "20",
                 "--no-color",
-            ],  # fmt: skip
+            ],
             cwd=directory,
             env=clean_environment(),
             capture_output=True,

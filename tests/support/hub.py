@@ -55,12 +55,18 @@ class RunningHub:
         """SIGTERM; the exit code, which must come within the promised time."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(STOP_SECONDS)
+        return self._reap()
 
     def kill(self) -> None:
         """SIGKILL: the crash."""
         self.process.kill()
-        self.process.wait()
+        self._reap()
+
+    def _reap(self) -> int:
+        code = self.process.wait(STOP_SECONDS)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
@@ -74,7 +80,7 @@ def clean_environment(**variables: str) -> dict[str, str]:
 
 
 def start_hub(directory: Path, **variables: str) -> RunningHub:
-    """Start `dsx serve` with its data, datasets and log in *directory*; returns when it is ready."""
+    """Start `dsx serve`, all its files in *directory*; returns when it is ready."""
     data_dir, datasets = directory / "data", directory / "datasets"
     datasets.mkdir(parents=True, exist_ok=True)
     settings = {
@@ -86,7 +92,7 @@ def start_hub(directory: Path, **variables: str) -> RunningHub:
     log = directory / "server.log"
     with log.open("a") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dsx.cli", "serve"],
+            [sys.executable, "-m", "dsx", "serve"],
             env=clean_environment(**settings),
             cwd=directory,
             stdout=subprocess.PIPE,
@@ -107,7 +113,4 @@ def running_hub(directory: Path, **variables: str) -> Iterator[RunningHub]:
     try:
         yield hub
     finally:
-        if hub.process.poll() is None:
-            hub.stop()
-        assert hub.process.stdout is not None
-        hub.process.stdout.close()
+        hub.stop()

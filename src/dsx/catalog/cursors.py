@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 
 from dsx.core.errors import Invalid
 
 Key = str | int
+_UNTEXT = re.compile(r"[\x00\ud800-\udfff]")  # what no name has and no database takes
 
 
 def encode(sort: str, key: Key, number: int) -> str:
@@ -27,6 +29,8 @@ def decode(cursor: str, sort: str) -> tuple[Key, int]:
         fits = made_for == sort and type(key) is wanted and type(number) is int
     except (binascii.Error, UnicodeError, ValueError, TypeError, RecursionError):
         fits = False
+    if fits and wanted is str:
+        fits = not _UNTEXT.search(key)
     if not fits or (wanted is int and abs(key) >= 1 << 63) or not 0 <= number < 1 << 63:
         raise Invalid("The cursor is not one of this listing: use `next` of the page before.")
     return key, number

@@ -39,7 +39,11 @@ class Catalog:
     def __init__(self, url: str) -> None:
         """Connect lazily to *url*: ``sqlite:///path`` or ``postgresql://…``."""
         self.engine = _engine(url)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="catalog")
+        # SQLite's writers take turns anyway: in one thread they do so in order and without polling
+        # the lock, and whatever they wait for, the threads of readers are free.
+        writers = 1 if self.engine.dialect.name == "sqlite" else THREADS
+        self._readers = ThreadPoolExecutor(THREADS, thread_name_prefix="catalog-read")
+        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="catalog-write")
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run *work* in a transaction that sees one snapshot and changes nothing."""
@@ -64,12 +68,14 @@ class Catalog:
 
     async def aclose(self) -> None:
         """Let running work end, then disconnect."""
-        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._writers.shutdown)
+        await asyncio.to_thread(self._readers.shutdown)
         await asyncio.to_thread(self.engine.dispose)
 
     async def _run(self, work: Callable[[Connection], T], *, immediate: bool) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._transact, work, immediate)
+        threads = self._writers if immediate else self._readers
+        return await loop.run_in_executor(threads, self._transact, work, immediate)
 
     def _transact(self, work: Callable[[Connection], T], immediate: bool) -> T:
         try:
@@ -103,11 +109,11 @@ def _engine(url: str) -> Engine:
     if parsed.drivername in {"postgres", "postgresql"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if not parsed.drivername.startswith("sqlite"):
-        return create_engine(parsed, pool_size=THREADS, pool_pre_ping=True)
+        return create_engine(parsed, pool_size=2 * THREADS, pool_pre_ping=True)
     engine = create_engine(
         parsed,
         poolclass=QueuePool,
-        pool_size=THREADS,
+        pool_size=2 * THREADS,
         connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
     )
     event.listen(engine, "connect", _prepare_sqlite)

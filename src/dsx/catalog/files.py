@@ -6,35 +6,64 @@ comes back with all its versions. Functions run inside the caller's transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import uuid_utils
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, text, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
-from dsx.catalog import cursors
+from dsx.catalog import cursors, labels
+from dsx.catalog.engine import lock
 from dsx.catalog.matching import (
     Matcher,
+    check_pattern,
     glob_matcher,
     literal_prefix,
     regex_matcher,
+    successor,
     unescape,
 )
-from dsx.catalog.schema import LIVE, blobs, file_tags, files
+from dsx.catalog.schema import LIVE, blobs, file_labels, files
 from dsx.core.digest import Digest
 from dsx.core.errors import AlreadyExists, NotFound
 from dsx.core.model import BlobInfo, FileQuery, FileVersion, Micros, NewFile, Page
 
 _SCAN = 2000
+_SCAN_SECONDS = 1.0  # a page that takes longer to find ends early; its cursor goes on
 _MAX_NUMBER = 1 << 62
-_LAST = "\U0010ffff"
 _TRASHED = text("trashed IS NOT NULL")
 
 
+def claim(connection: Connection, owner: str) -> None:
+    """Keep every other transaction from changing this owner's files until this one ends.
+
+    Taken first, before any blob is claimed and before what is to be changed is read: versions of
+    one name then follow each other, and a file changes place with all its versions.
+    """
+    lock(connection, int.from_bytes(hashlib.blake2b(owner.encode(), digest_size=7).digest()))
+
+
 def add(connection: Connection, new: NewFile, blob: BlobInfo, now: Micros) -> FileVersion:
-    """Add a version: of the live file of that owner and name, or else the first of a new file."""
+    """Add a version: of the live file of that owner and name, or else the first of a new file.
+
+    The owner has to be claimed.
+    """
     before = connection.execute(
         select(files.c.number, files.c.file, files.c.version).where(
             LIVE, files.c.owner == new.owner, files.c.name == new.name
@@ -58,14 +87,10 @@ def add(connection: Connection, new: NewFile, blob: BlobInfo, now: Micros) -> Fi
         "sha256": blob.digest,
         "created": now,
         "metadata": new.metadata,
+        "tags": sorted(set(new.tags)),
     }
-    try:
-        number = connection.execute(
-            insert(files).values(row).returning(files.c.number)
-        ).scalar_one()
-    except IntegrityError:
-        raise AlreadyExists(f"{new.name!r} was stored by another request just now.") from None
-    _set_tags(connection, number, new.tags)
+    number = connection.execute(insert(files).values(row).returning(files.c.number)).scalar_one()
+    labels.refresh(connection, before.file if before else id_)
     return by_number(connection, number)
 
 
@@ -107,9 +132,10 @@ def change(connection: Connection, version: FileVersion, values: dict[str, Any])
     if "name" in values:
         rename(connection, version.file, values.pop("name"))
     if "tags" in values:
-        _set_tags(connection, version.number, values.pop("tags"))
+        values["tags"] = sorted(set(values["tags"]))
     if values:
         connection.execute(update(files).where(files.c.number == version.number).values(values))
+    labels.refresh(connection, version.file)
 
 
 def rename(connection: Connection, file: str, name: str) -> None:
@@ -118,30 +144,34 @@ def rename(connection: Connection, file: str, name: str) -> None:
         connection.execute(update(files).where(files.c.file == file).values(name=name))
     except IntegrityError:
         raise AlreadyExists(f"There is a file named {name!r} already.") from None
+    labels.refresh(connection, file)
 
 
 def trash(connection: Connection, file: str, now: Micros, expires: Micros) -> None:
     """Move a file to the trash."""
     values = {"trashed": now, "expires": expires}
     connection.execute(update(files).where(files.c.file == file).values(values))
+    labels.refresh(connection, file)
 
 
 def restore(connection: Connection, version: FileVersion) -> None:
     """Bring a file back; `AlreadyExists` if a live file of its owner has its name."""
+    back = update(files).where(files.c.file == version.file).values(trashed=None, expires=None)
     try:
-        connection.execute(
-            update(files).where(files.c.file == version.file).values(trashed=None, expires=None)
-        )
+        restored = connection.execute(back).rowcount
     except IntegrityError:
         raise AlreadyExists(
-            f"There is a file named {version.name!r} already: restore under another name."
+            "There is a file of that name already: restore under another name."
         ) from None
+    if not restored:
+        raise NotFound(f"{version.name!r} was dropped from the trash just now.")
+    labels.refresh(connection, version.file)
 
 
 def purge(connection: Connection, file: str) -> list[Digest]:
-    """Forget a file and all its versions; returns the digests they had."""
+    """Forget a file in the trash and all its versions; returns the digests they had."""
     rows = connection.execute(
-        delete(files).where(files.c.file == file).returning(files.c.sha256)
+        delete(files).where(files.c.file == file, _TRASHED).returning(files.c.sha256)
     ).scalars()
     return [Digest(digest) for digest in rows]
 
@@ -170,50 +200,47 @@ def list_trash(connection: Connection, owner: str, limit: int, cursor: str | Non
     query = select(files.c.number, files.c.trashed.label("key"), files.c.name).where(
         _TRASHED, files.c.latest, files.c.owner == owner
     )
-    where = _Position(files.c.trashed, "-trashed", cursor, limit)
+    where = _Position((files.c.trashed, files.c.number), "-trashed", cursor, limit)
     return _page(connection, query, where, [])
 
 
 def list_live(connection: Connection, owner: str, wanted: FileQuery) -> Page:
     """The newest versions of the owner's live files that *wanted* selects."""
-    column = files.c[wanted.sort.removeprefix("-")]
-    query = select(files.c.number, column.label("key"), files.c.name).where(
-        LIVE, files.c.owner == owner
-    )
+    rows = file_labels.c
+    column = rows[wanted.sort.removeprefix("-")]
+    query: Select[Any] = select(rows.number, column.label("key"), rows.name)
+    query = query.where(rows.owner == owner, *labels.chosen(wanted))
     matchers: list[Matcher] = []
     if wanted.glob is not None:
         query, matchers = _narrow(query, wanted.glob)
     if wanted.regex is not None:
         matchers.append(regex_matcher(wanted.regex))
-    if wanted.category is not None:
-        query = query.where(files.c.category == wanted.category)
-    for tag in wanted.tags:
-        tagged = select(file_tags.c.number).where(file_tags.c.tag == tag)
-        query = query.where(files.c.number.in_(tagged))
     if wanted.created_from is not None:
-        query = query.where(files.c.created >= wanted.created_from)
+        query = query.where(rows.created >= wanted.created_from)
     if wanted.created_to is not None:
-        query = query.where(files.c.created < wanted.created_to)
-    where = _Position(column, wanted.sort, wanted.cursor, wanted.limit)
+        query = query.where(rows.created < wanted.created_to)
+    where = _Position((column, rows.number), wanted.sort, wanted.cursor, wanted.limit)
     return _page(connection, query, where, matchers)
 
 
 def _narrow(query: Select[Any], glob: str) -> tuple[Select[Any], list[Matcher]]:
     """Let the index on names do what it can for a glob; the matcher does the rest."""
-    exact = unescape(glob)
+    exact = unescape(check_pattern(glob, "name"))
     if exact is not None:
-        return query.where(files.c.name == exact), []
+        return query.where(file_labels.c.name == exact), []
     prefix = literal_prefix(glob)
     if prefix:
-        query = query.where(files.c.name >= prefix, files.c.name < prefix + _LAST)
+        query = query.where(file_labels.c.name >= prefix)
+        end = successor(prefix)
+        query = query if end is None else query.where(file_labels.c.name < end)
     return query, [glob_matcher(glob)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """Where in a listing ordered by (*column*, number) a page begins, and how long it is."""
+    """Where in a listing ordered by *pair*, (key, number), a page begins, and how long it is."""
 
-    column: Any
+    pair: tuple[ColumnElement[Any], ColumnElement[int]]
     sort: str
     cursor: str | None
     limit: int
@@ -223,27 +250,40 @@ def _page(
     connection: Connection, query: Select[Any], where: _Position, matchers: Sequence[Matcher]
 ) -> Page:
     """One page of *query*, whose rows are (number, key, name)."""
-    down = where.sort.startswith("-")
-    pair = (where.column, files.c.number)
-    order = [column.desc() for column in pair] if down else list(pair)
-    batch = where.limit + 1 if not matchers else max(where.limit + 1, _SCAN)
-    position = cursors.decode(where.cursor, where.sort) if where.cursor else None
-    chosen: list[Row[Any]] = []
-    while len(chosen) <= where.limit:
-        part = query.order_by(*order).limit(batch)
-        if position is not None:
-            edge = tuple_(*position)
-            part = part.where(tuple_(*pair) < edge if down else tuple_(*pair) > edge)
-        rows = connection.execute(part).all()
-        chosen += [row for row in rows if all(match(row.name) for match in matchers)]
-        if len(rows) < batch:
+    deadline = time.monotonic() + _SCAN_SECONDS
+    page: list[int] = []
+    last = following = None
+    for row in _rows(connection, query, where, where.limit + 1 if not matchers else _SCAN):
+        if all(match(row.name) for match in matchers):
+            if len(page) == where.limit:
+                following = last
+                break
+            page.append(row.number)
+            last = row
+        if matchers and time.monotonic() > deadline:
+            following = row
             break
+    cursor = following and cursors.encode(where.sort, following.key, following.number)
+    return Page(_in_order(connection, page), cursor)
+
+
+def _rows(
+    connection: Connection, query: Select[Any], where: _Position, batch: int
+) -> Iterator[Row[Any]]:
+    """The rows of *query* from the position on, fetched *batch* at a time."""
+    down = where.sort.startswith("-")
+    part = query.order_by(*(column.desc() if down else column for column in where.pair)).limit(
+        batch
+    )
+    position = cursors.decode(where.cursor, where.sort) if where.cursor else None
+    while True:
+        edge = tuple_(*where.pair), tuple_(*position or ())
+        beyond = edge[0] < edge[1] if down else edge[0] > edge[1]
+        rows = connection.execute(part.where(beyond) if position else part).all()
+        yield from rows
+        if len(rows) < batch:
+            return
         position = rows[-1].key, rows[-1].number
-    page = chosen[: where.limit]
-    following = None
-    if len(chosen) > where.limit:
-        following = cursors.encode(where.sort, page[-1].key, page[-1].number)
-    return Page(_in_order(connection, [row.number for row in page]), following)
 
 
 def _in_order(connection: Connection, numbers: Sequence[int]) -> list[FileVersion]:
@@ -260,16 +300,14 @@ def _refers(ref: str) -> Any:
     """A condition: id or number. What can be neither matches nothing."""
     if ref.isascii() and ref.isdecimal() and len(ref) < len(str(_MAX_NUMBER)):
         return files.c.number == int(ref)
-    return files.c.id == (ref if "\0" not in ref else "")
+    return files.c.id == (ref.lower() if ref.isascii() and ref.isprintable() else "")
 
 
 def _versions(connection: Connection, query: Select[Any]) -> list[FileVersion]:
-    rows = connection.execute(query).all()
-    tags = _tags(connection, [row.number for row in rows])
-    return [_version(row, tags.get(row.number, ())) for row in rows]
+    return [_version(row) for row in connection.execute(query)]
 
 
-def _version(row: Row[Any], tags: Iterable[str]) -> FileVersion:
+def _version(row: Row[Any]) -> FileVersion:
     return FileVersion(
         id=row.id,
         number=row.number,
@@ -285,25 +323,10 @@ def _version(row: Row[Any], tags: Iterable[str]) -> FileVersion:
         crc32=row.crc32,
         created=row.created,
         metadata=row.metadata,
-        tags=tuple(sorted(tags)),
+        tags=tuple(row.tags),
         trashed=row.trashed,
         expires=row.expires,
     )
-
-
-def _tags(connection: Connection, numbers: Sequence[int]) -> dict[int, list[str]]:
-    tags: dict[int, list[str]] = {}
-    if numbers:
-        for row in connection.execute(select(file_tags).where(file_tags.c.number.in_(numbers))):
-            tags.setdefault(row.number, []).append(row.tag)
-    return tags
-
-
-def _set_tags(connection: Connection, number: int, tags: Iterable[str]) -> None:
-    connection.execute(delete(file_tags).where(file_tags.c.number == number))
-    rows = [{"number": number, "tag": tag} for tag in sorted(set(tags))]
-    if rows:
-        connection.execute(insert(file_tags), rows)
 
 
 def count(connection: Connection) -> int:

@@ -11,9 +11,15 @@ import re2
 from dsx.core.errors import Unprocessable
 
 MAX_PATTERN = 1000
-_MAX_MEMORY = 8 << 20
+_MAX_MEMORY = 1 << 20
+_GREATEST = "\U0010ffff"
+_SURROGATES, _AFTER_SURROGATES = 0xD800, 0xE000
+_NOTHING = r"[^\x00-\x{10FFFF}]"
 _SPECIAL = re.compile(r"[*?\[]")
-_GLOB_TOKEN = re.compile(r"\*+|\?|\[(!?)(\]?[^\]]*)\]|(.)", re.DOTALL)
+_ESCAPED = re.compile(r"\[([*?\[])\]")
+_CLASS_MEMBER = re.compile(r"(.)(?:-(.))?", re.DOTALL)
+_UNTEXT = re.compile(r"[\x00\ud800-\udfff]")
+_GLOB_TOKEN = re.compile(r"\*+|\?|\[(!?+)(\]?+[^\]]*)\]|(.)", re.DOTALL)
 
 Matcher = Callable[[str], object]
 """Truthy if a name matches."""
@@ -21,15 +27,15 @@ Matcher = Callable[[str], object]
 
 def regex_matcher(pattern: str) -> Matcher:
     """A predicate "is found in"; `Unprocessable` if RE2 does not accept *pattern*."""
-    matcher: Matcher = _compile(pattern, "regex").search
-    return matcher
+    found: Matcher = _compile(check_pattern(pattern, "regex"), "regex").search
+    return found
 
 
 def glob_matcher(pattern: str) -> Matcher:
     """A predicate "matches whole", with fnmatch's ``*``, ``?``, ``[…]`` and ``[!…]``."""
-    expression = "".join(map(_token, _GLOB_TOKEN.finditer(pattern)))
-    matcher: Matcher = _compile(expression, "name").fullmatch
-    return matcher
+    tokens = _GLOB_TOKEN.finditer(check_pattern(pattern, "name"))
+    whole: Matcher = _compile("".join(map(_token, tokens)), "name").fullmatch
+    return whole
 
 
 def literal_prefix(pattern: str) -> str:
@@ -38,24 +44,40 @@ def literal_prefix(pattern: str) -> str:
     return pattern[: special.start()] if special else pattern
 
 
+def successor(prefix: str) -> str | None:
+    """The least text greater than all that begin with *prefix*; None if there is no such text."""
+    stem = prefix.rstrip(_GREATEST)
+    if not stem:
+        return None
+    following = ord(stem[-1]) + 1
+    return stem[:-1] + chr(_AFTER_SURROGATES if following == _SURROGATES else following)
+
+
 def unescape(pattern: str) -> str | None:
     """The only name the glob matches, if it is literal but for ``[x]`` escapes; else None."""
-    plain = re.sub(r"\[([*?\[])\]", lambda match: "\0" + match[1], pattern)
-    if _SPECIAL.search(re.sub(r"\0.", "", plain)):
-        return None
-    return plain.replace("\0", "")
+    plain = _ESCAPED.sub("", pattern)
+    return None if _SPECIAL.search(plain) else _ESCAPED.sub(r"\1", pattern)
+
+
+def check_pattern(pattern: str, field: str) -> str:
+    """Return *pattern* if a name could have its characters, else raise `Unprocessable`."""
+    if _UNTEXT.search(pattern):
+        reason = "a pattern is UTF-8 text without NUL"
+        raise Unprocessable(f"{reason.capitalize()}.", {"field": field, "reason": reason})
+    return pattern
 
 
 def _compile(pattern: str, field: str) -> Any:
     if len(pattern) > MAX_PATTERN:
-        raise Unprocessable(f"A pattern has at most {MAX_PATTERN} characters.", {"field": field})
+        reason = f"a pattern has at most {MAX_PATTERN} characters"
+        raise Unprocessable(f"{reason.capitalize()}.", {"field": field, "reason": reason})
     options = re2.Options()
     options.max_mem = _MAX_MEMORY
     options.log_errors = False
     options.dot_nl = True
     try:
         return re2.compile(pattern, options)
-    except (re2.error, UnicodeError) as error:
+    except re2.error as error:
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
         raise Unprocessable(
             f"Not an RE2 expression ({reason}). RE2 has no look-around and no back-references.",
@@ -71,7 +93,13 @@ def _token(match: re.Match[str]) -> str:
         return "."
     if match[3] is not None:
         return str(re2.escape(text))
-    inside = match[2].replace("\\", r"\\").replace("[", r"\[").replace("^", r"\^")
-    if inside.startswith("]"):
-        inside = "\\" + inside
-    return f"[{'^' if match[1] else ''}{inside}]"
+    members = "".join(map(_member, _CLASS_MEMBER.finditer(match[2])))
+    if match[1]:
+        return f"[^{members}]" if members else "."
+    return f"[{members}]" if members else _NOTHING
+
+
+def _member(match: re.Match[str]) -> str:
+    """One character of a class, or a range; a range that runs backwards is empty."""
+    first, last = match[1], match[2] or match[1]
+    return rf"\x{{{ord(first):x}}}-\x{{{ord(last):x}}}" if first <= last else ""

@@ -52,30 +52,13 @@ files = Table(
     Column("sha256", String(64), ForeignKey("blobs.digest"), nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("metadata", JSON, nullable=False),
+    Column("tags", JSON, nullable=False),
     Column("trashed", BigInteger),
     Column("expires", BigInteger),
     Index("files_file", "file", "version", unique=True),
     Index("files_sha256", "sha256"),
     Index(
         "files_live_name", "owner", "name", unique=True, sqlite_where=LIVE, postgresql_where=LIVE
-    ),
-    Index(
-        "files_live_created",
-        "owner",
-        "created",
-        "number",
-        sqlite_where=LIVE,
-        postgresql_where=LIVE,
-    ),
-    Index("files_live_size", "owner", "size", "number", sqlite_where=LIVE, postgresql_where=LIVE),
-    Index(
-        "files_live_category",
-        "owner",
-        "category",
-        "created",
-        "number",
-        sqlite_where=LIVE,
-        postgresql_where=LIVE,
     ),
     Index(
         "files_trashed",
@@ -88,12 +71,20 @@ files = Table(
     sqlite_autoincrement=True,
 )
 
-file_tags = Table(
-    "file_tags",
+# No foreign key: only live files have rows here, and only files in the trash are ever purged.
+file_labels = Table(
+    "file_labels",
     metadata,
-    Column("tag", Name, primary_key=True),
-    Column("number", Number, ForeignKey("files.number", ondelete="CASCADE"), primary_key=True),
-    Index("file_tags_number", "number"),
+    Column("file", String(36), primary_key=True),
+    Column("label", Name, primary_key=True),
+    Column("owner", Name, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("name", Name, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Index("file_labels_created", "owner", "label", "created", "number"),
+    Index("file_labels_name", "owner", "label", "name", "number"),
+    Index("file_labels_size", "owner", "label", "size", "number"),
 )
 
 datasets = Table(

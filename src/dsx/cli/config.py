@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -54,6 +55,12 @@ def _server_rows() -> list[dict[str, Any]]:
         value = getattr(settings, name)
         if name == "api_key":
             value = MASK if value else None
-        shown = None if value is None or value == "" else str(value)
+        shown = None if value is None or value == "" else _masked(str(value))
         rows.append({"setting": f"DSX_{name.upper()}", "value": shown, "origin": origin})
     return rows
+
+
+def _masked(value: str) -> str:
+    """A URL without its password; anything else as it is."""
+    password = urlsplit(value).password if "://" in value else None
+    return value.replace(f":{password}@", f":{MASK}@") if password else value

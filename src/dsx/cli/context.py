@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tomllib
 from dataclasses import dataclass
@@ -72,8 +73,9 @@ class Context:
             value = (found.value or "").split(",")[0].strip()
             return Setting(value, found.origin)
         key_file = Path(os.environ.get("DSX_DATA_DIR") or "dsx-data") / "admin.key"
-        if self.server.value == DEFAULT_SERVER and key_file.is_file():
-            return Setting(key_file.read_text("ascii").strip(), str(key_file))
+        if self.server.value == DEFAULT_SERVER:
+            with contextlib.suppress(OSError):
+                return Setting(key_file.read_text("ascii").strip(), str(key_file))
         return Setting(None, "not set")
 
     def _look_up(self, name: str, variables: tuple[str, ...]) -> Setting | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from dsx.core import errors
 
 OK, FAILED, USAGE, NOT_FOUND, DENIED, CONFLICT, INTEGRITY, UNREACHABLE, NO_ROOM = range(9)
@@ -38,4 +40,6 @@ def code_for(error: BaseException) -> int:
             return code
     if isinstance(error, FileNotFoundError):
         return NOT_FOUND
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return NO_ROOM
     return FAILED

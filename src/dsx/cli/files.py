@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dsx.cli.context import Context
 from dsx.cli.output import human
 from dsx.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from dsx.client.hub import DatasetHubClient
 
 STREAM = "-"
 
@@ -24,7 +27,9 @@ def upload(
     category: Annotated[str | None, typer.Option(help="Category, e.g. train.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Tag; may be repeated.")] = None,
     meta: Annotated[list[str] | None, typer.Option(help="KEY=VALUE; VALUE may be JSON.")] = None,
-    if_absent: Annotated[bool, typer.Option(help="Fail if the name is taken.")] = False,
+    if_absent: Annotated[
+        bool, typer.Option("--if-absent", help="Fail if the name is taken.")
+    ] = False,
 ) -> None:
     """Store files. A name that is taken gets a new version.
 
@@ -77,9 +82,7 @@ def download(
     context = Context.of(ctx)
     with context.output.progress() as progress, context.client(progress=progress) as client:
         if output == STREAM:
-            for ref in refs:
-                sys.stdout.buffer.write(client.download_bytes(ref))
-            sys.stdout.buffer.flush()
+            _to_standard_output(client, refs, archive=archive)
         elif archive:
             place = client.archive(refs, output or "files.zip")
             context.output.result({"path": str(place)}, [str(place)])
@@ -89,6 +92,16 @@ def download(
             for ref in refs:
                 place = client.download(ref, output)
                 context.output.result({"path": str(place)}, [str(place)])
+
+
+def _to_standard_output(client: DatasetHubClient, refs: list[str], *, archive: bool) -> None:
+    output = sys.stdout.buffer
+    if archive:
+        client.archive_to(refs, output)
+    else:
+        for ref in refs:
+            client.download_to(ref, output)
+    output.flush()
 
 
 def list_files(

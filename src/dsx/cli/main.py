@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -51,6 +52,8 @@ def root(
 ) -> None:
     """DSX Hub: store files, serve datasets, train from them.
 
+    The options below may also stand after the command, up to a `--`.
+
     Examples:
 
         dsx serve
@@ -62,10 +65,30 @@ def root(
     ctx.obj = Context(server=server, api_key=api_key, profile=profile, as_json=json)
 
 
+_GENERAL = {"--server": True, "--api-key": True, "--profile": True, "--json": False}
+
+
+def _general_first(arguments: Sequence[str]) -> list[str]:
+    """*arguments* with the options of `root` before the command, where typer looks for them."""
+    general, rest = [], []
+    left = iter(arguments)
+    for argument in left:
+        name, equals, _ = argument.partition("=")
+        if argument == "--":
+            rest += [argument, *left]
+        elif name not in _GENERAL:
+            rest.append(argument)
+        else:
+            general.append(argument)
+            if _GENERAL[name] and not equals:
+                general += [value for value in (next(left, None),) if value is not None]
+    return general + rest
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code. Failures are told on standard error, without a traceback."""
     try:
-        app(args=arguments, prog_name="dsx")
+        app(args=_general_first(sys.argv[1:] if arguments is None else arguments), prog_name="dsx")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt:
@@ -73,6 +96,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DSXError, OSError, ValueError) as error:
         if os.environ.get("DSX_DEBUG"):
             raise
-        typer.echo(f"dsx: {error}", err=True)
+        typer.echo(f"dsx: {_told(error)}", err=True)
         return code_for(error)
     return 0
+
+
+def _told(error: Exception) -> str:
+    """A failure in one line; the system's own are told without their numbers."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

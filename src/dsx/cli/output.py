@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
-from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from dsx.client.progress import Progress
@@ -82,7 +81,7 @@ def human(size: int) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
+    if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]

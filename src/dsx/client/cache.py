@@ -9,42 +9,23 @@ crash or a person truncated is fetched again. Only recorded files are counted an
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
-import sqlite3
-import sys
-import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsx.core.errors import Invalid
-from dsx.core.names import check_dataset_name, check_relative_path
+from dsx.client.durable import make_durable
+from dsx.client.errors import Conflict, Invalid
+from dsx.client.index import MANIFEST, Index, Record
+from dsx.client.names import dataset_name, dataset_path
 
 DATABASE = ".dsx-cache.db"
 DRAFTS = ".dsx-drafts"
-MANIFEST = ""  # the path under which a dataset's manifest is recorded
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (
-    dataset TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    etag TEXT NOT NULL, sha256 TEXT, checked REAL NOT NULL, PRIMARY KEY (dataset, path)
-) WITHOUT ROWID
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is known of a cached file; *checked* is when the server last confirmed it."""
-
-    size: int
-    mtime_ns: int
-    etag: str
-    sha256: str | None
-    checked: float
+_ABANDONED = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +39,12 @@ class Draft:
 
 
 class Cache:
-    """One cache directory, which several threads and processes may use at once."""
+    """One cache directory, which several threads and processes of one machine may use at once."""
 
     def __init__(self, root: Path) -> None:
         """Use *root*; nothing is made before there is something to keep."""
         self.root = root
-        self._local = threading.local()
+        self._index = Index(root / DATABASE)
 
     def place(self, dataset: str, path: str) -> Path:
         """Where a file belongs. `Invalid` if *path* would leave the dataset's directory.
@@ -71,39 +52,31 @@ class Cache:
         The server's word is not taken for it: a path that climbs, or that goes through a symbolic
         link out of the cache, is refused.
         """
-        target = self._unchecked(dataset, path)
-        top = os.path.realpath(self.root)
-        if not Path(os.path.realpath(target.parent)).is_relative_to(top):
-            raise Invalid(f"{path!r} leads out of the cache directory.")
-        return target
+        return self.places(dataset, [path])[path]
+
+    def places(self, dataset: str, paths: Iterable[str]) -> dict[str, Path]:
+        """`place` of each of many paths; all of them are refused if one is."""
+        top = self.root / dataset_name(dataset)
+        found = {path: top / dataset_path(path) for path in paths}
+        real = Path(os.path.realpath(self.root))
+        for directory in {place.parent for place in found.values()}:
+            if not Path(os.path.realpath(directory)).is_relative_to(real):
+                raise Invalid(f"{directory} leads out of the cache directory {self.root}.")
+        return found
 
     def lookup(self, dataset: str, path: str) -> Record | None:
-        """The record of a file that is in its place, as recorded."""
-        row = (
-            self._database()
-            .execute(
-                "SELECT size, mtime_ns, etag, sha256, checked FROM entries"
-                " WHERE dataset=? AND path=?",
-                (dataset, path),
-            )
-            .fetchone()
-        )
-        if row is None:
-            return None
-        record = Record(*row)
-        with contextlib.suppress(OSError):
-            status = os.lstat(self._file(dataset, path))
-            if (status.st_size, status.st_mtime_ns) == (record.size, record.mtime_ns):
-                return record
-        return None
+        """The record of a file (checked by `place`) that lies there as recorded."""
+        record = self._index.get(dataset, path)
+        return record if record and _as_recorded(self._file(dataset, path), record) else None
 
-    def current(self, dataset: str) -> dict[str, Record]:
-        """The records of all files of a dataset; the files themselves are not looked at."""
-        rows = self._database().execute(
-            "SELECT path, size, mtime_ns, etag, sha256, checked FROM entries WHERE dataset=?",
-            (dataset,),
-        )
-        return {path: Record(*rest) for path, *rest in rows}
+    def current(self, dataset: str, places: Mapping[str, Path]) -> dict[str, Record]:
+        """The records of those of *places* that lie there as recorded."""
+        known = self._index.all(dataset)
+        return {
+            path: record
+            for path, place in places.items()
+            if (record := known.get(path)) and _as_recorded(place, record)
+        }
 
     @contextlib.contextmanager
     def draft(self) -> Iterator[tuple[Path, int]]:
@@ -122,43 +95,22 @@ class Cache:
         directory.mkdir(parents=True, exist_ok=True)
         return directory / uuid.uuid4().hex
 
-    def commit(self, dataset: str, drafts: Sequence[Draft]) -> list[Path]:
+    def commit(self, dataset: str, drafts: Sequence[Draft]) -> None:
         """Put drafts in their places, all durable before the first one shows."""
         make_durable([draft.file for draft in drafts])
-        places, rows, now = [], [], time.time()
-        prepared: set[Path] = set()
+        self._prepare(dataset, [draft.path for draft in drafts if draft.path != MANIFEST])
+        records, now = {}, time.time()
         for draft in drafts:
-            place = self._unchecked(dataset, draft.path)
-            if place.parent not in prepared:
-                self._file(dataset, draft.path)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                prepared.add(place.parent)
-            self._move(draft.file, place)
-            status = place.stat()
-            places.append(place)
-            rows.append(
-                (
-                    dataset,
-                    draft.path,
-                    status.st_size,
-                    status.st_mtime_ns,
-                    draft.etag,
-                    draft.sha256,
-                    now,
-                )
+            status = draft.file.stat()
+            _move(draft.file, self._file(dataset, draft.path))
+            records[draft.path] = Record(
+                status.st_size, status.st_mtime_ns, draft.etag, draft.sha256, now
             )
-        with self._database() as database:
-            database.executemany("REPLACE INTO entries VALUES (?,?,?,?,?,?,?)", rows)
-        return places
+        self._index.put(dataset, records)
 
     def touch(self, dataset: str, paths: Iterable[str]) -> None:
         """Note that the server has just confirmed these files."""
-        now = time.time()
-        with self._database() as database:
-            database.executemany(
-                "UPDATE entries SET checked=? WHERE dataset=? AND path=?",
-                [(now, dataset, path) for path in paths],
-            )
+        self._index.touch(dataset, paths, time.time())
 
     def save_manifest(self, dataset: str, manifest: list[dict[str, Any]], etag: str) -> None:
         """Keep a manifest."""
@@ -179,79 +131,73 @@ class Cache:
     def clear(self, dataset: str | None = None) -> int:
         """Delete the recorded files of *dataset* (None: of all); how many bytes that freed."""
         freed = 0
+        gone: dict[str, list[str]] = {}
         for name, path, size in self._present(dataset):
             file = self._file(name, path)
             file.unlink(missing_ok=True)
             freed += size
+            gone.setdefault(name, []).append(path)
             _remove_empty(file.parent, self.root)
-        with self._database() as database:
-            database.execute(
-                "DELETE FROM entries WHERE dataset IS coalesce(?, dataset)", (dataset,)
-            )
+        for name, paths in gone.items():
+            self._index.forget(name, paths)
+        self._drop_abandoned_drafts()
         return freed
+
+    def close(self) -> None:
+        """Close the index; the next use opens it again."""
+        self._index.close()
 
     def _present(self, dataset: str | None) -> list[tuple[str, str, int]]:
         if not (self.root / DATABASE).exists():
             return []
-        rows = self._database().execute(
-            "SELECT dataset, path FROM entries WHERE dataset IS coalesce(?, dataset)", (dataset,)
-        )
         present = []
-        for name, path in rows:
-            with contextlib.suppress(OSError):
+        for name, path in self._index.names(dataset):
+            with contextlib.suppress(OSError):  # `Invalid` is one: a link that leads out
+                if path != MANIFEST:
+                    self.place(name, path)
                 present.append((name, path, os.lstat(self._file(name, path)).st_size))
         return present
 
     def _file(self, dataset: str, path: str) -> Path:
-        return self.place(dataset, path) if path else self._unchecked(dataset, path)
-
-    def _unchecked(self, dataset: str, path: str) -> Path:
         """Where a file belongs by its name alone, links aside."""
         if path == MANIFEST:
-            return self.root / f"{check_dataset_name(dataset)}_manifest.json"
-        return self.root / check_dataset_name(dataset) / check_relative_path(path)
+            return self.root / f"{dataset_name(dataset)}_manifest.json"
+        return self.root / dataset / path
 
-    @staticmethod
-    def _move(draft: Path, place: Path) -> None:
-        try:
-            draft.replace(place)
-        except (IsADirectoryError, NotADirectoryError) as error:
-            raise Invalid(f"{place} is in the way: clear the dataset's cache.") from error
+    def _prepare(self, dataset: str, paths: Sequence[str]) -> None:
+        """Make the directories, which must not lead out of the cache."""
+        for directory in {place.parent for place in self.places(dataset, paths).values()}:
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise _in_the_way(directory) from error
 
-    def _database(self) -> sqlite3.Connection:
-        """This thread's connection; a forked process opens its own."""
-        if getattr(self._local, "pid", None) != os.getpid():
-            self.root.mkdir(parents=True, exist_ok=True)
-            database = sqlite3.connect(self.root / DATABASE, timeout=60)
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute(_SCHEMA)
-            self._local.database, self._local.pid = database, os.getpid()
-        connection: sqlite3.Connection = self._local.database
-        return connection
+    def _drop_abandoned_drafts(self) -> None:
+        """Remove what killed processes left behind."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self.root / DRAFTS):
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.stat().st_mtime < time.time() - _ABANDONED:
+                        Path(entry).unlink()
 
 
-def make_durable(files: Sequence[Path]) -> None:
-    """Return once the files' bytes survive a crash: one syncfs for many, else an fsync each."""
-    if len(files) > 1 and _syncfs(files[0]):
-        return
-    for path in files:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _syncfs(path: Path) -> bool:
-    if not sys.platform.startswith("linux"):
-        return False
-    descriptor = os.open(path, os.O_RDONLY)
+def _as_recorded(file: Path, record: Record) -> bool:
     try:
-        return bool(ctypes.CDLL(None).syncfs(descriptor) == 0)
-    except AttributeError:
+        status = os.lstat(file)
+    except OSError:
         return False
-    finally:
-        os.close(descriptor)
+    return (status.st_size, status.st_mtime_ns) == (record.size, record.mtime_ns)
+
+
+def _move(draft: Path, place: Path) -> None:
+    try:
+        draft.replace(place)
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise _in_the_way(place) from error
+
+
+def _in_the_way(place: Path) -> Conflict:
+    return Conflict(f"Another file or directory is in the way of {place}: clear the cache.")
 
 
 def _remove_empty(directory: Path, top: Path) -> None:

@@ -1,67 +1,151 @@
 """The failures the SDK raises: the core tree, mixed with what callers of `requests` catch already.
 
-``except dsx.core.errors.NotFound`` and ``except requests.HTTPError`` both work; the latter has its
-``response``.
+``except dsx.core.errors.NotFound``, ``except requests.HTTPError`` and, where a built-in exception
+says the same, ``except FileNotFoundError`` all work. An error that an answer told of has its
+``response``. They can be pickled, so they reach the parent of a worker process; the response stays
+behind, because it carries the key.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import requests
 
 from dsx.core import errors as core
+from dsx.core.errors import DSXError
 
 
-class Unreachable(core.Unavailable, requests.ConnectionError, ConnectionError):
+class _Picklable(DSXError):
+    def __reduce__(self) -> tuple[type[DSXError], tuple[object, ...]]:
+        return type(self), (self.message, self.details)
+
+
+class Answered(_Picklable, requests.HTTPError):
+    """The server answered with a failure, or with something that is not to be trusted."""
+
+
+class Invalid(core.Invalid, Answered, ValueError):
+    """The request, or a name in it, is malformed."""
+
+
+class Unauthenticated(core.Unauthenticated, Answered, PermissionError):
+    """The server does not know the key."""
+
+
+class Denied(core.Denied, Answered, PermissionError):
+    """The key does not allow it."""
+
+
+class NotFound(core.NotFound, Answered, FileNotFoundError):
+    """There is no such file or dataset."""
+
+
+class Gone(core.Gone, Answered, FileNotFoundError):
+    """The thing existed and has expired."""
+
+
+class TimedOut(core.TimedOut, Answered, TimeoutError):
+    """The server heard nothing from us for too long."""
+
+
+class Conflict(core.Conflict, Answered):
+    """The request contradicts the present state."""
+
+
+class AlreadyExists(core.AlreadyExists, Conflict, FileExistsError):
+    """The name is taken."""
+
+
+class OffsetMismatch(core.OffsetMismatch, Conflict):
+    """The part does not start where the upload stands."""
+
+
+class PreconditionFailed(core.PreconditionFailed, Answered):
+    """The condition does not hold: with ``if_absent``, the name is taken."""
+
+
+class TooLarge(core.TooLarge, Answered):
+    """Over the server's limit."""
+
+
+class RangeUnsatisfiable(core.RangeUnsatisfiable, Answered):
+    """No byte of the asked range exists."""
+
+
+class Unprocessable(core.Unprocessable, Answered, ValueError):
+    """A value is not acceptable."""
+
+
+class DigestMismatch(core.DigestMismatch, Unprocessable):
+    """The bytes are not the ones that were announced."""
+
+
+class RateLimited(core.RateLimited, Answered):
+    """Too many requests."""
+
+
+class Unavailable(core.Unavailable, Answered):
+    """The server cannot answer now."""
+
+
+class StorageFull(core.StorageFull, Answered):
+    """The server has no room for the bytes."""
+
+
+class Unreachable(_Picklable, core.Unavailable, requests.ConnectionError, ConnectionError):
     """The server does not answer at all."""
 
 
-class Silent(core.Unavailable, requests.Timeout, TimeoutError):
-    """The server answered too slowly."""
+class Silent(_Picklable, core.Unavailable, requests.Timeout, TimeoutError):
+    """The server answers too slowly."""
 
 
-class Broken(core.Unavailable, requests.exceptions.ChunkedEncodingError):
+class Broken(
+    _Picklable,
+    core.Unavailable,
+    requests.exceptions.ChunkedEncodingError,
+    requests.ConnectionError,
+    ConnectionError,
+):
     """The connection broke again and again in the middle of a body."""
 
 
-def _with_response(kind: type[core.DSXError]) -> type[core.DSXError]:
-    bases: tuple[type, ...] = (kind, requests.HTTPError)
-    if kind is core.NotFound:
-        bases += (FileNotFoundError,)
-    elif kind is core.Denied:
-        bases += (PermissionError,)
-    return type(kind.__name__, bases, {"__doc__": kind.__doc__, "__module__": __name__})
+_BY_CODE: dict[str, type[Answered]] = {
+    kind.code: kind
+    for kind in (
+        Answered, Invalid, Unauthenticated, Denied, NotFound, Gone, TimedOut, Conflict,
+        AlreadyExists, OffsetMismatch, PreconditionFailed, TooLarge, RangeUnsatisfiable,
+        Unprocessable, DigestMismatch, RateLimited, Unavailable, StorageFull,
+    )
+}  # fmt: skip
+_BY_STATUS = {
+    core.STATUS[core.BY_CODE[code]]: kind for code, kind in reversed(list(_BY_CODE.items()))
+} | {502: Unavailable, 504: Unavailable}
 
 
-_ANSWERED = {code: _with_response(kind) for code, kind in core.BY_CODE.items()}
+def from_response(response: requests.Response) -> Answered:
+    """The failure a response tells of: by its problem document, or else by its status.
 
-
-def from_response(response: requests.Response) -> core.DSXError:
-    """The failure a response tells of: by its problem document, or else by its status."""
-    problem: Any = None
-    if "json" in response.headers.get("Content-Type", ""):
-        try:
-            problem = response.json()
-        except ValueError:
-            problem = None
-    if not isinstance(problem, dict):
-        problem = {}
-    code = problem.get("code")
-    if code not in _ANSWERED:
-        code = _code_of(response.status_code)
-    message = problem.get("detail") or f"{response.status_code} {response.reason}"
-    if code == core.Unauthenticated.code and "DSX_API_KEY" not in message:
+    A gateway's 502 or 504 is `Unavailable` whatever its body says.
+    """
+    problem = _problem(response)
+    status = response.status_code
+    kind = _BY_CODE.get(str(problem.get("code")))
+    if kind is None or status in {502, 504}:
+        kind = _BY_STATUS.get(status) or (Invalid if status < 500 else Answered)  # noqa: PLR2004
+    message = str(problem.get("detail") or f"{response.url}: {status} {response.reason}")
+    if kind is Unauthenticated and "DSX_API_KEY" not in message:
         message += " Does the API key match the server's DSX_API_KEY?"
     details = problem.get("details")
-    error = _ANSWERED[code](str(message), details if isinstance(details, dict) else None)
-    error.response = response  # type: ignore[attr-defined]
-    error.request = response.request  # type: ignore[attr-defined]
+    error = kind(message, details if isinstance(details, dict) else None)
+    error.response, error.request = response, response.request
     return error
 
 
-def _code_of(status: int) -> str:
-    for kind, its_status in core.STATUS.items():
-        if its_status == status:
-            return kind.code
-    return core.Invalid.code if status < 500 else core.Unavailable.code  # noqa: PLR2004
+def _problem(response: requests.Response) -> dict[str, object]:
+    if "json" not in response.headers.get("Content-Type", ""):
+        return {}
+    try:
+        problem = response.json()
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}

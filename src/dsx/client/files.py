@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import io
 import json
 import os
-import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlencode
 
-from dsx.client.http import Connection, segments
+from dsx.client.body import Body
+from dsx.client.errors import DigestMismatch, NotFound, RateLimited, Unavailable, Unreachable
+from dsx.client.http import Connection, pause
 from dsx.client.models import FileInfo
-from dsx.client.progress import Meter, Progress
-from dsx.client.transfer import fetch_bytes, fetch_file
-from dsx.core.errors import DigestMismatch, NotFound
+from dsx.client.names import local_name, segments
+from dsx.client.progress import Progress
+from dsx.client.transfer import Remote, fetch_bytes, fetch_file, fetch_stream
 
 FILES = "/api/v1/files"
 TRASH = "/api/v1/trash"
-_CHUNK = 512 * 1024
+ARCHIVE = "/api/v1/archive"
+_IDS_IN_A_URL = 100
+_PAGE = 1000
+_REFUSED = {429, 503}
 Source = str | Path | bytes | IO[bytes]
 Ref = str | int | FileInfo
 _SPECIAL = str.maketrans({character: f"[{character}]" for character in "*?["})
@@ -68,12 +73,8 @@ class FileOperations:
         headers = {"Content-Type": content_type} if content_type else {}
         if if_absent:
             headers["If-None-Match"] = "*"
-        body = _Body(source, progress or self._progress, name)
-        # A sent upload is never repeated by itself: it would be another version.
-        answer = self._connection.json(
-            "POST", FILES, params=params, headers=headers, data=body, retries=0
-        )
-        info = FileInfo.model_validate(answer)
+        body = Body(source, progress or self._progress, name)
+        info = self._send(body, params, headers)
         if info.sha256 != body.digest:
             raise DigestMismatch(
                 f"{name!r} was changed on the way to the server; upload it again.",
@@ -81,48 +82,63 @@ class FileOperations:
             )
         return info
 
+    def _send(self, body: Body, params: Mapping[str, Any], headers: Mapping[str, str]) -> FileInfo:
+        """POST *body*; again, if it can be rewound and the server said that it kept nothing.
+
+        When the connection breaks after the first byte the server may have stored the file, and a
+        second time would be another version: that is left to the caller.
+        """
+        attempt = 0
+        while True:
+            try:
+                return self._info(
+                    "POST", FILES, params=params, headers=headers, data=body, retries=0
+                )
+            except (Unavailable, RateLimited, Unreachable) as error:
+                answer = error.response
+                refused = answer is not None and answer.status_code in _REFUSED
+                refused = refused or (isinstance(error, Unreachable) and body.untouched)
+                if not refused or attempt >= self._connection.retries or not body.rewind():
+                    raise
+                pause(attempt, error)
+                attempt += 1
+
     def download(
         self, ref: Ref, target: str | Path | None = None, *, progress: Progress | None = None
     ) -> Path:
         """Download a file by record, id, number or name to *target* (a file or a directory).
 
-        *target* defaults to the file's name in the working directory. It appears whole and
-        verified, or not at all.
+        *target* defaults to the last part of the file's name, in the working directory. It appears
+        whole and verified, or not at all.
         """
         info = self.get_info(ref)
-        place = Path(target) if target is not None else Path(Path(info.name).name)
+        place = Path(target) if target is not None else Path(local_name(info.name))
         if place.is_dir():
-            place /= Path(info.name).name
-        with _draft_beside(place) as (draft, descriptor):
-            fetch_file(
-                self._connection, info.url, descriptor,
-                expected=info.sha256, progress=progress or self._progress,
-            )  # fmt: skip
-            os.fsync(descriptor)
-            draft.replace(place)
-        return place
+            place /= local_name(info.name)
+        return self._save(self._content(info), place, progress)
 
     def download_bytes(self, ref: Ref) -> bytes:
         """The content of a file by record, id, number or name."""
-        info = self.get_info(ref)
-        return fetch_bytes(self._connection, info.url, info.sha256, self._progress)
+        return fetch_bytes(self._content(self.get_info(ref)), self._progress)
 
-    def archive(self, refs: Sequence[Ref], target: str | Path) -> Path:
+    def download_to(self, ref: Ref, output: IO[bytes]) -> FileInfo:
+        """Write the content of a file to a stream, which may be a pipe; its record.
+
+        `DigestMismatch` comes after the bytes, if they were wrong.
+        """
+        info = self.get_info(ref)
+        fetch_stream(self._content(info), output.write, self._progress)
+        return info
+
+    def archive(
+        self, refs: Sequence[Ref], target: str | Path, *, progress: Progress | None = None
+    ) -> Path:
         """Download several files as one ZIP."""
-        place = Path(target)
-        ids = [self.get_info(ref).id for ref in refs]
-        with _draft_beside(place) as (draft, descriptor):
-            with self._connection.request(
-                "POST", "/api/v1/archive", json={"ids": ids}, stream=True
-            ) as response, os.fdopen(os.dup(descriptor), "wb") as file:  # fmt: skip
-                response.raw.decode_content = False
-                shutil.copyfileobj(response.raw, file, 1024 * 1024)
-            expected = response.headers.get("Content-Length")
-            if expected is not None and os.fstat(descriptor).st_size != int(expected):
-                raise DigestMismatch("The archive arrived incomplete; try again.")
-            os.fsync(descriptor)
-            draft.replace(place)
-        return place
+        return self._save(self._archive(refs, Path(target).name), Path(target), progress)
+
+    def archive_to(self, refs: Sequence[Ref], output: IO[bytes]) -> None:
+        """Write several files as one ZIP to a stream, which may be a pipe."""
+        fetch_stream(self._archive(refs, "archive"), output.write, self._progress)
 
     def list_files(
         self,
@@ -166,8 +182,23 @@ class FileOperations:
             FileInfo.model_validate(item) for item in self._connection.json("GET", path)["items"]
         ]
 
-    def update(self, ref: Ref, **changes: Any) -> FileInfo:
-        """Change ``name``, ``category``, ``tags`` or (merged) ``metadata`` of a file."""
+    def update(
+        self,
+        ref: Ref,
+        *,
+        name: str | None = None,
+        category: str | None = None,
+        tags: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> FileInfo:
+        """Change what is given; *metadata* is merged, and a None in it removes that key."""
+        given = {
+            "name": name,
+            "category": category,
+            "tags": list(tags) if tags is not None else None,
+            "metadata": metadata,
+        }
+        changes = {key: value for key, value in given.items() if value is not None}
         path = FILES + segments(self.get_info(ref).id)
         return self._info("PATCH", path, json=changes)
 
@@ -179,18 +210,35 @@ class FileOperations:
         """Deleted files, latest deletion first."""
         return self._pages(TRASH, {}, limit)
 
-    def restore(self, id: str | int, name: str | None = None) -> FileInfo:  # noqa: A002
-        """Bring a deleted file back, under another *name* if its own is taken."""
-        return self._info("POST", TRASH + segments(str(id), "restore"), json={"name": name})
+    def restore(self, ref: Ref, name: str | None = None) -> FileInfo:
+        """Bring a deleted file back by record, id or number, as *name* if its own is taken."""
+        return self._info("POST", TRASH + segments(_id(ref), "restore"), json={"name": name})
 
-    def purge(self, id: str | int) -> None:  # noqa: A002
-        """Drop a deleted file for good."""
-        self._connection.request("DELETE", TRASH + segments(str(id)))
+    def purge(self, ref: Ref) -> None:
+        """Drop a deleted file, by record, id or number, for good."""
+        self._connection.request("DELETE", TRASH + segments(_id(ref)))
 
     def empty_trash(self) -> int:
         """Drop all deleted files for good; how many there were."""
         answer = self._connection.json("DELETE", TRASH, params={"confirm": "all"})
         return int(answer["purged"])
+
+    def _content(self, info: FileInfo) -> Remote:
+        return Remote(self._connection, info.url, info.name, info.sha256)
+
+    def _archive(self, refs: Sequence[Ref], name: str) -> Remote:
+        ids = [self.get_info(ref).id for ref in refs]
+        if len(ids) > _IDS_IN_A_URL:
+            return Remote(self._connection, ARCHIVE, name, method="POST", json={"ids": ids})
+        query = urlencode([("id", id_) for id_ in ids])
+        return Remote(self._connection, f"{ARCHIVE}?{query}", name)
+
+    def _save(self, remote: Remote, place: Path, progress: Progress | None) -> Path:
+        with _draft_beside(place) as (draft, descriptor):
+            fetch_file(remote, descriptor, progress or self._progress)
+            os.fsync(descriptor)
+            draft.replace(place)
+        return place
 
     def _info(self, method: str, path: str, **more: Any) -> FileInfo:
         return FileInfo.model_validate(self._connection.json(method, path, **more))
@@ -199,7 +247,7 @@ class FileOperations:
         cursor: str | None = None
         left = limit
         while left is None or left > 0:
-            size = min(left or 1000, 1000)
+            size = min(left or _PAGE, _PAGE)
             page = self._connection.json(
                 "GET", path, params={**params, "limit": size, "cursor": cursor}
             )
@@ -211,56 +259,20 @@ class FileOperations:
             left = None if left is None else left - len(page["items"])
 
 
-class _Body:
-    """A request body that hashes and reports itself as it is sent.
-
-    It is an iterable, not a file: the HTTP library would read a file in pieces of 16 KiB.
-    """
-
-    def __init__(self, source: IO[bytes], progress: Progress | None, name: str) -> None:
-        self._source = source
-        self._sha256 = hashlib.sha256()
-        size = _rest_of(source)
-        self._meter = Meter(progress, size, name)
-        if size is not None:
-            self.len = size  # how requests learns the Content-Length; without it, it sends chunks
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what was sent."""
-        return self._sha256.hexdigest()
-
-    def __iter__(self) -> Iterator[bytes]:
-        while data := self._source.read(_CHUNK):
-            self._sha256.update(data)
-            self._meter.add(len(data))
-            yield data
-
-
-def _rest_of(source: IO[bytes]) -> int | None:
-    """Bytes left in *source*, or None if it cannot tell (a pipe)."""
+@contextlib.contextmanager
+def _draft_beside(place: Path) -> Iterator[tuple[Path, int]]:
+    """A hidden new file beside *place*, with a descriptor; removed unless it was moved there."""
+    path = place.with_name(f".{place.name[:50]}.{uuid.uuid4().hex[:8]}.part")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        position = source.tell()
-        end = source.seek(0, os.SEEK_END)
-        source.seek(position)
-    except (OSError, AttributeError, ValueError):
-        return None
-    return end - position
+        yield path, descriptor
+    finally:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
 
 
-class _draft_beside:  # noqa: N801 (used like a function)
-    """A hidden file beside *place*, with a descriptor; removed unless it was moved there."""
-
-    def __init__(self, place: Path) -> None:
-        self._path = place.with_name(f".{place.name[:200]}.{uuid.uuid4().hex[:8]}.part")
-
-    def __enter__(self) -> tuple[Path, int]:
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-        return self._path, self._descriptor
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
-        self._path.unlink(missing_ok=True)
+def _id(ref: Ref) -> str:
+    return ref.id if isinstance(ref, FileInfo) else str(ref)
 
 
 def _is_uuid(text: str) -> bool:

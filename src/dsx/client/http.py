@@ -6,8 +6,9 @@ import os
 import random
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -17,8 +18,11 @@ from dsx.client.errors import Silent, Unreachable, from_response
 from dsx.core.errors import DSXError, RateLimited, Unavailable
 
 Timeout = tuple[float, float]
-_AGAIN = {429, 502, 503, 504}
-_MAX_WAIT = 30.0
+MAX_WAIT = 60.0
+"""A server that asks for a longer pause than this, in seconds, gets none: the failure is raised."""
+_BACKOFF = 0.2
+_MAX_BACKOFF = 30.0
+_LEFT_ALONE = 30.0
 
 
 class _Bearer(AuthBase):
@@ -34,7 +38,7 @@ class _Bearer(AuthBase):
 
 
 class Connection:
-    """Requests to one server. Safe to share between threads, and across a fork."""
+    """Requests to one server. Safe to share between threads, across a fork and by pickle."""
 
     def __init__(
         self, base_url: str, api_key: str | None, *, timeout: Timeout, retries: int, pool: int
@@ -45,8 +49,8 @@ class Connection:
         self.pool = pool
         self._auth = _Bearer(api_key)
         self._timeout = timeout
-        self._session: requests.Session | None = None
-        self._pid = 0
+        self._left_alone_until = 0.0
+        self._session, self._pid = self._new_session(), os.getpid()
 
     def request(
         self,
@@ -70,8 +74,26 @@ class Connection:
             except (Unavailable, RateLimited) as error:
                 if attempt >= left:
                     raise
-                time.sleep(wait_before(attempt, error))
+                pause(attempt, error)
                 attempt += 1
+
+    def ask(self, path: str, etag: str) -> requests.Response:
+        """GET, unless the server still has *etag* (304), for a caller who holds a copy.
+
+        There is something to fall back on, so it is tried once; and a server that did not answer
+        is left alone for half a minute, in which this raises `Unreachable` at once.
+        """
+        if time.monotonic() < self._left_alone_until:
+            raise Unreachable(f"{self.base_url} did not answer a moment ago.")
+        condition = {"If-None-Match": f'"{etag}"'} if etag else {}
+        try:
+            response = self.request("GET", path, headers=condition, retries=0, stream=True)
+        except (Unreachable, Silent):
+            self._left_alone_until = time.monotonic() + _LEFT_ALONE
+            raise
+        if response.status_code == requests.codes.not_modified:
+            response.raw.drain_conn()  # there is no body; this gives the connection back
+        return response
 
     def json(self, method: str, path: str, **more: Any) -> Any:
         """The JSON of the answer."""
@@ -79,49 +101,62 @@ class Connection:
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        self._session.close()
 
     def _once(self, method: str, path: str, **more: Any) -> requests.Response:
         try:
             response = self._current_session().request(
                 method, self.base_url + path, timeout=self._timeout, **more
             )
+            if response.status_code < requests.codes.bad_request:
+                return response
+            with response:
+                failure = from_response(response)
         except requests.Timeout as error:
-            raise Silent(f"{self.base_url} did not answer in time.") from error
+            raise Silent(f"{self.base_url} did not answer in time: is it overloaded?") from error
+        except requests.exceptions.SSLError as error:
+            raise Unreachable(f"No trusted connection to {self.base_url}: {error}") from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise Unreachable(f"Cannot reach {self.base_url}: is the server running?") from error
-        if response.status_code < requests.codes.bad_request:
-            return response
-        with response:
-            failure = from_response(response)
-        if response.status_code in _AGAIN and not isinstance(failure, (Unavailable, RateLimited)):
-            raise Unavailable(failure.message, failure.details) from failure
         raise failure
 
     def _current_session(self) -> requests.Session:
-        if self._session is None or self._pid != os.getpid():
-            session = requests.Session()
-            session.auth = self._auth
-            session.headers["Accept-Encoding"] = "identity"
-            adapter = HTTPAdapter(pool_connections=2, pool_maxsize=self.pool)
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, adapter)
-            self._session, self._pid = session, os.getpid()
+        if self._pid != os.getpid():  # a forked process must not write to its parent's sockets
+            self._session, self._pid = self._new_session(), os.getpid()
         return self._session
 
+    def _new_session(self) -> requests.Session:
+        session = requests.Session()
+        session.auth = self._auth
+        session.headers["Accept-Encoding"] = "identity"
+        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=self.pool)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, adapter)
+        return session
 
-def wait_before(attempt: int, error: DSXError) -> float:
-    """Seconds to wait before trying again: what the server asked for, else growing and jittered."""
+
+def pause(attempt: int, error: DSXError) -> None:
+    """Wait before trying again: as long as the server asked, else growing; jittered.
+
+    Raises *error* if the server asked for more than `MAX_WAIT`.
+    """
+    asked = _retry_after(error)
+    if asked is None:
+        seconds = min(_BACKOFF * 2**attempt, _MAX_BACKOFF) * random.uniform(0.5, 1)  # noqa: S311
+    elif asked > MAX_WAIT:
+        raise error
+    else:
+        seconds = asked * random.uniform(1, 1.1)  # noqa: S311 (so that not all come back at once)
+    time.sleep(seconds)
+
+
+def _retry_after(error: DSXError) -> float | None:
+    """Seconds the server asked to wait: a number or a date (RFC 9110 §10.2.3), or None."""
     response = getattr(error, "response", None)
-    asked = response.headers.get("Retry-After", "") if response is not None else ""
+    asked = response.headers.get("Retry-After", "").strip() if response is not None else ""
     if asked.isdecimal():
-        return min(float(asked), _MAX_WAIT)
-    backoff: float = min(0.2 * 2**attempt, _MAX_WAIT)
-    return backoff * random.uniform(0.5, 1)  # noqa: S311 (not a secret)
-
-
-def segments(*parts: str) -> str:
-    """A path of quoted segments: ``segments("file", "a b/c#d")`` is ``/file/a%20b/c%23d``."""
-    return "".join(f"/{quote(part, safe='/')}" for part in parts)
+        return float(asked)
+    try:
+        return max(0.0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None

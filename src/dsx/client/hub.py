@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import requests
 
-from dsx.client.cache import MANIFEST, Cache, Draft, Record
-from dsx.client.errors import Unreachable
+from dsx.client.cache import Cache, Draft
 from dsx.client.files import FileOperations
-from dsx.client.http import Connection, segments
-from dsx.client.mirror import Mirror
+from dsx.client.http import Connection
+from dsx.client.index import MANIFEST, Record
+from dsx.client.mirror import DATASETS, Mirror
 from dsx.client.models import DatasetInfo
+from dsx.client.names import dataset_name, dataset_path, segments
 from dsx.client.progress import Progress
-from dsx.client.transfer import NotModified, fetch_bytes, fetch_file
-from dsx.core.errors import Unavailable
+from dsx.client.transfer import Remote, fetch_bytes, fetch_file
+from dsx.core.errors import DSXError, RateLimited, Unavailable
 
-API = "/api/v1"
+log = logging.getLogger(__name__)
 
 
 class DatasetHubClient(FileOperations):
-    """A client of one hub. Threads may share it; it survives a fork; it is a context manager."""
+    """A client of one hub. Threads may share it; it survives a fork and a pickle."""
 
     def __init__(
         self,
@@ -59,14 +62,13 @@ class DatasetHubClient(FileOperations):
 
     def list_datasets(self) -> list[str]:
         """The names of all datasets on the server."""
-        items = self._connection.json("GET", f"{API}/datasets")["items"]
+        items = self._connection.json("GET", DATASETS)["items"]
         return [item["name"] for item in items]
 
     def dataset_info(self, dataset: str) -> DatasetInfo:
         """How large a dataset is, and how far the server's index of it."""
-        return DatasetInfo.model_validate(
-            self._connection.json("GET", API + segments("datasets", dataset))
-        )
+        path = DATASETS + segments(dataset_name(dataset))
+        return DatasetInfo.model_validate(self._connection.json("GET", path))
 
     def get_manifest(self, dataset: str) -> list[dict[str, Any]]:
         """What is in a dataset: one dict a file.
@@ -77,17 +79,18 @@ class DatasetHubClient(FileOperations):
         Kept in the cache, if there is one: then an unchanged manifest is not transferred again,
         and if the server cannot be reached the kept one is returned.
         """
-        path = API + segments("datasets", dataset, "manifest")
+        path = DATASETS + segments(dataset_name(dataset), "manifest")
         kept = self._cache.lookup(dataset, MANIFEST) if self._cache else None
-        headers = {"If-None-Match": f'"{kept.etag}"'} if kept else {}
-        try:
-            response = self._connection.request("GET", path, headers=headers, retries=_tries(kept))
-        except Unavailable:
-            if self._cache is None or kept is None:
-                raise
-            return self._cache.load_manifest(dataset)
-        if self._cache is not None and response.status_code == requests.codes.not_modified:
-            return self._cache.load_manifest(dataset)
+        if self._cache is None or kept is None:
+            response = self._connection.request("GET", path)
+        else:
+            try:
+                response = self._connection.ask(path, kept.etag)
+            except (Unavailable, RateLimited) as error:
+                _fall_back(f"the manifest of {dataset}", error)
+                return self._cache.load_manifest(dataset)
+            if response.status_code == requests.codes.not_modified:
+                return self._cache.load_manifest(dataset)
         manifest: list[dict[str, Any]] = response.json()
         if self._cache is not None:
             etag = response.headers.get("ETag", "").strip('"')
@@ -104,29 +107,25 @@ class DatasetHubClient(FileOperations):
         cache = self._need_cache()
         place = cache.place(dataset, subpath)
         known = cache.lookup(dataset, subpath)
-        if known is not None and time.time() - known.checked < self._revalidate:
+        if known is not None and 0 <= time.time() - known.checked < self._revalidate:
             return place
-        try:
-            with cache.draft() as (draft, descriptor):
-                fetched = fetch_file(
-                    self._connection,
-                    _file(dataset, subpath),
-                    descriptor,
-                    etag=known.etag if known else None,
-                    retries=_tries(known),
-                    progress=self._progress,
-                )
-                cache.commit(dataset, [Draft(subpath, draft, fetched.etag, fetched.digest)])
-        except NotModified:
-            cache.touch(dataset, [subpath])
-        except Unreachable:
-            if known is None:
-                raise
+        remote = self._remote(dataset, subpath)
+        if known is not None:
+            changed = self._ask_for_change(remote, known)
+            if changed is None:
+                return place
+            if changed.status_code == requests.codes.not_modified:
+                cache.touch(dataset, [subpath])
+                return place
+            remote = replace(remote, begun=changed)
+        with cache.draft() as (draft, descriptor):
+            fetched = fetch_file(remote, descriptor, self._progress)
+            cache.commit(dataset, [Draft(subpath, draft, fetched.etag, fetched.digest)])
         return place
 
     def get_file_bytes(self, dataset: str, subpath: str) -> bytes:
         """The content of one file, straight from the server: nothing is written to disk."""
-        return fetch_bytes(self._connection, _file(dataset, subpath), progress=self._progress)
+        return fetch_bytes(self._remote(dataset, subpath), self._progress)
 
     def download_dataset(self, dataset: str, file_list: Sequence[str] | None = None) -> list[Path]:
         """Files of a dataset (None: all of them), in the cache; their local paths in that order.
@@ -137,10 +136,9 @@ class DatasetHubClient(FileOperations):
         cache = self._need_cache()
         manifest = {entry["path"]: entry for entry in self.get_manifest(dataset)}
         wanted = list(manifest) if file_list is None else list(file_list)
-        places = [cache.place(dataset, path) for path in dict.fromkeys(wanted)]
-        by_path = dict(zip(dict.fromkeys(wanted), places, strict=True))
-        Mirror(self._connection, cache, dataset, self._progress).update(by_path, manifest)
-        return [by_path[path] for path in wanted]
+        places = cache.places(dataset, wanted)
+        Mirror(self._connection, cache, dataset, self._progress).update(places, manifest)
+        return [places[path] for path in wanted]
 
     def clear_cache(self, dataset: str | None = None) -> int:
         """Delete what was cached of a dataset (None: of all); the bytes that freed.
@@ -154,8 +152,10 @@ class DatasetHubClient(FileOperations):
         return self._cache.size(dataset) if self._cache else 0
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections and the cache's index; another call opens them again."""
         self._connection.close()
+        if self._cache is not None:
+            self._cache.close()
 
     def __enter__(self) -> Self:
         return self
@@ -168,16 +168,23 @@ class DatasetHubClient(FileOperations):
     ) -> None:
         self.close()
 
+    def _ask_for_change(self, remote: Remote, known: Record) -> requests.Response | None:
+        """The answer of a server that was asked whether *known* is current; None: no answer."""
+        try:
+            return self._connection.ask(remote.path, known.etag)
+        except (Unavailable, RateLimited) as error:
+            _fall_back(remote.name, error)
+            return None
+
     def _need_cache(self) -> Cache:
         if self._cache is None:
             raise ValueError("This needs a cache_dir; without one, use get_file_bytes().")
         return self._cache
 
+    def _remote(self, dataset: str, path: str) -> Remote:
+        url = DATASETS + segments(dataset_name(dataset), "files", dataset_path(path))
+        return Remote(self._connection, url, f"{dataset}/{path}")
 
-def _file(dataset: str, path: str) -> str:
-    return API + segments("datasets", dataset, "files", path)
 
-
-def _tries(known: Record | None) -> int | None:
-    """With a copy to fall back on, do not insist on a server that is not there."""
-    return 0 if known else None
+def _fall_back(what: str, error: DSXError) -> None:
+    log.info("using the cached copy of %s: %s", what, error)

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from dsx.core.digest import Digest, digest_of, parse_digest
-from dsx.core.errors import DigestMismatch, Unprocessable
+from dsx.client.errors import Unprocessable
+from dsx.core.digest import Digest, digest_of
 from dsx.core.tar import BLOCK, SHA256_RECORD
 
 _CHUNK = 1024 * 1024
+_MAX_MEMBER = 64 * 1024 * 1024
 _NANOSECONDS = 10**9
 
 
@@ -31,38 +32,41 @@ class CutShort(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """One file of a pack: its content has the SHA-256 it came with."""
+    """One file of a pack; *intact*: its content has the SHA-256 it came with."""
 
     path: str
     data: bytes
     mtime_ns: int
     sha256: Digest
+    intact: bool
 
 
 def members(raw: Raw) -> Iterator[Packed]:
-    """The files of a pack, in order, verified.
+    """The files of a pack, in order.
 
-    Raises `CutShort` if the stream ends early, `DigestMismatch` if a content is not what its
-    record says, `Unprocessable` if it is no pack at all.
+    Raises `CutShort` if the stream ends early, `Unprocessable` if it is no pack at all or has a
+    member that is too large to be held in memory.
     """
     reader = _Reader(raw)
     while True:
         head = reader.take(BLOCK)
         if not head.strip(b"\0"):
+            reader.drain()
             return
-        if head[156:157] != b"x":
-            raise Unprocessable("The server's pack has a member without a pax header.")
-        records = _records(reader.take_padded(_octal(head[124:136])))
-        reader.take(BLOCK)
         try:
-            size, mtime, digest = records["size"], records["mtime"], records[SHA256_RECORD]
-            data = reader.take_padded(int(size))
-            packed = Packed(records["path"], data, _nanoseconds(mtime), parse_digest(digest))
+            records = _records(reader.take_padded(_size_of_pax_header(head)))
+            reader.take(BLOCK)
+            data = reader.take_padded(int(records["size"]))
+            sha256 = digest_of(data)
+            yield Packed(
+                records["path"],
+                data,
+                _nanoseconds(records["mtime"]),
+                sha256,
+                intact=sha256 == records[SHA256_RECORD],
+            )
         except (KeyError, ValueError) as error:
-            raise Unprocessable(f"The server's pack lacks a record: {error}") from None
-        if digest_of(packed.data) != packed.sha256:
-            raise DigestMismatch(f"The bytes of {packed.path!r} were changed on the way.")
-        yield packed
+            raise Unprocessable(f"The server's pack is not what it should be: {error}") from None
 
 
 class _Reader:
@@ -73,6 +77,8 @@ class _Reader:
 
     def take(self, size: int) -> bytes:
         """Exactly *size* bytes."""
+        if not 0 <= size <= _MAX_MEMBER:
+            raise ValueError(f"a member of {size} bytes")
         stop = self._position + size
         if stop > len(self._buffer):
             self._fill(size)
@@ -84,6 +90,11 @@ class _Reader:
     def take_padded(self, size: int) -> bytes:
         """*size* bytes, and the padding to whole blocks away."""
         return self.take(size + -size % BLOCK)[:size]
+
+    def drain(self) -> None:
+        """Read what follows the end, so that the connection can be used again."""
+        while self._raw.read(_CHUNK):
+            pass
 
     def _fill(self, size: int) -> None:
         parts = [self._buffer[self._position :]]
@@ -97,11 +108,10 @@ class _Reader:
         self._buffer, self._position = b"".join(parts), 0
 
 
-def _octal(field: bytes) -> int:
-    try:
-        return int(field.strip(b"\0 ") or b"0", 8)
-    except ValueError:
-        raise Unprocessable("The server's pack is not a TAR archive.") from None
+def _size_of_pax_header(head: bytes) -> int:
+    if head[156:157] != b"x":
+        raise ValueError("a member without a pax header")
+    return int(head[124:136].strip(b"\0 "), 8)
 
 
 def _records(data: bytes) -> dict[str, str]:

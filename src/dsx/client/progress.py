@@ -1,12 +1,18 @@
-"""How transfers tell how far they are."""
+"""How transfers tell how far they are, and how they are told to stop."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 Progress = Callable[[int, int | None, str], None]
 """Called with bytes done, bytes in total (None: unknown) and what is being transferred."""
+
+
+class Stopped(Exception):
+    """Another part of the same transfer failed, or the user interrupted it."""
 
 
 class Meter:
@@ -19,10 +25,51 @@ class Meter:
         self._name = name
         self._done = 0
         self._lock = threading.Lock()
+        self._stopped = False
 
     def add(self, size: int) -> None:
-        """*size* more bytes are done (fewer, if negative: they have to come again)."""
+        """*size* more bytes are done (fewer, if negative: they have to come again).
+
+        Raises `Stopped` after `stop`: every part of a transfer comes by here with every chunk.
+        """
+        if self._stopped:
+            raise Stopped
         if self._progress is not None:
             with self._lock:
                 self._done += size
                 self._progress(self._done, self._total, self._name)
+
+    def stop(self) -> None:
+        """Make all parts of the transfer end at their next chunk."""
+        self._stopped = True
+
+
+def in_threads(jobs: Iterable[Callable[[], Any]], workers: int, meter: Meter) -> Iterator[Any]:
+    """The results of *jobs* in their order, run by *workers* threads.
+
+    The first failure, or an interrupt, stops the others through *meter* and is raised once all
+    threads have ended.
+    """
+    causes: list[BaseException] = []
+
+    def run(job: Callable[[], Any]) -> Any:
+        try:
+            return job()
+        except Stopped:
+            raise
+        except BaseException as error:
+            causes.append(error)
+            meter.stop()
+            raise
+
+    with ThreadPoolExecutor(workers) as pool:
+        futures: list[Future[Any]] = [pool.submit(run, job) for job in jobs]
+        try:
+            for future in futures:
+                yield future.result()
+        except Stopped as stopped:
+            raise (causes[0] if causes else stopped) from None
+        finally:
+            if not all(future.done() for future in futures):
+                meter.stop()
+                pool.shutdown(wait=False, cancel_futures=True)

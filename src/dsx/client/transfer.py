@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import os
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import requests
 import urllib3
 
-from dsx.client.errors import Broken
-from dsx.client.http import Connection, wait_before
-from dsx.client.progress import Meter, Progress
+from dsx.client.errors import Broken, Conflict, DigestMismatch
+from dsx.client.http import Connection, pause
+from dsx.client.progress import Meter, Progress, in_threads
 from dsx.core.digest import Buffer, Digest, Hasher, from_repr_digest
-from dsx.core.errors import Conflict, DigestMismatch
 
 CHUNK = 1024 * 1024
 PARALLEL_FROM = 64 * 1024 * 1024
 RANGE = 16 * 1024 * 1024
 _BREAKS = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError)
+Headers = Mapping[str, str]
+Ask = Callable[[Headers], requests.Response]
+Write = Callable[[int, Buffer], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,42 +35,74 @@ class Fetched:
     digest: Digest
 
 
-Outcome = tuple[Fetched, str | None]
-"""What arrived, and the Repr-Digest that announced it."""
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A body that can be asked for again and again.
+
+    Attributes:
+        connection: to whom.
+        path: of the request, quoted.
+        name: what a person calls it.
+        sha256: what its bytes must hash to, unless the answer itself says.
+        method: ``GET``, or ``POST`` with *json*.
+        begun: an answer that has come already; it is used first.
+    """
+
+    connection: Connection
+    path: str
+    name: str
+    sha256: str | None = None
+    method: str = "GET"
+    json: Any = None
+    begun: requests.Response | None = None
+
+    def ask(self, headers: Headers) -> requests.Response:
+        """A fresh answer."""
+        return self.connection.request(
+            self.method, self.path, headers=headers, json=self.json, stream=True
+        )
 
 
-class NotModified(Exception):
-    """The copy the caller has is current."""
+class _Changed(Conflict):
+    """The body is no longer the one whose beginning has been taken."""
 
 
-def fetch_bytes(
-    connection: Connection, path: str, expected: str | None = None, progress: Progress | None = None
-) -> bytes:
-    """The body at *path* in memory, verified against *expected* or the server's Repr-Digest."""
-    data = bytearray()
+def fetch_bytes(remote: Remote, progress: Progress | None = None) -> bytes:
+    """The body in memory, verified."""
+    data = io.BytesIO()
 
     def write(offset: int, chunk: Buffer) -> None:
-        data[offset:] = chunk
+        data.seek(offset)
+        data.write(chunk)
 
-    download = _Download(connection, path, write, progress)
-    _verified(lambda: download.in_one_stream(download.open()), expected, path)
-    return bytes(data)
+    _Download(remote, write, data.truncate, progress).run()
+    return data.getvalue()
 
 
-def fetch_file(
-    connection: Connection,
-    path: str,
-    descriptor: int,
-    *,
-    expected: str | None = None,
-    etag: str | None = None,
-    retries: int | None = None,
-    progress: Progress | None = None,
-) -> Fetched:
-    """Write the body at *path* to an empty file; large ones come in parallel ranges.
+def fetch_stream(
+    remote: Remote, output: Callable[[Buffer], Any], progress: Progress | None
+) -> None:
+    """Hand the body to *output* as it comes, and verify it at the end.
 
-    Raises `NotModified` if the server still has *etag*, `DigestMismatch` if the bytes are wrong
-    twice, `Broken` if the connection keeps breaking without progress.
+    What is out cannot be taken back: `Conflict` if the body changes meanwhile, `DigestMismatch`
+    after the last byte if they were wrong.
+    """
+    begun = False
+
+    def begin(_size: int) -> None:
+        nonlocal begun
+        if begun:
+            raise Conflict(f"{remote.name} could not be resumed after a break; start again.")
+        begun = True
+
+    _Download(remote, lambda _offset, chunk: output(chunk), begin, progress).run(attempts=1)
+
+
+def fetch_file(remote: Remote, descriptor: int, progress: Progress | None = None) -> Fetched:
+    """Write the body to a file; a large one comes in parallel ranges.
+
+    Raises `DigestMismatch` if the bytes are wrong twice, `Broken` if the connection keeps breaking
+    without progress, `Conflict` if the body changes again and again.
     """
 
     def write(offset: int, chunk: Buffer) -> None:
@@ -76,131 +111,141 @@ def fetch_file(
             written = os.pwrite(descriptor, view, offset)
             view, offset = view[written:], offset + written
 
-    download = _Download(connection, path, write, progress)
-
-    def attempt() -> Outcome:
-        os.ftruncate(descriptor, 0)
-        head = download.open(etag, retries)
-        size = _length(head) or 0
-        ranged = head.headers.get("Accept-Ranges") == "bytes" and "ETag" in head.headers
-        if size < PARALLEL_FROM or not ranged:
-            return download.in_one_stream(head)
-        head.close()
-        download.in_ranges(size, head.headers["ETag"])
-        fetched = _hashed(descriptor, size, head.headers["ETag"])
-        return fetched, head.headers.get("Repr-Digest")
-
-    return _verified(attempt, expected, path)
-
-
-def _verified(attempt: Callable[[], Outcome], expected: str | None, path: str) -> Fetched:
-    """Try at most twice for bytes that are what was announced."""
-    for last in (False, True):
-        fetched, announced = attempt()
-        wanted = (from_repr_digest(announced) if announced else None) or expected
-        if wanted is None or fetched.digest == wanted:
-            return fetched
-        if last:
-            raise DigestMismatch(
-                f"The bytes of {path} are not the ones the server announced, twice over.",
-                {"expected": wanted, "received": fetched.digest},
-            )
-    raise AssertionError
+    truncate = partial(os.ftruncate, descriptor)
+    return _Download(remote, write, truncate, progress).run(partial(os.pread, descriptor))
 
 
 class _Download:
-    """One body on its way: where from, and where to."""
+    """One body on its way: where from, and where to.
+
+    *write* puts bytes at an offset; *truncate* drops those from an offset on.
+    """
 
     def __init__(
         self,
-        connection: Connection,
-        path: str,
-        write: Callable[[int, Buffer], None],
+        remote: Remote,
+        write: Write,
+        truncate: Callable[[int], Any],
         progress: Progress | None,
     ) -> None:
-        self._connection = connection
-        self._path = path
+        self._remote = remote
+        self._retries = remote.connection.retries
         self._write = write
+        self._truncate = truncate
         self._progress = progress
 
-    def open(self, etag: str | None = None, retries: int | None = None) -> requests.Response:
-        """Begin the answer; `NotModified` if the server still has *etag*."""
-        headers = {"If-None-Match": f'"{etag}"'} if etag else {}
-        response = self._connection.request(
-            "GET", self._path, headers=headers, stream=True, retries=retries
-        )
-        if response.status_code == requests.codes.not_modified:
-            response.close()
-            raise NotModified
-        return response
-
-    def in_one_stream(self, response: requests.Response) -> Outcome:
-        """Take the whole from *response*; after a break go on there, if it is still the same."""
-        hasher = Hasher()
-        meter = Meter(self._progress, _length(response), self._path)
-        breaks = 0
+    def run(self, read: Callable[[int, int], bytes] | None = None, attempts: int = 2) -> Fetched:
+        """Take the body and verify it; *read* (size, offset) allows parallel ranges."""
+        response = self._remote.begun or self._remote.ask({})
         while True:
-            etag, announced = response.headers.get("ETag"), response.headers.get("Repr-Digest")
-            before = hasher.size
+            attempts -= 1
             try:
-                for chunk in _chunks(response):
+                if read is not None and _worth_ranges(response):
+                    return self._in_ranges(response, read)
+                return self._in_one_stream(response)
+            except (_Changed, DigestMismatch):
+                if attempts <= 0:
+                    raise
+            response = self._remote.ask({})
+
+    def _in_one_stream(self, response: requests.Response) -> Fetched:
+        """Take the whole from *response*; after a break go on there, if it is still the same."""
+        hasher, furthest, breaks = Hasher(), 0, 0
+        meter = Meter(self._progress, _length(response), self._remote.name)
+        self._truncate(0)
+        while True:
+            try:
+                for chunk in _chunks(response, self._remote.name):
                     self._write(hasher.size, chunk)
                     hasher.update(chunk)
                     meter.add(len(chunk))
-                return Fetched(hasher.size, (etag or "").strip('"'), hasher.digest), announced
             except Broken as error:
-                breaks = self._count(breaks, hasher.size > before, error)
-            response = self._resume(hasher.size, etag)
+                # Only new ground counts as progress: some servers start over every time.
+                breaks = 1 if hasher.size > furthest else breaks + 1
+                furthest = max(furthest, hasher.size)
+                if breaks > self._retries:
+                    raise
+                pause(breaks - 1, error)
+            else:
+                return self._verified(response, hasher)
+            response = self._go_on(response, hasher.size)
             if response.status_code != requests.codes.partial_content:
                 meter.add(-hasher.size)
                 hasher = Hasher()
+                self._truncate(0)
 
-    def in_ranges(self, size: int, etag: str) -> None:
-        """Fetch the whole in ranges, several at once."""
-        meter = Meter(self._progress, size, self._path)
-        with ThreadPoolExecutor(self._connection.pool) as pool:
-            parts = [
-                pool.submit(self._range, start, min(size, start + RANGE), etag, meter)
-                for start in range(0, size, RANGE)
-            ]
-            try:
-                for part in parts:
-                    part.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    def _go_on(self, broken: requests.Response, offset: int) -> requests.Response:
+        """The rest from *offset* if the server still has the same body, else the whole."""
+        etag = broken.headers.get("ETag", "")
+        ranged = offset and etag.startswith('"')  # a weak validator cannot tell (RFC 9110 §13.1.5)
+        headers = {"Range": f"bytes={offset}-", "If-Range": etag} if ranged else {}
+        return _expecting(offset, self._remote.ask(headers))
+
+    def _in_ranges(self, head: requests.Response, read: Callable[[int, int], bytes]) -> Fetched:
+        """Fetch the whole in ranges, several at once, hashing those that are there in order."""
+        head.close()
+        size, etag = _length(head) or 0, head.headers["ETag"]
+        meter = Meter(self._progress, size, self._remote.name)
+        self._truncate(size)
+        spans = [(start, min(size, start + RANGE)) for start in range(0, size, RANGE)]
+        jobs = [partial(self._range, start, stop, etag, meter) for start, stop in spans]
+        hasher = Hasher()
+        for _, (_, stop) in zip(
+            in_threads(jobs, self._remote.connection.pool, meter), spans, strict=True
+        ):
+            while hasher.size < stop:
+                hasher.update(read(min(CHUNK, stop - hasher.size), hasher.size))
+        return self._verified(head, hasher)
 
     def _range(self, position: int, stop: int, etag: str, meter: Meter) -> None:
         breaks = 0
         while position < stop:
             headers = {"Range": f"bytes={position}-{stop - 1}", "If-Range": etag}
-            response = self._connection.request("GET", self._path, headers=headers, stream=True)
+            response = _expecting(position, self._remote.ask(headers))
             if response.status_code != requests.codes.partial_content:
                 response.close()
-                raise Conflict(f"{self._path} changed while it was downloaded; start again.")
+                raise _Changed(f"{self._remote.name} changed while it was downloaded.")
             before = position
             try:
-                for chunk in _chunks(response):
+                for chunk in _chunks(response, self._remote.name):
+                    meter.add(len(chunk))
                     self._write(position, chunk)
                     position += len(chunk)
-                    meter.add(len(chunk))
             except Broken as error:
-                breaks = self._count(breaks, position > before, error)
+                breaks = 1 if position > before else breaks + 1
+                if breaks > self._retries:
+                    raise
+                pause(breaks - 1, error)
 
-    def _resume(self, offset: int, etag: str | None) -> requests.Response:
-        headers = {"Range": f"bytes={offset}-", "If-Range": etag} if etag and offset else {}
-        return self._connection.request("GET", self._path, headers=headers, stream=True)
-
-    def _count(self, breaks: int, progressed: bool, error: Broken) -> int:
-        """Breaks in a row without a byte in between; gives up after too many, else waits."""
-        breaks = 0 if progressed else breaks + 1
-        if breaks > self._connection.retries:
-            raise error
-        time.sleep(wait_before(breaks, error))
-        return breaks
+    def _verified(self, response: requests.Response, hasher: Hasher) -> Fetched:
+        announced = response.headers.get("Repr-Digest")
+        wanted = (from_repr_digest(announced) if announced else None) or self._remote.sha256
+        if wanted is not None and hasher.digest != wanted:
+            raise DigestMismatch(
+                f"The bytes of {self._remote.name} are not the ones the server announced.",
+                {"expected": wanted, "received": hasher.digest},
+            )
+        return Fetched(hasher.size, response.headers.get("ETag", "").strip('"'), hasher.digest)
 
 
-def _chunks(response: requests.Response) -> Iterator[bytes]:
+def _worth_ranges(response: requests.Response) -> bool:
+    return (
+        (_length(response) or 0) >= PARALLEL_FROM
+        and response.headers.get("Accept-Ranges") == "bytes"
+        and response.headers.get("ETag", "").startswith('"')
+    )
+
+
+def _expecting(offset: int, response: requests.Response) -> requests.Response:
+    """*response*, unless it is a part that begins elsewhere."""
+    begins = response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+    if response.status_code == requests.codes.partial_content and not begins:
+        response.close()
+        raise _Changed("The server answered with another range than the one asked for.")
+    return response
+
+
+def _chunks(response: requests.Response, name: str) -> Iterator[bytes]:
     """The body in chunks; `Broken` if the connection breaks or it is shorter than announced."""
     missing = _length(response)
     try:
@@ -210,20 +255,11 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
                 if missing is not None:
                     missing -= len(chunk)
     except _BREAKS as error:
-        raise Broken(f"The connection broke: {error}") from error
+        raise Broken(f"The connection broke while {name} was downloaded: {error}") from error
     if missing:
-        raise Broken("The connection ended before the body did.")
+        raise Broken(f"The connection ended before {name} did.")
 
 
 def _length(response: requests.Response) -> int | None:
     header = response.headers.get("Content-Length")
     return int(header) if header is not None else None
-
-
-def _hashed(descriptor: int, size: int, etag: str) -> Fetched:
-    hasher = Hasher()
-    while chunk := os.pread(descriptor, CHUNK, hasher.size):
-        hasher.update(chunk)
-    if hasher.size != size:
-        raise DigestMismatch(f"{hasher.size} bytes arrived instead of {size}.")
-    return Fetched(size, etag.strip('"'), hasher.digest)

@@ -11,6 +11,7 @@ from dsx.core.errors import Invalid
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
+_MAX_INTEGER = 10**1000  # the interpreter refuses to spell much longer ones
 
 
 def check_metadata(value: dict[str, Any]) -> dict[str, Any]:
@@ -50,6 +51,8 @@ def _check(value: Any, depth: int) -> None:
             _check(item, depth - 1)
     elif isinstance(value, str):
         _check_text(value)
+    elif isinstance(value, int) and abs(value) >= _MAX_INTEGER:
+        raise Invalid("An integer in metadata has at most 1000 digits.")
     elif isinstance(value, float) and not math.isfinite(value):
         raise Invalid("Metadata is JSON: NaN and Infinity are not.")
 

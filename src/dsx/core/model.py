@@ -132,7 +132,11 @@ class FileQuery:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some files, and the cursor of the next page (None: this is the last)."""
+    """Some files, and the cursor of the next page (None: this is the last).
+
+    A page may be short, or empty, and still have a next one: a name filter that matches little
+    looks at a bounded number of files a page.
+    """
 
     items: list[FileVersion]
     next: str | None

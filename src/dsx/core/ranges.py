@@ -10,7 +10,7 @@ from dsx.core.errors import RangeUnsatisfiable
 MAX_RANGES = 64
 """More ranges than this in one request are ignored and the whole is sent (RFC 9110 §14.2)."""
 
-_SPEC = re.compile(r"(\d*)-(\d*)")
+_SPEC = re.compile(r"(\d*)-(\d*)", re.ASCII)
 _MAX_DIGITS = 19
 
 

@@ -1,4 +1,4 @@
-"""Reads the rest of a request's body off the socket, past the HTTP parser, into two buffers."""
+"""Reads the rest of a request's body off the socket, past the HTTP parser, into a few buffers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from starlette.requests import ClientDisconnect
 
 from dsx.core.digest import Buffer
 from dsx.core.errors import TimedOut
+from dsx.http.threads import in_thread
 
 BUFFER = 512 * 1024
+BUFFERS = 4
 
 
 class BodyReceiver(asyncio.BufferedProtocol):
     """Stands in for an HTTP connection's protocol while a body of known length arrives.
 
-    The event loop receives into one buffer while a worker thread writes the other; if writing is
+    The event loop receives into one buffer while a worker thread writes others; if writing is
     slower, reading pauses and TCP holds the sender back. Never reads beyond the body.
     """
 
@@ -30,7 +32,7 @@ class BodyReceiver(asyncio.BufferedProtocol):
         self._left = left
         self._stall = stall
         size = min(BUFFER, left)
-        self._free = deque([memoryview(bytearray(size)), memoryview(bytearray(size))])
+        self._free = deque(memoryview(bytearray(size)) for _ in range(BUFFERS))
         self._filled = 0  # bytes in self._free[0], which is the one being filled
         self._full: deque[tuple[memoryview, int]] = deque()
         self._wake = asyncio.Event()
@@ -38,20 +40,30 @@ class BodyReceiver(asyncio.BufferedProtocol):
         transport.set_protocol(self)
 
     async def run(self, write: Callable[[Buffer], object]) -> None:
-        """Pass all bytes to *write* in a worker thread.
+        """Pass all bytes to *write* in a worker thread, which is held only while there are some.
 
         Raises what *write* raises, `ClientDisconnect`, or `TimedOut` after *stall* silent seconds.
         """
         loop = asyncio.get_running_loop()
         while self._left or self._full:
-            while not self._full:
+            if not self._full:
                 await self._arrival()
-            buffer, size = self._full[0]
-            await loop.run_in_executor(None, write, buffer[:size])
-            self._full.popleft()
-            self._free.append(buffer)
-            if len(self._free) == 1 and self._left and not self._lost:
-                self._transport.resume_reading()
+            await in_thread(self._write_full, loop, write)
+
+    def _write_full(
+        self, loop: asyncio.AbstractEventLoop, write: Callable[[Buffer], object]
+    ) -> None:
+        """In the worker thread: write full buffers as long as there are any."""
+        while self._full:
+            buffer, size = self._full.popleft()
+            write(buffer[:size])
+            loop.call_soon_threadsafe(self._recycle, buffer)
+
+    def _recycle(self, buffer: memoryview) -> None:
+        """A buffer has been written: there is room again."""
+        self._free.append(buffer)
+        if len(self._free) == 1 and self._left and not self._lost:
+            self._transport.resume_reading()
 
     def detach(self) -> None:
         """Give the connection back to its HTTP protocol."""
@@ -83,16 +95,16 @@ class BodyReceiver(asyncio.BufferedProtocol):
 
     async def _arrival(self) -> None:
         """Wait for a full buffer. Any byte within *stall* seconds keeps the sender's turn."""
-        while not self._wake.is_set():
+        while not (self._full or self._lost):
             left = self._left
+            self._wake.clear()
             try:
                 async with asyncio.timeout(self._stall):
                     await self._wake.wait()
             except TimeoutError:
                 if self._left == left:
                     raise stalled(self._stall) from None
-        self._wake.clear()
-        if self._lost and not self._full:
+        if not self._full:
             raise ClientDisconnect
 
     def pause_writing(self) -> None:

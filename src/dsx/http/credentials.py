@@ -11,8 +11,10 @@ from fastapi.security.utils import get_authorization_scheme_param
 from dsx.core.model import Principal
 from dsx.hub.services import Hub
 
+# Coroutines, though they await nothing: FastAPI runs plain functions in a worker thread.
 
-def get_hub(request: Request) -> Hub:
+
+async def get_hub(request: Request) -> Hub:
     """The hub this application serves."""
     hub: Hub = request.app.state.hub
     return hub
@@ -23,7 +25,7 @@ _bearer = HTTPBearer(
 )
 
 
-def get_principal(
+async def get_principal(
     request: Request,
     hub: Annotated[Hub, Depends(get_hub)],
     _documented: Annotated[object, Security(_bearer)],

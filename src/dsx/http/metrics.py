@@ -22,11 +22,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 log = structlog.get_logger("dsx.access")
 
-_REQUESTS = Counter("dsx_http_requests", "Requests answered.", ["method", "route", "status"])
+_REQUESTS = Counter("dsx_http_requests", "Requests answered.", ["method", "operation", "status"])
 _SECONDS = Histogram(
     "dsx_http_request_seconds",
     "From the request's head to the last byte of the answer.",
-    ["route"],
+    ["operation"],
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600, 3600),
 )
 _ACTIVE = Gauge("dsx_http_requests_active", "Requests being answered.", multiprocess_mode="livesum")
@@ -71,9 +71,9 @@ class Observe:
             _ACTIVE.dec()
             seconds = time.perf_counter() - begun
             method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-            route = getattr(scope.get("route"), "path", "unmatched")
-            _REQUESTS.labels(method, route, status).inc()
-            _SECONDS.labels(route).observe(seconds)
+            operation = getattr(scope.get("endpoint"), "__name__", "unmatched")
+            _REQUESTS.labels(method, operation, status).inc()
+            _SECONDS.labels(operation).observe(seconds)
             log.info(
                 "request",
                 method=method,

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from dsx.core.errors import (
     STATUS,
@@ -97,6 +98,19 @@ def _document(status: int, error: DSXError, headers: Mapping[str, str]) -> JSONR
 
 def install(app: FastAPI) -> None:
     """Answer every failure of *app* with a problem document."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = describe()
+        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+        schemas.setdefault("Problem", Problem.model_json_schema())
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> JSONResponse:
+        return render(Invalid("The connection broke in the middle of the request."))
 
     @app.exception_handler(DSXError)
     async def designed(_: Request, error: DSXError) -> JSONResponse:

@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import structlog
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from dsx.core.content import Content, FileSlice, Literal, Piece
+from dsx.core.content import Content, FileSlice, Literal, Piece, Stream
 from dsx.core.digest import to_repr_digest
 from dsx.core.ranges import ByteRange, parse_range
 from dsx.http.conditions import evaluate, http_date, range_applies
 from dsx.http.server import ZERO_COPY
+from dsx.http.threads import in_thread
 
 log = structlog.get_logger(__name__)
 
+_ANY_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+DOWNLOADS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The whole.", "content": _ANY_BYTES},
+    206: {"description": "The ranges that were asked for.", "content": _ANY_BYTES},
+    304: {"description": "Your copy is current."},
+}
+"""OpenAPI ``responses`` of a route that answers with a `ContentResponse`."""
+
 CHUNK = 1024 * 1024
 SMALL = 64 * 1024
+BATCH = 256 * 1024
+_END = {"type": "http.response.body", "body": b""}
 
 
 class ContentResponse(Response):
@@ -61,39 +73,35 @@ class ContentResponse(Response):
         headers["Content-Length"] = str(length)
         self.init_headers(headers)
 
-    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it. Whatever breaks after the head breaks the connection, and is logged."""
         start = {
             "type": "http.response.start",
             "status": self.status_code,
             "headers": self.raw_headers,
         }
-        await send(start)
-        if scope["method"] == "HEAD" or self.status_code == 304:  # noqa: PLR2004 (the status)
-            await send({"type": "http.response.body", "body": b""})
-            return
-        zero_copy = ZERO_COPY in scope.get("extensions", {})
-        try:
-            async for piece in self._pieces():
-                if isinstance(piece, Literal):
-                    await _body(send, piece.data)
-                elif isinstance(piece, FileSlice):
-                    await _send_slice(piece, send, zero_copy=zero_copy)
-                else:
-                    async for chunk in piece.chunks():
-                        await _body(send, chunk)
-            await send({"type": "http.response.body", "body": b""})
-        except ClientDisconnect:
-            return
-        except Exception as error:  # noqa: BLE001 (the head is out: all we can do is break off)
-            log.warning("download broken off", path=scope["path"], error=str(error))
+        async with aclosing(_prepared(self._pieces())) as parts:
+            # Before the head goes out, a file that is gone can still be answered with 410.
+            part: _Part | None = await anext(parts, None)
+            await send(start)
+            if scope["method"] == "HEAD":
+                part = None
+            try:
+                while part is not None:
+                    await _send_part(part, scope, receive, send)
+                    part = await anext(parts, None)
+                await send(_END)
+            except ClientDisconnect:
+                return
+            except Exception as error:  # noqa: BLE001 (the head is out: all we can do is break off)
+                log.warning("download broken off", path=scope["path"], error=str(error))
 
     async def _pieces(self) -> AsyncIterator[Piece]:
-        if len(self.ranges) == 1:
-            (whole,) = self.ranges
-            if whole.size:
-                async for piece in self.content.pieces(whole.start, whole.stop):
-                    yield piece
+        if len(self.ranges) <= 1:
+            for whole in self.ranges:
+                if whole.size:
+                    async for piece in self.content.pieces(whole.start, whole.stop):
+                        yield piece
             return
         for head, part in zip(self._part_heads(), self.ranges, strict=True):
             yield Literal(head)
@@ -155,60 +163,100 @@ def _representation(content: Content) -> dict[str, str]:
     return headers
 
 
-async def _body(send: Send, data: bytes | memoryview) -> None:
-    await send({"type": "http.response.body", "body": data, "more_body": True})
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """``size`` bytes of an open file, from ``position`` on."""
+
+    descriptor: int
+    position: int
+    size: int
+    mode: ClassVar[str] = "rb"
+
+    def fileno(self) -> int:
+        """What makes it a file for the zero-copy extension."""
+        return self.descriptor
 
 
-async def _send_slice(piece: FileSlice, send: Send, *, zero_copy: bool) -> None:
-    if piece.size <= SMALL:
-        await _body(send, await run_in_threadpool(_read_small, piece))
+_Part = bytes | _Opened | Stream
+
+
+async def _prepared(pieces: AsyncIterator[Piece]) -> AsyncGenerator[_Part, None]:
+    """*pieces*, with files opened, and runs of small ones read in one go."""
+    small: list[Literal | FileSlice] = []
+    size = 0
+    async for piece in pieces:
+        if isinstance(piece, Stream) or piece.size > SMALL:
+            if small:
+                yield await in_thread(_read_all, small)
+                small, size = [], 0
+            async with _opened(piece) as part:
+                yield part
+            continue
+        small.append(piece)
+        size += piece.size
+        if size >= BATCH:
+            yield await in_thread(_read_all, small)
+            small, size = [], 0
+    if small:
+        yield await in_thread(_read_all, small)
+
+
+@asynccontextmanager
+async def _opened(piece: Piece) -> AsyncIterator[_Part]:
+    if not isinstance(piece, FileSlice):
+        yield piece.data if isinstance(piece, Literal) else piece
         return
-    descriptor = await run_in_threadpool(piece.open)
+    descriptor = await in_thread(piece.open)
     try:
-        if zero_copy:
-            await send(_zero_copy(descriptor, piece))
-            return
-        position, stop = piece.start, piece.start + piece.size
-        while position < stop:
-            size = min(CHUNK, stop - position)
-            chunk = await run_in_threadpool(os.pread, descriptor, size, position)
-            if not chunk:
-                raise OSError("the file is shorter than promised")
-            await _body(send, chunk)
-            position += len(chunk)
+        os.posix_fadvise(descriptor, piece.start, piece.size, os.POSIX_FADV_SEQUENTIAL)
+        yield _Opened(descriptor, piece.start, piece.size)
     finally:
-        os.close(descriptor)
+        # The last descriptor of a deleted file frees its blocks: not on the event loop.
+        await in_thread(os.close, descriptor)
 
 
-def _read_small(piece: FileSlice) -> bytes:
+def _read_all(pieces: Sequence[Literal | FileSlice]) -> bytes:
+    return b"".join(map(_read, pieces))
+
+
+def _read(piece: Literal | FileSlice) -> bytes:
+    if isinstance(piece, Literal):
+        return piece.data
     descriptor = piece.open()
     try:
         data = os.pread(descriptor, piece.size, piece.start)
     finally:
         os.close(descriptor)
     if len(data) != piece.size:
-        raise OSError("the file is shorter than promised")
+        raise EOFError("the file is shorter than promised")
     return data
 
 
-class _Descriptor:
-    """The least that counts as a file for the zero-copy extension."""
+async def _send_part(part: _Part, scope: Scope, receive: Receive, send: Send) -> None:
+    if isinstance(part, bytes):
+        await _body(part, receive, send)
+    elif isinstance(part, Stream):
+        async for chunk in part.chunks():
+            await _body(chunk, receive, send)
+    elif ZERO_COPY in scope.get("extensions", {}):
+        where = {"file": part, "offset": part.position, "count": part.size}
+        await send({"type": ZERO_COPY, **where, "more_body": True})
+    else:
+        await _copy(part, receive, send)
 
-    mode = "rb"
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+async def _copy(part: _Opened, receive: Receive, send: Send) -> None:
+    position, stop = part.position, part.position + part.size
+    while position < stop:
+        chunk = await in_thread(os.pread, part.descriptor, min(CHUNK, stop - position), position)
+        if not chunk:
+            raise EOFError("the file is shorter than promised")
+        await _body(chunk, receive, send)
+        position += len(chunk)
 
-    def fileno(self) -> int:
-        return self._descriptor
 
-
-def _zero_copy(descriptor: int, piece: FileSlice) -> dict[str, Any]:
-    os.posix_fadvise(descriptor, piece.start, piece.size, os.POSIX_FADV_SEQUENTIAL)
-    return {
-        "type": ZERO_COPY,
-        "file": _Descriptor(descriptor),
-        "offset": piece.start,
-        "count": piece.size,
-        "more_body": True,
-    }
+async def _body(data: bytes, receive: Receive, send: Send) -> None:
+    """Send *data*, and find out whether anyone is still there: servers only say so when asked."""
+    await send({"type": "http.response.body", "body": data, "more_body": True})
+    if len(data) >= BATCH and await Request({"type": "http"}, receive).is_disconnected():
+        raise ClientDisconnect

@@ -2,8 +2,8 @@
 
 - ``http.response.zerocopysend`` (ASGI extension): files go to the socket by ``sendfile``, whole or
   in part, without passing through Python. A slow client costs a descriptor and a task, no thread
-  and no buffer. It needs asyncio's own loop: uvloop has no ``sendfile``.
-- `RECEIVE_INTO` (our extension): large bodies are read from the socket into two reused buffers,
+  and no buffer; one that takes no byte for ``stall_timeout`` is cut off.
+- `RECEIVE_INTO` (our extension): large bodies are read from the socket into a few reused buffers,
   one filling while a worker thread writes the other.
 - Bounds: a request's head must arrive within `HEAD_SECONDS` and is cut off beyond `HEAD_BYTES`; a
   body may not stall longer than ``stall_timeout``.
@@ -15,6 +15,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 from array import array
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -25,6 +27,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from dsx.core.digest import Buffer
 from dsx.http.body import BodyReceiver, stalled
+from dsx.http.threads import in_thread
+from dsx.http.zerocopy import send_slice
 
 ZERO_COPY = "http.response.zerocopysend"
 RECEIVE_INTO = "dsx.request.receive_into"
@@ -33,6 +37,8 @@ HEAD_BYTES = 64 * 1024
 LINGER_SECONDS = 30.0
 LINGER_SILENCE = 2.0
 LINGER_BYTES = 64 * 1024 * 1024
+_GONE = {errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.EBADF, errno.ENOTCONN}
+_TCP = {socket.AF_INET, socket.AF_INET6}
 _BIG = 256 * 1024
 _FINAL = {"type": "http.response.body", "body": b"", "more_body": False}
 
@@ -47,6 +53,10 @@ class DSXProtocol(HttpToolsProtocol):
         """Accept, and begin to wait for a head."""
         super().connection_made(transport)
         self.parser = _Parser(self)
+        if self.scheme == "http":
+            # drain() is to wait until all has left, for a file may follow past the transport.
+            transport.set_write_buffer_limits(high=0)
+        self._bound_stalls(transport.get_extra_info("socket"))
         self._parsed = 0
         self._unparsed = 0  # bytes since the last head or piece of a body: heads, trailers
         self._unread = False
@@ -114,7 +124,8 @@ class DSXProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         async def extended(scope: Any, _receive: Any, _send: Any) -> None:
             scope.setdefault("extensions", {})
-            scope["extensions"][ZERO_COPY] = {}
+            if self.scheme == "http":  # under TLS the bytes have to pass through the process
+                scope["extensions"][ZERO_COPY] = {}
             scope["extensions"][RECEIVE_INTO] = lambda write: self._receive_into(cycle, write)
             await app(scope, lambda: self._receive(cycle), lambda sent: self._send(cycle, sent))
 
@@ -144,7 +155,7 @@ class DSXProtocol(HttpToolsProtocol):
     async def _send_file(self, cycle: RequestResponseCycle, message: Any) -> None:
         """Send ``count`` bytes of ``file`` from ``offset``, as ASGI's zero-copy extension asks.
 
-        Raises `ClientDisconnect` if the client is gone, `OSError` if the file ends too soon.
+        Raises `ClientDisconnect` if the client is gone, `EOFError` if the file ends too soon.
         """
         await cycle.flow.drain()
         if cycle.disconnected or self.transport.is_closing():
@@ -154,14 +165,17 @@ class DSXProtocol(HttpToolsProtocol):
             if cycle.chunked_encoding:
                 self.transport.write(b"%x\r\n" % count)
             try:
-                sent = await self.loop.sendfile(
-                    self.transport, message["file"], message["offset"], count
+                await send_slice(
+                    self.transport.get_extra_info("socket"),
+                    message["file"].fileno(),
+                    message["offset"],
+                    count,
                 )
-            except (ConnectionError, RuntimeError):
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
                 self.transport.abort()
                 raise ClientDisconnect from None
-            if sent != count:
-                raise OSError(f"the file ended after {sent} of {count} bytes")
             if cycle.chunked_encoding:
                 self.transport.write(b"\r\n")
             else:
@@ -183,40 +197,45 @@ class DSXProtocol(HttpToolsProtocol):
         while True:
             left = length - self._parsed if length is not None else 0
             if left > _BIG and cycle.more_body and not cycle.waiting_for_100_continue:
-                total += await self._take(cycle, write)
                 return total + await self._receive_directly(cycle, left, write)
             message = await self._receive(cycle)
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             if message["body"]:
-                await self.loop.run_in_executor(None, write, message["body"])
+                await in_thread(write, message["body"])
                 total += len(message["body"])
             if not message["more_body"]:
                 return total
 
-    async def _take(self, cycle: RequestResponseCycle, write: Callable[[Buffer], object]) -> int:
-        """Write what the parser had passed on already."""
-        data = bytes(cycle.body)
-        cycle.body.clear()
-        if data:
-            await self.loop.run_in_executor(None, write, data)
-        return len(data)
-
     async def _receive_directly(
         self, cycle: RequestResponseCycle, left: int, write: Callable[[Buffer], object]
     ) -> int:
-        """Take the next *left* bytes off the socket past the parser, which then starts afresh."""
+        """Take the next *left* bytes off the socket past the parser, which then starts afresh.
+
+        What the parser has passed on already is written first; nothing may come between counting
+        that and taking over the socket, so there is no ``await`` before `BodyReceiver`.
+        """
         if cycle.disconnected:
             raise ClientDisconnect
+        passed_on = bytes(cycle.body)
+        cycle.body.clear()
         receiver = BodyReceiver(self, self.transport, left, self.stall_timeout)
         self.flow.resume_reading()
         try:
+            if passed_on:
+                await in_thread(write, passed_on)
             await receiver.run(write)
         finally:
             receiver.detach()
         self.parser = _Parser(self)
         cycle.more_body = False
-        return left
+        return len(passed_on) + left
+
+    def _bound_stalls(self, connection: socket.socket) -> None:
+        """Have the kernel break off when a client takes no byte for ``stall_timeout`` seconds."""
+        if connection.family in _TCP and hasattr(socket, "TCP_USER_TIMEOUT"):
+            milliseconds = int(self.stall_timeout * 1000)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def _expect_head(self) -> None:
         self._head_deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)

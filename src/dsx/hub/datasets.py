@@ -86,8 +86,7 @@ class Datasets:
 
     async def content(self, dataset: str, path: str) -> Content:
         """What a download of one file sends; `NotFound` names the path."""
-        root = await self._directory(dataset)
-        status = await asyncio.to_thread(_status, root, path)
+        root, status = await asyncio.to_thread(self._look_up, dataset, path)
         known = await self._catalog.read(partial(index.known, dataset=dataset, paths=[path]))
         etag = index.etag(status.st_size, status.st_mtime_ns)
         indexed = known.get(path)
@@ -142,9 +141,17 @@ class Datasets:
         return sorted(name for name in names if _is_dataset(self._root, name))
 
     async def _directory(self, dataset: str) -> Path:
+        return await asyncio.to_thread(self._find, dataset)
+
+    def _look_up(self, dataset: str, path: str) -> tuple[Path, os.stat_result]:
+        """The dataset's directory and the file's status, in one turn of a worker thread."""
+        root = self._find(dataset)
+        return root, _status(root, path)
+
+    def _find(self, dataset: str) -> Path:
         check_dataset_name(dataset)
         root = self._root
-        if root is None or not await asyncio.to_thread(_is_dataset, root, dataset):
+        if root is None or not _is_dataset(root, dataset):
             raise NotFound(
                 f"There is no dataset {dataset!r}: no directory of that name in DSX_DATASET_PATH.",
                 {"dataset": dataset},

@@ -7,9 +7,9 @@ import mimetypes
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -19,7 +19,7 @@ from dsx.catalog import files as records
 from dsx.catalog.engine import Catalog
 from dsx.core.content import Content, FileSlice, Piece, Stream
 from dsx.core.digest import Digest
-from dsx.core.errors import Gone, Invalid, PreconditionFailed, Unavailable
+from dsx.core.errors import Gone, Invalid, NotFound, PreconditionFailed
 from dsx.core.metadata import check_metadata, merge_patch
 from dsx.core.model import (
     FileChanges,
@@ -39,7 +39,6 @@ DEFAULT_TYPE = "application/octet-stream"
 MAX_TAGS = 256
 _CURLS_OWN = "application/x-www-form-urlencoded"  # what curl says of any raw body: nothing
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(;[ -~]{0,100})?", re.ASCII)
-T = TypeVar("T")
 
 
 def now() -> Micros:
@@ -106,11 +105,11 @@ class Files:
 
         def commit(connection: Connection) -> FileVersion:
             """Order matters: a purge of equal content excludes us by the claim, see `Trash`."""
+            records.claim(connection, principal.id)
             if only_if_absent:
                 _refuse_taken(connection, new=new)
             blob_records.claim(connection, blob.digest)
-            if not _call(loop, self._blobs.stat([blob.digest])):
-                raise Unavailable("The same content was being purged: send it again.")
+            asyncio.run_coroutine_threadsafe(receiver.seal(blob), loop).result()
             blob_records.add(connection, blob, now())
             return records.add(connection, new, blob, now())
 
@@ -145,6 +144,8 @@ class Files:
     async def update(self, principal: Principal, ref: str, changes: FileChanges) -> FileVersion:
         """Change a record; the bytes stay. `AlreadyExists` if a new name is taken."""
         values: dict[str, Any] = {}
+        if changes.metadata is not None:
+            check_metadata(changes.metadata)  # so that merging it is bounded, too
         if changes.name is not None:
             values["name"] = check_file_name(changes.name)
         if changes.category is not None:
@@ -153,6 +154,7 @@ class Files:
             values["tags"] = _tags(changes.tags)
 
         def work(connection: Connection) -> FileVersion:
+            records.claim(connection, principal.id)
             version = records.get(connection, principal.id, ref)
             if changes.metadata is not None:
                 merged = merge_patch(version.metadata, changes.metadata)
@@ -163,10 +165,8 @@ class Files:
         return await self._catalog.write(work)
 
     async def content(self, principal: Principal, ref: str) -> Content:
-        """What downloads of the version send. `Gone` if its bytes are missing from the disk."""
+        """What downloads of the version send; if its bytes are missing, sending raises `Gone`."""
         version = await self.get(principal, ref)
-        if not await self._blobs.stat([version.sha256]):
-            raise missing(version)
         return Content(
             size=version.size,
             content_type=version.content_type,
@@ -211,7 +211,10 @@ def _open_blob(blobs: Locates, version: FileVersion) -> int:
 
 
 async def _fetch(blobs: BlobStore, version: FileVersion, wanted: ByteRange) -> AsyncIterator[bytes]:
-    _, chunks = await blobs.open(version.sha256, wanted)
+    try:
+        _, chunks = await blobs.open(version.sha256, wanted)
+    except NotFound:
+        raise missing(version) from None
     async for chunk in chunks:
         yield chunk
 
@@ -219,11 +222,6 @@ async def _fetch(blobs: BlobStore, version: FileVersion, wanted: ByteRange) -> A
 def _refuse_taken(connection: Connection, new: NewFile) -> None:
     if records.find(connection, new.owner, new.name) is not None:
         raise PreconditionFailed(f"There is a file named {new.name!r} already.")
-
-
-def _call(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
-    """Run *work* on the event loop from a catalog thread, and wait for it."""
-    return asyncio.run_coroutine_threadsafe(work, loop).result()
 
 
 def _tags(tags: Sequence[str]) -> tuple[str, ...]:

@@ -26,9 +26,10 @@ class Trash:
 
     Bytes are removed in two steps, so that an upload of equal content never loses its own: first
     the records go, in one transaction; then, in another one that has claimed the digest, the bytes
-    go if there is still no record. An upload commits under the same claim after making sure that
-    its bytes are there. A crash between the steps leaves bytes without a record, which
-    ``dsx fsck`` finds.
+    go if there is still no record. An upload seals its bytes and commits its record under the same
+    claim, so it comes whole before that step, and is spared, or whole after it. A crash between
+    the steps, or between sealing and commit, leaves bytes without a record: ``dsx fsck`` finds
+    them.
     """
 
     def __init__(self, catalog: Catalog, blobs: BlobStore, *, days: float) -> None:
@@ -41,6 +42,7 @@ class Trash:
         """Move the file that *ref* is a version of, with all its versions, to the trash."""
 
         def work(connection: Connection) -> FileVersion:
+            records.claim(connection, principal.id)
             version = records.get(connection, principal.id, ref)
             instant = now()
             records.trash(connection, version.file, instant, instant + self._keep)
@@ -62,6 +64,7 @@ class Trash:
             check_file_name(name)
 
         def work(connection: Connection) -> FileVersion:
+            records.claim(connection, principal.id)
             version = records.get(connection, principal.id, ref, trashed=True)
             if name is not None:
                 records.rename(connection, version.file, name)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.manifest import manifest_response
 from dsx.http.problems import documented
-from dsx.http.send import ContentResponse
+from dsx.http.send import DOWNLOADS, ContentResponse
 
 router = APIRouter(tags=["dialect: dsx"], responses=documented(401, 405, 422, 503))
 
@@ -49,15 +49,15 @@ async def manifest(
     "/file/{dataset}/{path:path}",
     operation_id="dsx_file",
     summary="Download a file",
-    response_class=ContentResponse,
-    responses=documented(400, 404, 412, 416),
+    response_class=Response,
+    responses=DOWNLOADS | documented(400, 404, 412, 416),
 )
 @router.head(
     "/file/{dataset}/{path:path}",
     operation_id="dsx_file_head",
     summary="Ask about a file",
-    response_class=ContentResponse,
-    responses=documented(400, 404, 412, 416),
+    response_class=Response,
+    responses=DOWNLOADS | documented(400, 404, 412, 416),
 )
 async def file(
     request: Request, dataset: str, path: str, hub: HubDep, principal: PrincipalDep

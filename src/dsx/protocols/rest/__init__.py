@@ -5,6 +5,6 @@ from fastapi import APIRouter
 from dsx.http.problems import documented
 from dsx.protocols.rest import archive, datasets, files, trash
 
-router = APIRouter(prefix="/api/v1", responses=documented(401, 405, 422, 503))
+router = APIRouter(prefix="/api/v1", responses=documented(400, 401, 405, 422, 503))
 for part in (files, trash, archive, datasets):
     router.include_router(part.router)

@@ -5,33 +5,34 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
 
 from dsx.core.model import Principal
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
-from dsx.http.send import ContentResponse
+from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.hub.archive import archive
 from dsx.hub.services import Hub
 from dsx.protocols.rest.models import ArchiveRequest
 
 router = APIRouter(prefix="/archive", tags=["files"])
 
-_PROBLEMS = documented(400, 404, 412, 413, 416)
+_RESPONSES = DOWNLOADS | documented(404, 410, 412, 413, 416)
 
 
 @router.get(
     "",
     operation_id="download_archive",
     summary="Download files as a ZIP",
-    response_class=ContentResponse,
-    responses=_PROBLEMS,
+    response_class=Response,
+    responses=_RESPONSES,
 )
 @router.head(
     "",
     operation_id="download_archive_head",
     summary="Ask about a ZIP",
-    response_class=ContentResponse,
-    responses=_PROBLEMS,
+    response_class=Response,
+    responses=_RESPONSES,
 )
 async def download_archive(
     request: Request,
@@ -47,8 +48,8 @@ async def download_archive(
     "",
     operation_id="request_archive",
     summary="Download many files as a ZIP",
-    response_class=ContentResponse,
-    responses=_PROBLEMS,
+    response_class=Response,
+    responses=_RESPONSES,
 )
 async def request_archive(
     request: Request, wanted: ArchiveRequest, hub: HubDep, principal: PrincipalDep

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.manifest import manifest_response
 from dsx.http.problems import documented
-from dsx.http.send import ContentResponse
+from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.protocols.rest.models import Dataset, DatasetList, PackRequest
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -34,7 +34,7 @@ async def list_datasets(hub: HubDep, principal: PrincipalDep) -> DatasetList:
     return DatasetList(items=[Dataset.of(info) for info in await hub.datasets.list()])
 
 
-@router.get("/{dataset}", summary="Read a dataset's state", responses=documented(400, 404))
+@router.get("/{dataset}", summary="Read a dataset's state", responses=documented(404))
 async def get_dataset(dataset: DatasetName, hub: HubDep, principal: PrincipalDep) -> Dataset:
     """Size, number of files and how far the index is."""
     _ = principal
@@ -48,7 +48,7 @@ async def get_dataset(dataset: DatasetName, hub: HubDep, principal: PrincipalDep
     responses={
         200: {"content": {"application/json": {"example": [_MANIFEST_EXAMPLE]}}},
         304: {"description": "Your copy is current (If-None-Match)."},
-        **documented(400, 404),
+        **documented(404),
     },
 )
 async def get_manifest(
@@ -63,15 +63,15 @@ async def get_manifest(
     "/{dataset}/files/{path:path}",
     operation_id="download_dataset_file",
     summary="Download a file of a dataset",
-    response_class=ContentResponse,
-    responses=documented(400, 404, 412, 416),
+    response_class=Response,
+    responses=DOWNLOADS | documented(404, 412, 416),
 )
 @router.head(
     "/{dataset}/files/{path:path}",
     operation_id="download_dataset_file_head",
     summary="Ask about a file of a dataset",
-    response_class=ContentResponse,
-    responses=documented(400, 404, 412, 416),
+    response_class=Response,
+    responses=DOWNLOADS | documented(404, 412, 416),
 )
 async def download_dataset_file(
     request: Request, dataset: DatasetName, path: str, hub: HubDep, principal: PrincipalDep
@@ -87,7 +87,7 @@ async def download_dataset_file(
     response_class=Response,
     responses={
         200: {"content": {"application/x-tar": {"schema": {"type": "string"}}}},
-        **documented(400, 404),
+        **documented(404),
     },
 )
 async def pack_dataset(

@@ -15,7 +15,7 @@ from dsx.core.model import FileChanges, FileQuery
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
 from dsx.http.receive import pump, pump_form
-from dsx.http.send import ContentResponse
+from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.protocols.rest.models import (
     File,
     FileId,
@@ -49,7 +49,7 @@ Sort = Literal["created", "-created", "name", "-name", "size", "-size"]
     status_code=201,
     response_model=File,
     summary="Store a file",
-    responses=documented(400, 408, 412, 413, 507),
+    responses=documented(408, 412, 413, 507),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -108,7 +108,7 @@ async def create_file(
     return JSONResponse(body, 201, {"Location": location, "ETag": f'"{version.sha256}"'})
 
 
-@router.get("", summary="List files", responses=documented(400))
+@router.get("", summary="List files")
 async def list_files(
     *,
     request: Request,
@@ -159,7 +159,7 @@ async def list_versions(id: FileId, hub: HubDep, principal: PrincipalDep) -> Fil
     return FileList(items=[File.of(version) for version in versions])
 
 
-@router.patch("/{id}", summary="Change a file's record", responses=documented(400, 404, 409))
+@router.patch("/{id}", summary="Change a file's record", responses=documented(404, 409))
 async def patch_file(
     id: FileId,  # noqa: A002
     changes: FilePatch,
@@ -180,15 +180,15 @@ async def patch_file(
     "/{id}/content",
     operation_id="download_file",
     summary="Download a file",
-    response_class=ContentResponse,
-    responses=documented(404, 412, 416),
+    response_class=Response,
+    responses=DOWNLOADS | documented(404, 410, 412, 416),
 )
 @router.head(
     "/{id}/content",
     operation_id="download_file_head",
     summary="Ask about a download",
-    response_class=ContentResponse,
-    responses=documented(404, 412, 416),
+    response_class=Response,
+    responses=DOWNLOADS | documented(404, 410, 412, 416),
 )
 async def download_file(
     id: FileId,  # noqa: A002

@@ -13,7 +13,7 @@ from dsx.protocols.rest.models import File, FileId, FilePage, Purged, Restore
 router = APIRouter(prefix="/trash", tags=["trash"])
 
 
-@router.get("", summary="List the trash", responses=documented(400))
+@router.get("", summary="List the trash")
 async def list_trash(
     hub: HubDep,
     principal: PrincipalDep,
@@ -25,7 +25,7 @@ async def list_trash(
     return FilePage(items=[File.of(item) for item in page.items], next=page.next)
 
 
-@router.post("/{id}/restore", summary="Restore a file", responses=documented(400, 404, 409))
+@router.post("/{id}/restore", summary="Restore a file", responses=documented(404, 409))
 async def restore_file(
     id: FileId,  # noqa: A002
     hub: HubDep,

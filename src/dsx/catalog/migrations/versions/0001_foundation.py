@@ -27,14 +27,7 @@ def upgrade() -> None:
         sa.Column("created", sa.BigInteger(), nullable=False),
     )
     _files()
-    op.create_table(
-        "file_tags",
-        sa.Column("tag", NAME, primary_key=True),
-        sa.Column(
-            "number", NUMBER, sa.ForeignKey("files.number", ondelete="CASCADE"), primary_key=True
-        ),
-    )
-    op.create_index("file_tags_number", "file_tags", ["number"])
+    _file_labels()
     op.create_table(
         "datasets",
         sa.Column("name", NAME, primary_key=True),
@@ -70,6 +63,7 @@ def _files() -> None:
         sa.Column("sha256", sa.String(64), sa.ForeignKey("blobs.digest"), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.Column("metadata", sa.JSON(), nullable=False),
+        sa.Column("tags", sa.JSON(), nullable=False),
         sa.Column("trashed", sa.BigInteger()),
         sa.Column("expires", sa.BigInteger()),
         sqlite_autoincrement=True,
@@ -78,13 +72,26 @@ def _files() -> None:
     op.create_index("files_sha256", "files", ["sha256"])
     live = "latest AND trashed IS NULL"
     _index("files_live_name", "files", ["owner", "name"], live, unique=True)
-    _index("files_live_created", "files", ["owner", "created", "number"], live)
-    _index("files_live_size", "files", ["owner", "size", "number"], live)
-    _index("files_live_category", "files", ["owner", "category", "created", "number"], live)
     _index("files_trashed", "files", ["owner", "trashed", "number"], "trashed IS NOT NULL")
+
+
+def _file_labels() -> None:
+    op.create_table(
+        "file_labels",
+        sa.Column("file", sa.String(36), primary_key=True),
+        sa.Column("label", NAME, primary_key=True),
+        sa.Column("owner", NAME, nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("name", NAME, nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+    )
+    for sort in ("created", "name", "size"):
+        columns = ["owner", "label", sort, "number"]
+        op.create_index(f"file_labels_{sort}", "file_labels", columns)
 
 
 def downgrade() -> None:
     """Drop them."""
-    for table in ("file_tags", "files", "blobs", "dataset_files", "datasets"):
+    for table in ("file_labels", "files", "blobs", "dataset_files", "datasets"):
         op.drop_table(table)

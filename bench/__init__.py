@@ -1,0 +1,1 @@
+"""`make bench`: speed against anchors, measured in alternation in the same run."""

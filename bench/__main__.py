@@ -1,0 +1,12 @@
+"""Runs all benchmarks and prints their tables. `python -m bench NAME …` runs some of them."""
+
+from __future__ import annotations
+
+import sys
+
+from bench import listing, small_files, transfers
+
+ALL = {"small_files": small_files.main, "transfers": transfers.main, "listing": listing.main}
+
+for name in sys.argv[1:] or ALL:
+    ALL[name]()

@@ -1,0 +1,282 @@
+"""The conformance suite of `dsx.blobs.contract`: every sentence of it, as a test.
+
+Subclass `BlobStoreSuite` (and `StageSuite`, if the store is `Stages`) in a pytest module and say
+how a store is made::
+
+    class TestMyStore(BlobStoreSuite):
+        def make(self, directory): return MyStore(directory)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dsx.blobs.contract import BlobStore, Stages
+from dsx.core.digest import Digest, digest_of
+from dsx.core.errors import DigestMismatch, DSXError, NotFound, RangeUnsatisfiable
+from dsx.core.ranges import ByteRange
+
+T = TypeVar("T")
+SOME = random.Random(0).randbytes(3_000_000)  # noqa: S311 (test data)
+WRONG = Digest("0" * 64)
+
+
+class _Suite(ABC):
+    @abstractmethod
+    def make(self, directory: Path) -> Any:
+        """An empty store that may keep its files in *directory*."""
+
+    def run(self, directory: Path, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+        """Run *work* on a fresh store, then close that (twice: closing is idempotent)."""
+
+        async def whole() -> T:
+            store = self.make(directory)
+            try:
+                return await work(store)
+            finally:
+                await store.aclose()
+                await store.aclose()
+
+        return asyncio.run(whole())
+
+
+class BlobStoreSuite(_Suite):
+    """What every `BlobStore` guarantees."""
+
+    def test_what_was_put_comes_back(self, tmp_path: Path) -> None:
+        """Whole, and in chunks of bounded size."""
+
+        async def work(store: BlobStore) -> None:
+            for data in (b"", b"x", SOME):
+                await store.put(digest_of(data), len(data), chunks(data))
+                size, stream = await store.open(digest_of(data))
+                parts = [part async for part in stream]
+                assert (size, b"".join(parts)) == (len(data), data)
+                assert all(len(part) <= 16 * 1024 * 1024 for part in parts)
+
+        self.run(tmp_path, work)
+
+    def test_ranges(self, tmp_path: Path) -> None:
+        """Any part of a blob; beyond it there is nothing."""
+
+        async def work(store: BlobStore) -> None:
+            digest = await put(store, SOME)
+            for start, stop in ((0, 1), (5, 5), (1_000_000, 2_500_000), (len(SOME) - 1, len(SOME))):
+                size, stream = await store.open(digest, ByteRange(start, stop))
+                assert size == len(SOME)
+                assert b"".join([part async for part in stream]) == SOME[start:stop]
+            await fails(RangeUnsatisfiable, store.open(digest, ByteRange(0, len(SOME) + 1)))
+
+        self.run(tmp_path, work)
+
+    def test_absent_blobs(self, tmp_path: Path) -> None:
+        """Opening raises at once, asking leaves out, deleting is no error."""
+
+        async def work(store: BlobStore) -> None:
+            await fails(NotFound, store.open(WRONG))
+            assert await store.stat([WRONG]) == {}
+            await store.delete([WRONG])
+
+        self.run(tmp_path, work)
+
+    def test_wrong_bytes_are_refused(self, tmp_path: Path) -> None:
+        """Other bytes, too few, too many: nothing is stored."""
+
+        async def work(store: BlobStore) -> None:
+            digest = digest_of(SOME)
+            await fails(DigestMismatch, store.put(WRONG, len(SOME), chunks(SOME)))
+            await fails(DigestMismatch, store.put(digest, len(SOME), chunks(SOME[:-1])))
+            await fails(DigestMismatch, store.put(digest, len(SOME), chunks(SOME + b"x")))
+            assert list(await store.list()) == []
+
+        self.run(tmp_path, work)
+
+    def test_failing_source(self, tmp_path: Path) -> None:
+        """The exception of the chunks goes through, and nothing is stored."""
+
+        async def broken() -> AsyncIterator[bytes]:
+            yield SOME[:10]
+            raise ZeroDivisionError
+
+        async def work(store: BlobStore) -> None:
+            try:
+                await store.put(digest_of(SOME), len(SOME), broken())
+            except ZeroDivisionError:
+                pass
+            else:
+                raise AssertionError("the source's failure was swallowed")
+            assert list(await store.list()) == []
+            assert not isinstance(store, Stages) or list(await store.stages()) == []
+
+        self.run(tmp_path, work)
+
+    def test_put_is_idempotent(self, tmp_path: Path) -> None:
+        """Once, again, and by many at the same time: one blob."""
+
+        async def work(store: BlobStore) -> None:
+            digest = digest_of(SOME)
+            await asyncio.gather(*(store.put(digest, len(SOME), chunks(SOME)) for _ in range(8)))
+            await store.put(digest, len(SOME), chunks(SOME))
+            assert list(await store.list()) == [digest]
+            assert await store.stat([digest, WRONG]) == {digest: len(SOME)}
+
+        self.run(tmp_path, work)
+
+    def test_list_pages(self, tmp_path: Path) -> None:
+        """Ascending, complete, after what was asked, and no longer than asked."""
+
+        async def work(store: BlobStore) -> None:
+            digests = sorted([await put(store, b"%d" % number) for number in range(25)])
+            found: list[Digest] = []
+            while page := await store.list(found[-1] if found else None, 10):
+                assert len(page) <= 10  # noqa: PLR2004 (the limit asked for)
+                found += page
+            assert found == digests
+            assert list(await store.list(digests[3], 2)) == digests[4:6]
+
+        self.run(tmp_path, work)
+
+    def test_delete(self, tmp_path: Path) -> None:
+        """Gone, and only that one; it can be put again."""
+
+        async def work(store: BlobStore) -> None:
+            first, second = await put(store, b"first"), await put(store, b"second")
+            await store.delete([first])
+            assert await store.stat([first, second]) == {second: 6}
+            await put(store, b"first")
+            assert await store.stat([first]) == {first: 5}
+
+        self.run(tmp_path, work)
+
+    def test_a_reader_outlives_the_blob(self, tmp_path: Path) -> None:
+        """Whoever has begun to read gets the same bytes to the end."""
+
+        async def work(store: BlobStore) -> None:
+            digest = await put(store, SOME)
+            _, stream = await store.open(digest)
+            head = await anext(stream)
+            await store.delete([digest])
+            assert head + b"".join([part async for part in stream]) == SOME
+
+        self.run(tmp_path, work)
+
+
+class StageSuite(_Suite):
+    """What every `Stages` guarantees."""
+
+    def test_parts_in_any_order_become_a_blob(self, tmp_path: Path) -> None:
+        """Written at their offsets by several threads, twice, and sealed."""
+
+        async def work(store: Any) -> None:
+            stage = await store.stage(reserve=len(SOME))
+            size = 100_000
+            offsets = list(range(0, len(SOME), size)) * 2
+            random.Random(1).shuffle(offsets)  # noqa: S311 (test data)
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(lambda at: stage.write(at, SOME[at : at + size]), offsets))
+            assert await asyncio.to_thread(stage.read, 50, 100) == SOME[50:150]
+            await asyncio.to_thread(stage.sync)
+            assert list(await store.list()) == []
+            await stage.seal(digest_of(SOME), len(SOME))
+            await stage.seal(digest_of(SOME), len(SOME))
+            await stage.discard()
+            _, stream = await store.open(digest_of(SOME))
+            assert b"".join([part async for part in stream]) == SOME
+            assert list(await store.stages()) == []
+
+        self.run(tmp_path, work)
+
+    def test_reopened_stages_keep_their_bytes(self, tmp_path: Path) -> None:
+        """Closing releases; opening by id goes on."""
+
+        async def work(store: Any) -> None:
+            stage = await store.stage("mine")
+            stage.write(0, b"begin ")
+            stage.close()
+            stage.close()
+            again = await store.stage("mine")
+            again.write(6, b"end")
+            await again.seal(digest_of(b"begin end"), 9)
+            assert await store.stat([digest_of(b"begin end")]) == {digest_of(b"begin end"): 9}
+
+        self.run(tmp_path, work)
+
+    def test_discard(self, tmp_path: Path) -> None:
+        """Drops bytes and name; idempotent."""
+
+        async def work(store: Any) -> None:
+            stage = await store.stage("gone")
+            stage.write(0, b"x")
+            await stage.discard()
+            await stage.discard()
+            assert list(await store.stages()) == []
+            again = await store.stage("gone")
+            assert again.read(0, 10) == b""
+            await again.discard()
+
+        self.run(tmp_path, work)
+
+    def test_seal_checks_the_length(self, tmp_path: Path) -> None:
+        """A stage that is not as long as announced stays a stage."""
+
+        async def work(store: Any) -> None:
+            stage = await store.stage()
+            stage.write(0, b"abc")
+            await fails(DigestMismatch, stage.seal(digest_of(b"abcd"), 4))
+            assert list(await store.list()) == []
+            await stage.discard()
+
+        self.run(tmp_path, work)
+
+    def test_seal_of_what_is_there_already(self, tmp_path: Path) -> None:
+        """One of the two equal copies stays."""
+
+        async def work(store: Any) -> None:
+            digest = await put(store, SOME)
+            stage = await store.stage()
+            stage.write(0, SOME)
+            await stage.seal(digest, len(SOME))
+            assert list(await store.list()) == [digest]
+            assert list(await store.stages()) == []
+
+        self.run(tmp_path, work)
+
+    def test_sweep_drops_the_dead_only(self, tmp_path: Path) -> None:
+        """Stages that nobody holds go, unless they are to be kept."""
+
+        async def work(store: Any) -> None:
+            held = await store.stage("held")
+            for name in ("dead", "kept"):
+                (await store.stage(name)).close()
+            assert await store.sweep(keep={"kept"}) == 1
+            assert list(await store.stages()) == ["held", "kept"]
+            await held.discard()
+
+        self.run(tmp_path, work)
+
+
+async def chunks(data: bytes, size: int = 700_000) -> AsyncIterator[bytes]:
+    """*data* in pieces."""
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+async def put(store: BlobStore, data: bytes) -> Digest:
+    """Store *data*; its digest."""
+    await store.put(digest_of(data), len(data), chunks(data))
+    return digest_of(data)
+
+
+async def fails(kind: type[DSXError], work: Coroutine[Any, Any, object]) -> None:
+    """Assert that *work* raises *kind*."""
+    try:
+        await work
+    except kind:
+        return
+    raise AssertionError(f"{kind.__name__} was not raised")

@@ -1,0 +1,318 @@
+"""``dsx …`` as a person or a script uses it: processes, exit codes, streams."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.support.faulty import faulty_server
+from tests.support.hub import RunningHub, clean_environment
+
+from dsx.cli.exits import code_for
+from dsx.cli.main import _general_first, app
+from dsx.core import errors
+
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Run:
+    """Runs `dsx` in an empty directory, with no settings but those given."""
+
+    def run(
+        *arguments: str, stdin: bytes = b"", **variables: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-m", "dsx", *arguments],
+            input=stdin,
+            env=clean_environment(HOME=str(tmp_path), **variables),
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def dsx(bare: Run, hub: RunningHub) -> Run:
+    """Runs `dsx` against the hub; it has to succeed unless *code* says otherwise."""
+
+    def run(
+        *arguments: str, code: int = 0, stdin: bytes = b""
+    ) -> subprocess.CompletedProcess[bytes]:
+        done = bare(*arguments, stdin=stdin, SERVER_URL=hub.url, DSX_API_KEY=hub.key)
+        assert done.returncode == code, done.stderr.decode()
+        assert b"Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+def lines(done: subprocess.CompletedProcess[bytes]) -> list[dict]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_file_there_and_back(dsx: Run, tmp_path: Path) -> None:
+    data = os.urandom(100_000)
+    (tmp_path / "cli.bin").write_bytes(data)
+    done = dsx(
+        "--json", "upload", "cli.bin", "--category", "c", "--tag", "a", "--tag", "b",
+        "--meta", "loss=0.5", "--meta", "note=fine",
+    )  # fmt: skip
+    (info,) = lines(done)
+    assert info["metadata"] == {"loss": 0.5, "note": "fine"}
+    assert (info["category"], info["tags"]) == ("c", ["a", "b"])
+    (tmp_path / "out").mkdir()
+    for ref in (info["id"], str(info["number"]), "cli.bin"):
+        assert dsx("download", ref, "-o", "out").stdout.decode().strip() == "out/cli.bin"
+        assert (tmp_path / "out" / "cli.bin").read_bytes() == data
+        assert dsx("download", ref, "-o", "-").stdout == data
+    dsx("upload", "cli.bin", "--if-absent", code=5)
+
+
+def test_standard_input_and_archives(dsx: Run, tmp_path: Path) -> None:
+    dsx("upload", "-", "--name", "cli-in-1", stdin=b"one")
+    dsx("upload", "-", "--name", "cli-in-2", stdin=b"two" * 100_000)
+    dsx("download", "cli-in-1", "cli-in-2", "--zip", "-o", "both.zip")
+    with zipfile.ZipFile(tmp_path / "both.zip") as archive:
+        assert archive.read("cli-in-2") == b"two" * 100_000
+    piped = dsx("download", "cli-in-1", "cli-in-2", "--zip", "-o", "-").stdout
+    assert piped == (tmp_path / "both.zip").read_bytes()
+    assert dsx("download", "cli-in-1", "cli-in-2", "-o", "-").stdout == b"one" + b"two" * 100_000
+    dsx("upload", "-", code=2)
+    dsx("upload", "a", "b", "--name", "c", code=2)
+
+
+def test_listing(dsx: Run) -> None:
+    for number in range(3):
+        dsx("upload", "-", "--name", f"cli-list-{number}", "--tag", "cli-list", stdin=b"x")
+    plain = dsx("list", "cli-list-*", "--sort", "name").stdout.decode()
+    assert plain.split() == ["cli-list-0", "cli-list-1", "cli-list-2"]
+    assert plain == dsx("ls", "cli-list-*", "--sort", "name").stdout.decode()
+    assert len(lines(dsx("list", "--tag", "cli-list", "--limit", "2", "--json"))) == 2
+    long = dsx("list", "--regex", "^cli-list-1$", "--long").stdout.decode()
+    assert "1 B" in long
+    assert long.count("\n") == 1
+    assert dsx("list", "no-such-*").stdout == b""
+
+
+def test_trash(dsx: Run) -> None:
+    (info,) = lines(dsx("upload", "-", "--name", "cli-trash", "--json", stdin=b"x"))
+    assert b"dsx trash restore" in dsx("delete", "cli-trash").stdout
+    dsx("download", "cli-trash", code=3)
+    assert info["id"] in [item["id"] for item in lines(dsx("trash", "list", "--json"))]
+    dsx("trash", "restore", str(info["number"]))
+    dsx("rm", info["id"])
+    dsx("trash", "purge", info["id"])
+    dsx("trash", "restore", info["id"], code=3)
+
+
+def test_datasets(dsx: Run, hub: RunningHub, tmp_path: Path) -> None:
+    root = hub.dataset_path / "cli-set"
+    (root / "train").mkdir(parents=True)
+    for number in range(5):
+        (root / "train" / f"{number}.txt").write_text(f"{number}")
+    (root / "labels.csv").write_text("x")
+    assert b"cli-set" in dsx("datasets").stdout
+    assert len(lines(dsx("manifest", "cli-set", "--json"))) == 6
+    (summary,) = lines(dsx("fetch", "cli-set", "train/[01]*", "labels.csv", "--json"))
+    assert (summary["files"], summary["size"]) == (3, 3)
+    assert (tmp_path / "cache/cli-set/train/1.txt").read_text() == "1"
+    assert not (tmp_path / "cache/cli-set/train/2.txt").exists()
+    dsx("fetch", "cli-set", "--to", "elsewhere")
+    assert len(list((tmp_path / "elsewhere/cli-set").rglob("*.txt"))) == 5
+    (size,) = lines(dsx("cache", "size", "--json"))
+    (freed,) = lines(dsx("cache", "clear", "--json"))
+    assert size["bytes"] == freed["freed"] > 0
+    assert b"no-such" in dsx("fetch", "cli-set", "no-such*", code=3).stderr
+    assert b"DSX_DATASET_PATH" in dsx("manifest", "no-such", code=3).stderr
+
+
+def test_failures_say_what_to_do(bare: Run, dsx: Run, hub: RunningHub) -> None:
+    denied = bare("list", SERVER_URL=hub.url, DSX_API_KEY="wrong")
+    assert denied.returncode == 4
+    assert b"DSX_API_KEY" in denied.stderr
+    assert bare("list", SERVER_URL=hub.url).returncode == 4
+    down = bare("upload", "-", "--name", "x", stdin=b"x", SERVER_URL="http://127.0.0.1:9")
+    assert down.returncode == 7
+    assert b"is the server running" in down.stderr
+    assert b"Traceback" not in down.stderr
+    debug = bare("list", SERVER_URL=hub.url, DSX_API_KEY="wrong", DSX_DEBUG="1")
+    assert b"Traceback" in debug.stderr
+    assert b"none.bin" in dsx("upload", "none.bin", code=3).stderr
+    dsx("list", "--created-from", "yesterday", code=2)
+    dsx("no-such-command", code=2)
+    dsx("upload", "-", "--name", "x", "--meta", "novalue", code=2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (errors.DSXError, 1),
+        (errors.Invalid, 2),
+        (errors.NotFound, 3),
+        (errors.Gone, 3),
+        (errors.Unauthenticated, 4),
+        (errors.Denied, 4),
+        (errors.AlreadyExists, 5),
+        (errors.OffsetMismatch, 5),
+        (errors.PreconditionFailed, 5),
+        (errors.DigestMismatch, 6),
+        (errors.Unavailable, 7),
+        (errors.RateLimited, 7),
+        (errors.TooLarge, 8),
+        (errors.StorageFull, 8),
+    ],
+)
+def test_exit_codes(kind: type[errors.DSXError], code: int) -> None:
+    assert code_for(kind("")) == code
+
+
+def test_exit_codes_of_the_system_and_in_the_help(bare: Run) -> None:
+    assert code_for(OSError(28, "No space left on device")) == 8
+    assert code_for(FileNotFoundError()) == 3
+    told = " ".join(bare("--help").stdout.decode().split())
+    for part in ("0 done", "3 not found", "7 server unreachable", "130 interrupted"):
+        assert part in told
+
+
+def test_wrong_bytes_exit_with_6(bare: Run) -> None:
+    with faulty_server() as server:
+        server.faults.corruptions = 9
+        done = bare("upload", "-", "--name", "x", stdin=b"x", SERVER_URL=server.url)
+    assert done.returncode == 6
+
+
+def every_command() -> list[str]:
+    import typer  # noqa: PLC0415
+
+    found = []
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        children = getattr(command, "commands", {})
+        found += [f"{name} {child}" for child in children] or [name]
+    return found
+
+
+@pytest.mark.parametrize("command", every_command())
+def test_every_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from dsx.cli.main import main  # noqa: PLC0415
+
+    assert main([*command.split(), "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "Examples:" in told
+    assert "dsx " in told.split("Examples:")[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (["list", "--json"], ["--json", "list"]),
+        (["list", "--server", "u", "x"], ["--server", "u", "list", "x"]),
+        (["list", "--server=u"], ["--server=u", "list"]),
+        (["upload", "--", "--json"], ["upload", "--", "--json"]),
+        (["list", "--server"], ["--server", "list"]),
+    ],
+)
+def test_general_options_may_stand_anywhere(given: list[str], wanted: list[str]) -> None:
+    assert _general_first(given) == wanted
+
+
+def test_where_settings_come_from(bare: Run, tmp_path: Path) -> None:
+    def settings(*arguments: str, **variables: str) -> dict[str, tuple[str, str]]:
+        done = bare("config", "--json", *arguments, **variables)
+        assert done.returncode == 0, done.stderr
+        assert b"secret" not in done.stdout
+        return {row["setting"]: (row["value"], row["origin"]) for row in lines(done)}
+
+    assert settings()["server"] == ("http://127.0.0.1:8000", "default")
+    assert settings()["api_key"] == (None, "not set")
+    (tmp_path / "dsx-data").mkdir()
+    (tmp_path / "dsx-data" / "admin.key").write_text("secret\n")
+    assert "admin.key" in settings()["api_key"][1]
+    assert settings(SERVER_URL="http://other")["api_key"] == (None, "not set")
+    (tmp_path / ".env").write_text("# x\nSERVER_URL='http://dotenv'\nAUTH_TOKEN=secret # c\n")
+    assert settings()["server"] == ("http://dotenv", ".env (SERVER_URL)")
+    assert settings()["api_key"][1] == ".env (AUTH_TOKEN)"
+    found = settings(SERVER_URL="http://env", DSX_API_KEY="secret")
+    assert found["server"] == ("http://env", "environment (SERVER_URL)")
+    config = tmp_path / "config.toml"
+    config.write_text('[profiles.lab]\nserver = "http://lab"\napi_key = "secret"\n')
+    found = settings("--profile", "lab", DSX_CONFIG=str(config), SERVER_URL="http://env")
+    assert found["server"] == ("http://lab", "profile lab")
+    assert settings("--server", "http://flag", SERVER_URL="http://env")["server"] == (
+        "http://flag",
+        "flag",
+    )
+    unknown = bare("--profile", "none", "list", DSX_CONFIG=str(config))
+    assert unknown.returncode == 3
+    assert b"lab" in unknown.stderr
+
+
+def test_an_interrupt_exits_with_130(tmp_path: Path) -> None:
+    with faulty_server() as server:
+        server.faults.refusals, server.faults.retry_after = 9, "30"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dsx", "list"],
+            env=clean_environment(SERVER_URL=server.url, DSX_API_KEY="k"),
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+        )
+        deadline = time.monotonic() + 20
+        while not server.requests and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        process.send_signal(2)
+        _, told = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert b"Traceback" not in told
+
+
+def test_progress_shows_on_a_terminal_only(dsx: Run, hub: RunningHub, tmp_path: Path) -> None:
+    assert dsx("upload", "-", "--name", "cli-bar", stdin=b"x" * 20_000_000).stderr == b""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dsx", "download", "cli-bar"],
+        env=clean_environment(SERVER_URL=hub.url, DSX_API_KEY=hub.key, COLUMNS="120"),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+    )
+    os.close(follower)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a pseudo-terminal says that it was closed
+        while part := os.read(leader, 65536):
+            shown += part
+    os.close(leader)
+    printed, _ = process.communicate(timeout=20)
+    assert (process.returncode, printed) == (0, b"cli-bar\n")
+    assert b"cli-bar" in shown
+    assert re.search(rb"\d (bytes|.?i?B)/s", shown)
+    assert re.search(rb"\d:\d\d:\d\d", shown)
+
+
+def test_completion_is_offered(bare: Run) -> None:
+    done = bare(_DSX_COMPLETE="complete_bash", COMP_WORDS="dsx dat", COMP_CWORD="1")
+    assert done.stdout.split() == [b"datasets"]
+
+
+def test_tar_through_a_pipe(dsx: Run, tmp_path: Path) -> None:
+    """The example of `dsx upload --help`."""
+    with tarfile.open(tmp_path / "photos.tar", "w") as archive:
+        archive.add(__file__, "test.py")
+    dsx("upload", "-", "--name", "cli-photos.tar", stdin=(tmp_path / "photos.tar").read_bytes())
+    (tmp_path / "back.tar").write_bytes(dsx("download", "cli-photos.tar", "-o", "-").stdout)
+    with tarfile.open(tmp_path / "back.tar") as archive:
+        assert archive.getnames() == ["test.py"]

@@ -1,0 +1,304 @@
+"""The cache: what it trusts, what it refuses, and who may use it at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from tests.support.faulty import FaultyServer
+
+from dsx import DatasetHubClient
+from dsx.client import errors
+from dsx.client.cache import Cache
+from dsx.core import errors as core
+
+
+def test_a_truncated_file_is_fetched_again(server: FaultyServer, client: DatasetHubClient) -> None:
+    server.files["a"] = b"alpha"
+    path = client.get_file("ds", "a")
+    path.write_bytes(b"alp")
+    assert client.get_file("ds", "a").read_bytes() == b"alpha"
+    path.write_bytes(b"ALPHA")  # same size, another time
+    os.utime(path, ns=(1, 1))
+    assert client.download_dataset("ds") == [path]
+    assert path.read_bytes() == b"alpha"
+    path.unlink()
+    assert client.get_file("ds", "a").read_bytes() == b"alpha"
+
+
+def test_files_of_other_origin_are_not_trusted(
+    server: FaultyServer, client: DatasetHubClient, cache: Path
+) -> None:
+    server.files["a"] = b"alpha"
+    (cache / "ds").mkdir(parents=True)
+    (cache / "ds" / "a").write_bytes(b"other")
+    assert client.get_file("ds", "a").read_bytes() == b"alpha"
+
+
+def test_revalidates_with_one_cheap_request(server: FaultyServer, cache: Path) -> None:
+    server.files["a"] = b"alpha"
+    client = DatasetHubClient(server.url, "key", cache, revalidate=0)
+    client.get_file("ds", "a")
+    client.get_file("ds", "a")
+    assert len(server.requests) == 2
+    assert server.requests[1][2]["If-None-Match"] == f'"{server.etag("a")}"'
+    patient = DatasetHubClient(server.url, "key", cache)
+    patient.get_file("ds", "a")
+    assert len(server.requests) == 2
+    server.files["a"] = b"changed"
+    assert client.get_file("ds", "a").read_bytes() == b"changed"
+
+
+def test_a_clock_that_went_back_does_not_freeze_the_cache(
+    server: FaultyServer, client: DatasetHubClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.files["a"] = b"alpha"
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 10_000)
+    client.get_file("ds", "a")
+    monkeypatch.setattr(time, "time", lambda: now)
+    client.get_file("ds", "a")
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_cannot_answer_leaves_the_copy(
+    server: FaultyServer, cache: Path, status: int
+) -> None:
+    client = DatasetHubClient(server.url, "key", cache, revalidate=0)
+    server.files["a"] = b"alpha"
+    client.download_dataset("ds")
+    server.requests.clear()
+    server.faults.refusals, server.faults.status = 2, status
+    assert client.get_file("ds", "a").read_bytes() == b"alpha"
+    assert len(client.get_manifest("ds")) == 1
+    assert len(server.requests) == 2
+
+
+def test_a_dead_server_is_asked_once_not_for_every_file(cache: Path, server: FaultyServer) -> None:
+    server.files |= {f"{number}": b"x" for number in range(20)}
+    client = DatasetHubClient(server.url, "key", cache, revalidate=0)
+    client.download_dataset("ds")
+    asked = []
+
+    def refuse(*args: object, **_: object) -> None:
+        asked.append(args)
+        raise requests.ConnectionError
+
+    client._connection._session.request = refuse  # type: ignore[assignment,method-assign]
+    assert len(client.download_dataset("ds")) == 20
+    for number in range(20):
+        assert client.get_file("ds", f"{number}").read_bytes() == b"x"
+    assert len(asked) == 1
+    with pytest.raises(requests.ConnectionError, match="is the server running"):
+        DatasetHubClient("http://127.0.0.1:9", "k", cache, retries=0).get_file("ds", "new")
+
+
+@pytest.mark.parametrize(
+    "path", ["../../evil", "a/../../evil", "/etc/evil", "a/./b", "a//b", "", "a\0", "\ud800"]
+)
+def test_hostile_manifests_are_refused_before_anything_is_written(
+    server: FaultyServer, client: DatasetHubClient, tmp_path: Path, path: str
+) -> None:
+    server.files["good"] = b"good"
+    server.manifest_paths = ["good", path]
+    with pytest.raises(core.Invalid) as caught:
+        client.download_dataset("ds")
+    assert isinstance(caught.value, ValueError)
+    assert not (tmp_path / "cache" / "ds").exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cache"]
+
+
+@pytest.mark.parametrize("link", ["ds", "ds/sub"])
+def test_links_out_of_the_cache_are_not_followed(
+    server: FaultyServer, client: DatasetHubClient, cache: Path, tmp_path: Path, link: str
+) -> None:
+    outside = tmp_path / "outside"
+    (outside / "sub").mkdir(parents=True)
+    (cache / link).parent.mkdir(parents=True)
+    (cache / link).symlink_to(outside)
+    server.files |= {"sub/a": b"a", "sub/b": b"b"}
+    for call in (lambda: client.get_file("ds", "sub/a"), lambda: client.download_dataset("ds")):
+        with pytest.raises(errors.Invalid, match="leads out"):
+            call()
+    assert [path for path in outside.rglob("*") if path.is_file()] == []
+    assert client.clear_cache() == client.get_cache_size() + cache_manifest(server)
+
+
+def cache_manifest(server: FaultyServer) -> int:
+    """The size of the manifest as the cache keeps it."""
+    import json  # noqa: PLC0415
+
+    answer = requests.get(f"{server.url}/api/v1/datasets/ds/manifest", timeout=5)
+    return len(json.dumps(answer.json()))
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced(
+    server: FaultyServer, client: DatasetHubClient, cache: Path, tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    (cache / "ds").mkdir(parents=True)
+    (cache / "ds" / "a").symlink_to(precious)
+    server.files["a"] = b"alpha"
+    path = client.get_file("ds", "a")
+    assert (path.read_bytes(), path.is_symlink()) == (b"alpha", False)
+    assert precious.read_bytes() == b"precious"
+
+
+def test_a_file_where_a_directory_has_to_be(server: FaultyServer, client: DatasetHubClient) -> None:
+    server.files["a"] = b"alpha"
+    client.get_file("ds", "a")
+    server.files = {"a/b": b"beta"}
+    with pytest.raises(errors.Conflict, match="clear the cache"):
+        client.get_file("ds", "a/b")
+    client.clear_cache("ds")
+    assert client.get_file("ds", "a/b").read_bytes() == b"beta"
+    server.files = {"a": b"alpha"}
+    with pytest.raises(errors.Conflict, match="clear the cache"):
+        client.get_file("ds", "a")
+
+
+def test_clearing_deletes_what_was_written_and_nothing_else(
+    server: FaultyServer, client: DatasetHubClient, cache: Path
+) -> None:
+    server.files |= {"x/a": b"a" * 10, "x/y/b": b"b" * 20}
+    client.download_dataset("ds")
+    (cache / "ds" / "x" / "mine").write_bytes(b"mine")
+    (cache / "mine.txt").write_bytes(b"mine")
+    size = client.get_cache_size()
+    assert size == 30 + (cache / "ds_manifest.json").stat().st_size
+    assert client.clear_cache() == size
+    assert client.get_cache_size() == 0
+    left = {str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file()}
+    assert {name for name in left if not name.startswith(".")} == {"ds/x/mine", "mine.txt"}
+    assert not (cache / "ds" / "x" / "y").exists()
+
+
+def test_an_empty_cache_is_not_made_by_looking(cache: Path) -> None:
+    client = DatasetHubClient("http://127.0.0.1:9", "key", cache)
+    assert (client.get_cache_size(), client.clear_cache()) == (0, 0)
+    assert not cache.exists()
+
+
+def test_a_damaged_index_costs_a_download_not_an_error(server: FaultyServer, cache: Path) -> None:
+    server.files["a"] = b"alpha"
+    with DatasetHubClient(server.url, "key", cache) as client:
+        client.get_file("ds", "a")
+    for name in (".dsx-cache.db-wal", ".dsx-cache.db-shm"):
+        (cache / name).unlink(missing_ok=True)
+    (cache / ".dsx-cache.db").write_bytes(b"not a database, " * 1000)
+    with DatasetHubClient(server.url, "key", cache) as client:
+        assert client.get_file("ds", "a").read_bytes() == b"alpha"
+        client.get_file("ds", "a")
+    assert len(server.requests) == 2
+
+
+def test_abandoned_drafts_are_swept(
+    server: FaultyServer, client: DatasetHubClient, cache: Path
+) -> None:
+    server.files["a"] = b"alpha"
+    client.get_file("ds", "a")
+    old, new = cache / ".dsx-drafts" / "old", cache / ".dsx-drafts" / "new"
+    for draft in (old, new):
+        draft.write_bytes(b"x")
+    os.utime(old, (1, 1))
+    client.clear_cache()
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_nothing_unfinished_shows(
+    server: FaultyServer, client: DatasetHubClient, cache: Path
+) -> None:
+    server.files["a"] = bytes(1_000_000)
+    server.faults.drops, server.faults.drop_after, server.faults.ranges = 99, 100_000, False
+    with pytest.raises(errors.Broken):
+        client.get_file("ds", "a")
+    assert [
+        path for path in cache.rglob("*") if path.is_file() and "dsx-cache" not in path.name
+    ] == []
+
+
+def _fetch_all(url: str, cache: Path, results: multiprocessing.Queue) -> None:
+    with DatasetHubClient(url, "key", cache, revalidate=0) as client:
+        for round_ in range(3):
+            client.download_dataset("ds")
+            for number in range(10):
+                client.get_file("ds", f"sub/{(number + round_) % 10}")
+        results.put(client.get_cache_size("ds"))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_eight_processes_at_once(server: FaultyServer, cache: Path, method: str) -> None:
+    server.files |= {f"sub/{number}": bytes([number]) * 5000 for number in range(60)}
+    context = multiprocessing.get_context(method)
+    results = context.Queue()
+    workers = [
+        context.Process(target=_fetch_all, args=(server.url, cache, results)) for _ in range(8)
+    ]
+    for worker in workers:
+        worker.start()
+    sizes = [results.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert len(set(sizes)) == 1
+    for path, data in server.files.items():
+        assert (cache / "ds" / path).read_bytes() == data
+
+
+def test_a_client_survives_a_fork_while_threads_use_it(
+    server: FaultyServer, client: DatasetHubClient
+) -> None:
+    server.files |= {f"{number}": bytes([number]) * 100 for number in range(40)}
+    client.get_file("ds", "0")
+    stop = threading.Event()
+
+    def busy() -> None:
+        while not stop.is_set():
+            client.get_file("ds", "1")
+
+    threads = [threading.Thread(target=busy) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(2, 12):
+            child = os.fork()
+            if child == 0:
+                good = client.get_file("ds", f"{number}").read_bytes() == bytes([number]) * 100
+                os._exit(0 if good else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert client.get_file("ds", "1").read_bytes() == b"\1" * 100
+
+
+def test_no_connection_to_the_index_crosses_a_fork(tmp_path: Path) -> None:
+    """SQLite's locks belong to a process: a child must not hold its parent's connection."""
+    cache = Cache(tmp_path)
+    cache.touch("ds", [])
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if cache._index._opened == [] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert cache.lookup("ds", "a") is None
+
+
+def test_records_are_what_the_readme_of_the_cache_says(
+    server: FaultyServer, client: DatasetHubClient, cache: Path
+) -> None:
+    server.files["a"] = b"alpha"
+    client.download_dataset("ds")
+    client.close()
+    with sqlite3.connect(cache / ".dsx-cache.db") as database:
+        rows = database.execute("SELECT dataset, path, size, etag FROM entries").fetchall()
+    database.close()
+    assert ("ds", "a", 5, server.etag("a")) in rows

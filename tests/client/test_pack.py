@@ -1,0 +1,171 @@
+"""Small files come in packs: resumed when they break, repeated when damaged, and checked."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from tests.support.faulty import FaultyServer
+
+from dsx import DatasetHubClient
+from dsx.client import errors, mirror
+from dsx.client.pack import CutShort, members
+from dsx.core import tar
+from dsx.core.digest import digest_of
+
+
+@pytest.fixture
+def many(server: FaultyServer) -> dict[str, bytes]:
+    server.files |= {f"d{n % 3}/ü {n}": bytes([n]) * (n * 40) for n in range(50)}
+    return server.files
+
+
+def check(client: DatasetHubClient, files: dict[str, bytes]) -> None:
+    paths = client.download_dataset("ds")
+    assert [path.read_bytes() for path in paths] == list(files.values())
+
+
+def packs(server: FaultyServer) -> int:
+    return len(server.asked("/pack"))
+
+
+def test_one_request_brings_them_all(
+    server: FaultyServer, client: DatasetHubClient, many: dict[str, bytes]
+) -> None:
+    check(client, many)
+    assert packs(server) == 1
+    assert server.asked("/files/") == []
+    check(client, many)
+    assert packs(server) == 1
+
+
+def test_packs_are_of_bounded_length(
+    server: FaultyServer,
+    client: DatasetHubClient,
+    many: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mirror, "PACK_FILES", 20)
+    check(client, many)
+    assert packs(server) == 3
+    monkeypatch.setattr(mirror, "PACK_BYTES", 20_000)
+    client.clear_cache()
+    check(client, many)
+    assert packs(server) == 3 + 4
+
+
+def test_a_broken_pack_goes_on_with_what_is_missing(
+    server: FaultyServer, client: DatasetHubClient, many: dict[str, bytes]
+) -> None:
+    server.faults.drops, server.faults.drop_after = 6, 20_000
+    check(client, many)
+    assert 3 <= packs(server) <= 7
+
+
+def test_a_pack_that_always_breaks_is_given_up_and_keeps_what_came(
+    server: FaultyServer, client: DatasetHubClient, many: dict[str, bytes]
+) -> None:
+    server.faults.drops, server.faults.drop_after = 999, 3_000
+    with pytest.raises(errors.Broken):
+        client.download_dataset("ds")
+    kept = client.get_cache_size("ds")
+    assert kept > 0
+    server.faults.drops = 0
+    check(client, many)
+
+
+def test_a_damaged_member_is_fetched_again(
+    server: FaultyServer, client: DatasetHubClient, many: dict[str, bytes]
+) -> None:
+    many["first"] = b"first"
+    server.files = {"first": b"first"} | many
+    server.faults.corruptions = 1
+    check(client, server.files)
+    assert len(server.asked("/files/first")) == 1
+
+
+def test_progress_counts_every_byte_once(
+    server: FaultyServer, client: DatasetHubClient, many: dict[str, bytes]
+) -> None:
+    seen: list[tuple[int, int | None, str]] = []
+    client._progress = lambda *now: seen.append(now)
+    server.files["large"] = bytes(2_000_000)
+    client.download_dataset("ds")
+    total = sum(map(len, server.files.values()))
+    assert seen[-1] == (total, total, "ds")
+
+
+def test_a_path_the_manifest_does_not_know_is_asked_for(
+    server: FaultyServer, client: DatasetHubClient, many: dict[str, bytes]
+) -> None:
+    server.manifest_paths = []
+    (path,) = client.download_dataset("ds", ["d1/ü 1"])
+    assert path.read_bytes() == many["d1/ü 1"]
+    with pytest.raises(FileNotFoundError, match="none"):
+        client.download_dataset("ds", ["none"])
+
+
+def test_order_and_repeats_of_the_list_are_kept(
+    client: DatasetHubClient, many: dict[str, bytes]
+) -> None:
+    wanted = ["d2/ü 5", "d1/ü 1", "d2/ü 5"]
+    paths = client.download_dataset("ds", file_list=wanted)
+    assert [path.read_bytes() for path in paths] == [many[path] for path in wanted]
+
+
+def pack(*files: tuple[str, bytes]) -> bytes:
+    parts = []
+    for path, data in files:
+        member = tar.Member(path, len(data), 1_500_000_000_000_000_001, digest_of(data))
+        parts.append(tar.header(member) + data + tar.padding(len(data)))
+    return b"".join(parts) + tar.END
+
+
+class Dribble(io.BytesIO):
+    """Hands out a few bytes at a time, as a network does."""
+
+    def read(self, amt: int | None = -1, /) -> bytes:
+        return super().read(min(amt or 1, 7))
+
+
+def test_members_of_any_size_and_name() -> None:
+    files = [("a", b""), ("漢" * 80, b"x" * 512), ("long/" * 40 + "n", b"y" * 513), ("n\nl", b"z")]
+    for stream in (io.BytesIO(pack(*files)), Dribble(pack(*files))):
+        found = list(members(stream))
+        assert [(one.path, one.data) for one in found] == files
+        assert all(one.intact and one.mtime_ns == 1_500_000_000_000_000_001 for one in found)
+
+
+def test_every_cut_is_noticed() -> None:
+    whole = pack(("a", b"alpha"), ("b", b"beta"))
+    for stop in range(0, len(whole) - 1024, 100):
+        with pytest.raises(CutShort):
+            list(members(io.BytesIO(whole[:stop])))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda pack: b"<html>" + pack,
+        lambda pack: pack.replace(b"DSX.sha256", b"XSX.sha256"),
+        lambda pack: pack.replace(b"size=5", b"size=x"),
+        lambda pack: pack.replace(b"size=5", b"size=-"),
+        lambda pack: pack[:124] + b"99999999999\0" + pack[136:],
+        lambda pack: pack[:124] + b"00000000777\0" + pack[136:],
+        lambda pack: pack[:124] + b"77777777777\0" + pack[136:],
+    ],
+)
+def test_what_is_no_pack_is_refused(damage: object) -> None:
+    with pytest.raises(errors.Unprocessable):
+        list(members(io.BytesIO(damage(pack(("a", b"alpha"))))))  # type: ignore[operator]
+
+
+def test_members_in_another_order_are_refused(
+    client: DatasetHubClient, many: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = tar.header
+    monkeypatch.setattr(
+        tar, "header", lambda one: header(tar.Member("../x", one.size, one.mtime_ns, one.sha256))
+    )
+    with pytest.raises(errors.Unprocessable, match="instead of"):
+        client.download_dataset("ds")

@@ -1,0 +1,227 @@
+"""Datasets in place: the index follows the directory, and no path leaves it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsx.catalog.engine import Catalog
+from dsx.core.content import FileSlice
+from dsx.core.errors import Conflict, Invalid, NotFound
+from dsx.hub import datasets as module
+from dsx.hub.contained import open_file
+from dsx.hub.datasets import Datasets
+
+Work = Callable[[Datasets], Coroutine[Any, Any, Any]]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    (root / "set" / "train").mkdir(parents=True)
+    (root / "set" / "a.txt").write_bytes(b"alpha")
+    (root / "set" / "train" / "b.bin").write_bytes(bytes(5000))
+    (tmp_path / "secret").write_bytes(b"secret")
+    return root
+
+
+@pytest.fixture
+def run(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Work], Any]:
+    monkeypatch.setattr(module, "_FRESH_SECONDS", 0)
+    monkeypatch.setattr(module, "_FRESH_FACTOR", 0)
+
+    def run(work: Work) -> Any:
+        async def whole() -> Any:
+            catalog = Catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+            await catalog.migrate()
+            try:
+                return await work(Datasets(catalog, root))
+            finally:
+                await catalog.aclose()
+
+        return asyncio.run(whole())
+
+    return run
+
+
+async def listing(datasets: Datasets, name: str = "set") -> dict[str, tuple[int, str | None]]:
+    await datasets.refresh(name)
+    return {
+        entry.path: (entry.size, entry.sha256)
+        async for page in datasets.manifest(name)
+        for entry in page
+    }
+
+
+def test_the_index_follows_the_directory(root: Path, run: Callable[[Work], Any]) -> None:
+    async def work(datasets: Datasets) -> None:
+        etags = [await datasets.manifest_etag("set")]
+        assert await listing(datasets) == {"a.txt": (5, None), "train/b.bin": (5000, None)}
+        assert await datasets.manifest_etag("set") == etags[0]
+        assert (await datasets.info("set")).state == "hashing"
+        await datasets.reconcile()
+        info = await datasets.info("set")
+        assert (info.state, info.done, info.total, info.size) == ("ready", 2, 2, 5005)
+        digest = hashlib.sha256(b"alpha").hexdigest()
+        assert (await listing(datasets))["a.txt"] == (5, digest)
+        etags.append(await datasets.manifest_etag("set"))
+        (root / "set" / "a.txt").write_bytes(b"alphabet")
+        assert (await listing(datasets))["a.txt"] == (8, None)
+        etags.append(await datasets.manifest_etag("set"))
+        (root / "set" / "a.txt").unlink()
+        assert list(await listing(datasets)) == ["train/b.bin"]
+        etags.append(await datasets.manifest_etag("set"))
+        assert len(set(etags)) == len(etags)
+
+    run(work)
+
+
+def test_a_dataset_that_is_gone_is_forgotten(root: Path, run: Callable[[Work], Any]) -> None:
+    async def work(datasets: Datasets) -> None:
+        await datasets.reconcile()
+        (root / "set").rename(root.parent / "elsewhere")
+        await datasets.reconcile()
+        with pytest.raises(NotFound, match="DSX_DATASET_PATH"):
+            await datasets.manifest_etag("set")
+        (root / "set").mkdir()
+        assert await listing(datasets) == {}
+
+    run(work)
+
+
+def test_links(root: Path, run: Callable[[Work], Any]) -> None:
+    """Followed to files inside; never out; directories' links are not walked."""
+    inside = root / "set"
+    (inside / "link.txt").symlink_to("a.txt")
+    (inside / "out.txt").symlink_to(root.parent / "secret")
+    (inside / "up.txt").symlink_to("../../secret")
+    (inside / "dir").symlink_to("train")
+    (inside / "loop").symlink_to("loop")
+    (root / "other").symlink_to(root.parent)
+
+    async def work(datasets: Datasets) -> None:
+        assert await datasets.names() == ["set"]
+        assert set(await listing(datasets)) == {"a.txt", "link.txt", "train/b.bin"}
+        for path in ("link.txt", "dir/b.bin"):
+            assert (await datasets.content("set", path)).size > 0
+        for path in ("out.txt", "up.txt", "loop", "dir", "train"):
+            with pytest.raises(NotFound):
+                await datasets.content("set", path)
+
+    run(work)
+
+
+def test_only_regular_files(root: Path, run: Callable[[Work], Any]) -> None:
+    os.mkfifo(root / "set" / "fifo")
+    (root / "set" / os.fsdecode(b"\xff")).write_bytes(b"no UTF-8")
+
+    async def work(datasets: Datasets) -> None:
+        assert set(await listing(datasets)) == {"a.txt", "train/b.bin"}
+        with pytest.raises(NotFound):
+            await datasets.content("set", "fifo")
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret", "train/../../secret", "/etc/passwd", "", ".", "a\0b", "a//b", "x" * 300]
+)
+def test_paths_that_climb_are_refused(root: Path, path: str) -> None:
+    with pytest.raises((Invalid, NotFound)):
+        os.close(open_file(root / "set", path))
+
+
+def test_a_link_swapped_in_between_never_leads_out(root: Path) -> None:
+    """While one process swaps a directory for a link out, another opens through it."""
+    inside, decoy = root / "set" / "train", root.parent / "decoy"
+    decoy.mkdir()
+    (decoy / "b.bin").write_bytes(b"secret")
+    child = os.fork()
+    if child == 0:
+        while True:
+            inside.rename(root / "aside")
+            inside.symlink_to(decoy)
+            inside.unlink()
+            (root / "aside").rename(inside)
+    try:
+        for _ in range(3000):
+            try:
+                descriptor = open_file(root / "set", "train/b.bin")
+            except NotFound:
+                continue
+            assert os.fstat(descriptor).st_size == 5000
+            os.close(descriptor)
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+def test_a_file_that_changes_is_not_sent_as_another(root: Path, run: Callable[[Work], Any]) -> None:
+    async def work(datasets: Datasets) -> None:
+        content = await datasets.content("set", "a.txt")
+        (root / "set" / "a.txt").write_bytes(b"other")
+        os.utime(root / "set" / "a.txt", ns=(1, 1))
+        async for piece in content.pieces(0, 5):
+            assert isinstance(piece, FileSlice)
+            with pytest.raises(Conflict):
+                piece.open()
+
+    run(work)
+
+
+def test_pack(root: Path, run: Callable[[Work], Any]) -> None:
+    (root / "set" / "large").write_bytes(os.urandom(5 * 1024 * 1024))
+
+    async def pack(datasets: Datasets, paths: list[str] | None, start: int = 0) -> list[str]:
+        stream = await datasets.pack("set", paths, start)
+        data = b"".join([chunk async for chunk in stream])
+        names = []
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            for member in archive:
+                content = archive.extractfile(member)
+                assert content is not None
+                body = content.read()
+                assert body == (root / "set" / member.name).read_bytes()
+                assert member.pax_headers["DSX.sha256"] == hashlib.sha256(body).hexdigest()
+                names.append(member.name)
+        return names
+
+    async def work(datasets: Datasets) -> None:
+        assert await pack(datasets, None) == ["a.txt", "large", "train/b.bin"]
+        assert await pack(datasets, None, 2) == ["train/b.bin"]
+        wanted = ["train/b.bin", "a.txt", "large", "a.txt"]
+        assert await pack(datasets, wanted) == wanted
+        assert await pack(datasets, wanted, 3) == ["a.txt"]
+        assert await pack(datasets, []) == []
+        assert await pack(datasets, None, 99) == []
+        (root / "set" / "new").write_bytes(b"not indexed yet")
+        assert await pack(datasets, ["new"]) == ["new"]
+        with pytest.raises(NotFound) as caught:
+            await datasets.pack("set", ["a.txt", "none", "neither"])
+        assert caught.value.details["missing"] == ["none", "neither"]
+        with pytest.raises(Invalid):
+            await datasets.pack("set", ["../secret"])
+
+    run(work)
+
+
+def test_many_requests_share_one_scan(
+    root: Path, run: Callable[[Work], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = []
+    real = module.scan.batches
+    monkeypatch.setattr(module.scan, "batches", lambda root: (scans.append(root), real(root))[1])
+
+    async def work(datasets: Datasets) -> None:
+        await asyncio.gather(*(datasets.manifest_etag("set") for _ in range(20)))
+
+    run(work)
+    assert len(scans) == 1

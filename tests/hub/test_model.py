@@ -1,0 +1,183 @@
+"""Files and trash against a model: a dict of names and a list of what was deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from tests.hub.test_files import ADMIN, House, house
+
+from dsx.core.errors import AlreadyExists
+from dsx.core.metadata import merge_patch
+from dsx.core.model import FileChanges, FileQuery
+
+NAMES = st.sampled_from(["a", "b", "c/d", "c/é"])
+TAGS = st.lists(st.sampled_from(["x", "y"]), unique=True).map(sorted).map(tuple)
+CATEGORIES = st.sampled_from(["train", "test"])
+METADATA = st.dictionaries(st.sampled_from("kl"), st.none() | st.integers(0, 3), max_size=2)
+DATA = st.sampled_from([b"", b"1", b"22"])
+
+
+@dataclass
+class Version:
+    """What a version should be."""
+
+    id: str
+    data: bytes
+    category: str
+    tags: tuple[str, ...]
+    metadata: dict[str, Any]
+
+
+@dataclass
+class File:
+    """What a file should be; newest version last."""
+
+    name: str
+    versions: list[Version] = field(default_factory=list)
+
+
+class HubMachine(RuleBasedStateMachine):
+    """Every step is taken by the hub and by the model."""
+
+    versions = Bundle("versions")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live: dict[str, File] = {}
+        self.trash: list[File] = []
+        self.numbers: set[int] = set()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.hub: House = self.runner.run(self._open())
+
+    async def _open(self) -> House:
+        root = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        url = f"sqlite:///{root / 'c.db'}"
+        return await self.stack.enter_async_context(house(url, root))
+
+    def teardown(self) -> None:
+        self.runner.run(self.hub.clean())
+        self.runner.run(self.stack.aclose())
+        self.runner.close()
+
+    @rule(target=versions, name=NAMES, data=DATA, category=CATEGORIES, tags=TAGS, metadata=METADATA)
+    def store(self, name, data, category, tags, metadata):
+        facts = {"category": category, "tags": tags, "metadata": metadata}
+        stored = self.runner.run(self.hub.store(name, data, **facts))
+        assert stored.number not in self.numbers
+        self.numbers.add(stored.number)
+        file = self.live.setdefault(name, File(name))
+        file.versions.append(Version(stored.id, data, category, tags, metadata))
+        assert stored.version == len(file.versions)
+        return stored.id
+
+    def _file(self, files: list[File], ref: str) -> File | None:
+        return next((f for f in files if any(v.id == ref for v in f.versions)), None)
+
+    @rule(ref=versions, name=st.none() | NAMES, tags=st.none() | TAGS, patch=METADATA)
+    def update(self, ref, name, tags, patch):
+        file = self._file(list(self.live.values()), ref)
+        if file is None:
+            return
+        work = self.hub.files.update(ADMIN, ref, FileChanges(name, None, tags, patch))
+        if name is not None and name != file.name and name in self.live:
+            try:
+                self.runner.run(work)
+            except AlreadyExists:
+                return
+            raise AssertionError(name)
+        self.runner.run(work)
+        version = next(v for v in file.versions if v.id == ref)
+        version.metadata = merge_patch(version.metadata, patch)
+        version.tags = version.tags if tags is None else tags
+        del self.live[file.name]
+        file.name = name or file.name
+        self.live[file.name] = file
+
+    @rule(ref=versions)
+    def delete(self, ref):
+        file = self._file(list(self.live.values()), ref)
+        if file is not None:
+            self.runner.run(self.hub.trash.delete(ADMIN, ref))
+            self.trash.append(self.live.pop(file.name))
+
+    @rule(ref=versions, name=st.none() | NAMES)
+    def restore(self, ref, name):
+        file = self._file(self.trash, ref)
+        if file is None:
+            return
+        taken = (name or file.name) in self.live
+        try:
+            self.runner.run(self.hub.trash.restore(ADMIN, ref, name=name))
+        except AlreadyExists:
+            assert taken
+            return
+        assert not taken
+        self.trash.remove(file)
+        file.name = name or file.name
+        self.live[file.name] = file
+
+    @rule(ref=consumes(versions))
+    def purge(self, ref):
+        file = self._file(self.trash, ref)
+        if file is not None:
+            self.runner.run(self.hub.trash.purge(ADMIN, ref))
+            self.trash.remove(file)
+
+    @rule(
+        glob=st.sampled_from([None, "*", "c/*", "[ab]", "a"]),
+        regex=st.sampled_from([None, "^c", "é$"]),
+        category=st.none() | CATEGORIES,
+        tags=TAGS,
+        sort=st.sampled_from(["name", "-size", "created"]),
+    )
+    def filtered(self, glob, regex, category, tags, sort):
+        query = FileQuery(glob=glob, regex=regex, category=category, tags=tags, sort=sort)
+        found = self.runner.run(self.hub.files.list(ADMIN, query)).items
+        globs = {"c/*": {"c/d", "c/é"}, "[ab]": {"a", "b"}, "a": {"a"}}
+        regexes = {"^c": {"c/d", "c/é"}, "é$": {"c/é"}}
+        everything = {"a", "b", "c/d", "c/é"}
+        wanted = globs.get(glob, everything) & regexes.get(regex, everything)
+        for file in itertools.chain(self.live.values()):
+            newest = file.versions[-1]
+            if category not in {None, newest.category} or not set(tags) <= set(newest.tags):
+                wanted = wanted - {file.name}
+        assert {f.name for f in found} == wanted & self.live.keys()
+        assert len(found) == len({f.name for f in found})
+
+    @invariant()
+    def everything_is_as_the_model_says(self):
+        self.runner.run(self._compare())
+
+    async def _compare(self) -> None:
+        page = await self.hub.files.list(ADMIN, FileQuery(sort="name"))
+        assert [f.name for f in page.items] == sorted(self.live)
+        for found in page.items:
+            wanted = self.live[found.name].versions
+            have = await self.hub.files.versions(ADMIN, found.id)
+            assert [
+                (v.id, v.size, v.category, v.tags, v.metadata, v.latest) for v in reversed(have)
+            ] == [
+                (v.id, len(v.data), v.category, v.tags, v.metadata, v is wanted[-1]) for v in wanted
+            ]
+            assert await self.hub.read(found.id) == wanted[-1].data
+        deleted = await self.hub.trash.list(ADMIN, limit=1000, cursor=None)
+        assert {f.id for f in deleted.items} == {f.versions[-1].id for f in self.trash}
+
+
+TestHub = HubMachine.TestCase
+TestHub.settings = settings(
+    max_examples=25,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
