@@ -16,7 +16,6 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -65,8 +64,6 @@ class Observe:
         _ACTIVE.inc()
         try:
             await self.app(scope, receive, observed)
-        except ClientDisconnect:
-            pass  # the client left in the middle of its request: nobody is there to be told
         finally:
             _ACTIVE.dec()
             seconds = time.perf_counter() - begun
