@@ -48,7 +48,7 @@ class Observe:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and note how it ended; status 0: the connection broke first."""
+        """Pass the request on and note how it ended; status 0: it was never answered."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -14,10 +14,10 @@ import socket
 
 from dsx.http.threads import in_thread
 
-SLICE = 2 * 1024 * 1024
-"""Most bytes of one system call: under a millisecond of the loop's time."""
+SLICE = 4 * 1024 * 1024
+"""Most bytes of one system call: about a millisecond of the loop's time."""
 
-_AHEAD = 4 * 1024 * 1024
+_AHEAD = 2 * SLICE
 _BUFFER = 1024 * 1024
 
 
