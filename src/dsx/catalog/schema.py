@@ -94,6 +94,7 @@ datasets = Table(
     Column("generation", BigInteger, nullable=False),
     Column("scanned", BigInteger),
     Column("seconds", Float, nullable=False),
+    Column("settled", Boolean(create_constraint=False), nullable=False),
 )
 
 dataset_files = Table(
