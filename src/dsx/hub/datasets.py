@@ -26,8 +26,9 @@ from dsx.core.errors import Conflict, NotFound
 from dsx.core.model import DatasetInfo, ManifestEntry, Micros
 from dsx.core.names import check_dataset_name
 from dsx.hub import scan
+from dsx.hub.clock import now
 from dsx.hub.contained import open_file
-from dsx.hub.files import DEFAULT_TYPE, now
+from dsx.hub.facts import DEFAULT_TYPE
 from dsx.hub.pack import pack_entries
 
 log = structlog.get_logger(__name__)
