@@ -78,8 +78,9 @@ class Stage(ABC):
 
     @abstractmethod
     def write(self, offset: int, data: Buffer) -> None:
-        """Write all of *data* at *offset* (blocking). `StorageFull` without room, `TooLarge`
-        where the medium holds no file of that size.
+        """Write all of *data* at *offset* (blocking).
+
+        Raises `StorageFull` without room, `TooLarge` where the medium holds no file of that size.
         """
 
     @abstractmethod

@@ -58,7 +58,12 @@ async def list_tasks(
     return TaskList(items=[Task.of(task) for task in found], next=following)
 
 
-@router.get("/events", summary="Watch tasks", response_class=StreamingResponse, responses=_EVENTS)
+@router.get(
+    "/events",
+    summary="Watch tasks",
+    response_class=StreamingResponse,
+    responses=_EVENTS | documented(404),
+)
 async def watch_tasks(
     hub: HubDep,
     principal: PrincipalDep,
