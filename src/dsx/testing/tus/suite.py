@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dsx.testing.tus import (  # noqa: F401 (importing them collects their checks, in this order)
+    checksum,
+    concatenation,
     core,
-    patch,
     creation,
-    metadata,
-    with_upload,
     defer_length,
     expiration,
-    checksum,
+    metadata,
+    patch,
     termination,
-    concatenation,
     unfinished,
+    with_upload,
 )
 from dsx.testing.tus.outcome import Broken, Inapplicable, Level, Verdict
 from dsx.testing.tus.registry import CHECKS, Check

@@ -112,8 +112,8 @@ class Target:
         ]
         given = pairs(fields)
         named = {name.lower() for name, _ in given}
-        sent = [(name, value) for name, value in usual if name.lower() not in named] + given
-        return self.ask("PATCH", url, [(n, v) for n, v in sent if v is not None], data)
+        sent = [(name, value) for name, value in usual if name.lower() not in named]
+        return self.ask("PATCH", url, [*sent, *given], data)
 
     def head(self, url: str, fields: Fields | None = None) -> Response:
         """Ask how far an upload is."""

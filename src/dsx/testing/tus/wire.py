@@ -24,7 +24,7 @@ TIMEOUT_SECONDS = 20.0
 LINE_LIMIT = 65536
 
 Pairs = Sequence[tuple[str, str]]
-Fields = Mapping[str, str | None] | Pairs
+Fields = Mapping[str, str | None] | Mapping[str, str] | Sequence[tuple[str, str | None]] | Pairs
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ class Response:
     def must_be(self, *statuses: int, about: str = "") -> Self:
         """Fail unless the status is one of *statuses*."""
         wanted = " or ".join(map(str, statuses))
-        expect(self.status in statuses, f"{about}{': ' if about else ''}{self.status}, not {wanted}")
+        expect(
+            self.status in statuses, f"{about}{': ' if about else ''}{self.status}, not {wanted}"
+        )
         return self
 
     def must_refuse(self, about: str = "") -> Self:
