@@ -20,7 +20,8 @@ def _header(text: str) -> tuple[str, str]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m dsx.testing.tus",
-        description="Check servers for conformance to tus 1.0.0. Exit code 1: a MUST of the first fails.",
+        description="Check servers for conformance to tus 1.0.0.",
+        epilog="Exit code 1: a MUST fails on the first server; 2: nothing answers there.",
     )
     parser.add_argument("urls", nargs="+", metavar="URL", help="where the server creates uploads")
     parser.add_argument(

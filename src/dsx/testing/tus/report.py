@@ -16,13 +16,11 @@ Column = tuple[str, list[Result]]
 
 def as_json(columns: Sequence[Column]) -> str:
     """Everything, for programs."""
-    return json.dumps(
-        [
-            {"url": name, "results": [asdict(result) for result in results]}
-            for name, results in columns
-        ],
-        indent=2,
-    )
+    servers = [
+        {"url": name, "results": [asdict(result) for result in results]}
+        for name, results in columns
+    ]
+    return json.dumps(servers, indent=2)
 
 
 def as_table(columns: Sequence[Column]) -> str:

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from dsx.testing.tus import (  # noqa: F401 (importing them collects their checks, in this order)
-    checksum,
-    concatenation,
-    core,
-    creation,
-    defer_length,
-    expiration,
-    metadata,
-    patch,
-    termination,
-    unfinished,
-    with_upload,
-)
 from dsx.testing.tus.outcome import Broken, Inapplicable, Level, Verdict
 from dsx.testing.tus.registry import CHECKS, Check
 from dsx.testing.tus.target import NETWORK_ERRORS, Target
+
+# Importing them collects their checks, in the order of the protocol.
+# isort: off
+from dsx.testing.tus import core, patch, creation, metadata, defer_length  # noqa: F401
+from dsx.testing.tus import with_upload, expiration, checksum, termination  # noqa: F401
+from dsx.testing.tus import concatenation, unfinished  # noqa: F401
+# isort: on
+
+DETAIL_LIMIT = 300
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,8 @@ def run(
 def _result(check: Check, target: Target) -> Result:
     verdict, detail = _judge(check, target)
     target.clean()
-    return Result(check.section, check.level, check.title, verdict, detail)
+    shown = detail if len(detail) <= DETAIL_LIMIT else detail[:DETAIL_LIMIT] + "…"
+    return Result(check.section, check.level, check.title, verdict, shown)
 
 
 def _judge(check: Check, target: Target) -> tuple[Verdict, str]:

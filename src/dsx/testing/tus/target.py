@@ -88,14 +88,16 @@ class Target:
 
     def made(self, answer: Response) -> None:
         """Remember what a creation made, to remove it later."""
-        location = answer.get("Location")
-        if location is not None:
-            self._made.append(urljoin(self.url, location))
+        if answer.get("Location") is not None:
+            self._made.append(self.url_in(answer))
+
+    def url_in(self, answer: Response) -> str:
+        """The URL an answer names, which may be relative."""
+        return urljoin(self.url, answer.text("Location"))
 
     def location(self, answer: Response) -> str:
         """The URL of the upload that *answer* is about."""
-        answer.must_be(201, about="POST")
-        return urljoin(self.url, answer.text("Location"))
+        return self.url_in(answer.must_be(201, about="POST"))
 
     def create(self, length: int | None, fields: Mapping[str, str] | None = None) -> str:
         """A new upload's URL; a *length* of None is deferred."""

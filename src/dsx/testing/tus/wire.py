@@ -74,8 +74,12 @@ class Response:
     def must_refuse(self, about: str = "") -> Self:
         """Fail unless the request was turned down as the client's fault."""
         refused = HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR
-        expect(refused, f"{about}{': ' if about else ''}{self.status}, not a 4xx")
+        expect(refused, f"{_lead(about)}{self.status}, not a 4xx")
         return self
+
+
+def _lead(about: str) -> str:
+    return f"{about}: " if about else ""
 
 
 def head_of(method: str, url: str, fields: Pairs) -> bytes:

@@ -108,9 +108,8 @@ def with_upload_checksum(tus: Target) -> None:
     """As in PATCH: a checksum that does not match the body is noticed."""
     wrong = "sha1 " + base64.b64encode(b"\0" * 20).decode()
     answer = _post(tus, 10, DATA, Upload_Checksum=wrong).must_refuse()
-    location = answer.get("Location")
-    if location is not None:
-        tus.must_have(location, 0, "a wrong checksum")
+    if answer.get("Location") is not None:
+        tus.must_have(tus.url_in(answer), 0, "a wrong checksum")
 
 
 @WITH_UPLOAD.should()
@@ -126,7 +125,7 @@ def with_upload_expect(tus: Target) -> None:
     _accepted(tus, answer.must_be(201))
 
 
-@WITH_UPLOAD.should()
+@WITH_UPLOAD.may()
 def with_upload_early_no(tus: Target) -> None:
     """Expect: 100-continue of what will not be accepted: the refusal comes before the body."""
     fields = {"Content-Type": OFFSET_TYPE, "Upload-Length": "-1", "Expect": "100-continue"}
