@@ -1,0 +1,25 @@
+"""Programs of npm that tests run: installed where their package.json is, once."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.support.apt import need
+
+
+def node() -> str:
+    """The path of Node.js."""
+    return need("node", "nodejs")
+
+
+def node_modules(directory: Path) -> Path:
+    """The packages that *directory*'s lock file names, installed unless they already are."""
+    modules, lock = directory / "node_modules", directory / "package-lock.json"
+    node()
+    stamp = modules / ".installed"  # written last: an interrupted installation is none
+    if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
+        command = [need("npm"), "ci", "--no-audit", "--no-fund"]
+        subprocess.run(command, cwd=directory, check=True, capture_output=True)
+        stamp.write_bytes(lock.read_bytes())
+    return modules
