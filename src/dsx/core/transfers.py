@@ -30,7 +30,7 @@ class Upload:
         received: bytes that are on disk; they never change any more.
         state: ``open`` until it is ``finished``, ``aborted`` or ``expired``.
         expected: digests of the whole by algorithm, in hexadecimal, checked before it is finished.
-        notes: what a protocol wants to be told again (``tus``: its metadata header).
+        notes: what a protocol wants to be told again: header fields.
         generation: grows when a writer had to be shut out; hashes of older ones are worthless.
         paused: whether its task is paused.
         challenge: what a proof of possession has to answer, in hexadecimal; None: none is asked.

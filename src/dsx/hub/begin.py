@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import uuid_utils
@@ -67,21 +67,30 @@ def described(owner: str, new: NewUpload, instant: Micros, expires: Micros) -> U
 
 
 def with_parts(connection: Connection, upload: Upload, now: Micros) -> Upload:
-    """*upload*, if it is a final, with the sum of its partials' lengths; `Invalid` without them."""
+    """*upload*, if it is a final, with the sum of its partials' lengths if they are all known.
+
+    `Invalid` unless the partials exist.
+    """
     if upload.kind != "final":
         return upload
     if not 0 < len(upload.parts) <= MAX_PARTS:
         raise Invalid(f"A final upload is made of 1 to {MAX_PARTS} partial ones.")
-    length = 0
+    lengths = []
     for id_ in upload.parts:
         try:
             part = uploads.get_open(connection, upload.owner, id_, now)
         except (NotFound, Gone):
             raise Invalid(f"There is no partial upload {id_!r}.", {"partial": id_}) from None
-        if part.kind != "partial" or part.length is None:
-            raise Invalid(f"{id_!r} is no partial upload of known length.", {"partial": id_})
-        length += part.length
-    return replace(upload, length=length)
+        if part.kind != "partial":
+            raise Invalid(f"{id_!r} is no partial upload.", {"partial": id_})
+        lengths.append(part.length)
+    return replace(upload, length=total(lengths))
+
+
+def total(lengths: Sequence[int | None]) -> int | None:
+    """The sum, unless one of them is not known."""
+    known = [length for length in lengths if length is not None]
+    return sum(known) if len(known) == len(lengths) else None
 
 
 def take_up(connection: Connection, upload: Upload, task: str | None) -> None:

@@ -19,6 +19,7 @@ from dsx.core.model import BlobInfo, FileVersion, NewFile
 from dsx.core.ranges import ByteRange
 from dsx.core.shielded import in_thread
 from dsx.core.transfers import Upload
+from dsx.hub.begin import total
 from dsx.hub.clock import now
 from dsx.hub.engine import Engine
 from dsx.hub.files import refuse_taken
@@ -65,6 +66,9 @@ class Finisher:
         if upload.state == "finished":
             return await self._made(upload)
         parts = [await self._get(owner, part) for part in upload.parts]
+        length = total([part.length for part in parts])
+        if upload.length is None and length is not None:
+            upload = await self._catalog.write(partial(self._fix, owner, id_, length))
         if not all(part.state == "finished" for part in parts):
             return None
         if not upload.complete:
@@ -229,6 +233,14 @@ class Finisher:
                 start = stop
         finally:
             target.close()
+
+    def _fix(self, owner: str, id_: str, length: int, connection: Connection) -> Upload:
+        uploads.claim(connection, id_)
+        current = uploads.get_open(connection, owner, id_, now())
+        self._limits.check_size(length)
+        self._limits.check_quota(connection, owner, length)
+        tasks.change(connection, id_, now(), total=length)
+        return uploads.set_length(connection, current, length)
 
     def _advance(self, owner: str, id_: str, span: ByteRange, connection: Connection) -> Upload:
         uploads.claim(connection, id_)

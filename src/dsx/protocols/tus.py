@@ -18,13 +18,14 @@ from fastapi.routing import APIRoute
 from starlette.routing import Match
 from starlette.types import Scope
 
-from dsx.core.errors import DSXError, Invalid, OffsetMismatch, PartCorrupt
+from dsx.core.errors import DSXError, Invalid, NotFound, OffsetMismatch, PartCorrupt
 from dsx.core.model import Principal
 from dsx.core.transfers import ALGORITHMS, NewUpload, PartDigest, Upload, UploadKind
 from dsx.http.conditions import http_date
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import render
 from dsx.http.receive import announced, pump, trailer
+from dsx.http.send import ContentResponse
 from dsx.http.uploading import UPLOADS, location, named_upload, number
 from dsx.hub.append import Addition, no_digest
 from dsx.hub.services import Hub
@@ -35,7 +36,8 @@ EXTENSIONS = (
     "termination,concatenation,concatenation-unfinished"
 )
 CHUNK_TYPE = "application/offset+octet-stream"
-_NOTE = "tus"
+_METADATA, _CONCAT = "Upload-Metadata", "Upload-Concat"
+_NOTED = _METADATA, _CONCAT
 _KEY = re.compile(r"[!-+\--~]+")  # visible ASCII without space and comma
 _RESERVED = {"filename", "name", "relativePath", "filetype", "type", "category", "tags"}
 _UNSAID = {"", "null", "undefined"}
@@ -89,7 +91,9 @@ async def describe(hub: HubDep) -> Response:
 async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Response:
     """Begin an upload, with its first bytes if there are some (Creation, Creation With Upload)."""
     new = _new_upload(request)
-    with_bytes = request.headers.get("content-type") == CHUNK_TYPE and announced(request) != 0
+    with_bytes = announced(request) != 0
+    if with_bytes and request.headers.get("content-type") != CHUNK_TYPE:
+        return _wrong_type()
     if with_bytes and new.kind == "final":
         raise Invalid("A final upload is made of partial ones; it takes no bytes.")
     addition = _addition(request, 0) if with_bytes else Addition(0, size=0)
@@ -102,7 +106,7 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
 
 
 @router.head("/{id}")
-async def read(id: str, request: Request, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
+async def read(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
     """Where the upload stands (Core: HEAD). Whoever still writes to it ends first."""
     upload = await hub.uploads.settle(principal, id)
     headers = {"Cache-Control": "no-store"} | _expiry(upload)
@@ -112,21 +116,23 @@ async def read(id: str, request: Request, hub: HubDep, principal: PrincipalDep) 
         headers["Upload-Defer-Length"] = "1"
     else:
         headers["Upload-Length"] = str(upload.length)
-    if _NOTE in upload.notes:
-        headers["Upload-Metadata"] = upload.notes[_NOTE]
-    if upload.kind == "partial":
-        headers["Upload-Concat"] = "partial"
-    if upload.kind == "final":
-        urls = " ".join(location(request, part) for part in upload.parts)
-        headers["Upload-Concat"] = f"final;{urls}"
-    return Response(status_code=200, headers=headers)
+    return Response(status_code=200, headers=headers | dict(upload.notes))
+
+
+@router.get("/{id}")
+async def download(id: str, request: Request, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
+    """The file that a finished upload has become. Not part of tus, but what clients try."""
+    version = await hub.uploads.version(principal, await hub.uploads.get(principal, id))
+    if version is None:
+        raise NotFound("The upload has not become a file yet.", {"id": id})
+    return ContentResponse(request, await hub.files.content(principal, version.id))
 
 
 @router.patch("/{id}")
 async def append(id: str, request: Request, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
     """Add bytes where the upload stands (Core: PATCH)."""
     if request.headers.get("content-type") != CHUNK_TYPE:
-        return Response(f"The Content-Type of PATCH is {CHUNK_TYPE}.", 415)
+        return _wrong_type()
     offset = number(request.headers, "Upload-Offset")
     if offset is None:
         raise Invalid("PATCH needs Upload-Offset.")
@@ -146,7 +152,7 @@ async def terminate(id: str, hub: HubDep, principal: PrincipalDep) -> Response: 
 
 async def _answer(request: Request, handle: Callable[[Request], Awaitable[Response]]) -> Response:
     spoken = request.headers.get("tus-resumable")
-    if request.method != "OPTIONS" and spoken != VERSION:
+    if request.method not in {"OPTIONS", "GET"} and spoken != VERSION:
         problem = Invalid(f"This is tus {VERSION}: send 'Tus-Resumable: {VERSION}'.")
         response = render(problem)
         response.status_code = 412
@@ -175,26 +181,33 @@ async def _first_bytes(
 
 
 def _new_upload(request: Request) -> NewUpload:
-    concat = request.headers.get("upload-concat", "").strip()
-    parts: tuple[str, ...] = ()
-    if concat.startswith("final;"):
-        parts = tuple(named_upload(request, url) for url in concat.removeprefix("final;").split())
-    elif concat not in {"", "partial"}:
-        raise Invalid("Upload-Concat is 'partial', or 'final;' and the URLs of partial uploads.")
+    kind, parts = _concatenation(request)
     length = number(request.headers, "Upload-Length")
     deferred = request.headers.get("upload-defer-length")
     if deferred not in {None, "1"}:
         raise Invalid("Upload-Defer-Length is 1.")
-    if not parts and not concat.startswith("final") and (length is None) == (deferred is None):
+    if kind == "final" and (length is not None or deferred is not None):
+        raise Invalid("The length of a final upload is that of its partial ones.")
+    if kind != "final" and (length is None) == (deferred is None):
         raise Invalid("Creation needs either Upload-Length or Upload-Defer-Length.")
-    raw = request.headers.getlist("upload-metadata")
-    header = ",".join(raw)
-    new = _described(_metadata(header))
-    kind: UploadKind = "partial" if concat == "partial" else "final" if concat else "whole"
-    notes = {_NOTE: header} if raw else {}
-    return replace(
-        new, kind=kind, length=None if kind == "final" else length, notes=notes, parts=parts
-    )
+    notes = {
+        name: ",".join(request.headers.getlist(name)) for name in _NOTED if name in request.headers
+    }
+    new = _described(_metadata(notes.get(_METADATA, "")))
+    return replace(new, kind=kind, length=length, notes=notes, parts=parts)
+
+
+def _concatenation(request: Request) -> tuple[UploadKind, tuple[str, ...]]:
+    """``Upload-Concat``: the kind of the upload, and the partial ones a final is made of."""
+    header = request.headers.get(_CONCAT)
+    if header is None:
+        return "whole", ()
+    if header == "partial":
+        return "partial", ()
+    urls = header.removeprefix("final;").split()
+    if not header.startswith("final;") or not urls:
+        raise Invalid("Upload-Concat is 'partial', or 'final;' and the URLs of partial uploads.")
+    return "final", tuple(named_upload(request, url) for url in urls)
 
 
 def _metadata(header: str) -> dict[str, str]:
@@ -272,6 +285,10 @@ def _checksum(header: str) -> PartDigest:
     if len(value) != ALGORITHMS[algorithm]:
         raise Invalid(f"Upload-Checksum: {algorithm} is {ALGORITHMS[algorithm]} bytes in Base64.")
     return PartDigest(algorithm, value)
+
+
+def _wrong_type() -> Response:
+    return Response(f"The Content-Type of bytes is {CHUNK_TYPE}.", 415)
 
 
 def _expiry(upload: Upload) -> dict[str, str]:
