@@ -41,7 +41,8 @@ def named_upload(request: Request, url: str) -> str:
     parts = urlsplit(url)
     known = {request.headers.get("host"), request.headers.get("x-forwarded-host")}
     match = _PATH.fullmatch(parts.path)
-    here = not parts.netloc or (parts.scheme in {"http", "https"} and parts.netloc in known)
+    here = parts.netloc in known and parts.scheme in {"http", "https"}
+    here = here or not (parts.scheme or parts.netloc)
     if match is None or not here or parts.query or parts.fragment or _climbs(parts.path):
         raise Invalid(f"{url[:200]!r} is no upload of this server.")
     return match["id"]

@@ -85,7 +85,7 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
         raise _inconsistent("Content-Length and Upload-Length contradict each other.")
     upload = await hub.uploads.create(principal, _new_upload(request, told))
     headers = {"Location": location(request, upload.id)} | _limits(hub, upload)
-    if _VERSION_HEADER in request.headers:
+    if size != 0 and _VERSION_HEADER in request.headers:  # such a client understands 104
         await interim(request, 104, headers)
     addition = Addition(0, size=size, last=last)
     upload = await hub.uploads.append(
