@@ -181,14 +181,13 @@ class Controls:
 
 
 def _obey(control: Control, state: tuple[TaskState, Micros] | None, asked: dict[str, bool]) -> None:
-    if control.token is not None and control.token not in asked:
-        control.lost = True
-        control.stop(Superseded("Another writer took over; ask where the upload stands."))
-    elif control.token is not None and asked[control.token]:
+    control.lost = control.token is not None and control.token not in asked
+    if state is not None and state[0] == "aborted":
+        control.stop(Gone("The transfer was aborted.", {"id": control.task}))
+    elif state is None or state[0] == "expired" or state[1] <= now():
+        control.stop(Gone("The transfer has expired.", {"id": control.task}))
+    elif control.lost or asked.get(control.token or ""):
         control.stop(Superseded("A newer writer took over; ask where the upload stands."))
-    elif state is None or state[0] in {"aborted", "expired"} or state[1] <= now():
-        ended = state[0] if state and state[0] == "aborted" else "expired"
-        control.stop(Gone(f"The transfer was {ended}." if ended == "aborted" else "It expired."))
     elif state[0] == "paused":
         control.pause()
     else:
