@@ -109,6 +109,11 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
 async def read(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
     """Where the upload stands (Core: HEAD). Whoever still writes to it ends first."""
     upload = await hub.uploads.settle(principal, id)
+    if (
+        upload.complete and upload.state == "open"
+    ):  # a crash came between the last byte and the file
+        await hub.uploads.finish(principal, id)
+        upload = await hub.uploads.get(principal, id)
     headers = {"Cache-Control": "no-store"} | _expiry(upload)
     if upload.kind != "final" or upload.state == "finished":
         headers["Upload-Offset"] = str(upload.offset)
