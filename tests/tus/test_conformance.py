@@ -18,19 +18,19 @@ from dsx.testing.tus.registry import CHECKS
 from dsx.testing.tus.report import as_table, counts
 
 HERE = Path(__file__).parent
-EXPIRY_SECONDS = 4
+EXPIRY_SECONDS = 3
 
+OVERRIDE = "Core/X-HTTP-Method-Override"
 REFERENCE_FAILS = {
     # 412 comes without Tus-Version; a version it does not know is 400
     "Core/Tus-Resumable: Unsupported version: 412 with Tus-Version",
     "Core/Tus-Resumable: Absent: 412 with Tus-Version",
     "Termination/DELETE: Unsupported Tus-Resumable: 412, the upload is not terminated",
     # X-HTTP-Method-Override is not looked at
-    "Core/X-HTTP-Method-Override: POST overridden as PATCH is a PATCH",
-    "Core/X-HTTP-Method-Override: POST overridden as DELETE is a DELETE",
-    "Core/X-HTTP-Method-Override: GET overridden as HEAD is a HEAD",
-    "Core/X-HTTP-Method-Override: The actual method is ignored: "
-    "PATCH or DELETE overridden as HEAD changes nothing",
+    f"{OVERRIDE}: POST overridden as PATCH is a PATCH",
+    f"{OVERRIDE}: POST overridden as DELETE is a DELETE",
+    f"{OVERRIDE}: GET overridden as HEAD is a HEAD",
+    f"{OVERRIDE}: The actual method is ignored: PATCH or DELETE overridden as HEAD changes nothing",
     # values are decoded as UTF-8 and encoded again
     "Creation/Upload-Metadata: Values are arbitrary: UTF-8, binary, long",
 }
@@ -135,13 +135,16 @@ def test_what_is_right_is_not_held_against_a_wrong_server(ignorant_results: list
     assert "Core/PATCH: Success: 204 with the new Upload-Offset" in passed
     assert "Core/HEAD: The response has Cache-Control: no-store" in passed
     unannounced = names(ignorant_results, Verdict.NA)
-    assert "Concatenation/unfinished: PATCH of the final upload: 403" in unannounced
+    assert "Concatenation/unfinished: The concatenation request may come before the data: 201" in (
+        unannounced
+    )
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "dsx.testing.tus", *arguments],
         capture_output=True,
+        check=False,
         text=True,
         env=clean_environment(),
         timeout=100,
