@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.support.hub import RunningHub, clean_environment
 from tests.support.node import node, node_modules
+from tests.tus.right import Right
 from tests.tus.wrong import Ignorant, Wrong, served
 
 from dsx.testing.tus import Level, Result, Verdict, run
@@ -97,6 +98,13 @@ def test_the_hub(
         print("", "tus conformance: [1] the hub, [2] @tus/server", *counts(columns), sep="\n")
     assert not names(results, Verdict.FAIL), as_table(columns)
     assert not names(results, Verdict.NA), as_table(columns)
+
+
+def test_a_server_that_is_right():
+    with served(Right) as url:
+        results = run(url)
+    assert not names(results, Verdict.FAIL), as_table([(url, results)])
+    assert not names(results, Verdict.NA), as_table([(url, results)])
 
 
 @pytest.fixture(scope="module")
