@@ -20,15 +20,19 @@ from dsx.blobs.local import LocalStore
 from dsx.blobs.memory import MemoryStore
 from dsx.catalog.engine import Catalog
 from dsx.config import Settings
-from dsx.http import problems
+from dsx.http import cors, problems
 from dsx.http.metrics import Observe
 from dsx.http.server import DSXProtocol
 from dsx.hub.access import Access, admin_key
+from dsx.hub.control import Controls
 from dsx.hub.datasets import Datasets
 from dsx.hub.files import Files
+from dsx.hub.limits import Limits
 from dsx.hub.services import Hub
+from dsx.hub.tasks import Tasks
 from dsx.hub.trash import Trash
-from dsx.protocols import dsx, rest, system
+from dsx.hub.uploads import Uploads
+from dsx.protocols import dsx, rest, rufh, system, tus
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
 
@@ -46,7 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with (
             open_hub(settings) as hub,
             Indexer(hub.datasets, settings.data_dir / "indexer.lock"),
-            Collector(hub.trash, hub.blobs),
+            Collector(hub.trash, hub.uploads, settings.collect_interval),
         ):
             app.state.hub = hub
             yield
@@ -62,10 +66,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    for protocol in (system, rest, dsx):
+    for protocol in (system, rest, rufh, tus, dsx):
         app.include_router(protocol.router)
     system.add_docs(app)
     problems.install(app)
+    cors.install(app, settings.cors_origins)
     app.add_middleware(Observe)
     return app
 
@@ -73,15 +78,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
     """A hub on the catalog and the blobs of *settings*, closed on the way out."""
+    limits = Limits(settings.max_file_size, settings.quota, settings.upload_expiry)
     async with open_store(settings) as (catalog, blobs):
-        yield Hub(
-            access=Access(api_keys(settings)),
-            files=Files(catalog, blobs, max_file_size=settings.max_file_size),
-            trash=Trash(catalog, blobs, days=settings.trash_days),
-            datasets=Datasets(catalog, settings.dataset_path),
-            catalog=catalog,
-            blobs=blobs,
-        )
+        controls = Controls(catalog, grace=settings.pause_grace, upload_expiry=limits.expiry)
+        files = Files(catalog, blobs, limits)
+        trash = Trash(catalog, blobs, days=settings.trash_days)
+        uploads = Uploads(catalog, blobs, controls, limits)
+        try:
+            yield Hub(
+                access=Access(api_keys(settings)),
+                files=files,
+                trash=trash,
+                uploads=uploads,
+                tasks=Tasks(catalog, controls, files, trash, uploads, ttl=settings.task_ttl),
+                datasets=Datasets(catalog, settings.dataset_path),
+                catalog=catalog,
+                blobs=blobs,
+            )
+        finally:
+            await controls.aclose()
 
 
 @asynccontextmanager

@@ -42,6 +42,7 @@ def _split_keys(value: Any) -> Any:
 
 
 Size = Annotated[int | None, BeforeValidator(_parse_size)]
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_keys)]
 Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)]
 
 
@@ -71,8 +72,25 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="Catalog; default: SQLite in the data directory.")
     storage_url: str = Field("", description="Blobs; default: file://<data directory>.")
     max_file_size: Size = Field(None, ge=0, description="Largest file in bytes; default: no limit.")
+    cors_origins: Origins = Field(
+        ("*",),
+        description="Web pages of these origins may call the hub, with a key of their own.",
+    )
     workers: int = Field(1, ge=1, le=256, description="Server processes.")
     trash_days: float = Field(30, gt=0, description="Days until the trash drops a file for good.")
+    quota: Size = Field(None, ge=0, description="Bytes of all files of one owner; default: any.")
+    upload_expiry: float = Field(
+        24 * 3600, gt=0, description="Seconds an unfinished upload waits for its next byte."
+    )
+    task_ttl: float = Field(
+        24 * 3600, gt=0, description="Seconds after which a task ends, whatever it is doing."
+    )
+    pause_grace: float = Field(
+        20, ge=0, description="Seconds a paused request is kept open before it has to come again."
+    )
+    collect_interval: float = Field(
+        600, gt=0, description="Seconds between two rounds that drop what has expired."
+    )
     stall_timeout: float = Field(
         60, gt=0, description="Seconds a sender may be silent in the middle of a request."
     )
@@ -136,6 +154,8 @@ class Settings(BaseSettings):
             value = getattr(self, name)
             if name == "api_key":
                 value = ",".join(self.keys)
+            elif isinstance(value, tuple):
+                value = ",".join(value)
             if value not in (None, ""):
                 os.environ[f"DSX_{name.upper()}"] = str(value)
 

@@ -72,7 +72,7 @@ def test_kill_in_the_middle_of_seal(tmp_path: Path, point: str) -> None:
         for blob in found:
             _, stream = await store.open(blob)
             assert b"".join([part async for part in stream]) == b"the bytes"
-        assert await store.sweep() == (0 if found else 1)
+        assert await store.sweep(await store.stages()) == (0 if found else 1)
         assert list(await store.stages()) == []
 
     asyncio.run(look())
@@ -145,9 +145,9 @@ def test_a_living_process_keeps_its_stage(tmp_path: Path) -> None:
     assert holder.stdin is not None
     holder.stdout.readline()
     store = LocalStore(tmp_path)
-    assert asyncio.run(store.sweep()) == 0
+    assert asyncio.run(store.sweep(["held"])) == 0
     holder.kill()
     holder.wait()
     holder.stdin.close()
     holder.stdout.close()
-    assert asyncio.run(store.sweep()) == 1
+    assert asyncio.run(store.sweep(["held"])) == 1

@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dsx.catalog.engine import Catalog
 from dsx.core.content import FileSlice
 from dsx.core.errors import Conflict, Invalid, NotFound
 from dsx.hub import datasets as module
+from dsx.hub import scan
 from dsx.hub.contained import open_file
 from dsx.hub.datasets import Datasets
 
@@ -225,3 +226,28 @@ def test_many_requests_share_one_scan(
 
     run(work)
     assert len(scans) == 1
+
+
+def test_what_was_written_during_a_scan_is_in_the_next_manifest(
+    root: Path, run: Callable[[Work], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even within the time for which a dataset at rest answers from its index."""
+    monkeypatch.setattr(module, "_FRESH_SECONDS", 3600)
+    walk = scan.batches
+
+    def walked_then_written(directory: Path) -> Iterator[list[scan.Found]]:
+        yield from list(walk(directory))
+        (directory / "late.txt").write_bytes(b"late")
+
+    async def work(datasets: Datasets) -> None:
+        with monkeypatch.context() as during:
+            during.setattr(scan, "batches", walked_then_written)
+            running = asyncio.create_task(datasets.refresh("set"))
+            await asyncio.sleep(0)
+            await running
+        assert "late.txt" in await listing(datasets)
+        await datasets.refresh("set")
+        (root / "set" / "later.txt").write_bytes(b"")
+        assert "later.txt" not in await listing(datasets)  # at rest: from the index
+
+    run(work)

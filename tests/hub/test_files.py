@@ -30,6 +30,7 @@ from dsx.core.errors import (
 from dsx.core.model import FileChanges, FileQuery, FileVersion, Principal
 from dsx.hub.files import Files
 from dsx.hub.fsck import fsck
+from dsx.hub.limits import Limits
 from dsx.hub.trash import Trash
 
 ADMIN, BOB = Principal("admin", admin=True), Principal("bob")
@@ -75,7 +76,7 @@ async def house(url: str, root: Path, **settings: Any) -> AsyncIterator[House]:
         blobs = LocalStore(root / "blobs")
         try:
             yield House(
-                Files(catalog, blobs, **settings),
+                Files(catalog, blobs, Limits(**settings)),
                 Trash(catalog, blobs, days=1),
                 blobs,
                 lambda: fsck(catalog, blobs, deep=True),
@@ -178,7 +179,7 @@ def test_only_one_of_many_finds_the_name_free(catalog_url: str, tmp_path: Path):
 
 def test_the_size_limit_holds_announced_or_not(catalog_url: str, tmp_path: Path):
     async def check() -> None:
-        async with house(catalog_url, tmp_path, max_file_size=10) as hub:
+        async with house(catalog_url, tmp_path, file_size=10) as hub:
             with pytest.raises(TooLarge) as early:
                 await hub.files.receive(ADMIN, 1 << 40)
             assert early.value.details["limit"] == 10

@@ -59,6 +59,8 @@ def fuzz(directory: Path, examples: int) -> None:
                 # One worker: on CPython 3.11, parsing source in several threads can fail.
                 "--workers",
                 "1",
+                "--exclude-path",
+                "/api/v1/tasks/events",  # it has no end
                 "--seed",
                 "1",
                 "--request-timeout",

@@ -7,7 +7,7 @@ capabilities (`Locates`, `Stages`) are asked for with ``isinstance`` and never f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Container, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
 from dsx.core.digest import Buffer, Digest
@@ -78,7 +78,10 @@ class Stage(ABC):
 
     @abstractmethod
     def write(self, offset: int, data: Buffer) -> None:
-        """Write all of *data* at *offset* (blocking). Raises `StorageFull` without room."""
+        """Write all of *data* at *offset* (blocking).
+
+        Raises `StorageFull` without room, `TooLarge` where the medium holds no file of that size.
+        """
 
     @abstractmethod
     def sync(self) -> None:
@@ -93,7 +96,8 @@ class Stage(ABC):
         """Turn the first *size* bytes into the blob *digest*, durably, and end the stage.
 
         The caller has computed *digest* from exactly those bytes. If the blob exists already,
-        one of the two equal copies stays. Raises `DigestMismatch` if the length is not *size*.
+        one of the two equal copies stays. What lies beyond *size* is dropped; `DigestMismatch` if
+        there are fewer bytes.
         Idempotent: sealing again after success changes nothing.
         """
 
@@ -110,20 +114,28 @@ class Stages(ABC):
     """Capability: bytes can be collected at their final offsets before their digest is known."""
 
     @abstractmethod
-    async def stage(self, id_: str | None = None, reserve: int = 0) -> Stage:
+    async def stage(
+        self, id_: str | None = None, reserve: int = 0, *, existing: bool = False
+    ) -> Stage:
         """Open the stage *id_*, made if it is new (None: a fresh name).
 
-        *reserve* bytes are set aside where the medium can; raises `StorageFull` if it cannot hold
-        them.
+        Raises `StorageFull` if there is no room for *reserve* bytes, and `NotFound` if it has to be
+        an *existing* stage and is not. A stage with a given name survives a crash of the machine
+        from its first ``sync`` on.
         """
+
+    @abstractmethod
+    async def room(self) -> int | None:
+        """Bytes that can still be stored, as far as one can tell; None: no bound is known."""
 
     @abstractmethod
     async def stages(self) -> Sequence[str]:
         """Ids of the stages that exist."""
 
     @abstractmethod
-    async def sweep(self, keep: Container[str] = ()) -> int:
-        """Drop stages that no living process holds open, *keep* excepted; how many were dropped.
+    async def sweep(self, ids: Iterable[str]) -> int:
+        """Drop those of the stages *ids* that no living process holds open; how many there were.
 
-        A crash leaves such stages behind; callers run this when they start.
+        A crash leaves such stages behind. Who calls this has looked at `stages` first and found
+        out afterwards which of them are still wanted: a stage is wanted before it is made.
         """

@@ -16,12 +16,19 @@ import itertools
 import os
 import re
 import uuid
-from collections.abc import AsyncIterator, Container, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dsx.blobs.contract import BlobStore, Locates, Stage, Stages
 from dsx.core.digest import Buffer, Digest, Hasher
-from dsx.core.errors import DigestMismatch, Invalid, NotFound, RangeUnsatisfiable, StorageFull
+from dsx.core.errors import (
+    DigestMismatch,
+    Invalid,
+    NotFound,
+    RangeUnsatisfiable,
+    StorageFull,
+    TooLarge,
+)
 from dsx.core.ranges import ByteRange
 
 CHUNK = 1024 * 1024
@@ -119,41 +126,49 @@ class LocalStore(BlobStore, Locates, Stages):
         for digest in digests:
             self.locate(digest).unlink(missing_ok=True)
 
-    async def stage(self, id_: str | None = None, reserve: int = 0) -> Stage:
+    async def stage(
+        self, id_: str | None = None, reserve: int = 0, *, existing: bool = False
+    ) -> Stage:
         """See `Stages.stage`."""
         name = id_ or uuid.uuid4().hex
         if not _STAGE_NAME.fullmatch(name):
             raise Invalid("A stage's id is 1 to 64 letters, digits, '-' or '_'.")
-        return await asyncio.to_thread(self._open_stage, name, reserve)
+        return await asyncio.to_thread(self._open_stage, name, reserve, existing, id_ is not None)
 
-    def _open_stage(self, name: str, reserve: int) -> LocalStage:
-        free = os.statvfs(self._staging)
-        if reserve > free.f_bavail * free.f_frsize:
+    def _open_stage(self, name: str, reserve: int, existing: bool, durable: bool) -> LocalStage:
+        if reserve > self._room():
             raise StorageFull(f"There is no room for {reserve} bytes.", {"needed": reserve})
         with _full_disk():
-            return LocalStage(self, name, self._staging / name)
+            stage = LocalStage(self, name, self._staging / name, existing=existing)
+            if durable and not existing:
+                _sync_directory(self._staging)
+        return stage
+
+    async def room(self) -> int | None:
+        """See `Stages.room`."""
+        return await asyncio.to_thread(self._room)
+
+    def _room(self) -> int:
+        free = os.statvfs(self._staging)
+        return free.f_bavail * free.f_frsize
 
     async def stages(self) -> Sequence[str]:
         """See `Stages.stages`."""
         return await asyncio.to_thread(lambda: sorted(_names(self._staging, "")))
 
-    async def sweep(self, keep: Container[str] = ()) -> int:
+    async def sweep(self, ids: Iterable[str]) -> int:
         """See `Stages.sweep`."""
-        return await asyncio.to_thread(self._sweep, keep)
+        return await asyncio.to_thread(lambda: sum(map(self._sweep, ids)))
 
-    def _sweep(self, keep: Container[str]) -> int:
-        swept = 0
-        for name in _names(self._staging, ""):
-            if name in keep:
-                continue
-            with contextlib.suppress(FileNotFoundError), (self._staging / name).open("rb") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                (self._staging / name).unlink()
-                swept += 1
-        return swept
+    def _sweep(self, name: str) -> bool:
+        with contextlib.suppress(FileNotFoundError), (self._staging / name).open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            (self._staging / name).unlink()
+            return True
+        return False
 
     async def aclose(self) -> None:
         """See `BlobStore.aclose`. The directory store holds nothing between calls."""
@@ -162,11 +177,11 @@ class LocalStore(BlobStore, Locates, Stages):
 class LocalStage(Stage):
     """A file under ``staging/``. Whoever has it open holds a shared lock; `sweep` respects it."""
 
-    def __init__(self, store: LocalStore, name: str, path: Path) -> None:
+    def __init__(self, store: LocalStore, name: str, path: Path, *, existing: bool) -> None:
         self.id = name
         self._store = store
         self._path = path
-        self._descriptor = _open_locked(path)
+        self._descriptor = _open_locked(path, 0 if existing else os.O_CREAT)
         self._open = True
         self._sealed: tuple[Digest, int] | None = None
         self._unflushed = 0
@@ -198,10 +213,13 @@ class LocalStage(Stage):
             await asyncio.to_thread(self._seal, digest, size)
 
     def _seal(self, digest: Digest, size: int) -> None:
-        if os.fstat(self._descriptor).st_size != size:
+        held = os.fstat(self._descriptor).st_size
+        if held < size:
             raise DigestMismatch(f"The upload does not hold {size} bytes.")
         target = self._store.locate(digest)
         with _full_disk():
+            if held > size:
+                os.ftruncate(self._descriptor, size)
             os.fchmod(self._descriptor, 0o400)
             os.fsync(self._descriptor)
             self._path.rename(target)
@@ -232,6 +250,8 @@ def _full_disk() -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise StorageFull("The disk is full.") from error
+        if error.errno == errno.EFBIG:
+            raise TooLarge("No file of this disk can be that large.") from error
         raise
 
 
@@ -243,10 +263,13 @@ def _names(directory: Path, first: str) -> list[str]:
         return []
 
 
-def _open_locked(path: Path) -> int:
+def _open_locked(path: Path, create: int) -> int:
     """Open the stage *path* under a shared lock, again if `sweep` took it away in between."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | create, 0o600)
+        except FileNotFoundError:
+            raise NotFound(f"There is no stage {path.name}.") from None
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Container, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from dsx.blobs.contract import BlobStore, Stage, Stages
 from dsx.core.digest import Buffer, Digest, digest_of
@@ -56,21 +56,29 @@ class MemoryStore(BlobStore, Stages):
         for digest in digests:
             self.blobs.pop(digest, None)
 
-    async def stage(self, id_: str | None = None, reserve: int = 0) -> Stage:
+    async def stage(
+        self, id_: str | None = None, reserve: int = 0, *, existing: bool = False
+    ) -> Stage:
         """See `Stages.stage`."""
         _ = reserve
         name = id_ or uuid.uuid4().hex
+        if existing and name not in self.staged:
+            raise NotFound(f"There is no stage {name}.")
         stage = self.staged.setdefault(name, MemoryStage(self, name))
         stage.held += 1
         return stage
+
+    async def room(self) -> int | None:
+        """See `Stages.room`."""
+        return None
 
     async def stages(self) -> Sequence[str]:
         """See `Stages.stages`."""
         return sorted(self.staged)
 
-    async def sweep(self, keep: Container[str] = ()) -> int:
+    async def sweep(self, ids: Iterable[str]) -> int:
         """See `Stages.sweep`."""
-        dead = [name for name, held in self.staged.items() if not held.held and name not in keep]
+        dead = [name for name in ids if name in self.staged and not self.staged[name].held]
         for name in dead:
             del self.staged[name]
         return len(dead)
@@ -105,9 +113,9 @@ class MemoryStage(Stage):
         """See `Stage.seal`."""
         if self._sealed == (digest, size):
             return
-        if len(self._data) != size:
+        if len(self._data) < size:
             raise DigestMismatch(f"The upload does not hold {size} bytes.")
-        self._store.blobs.setdefault(digest, bytes(self._data))
+        self._store.blobs.setdefault(digest, bytes(self._data[:size]))
         self._store.staged.pop(self.id, None)
         self._sealed = (digest, size)
 

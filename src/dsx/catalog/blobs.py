@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, delete, exists, insert, select
+from sqlalchemy import Connection, delete, exists, insert, select, union
 
 from dsx.catalog.engine import lock
-from dsx.catalog.schema import blobs, files
+from dsx.catalog.schema import blobs, files, uploads
 from dsx.core.digest import Digest
 from dsx.core.model import BlobInfo, Micros
 
@@ -37,10 +37,20 @@ def drop_unreferenced(connection: Connection, digests: Iterable[Digest]) -> list
     return dropped
 
 
+def get(connection: Connection, digest: Digest) -> BlobInfo | None:
+    """The blob's record, if there is one."""
+    row = connection.execute(select(blobs).where(blobs.c.digest == digest)).first()
+    return BlobInfo(Digest(row.digest), row.size, row.crc32) if row else None
+
+
 def unknown(connection: Connection, digests: Sequence[Digest]) -> list[Digest]:
-    """Those of *digests* that have no record."""
-    found = connection.execute(select(blobs.c.digest).where(blobs.c.digest.in_(digests)))
-    known = set(found.scalars())
+    """Those of *digests* that have no record, and that no open upload may have been sealed into."""
+    sealing = uploads.c.digest.in_(digests), uploads.c.state == "open"
+    found = union(
+        select(blobs.c.digest).where(blobs.c.digest.in_(digests)),
+        select(uploads.c.digest).where(*sealing),
+    )
+    known = set(connection.execute(found).scalars())
     return [digest for digest in digests if digest not in known]
 
 

@@ -19,11 +19,16 @@ _PENDING = text("sha256 IS NULL")
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What is known of a dataset as a whole; *seconds* is how long its last scan took."""
+    """What is known of a dataset as a whole.
+
+    *scanned* is when its last scan began, *seconds* how long that took; *settled* says that it
+    found nothing new.
+    """
 
     generation: int
     scanned: Micros | None
     seconds: float
+    settled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Totals:
 def scan_of(connection: Connection, dataset: str) -> Scan | None:
     """The last scan of *dataset*; None: it was never scanned."""
     row = connection.execute(select(datasets).where(datasets.c.name == dataset)).first()
-    return Scan(row.generation, row.scanned, row.seconds) if row else None
+    return Scan(row.generation, row.scanned, row.seconds, row.settled) if row else None
 
 
 def names(connection: Connection) -> list[str]:
@@ -47,21 +52,22 @@ def names(connection: Connection) -> list[str]:
 
 
 def finish_scan(
-    connection: Connection, dataset: str, *, changed: bool, now: Micros, seconds: float
+    connection: Connection, dataset: str, *, changed: bool, began: Micros, seconds: float
 ) -> None:
-    """Note the end of a scan, and whether it changed any row."""
+    """Note that a scan has ended, when it began, and whether it changed any row."""
     before = scan_of(connection, dataset)
     if before is None:
-        values = {"name": dataset, "generation": now, "scanned": now, "seconds": seconds}
-        connection.execute(insert(datasets).values(values))
+        values = {"generation": began, "scanned": began, "seconds": seconds, "settled": False}
+        connection.execute(insert(datasets).values(name=dataset, **values))
         return
     connection.execute(
         update(datasets)
         .where(datasets.c.name == dataset)
         .values(
-            generation=max(now, before.generation + 1) if changed else before.generation,
-            scanned=now,
+            generation=max(began, before.generation + 1) if changed else before.generation,
+            scanned=began,
             seconds=seconds,
+            settled=not changed,
         )
     )
 

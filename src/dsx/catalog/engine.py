@@ -49,14 +49,17 @@ class Catalog:
         """Run *work* in a transaction that sees one snapshot and changes nothing."""
         return await self._run(work, immediate=False)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
         """Run *work* in a transaction that is durable when this returns, or else never was.
+
+        Unless *durable*, it is as atomic and as visible, but a crash of the machine may undo it
+        until a durable transaction follows: enough for what matters to living processes alone.
 
         On SQLite writers take turns from the transaction's start, so *work* never has to be
         repeated. Raises `Unavailable` if the database does not answer, `StorageFull` if it has no
         room, and what *work* raises.
         """
-        return await self._run(work, immediate=True)
+        return await self._run(work, immediate=True, durable=durable)
 
     async def migrate(self) -> None:
         """Bring the schema to its newest revision; safe when several processes start at once."""
@@ -72,15 +75,17 @@ class Catalog:
         await asyncio.to_thread(self._readers.shutdown)
         await asyncio.to_thread(self.engine.dispose)
 
-    async def _run(self, work: Callable[[Connection], T], *, immediate: bool) -> T:
+    async def _run(
+        self, work: Callable[[Connection], T], *, immediate: bool, durable: bool = True
+    ) -> T:
         loop = asyncio.get_running_loop()
         threads = self._writers if immediate else self._readers
-        return await loop.run_in_executor(threads, self._transact, work, immediate)
+        return await loop.run_in_executor(threads, self._transact, work, immediate, durable)
 
-    def _transact(self, work: Callable[[Connection], T], immediate: bool) -> T:
+    def _transact(self, work: Callable[[Connection], T], immediate: bool, durable: bool) -> T:
         try:
             with self.engine.connect() as connection:
-                connection.execution_options(immediate=immediate)
+                connection.execution_options(immediate=immediate, durable=durable)
                 with connection.begin():
                     return work(connection)
         except IntegrityError:
@@ -109,7 +114,9 @@ def _engine(url: str) -> Engine:
     if parsed.drivername in {"postgres", "postgresql"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if not parsed.drivername.startswith("sqlite"):
-        return create_engine(parsed, pool_size=2 * THREADS, pool_pre_ping=True)
+        engine = create_engine(parsed, pool_size=2 * THREADS, pool_pre_ping=True)
+        event.listen(engine, "begin", _begin_postgres)
+        return engine
     engine = create_engine(
         parsed,
         poolclass=QueuePool,
@@ -121,6 +128,11 @@ def _engine(url: str) -> Engine:
     return engine
 
 
+def _begin_postgres(connection: Connection) -> None:
+    if not connection.get_execution_options().get("durable", True):
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where _begin_sqlite says
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
@@ -129,7 +141,11 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that turns writer can fail with SQLITE_BUSY at once; IMMEDIATE waits.
-    immediate = connection.get_execution_options().get("immediate")
+    options = connection.get_execution_options()
+    immediate = options.get("immediate")
+    if immediate:  # in WAL mode, NORMAL is FULL without the wait for the disk at each commit
+        level = "FULL" if options.get("durable", True) else "NORMAL"
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 

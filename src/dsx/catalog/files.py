@@ -99,6 +99,17 @@ def by_number(connection: Connection, number: int) -> FileVersion:
     return _versions(connection, _records().where(files.c.number == number))[0]
 
 
+def find_number(connection: Connection, number: int) -> FileVersion | None:
+    """The version with this number, live or in the trash, unless it was purged."""
+    return next(iter(_versions(connection, _records().where(files.c.number == number))), None)
+
+
+def total_size(connection: Connection, owner: str) -> int:
+    """Bytes of all the owner's versions, those in the trash included."""
+    query = select(func.coalesce(func.sum(files.c.size), 0)).where(files.c.owner == owner)
+    return int(connection.execute(query).scalar_one())
+
+
 def get(connection: Connection, owner: str, ref: str, *, trashed: bool = False) -> FileVersion:
     """The owner's version *ref* (id or number), live or *trashed*; `NotFound` if none is."""
     where = _TRASHED if trashed else files.c.trashed.is_(None)

@@ -94,6 +94,7 @@ datasets = Table(
     Column("generation", BigInteger, nullable=False),
     Column("scanned", BigInteger),
     Column("seconds", Float, nullable=False),
+    Column("settled", Boolean(create_constraint=False), nullable=False),
 )
 
 dataset_files = Table(
@@ -112,4 +113,77 @@ dataset_files = Table(
         sqlite_where=text("sha256 IS NULL"),
         postgresql_where=text("sha256 IS NULL"),
     ),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("owner", Name, nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("name", Name),
+    Column("category", Name, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("only_if_absent", Boolean(create_constraint=False), nullable=False),
+    Column("length", BigInteger),
+    Column("received", JSON, nullable=False),
+    Column("reserved", BigInteger, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("expected", JSON, nullable=False),
+    Column("notes", JSON, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("challenge", String(64)),
+    Column("digest", String(64)),
+    Column("crc32", BigInteger),
+    Column("version", BigInteger),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Index("uploads_state", "state", "expires"),
+    Index("uploads_owner", "owner", "state", "id"),
+    Index("uploads_digest", "digest"),
+)
+"""``reserved``: bytes that are promised room and are not there yet. ``digest`` and ``crc32``: of
+the whole, noted before it is sealed, so that a crash between sealing and commit loses nothing."""
+
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    Column("final", String(36), ForeignKey("uploads.id"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("partial", String(36), nullable=False),
+    Index("upload_parts_partial", "partial"),
+)
+
+writers = Table(
+    "writers",
+    metadata,
+    Column("token", String(32), primary_key=True),
+    Column("upload", String(36), nullable=False),
+    Column("start", BigInteger, nullable=False),
+    Column("stop", BigInteger, nullable=False),
+    Column("asked", Boolean(create_constraint=False), nullable=False),
+    Index("writers_upload", "upload"),
+)
+"""Who is writing to which bytes of an upload. ``asked``: a newer writer asks this one to yield."""
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("owner", Name, nullable=False),
+    Column("kind", String(8)),
+    Column("state", String(9), nullable=False),
+    Column("name", Name, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("total", BigInteger),
+    Column("message", Text),
+    Column("subject", JSON, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Index("tasks_owner", "owner", "id"),
+    Index("tasks_expires", "expires"),
+    Index("tasks_updated", "owner", "updated"),
 )

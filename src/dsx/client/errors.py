@@ -27,6 +27,10 @@ class Invalid(core.Invalid, Answered, ValueError):
     """The request, or a name in it, is malformed."""
 
 
+class PartCorrupt(core.PartCorrupt, Invalid):
+    """The bytes of a part were changed on the way."""
+
+
 class Unauthenticated(core.Unauthenticated, Answered, PermissionError):
     """The server does not know the key."""
 
@@ -57,6 +61,18 @@ class AlreadyExists(core.AlreadyExists, Conflict, FileExistsError):
 
 class OffsetMismatch(core.OffsetMismatch, Conflict):
     """The part does not start where the upload stands."""
+
+
+class Superseded(core.Superseded, Conflict):
+    """A newer writer of the same bytes took over."""
+
+
+class Paused(core.Paused, Conflict):
+    """The transfer is paused."""
+
+
+class Incomplete(core.Incomplete, Conflict):
+    """Bytes are missing."""
 
 
 class PreconditionFailed(core.PreconditionFailed, Answered):
@@ -112,9 +128,10 @@ class Broken(
 _BY_CODE: dict[str, type[Answered]] = {
     kind.code: kind
     for kind in (
-        Answered, Invalid, Unauthenticated, Denied, NotFound, Gone, TimedOut, Conflict,
-        AlreadyExists, OffsetMismatch, PreconditionFailed, TooLarge, RangeUnsatisfiable,
-        Unprocessable, DigestMismatch, RateLimited, Unavailable, StorageFull,
+        Answered, Invalid, PartCorrupt, Unauthenticated, Denied, NotFound, Gone, TimedOut,
+        Conflict, AlreadyExists, OffsetMismatch, Superseded, Paused, Incomplete,
+        PreconditionFailed, TooLarge, RangeUnsatisfiable, Unprocessable, DigestMismatch,
+        RateLimited, Unavailable, StorageFull,
     )
 }  # fmt: skip
 _BY_STATUS = {

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import re
 import zlib
+from collections.abc import Iterable
 from typing import NewType
 
 from dsx.core.errors import Invalid
@@ -17,7 +18,8 @@ Digest = NewType("Digest", str)
 Buffer = bytes | bytearray | memoryview
 
 _HEX = re.compile(r"[0-9a-f]{64}")
-_SHA256_ITEM = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]+):")
+_ITEM = re.compile(r"(?:^|,)\s*([a-z0-9-]+)=:([A-Za-z0-9+/=]*):")
+_FIELD_NAMES = {"sha-256": ("sha256", 32), "sha": ("sha1", 20), "md5": ("md5", 16)}
 
 
 def parse_digest(text: str) -> Digest:
@@ -39,29 +41,56 @@ def to_repr_digest(digest: Digest) -> str:
 
 def from_repr_digest(value: str) -> Digest | None:
     """The SHA-256 in a ``Repr-Digest`` field; None if it carries none; `Invalid` if malformed."""
-    found = _SHA256_ITEM.search(value)
-    if found is None:
-        return None
-    try:
-        raw = base64.b64decode(found[1], validate=True)
-    except binascii.Error:
-        raw = b""
-    if len(raw) != hashlib.sha256().digest_size:
-        raise Invalid("Repr-Digest: sha-256 must be 32 bytes in base64 between colons.")
-    return Digest(raw.hex())
+    raw = _digests(value).get("sha256")
+    return Digest(raw.hex()) if raw is not None else None
+
+
+def from_digest_field(value: str) -> dict[str, bytes]:
+    """The digests in a ``Content-Digest`` or ``Repr-Digest`` field by algorithm, strongest first.
+
+    `Invalid` if it is malformed, or has none that is known here: sha-256, sha, md5.
+    """
+    found = _digests(value)
+    if not found:
+        raise Invalid("A digest field is sha-256=:base64: (RFC 9530); sha and md5 are known, too.")
+    return found
+
+
+def _digests(value: str) -> dict[str, bytes]:
+    items = {item[1]: item[2] for item in _ITEM.finditer(value)}
+    found = {}
+    for label, (name, size) in _FIELD_NAMES.items():
+        if label not in items:
+            continue
+        try:
+            raw = base64.b64decode(items[label], validate=True)
+        except binascii.Error:
+            raw = b""
+        if len(raw) != size:
+            raise Invalid(f"A {label} digest is {size} bytes in base64 between colons.")
+        found[name] = raw
+    return found
 
 
 class Hasher:
     """Hashes bytes in the order they arrive: SHA-256 for identity, CRC-32 for ZIP archives."""
 
-    def __init__(self) -> None:
+    def __init__(self, algorithms: Iterable[str] = ()) -> None:
+        """Also compute *algorithms* (names that ``hashlib`` knows), for those who ask for them."""
         self._sha256 = hashlib.sha256()
+        self._others = {
+            name: hashlib.new(name, usedforsecurity=False)
+            for name in algorithms
+            if name != "sha256"
+        }
         self.crc32 = 0
         self.size = 0
 
     def update(self, data: Buffer) -> None:
         """Add the next bytes. Releases the GIL for large buffers."""
         self._sha256.update(data)
+        for other in self._others.values():
+            other.update(data)
         self.crc32 = zlib.crc32(data, self.crc32)
         self.size += len(data)
 
@@ -69,3 +98,11 @@ class Hasher:
     def digest(self) -> Digest:
         """SHA-256 of everything so far."""
         return Digest(self._sha256.hexdigest())
+
+    def hexdigest(self, algorithm: str) -> str:
+        """The digest of everything so far by *algorithm*, which is SHA-256 or was asked for."""
+        return (self._others.get(algorithm) or self._sha256).hexdigest()
+
+    def computes(self, algorithms: Iterable[str]) -> bool:
+        """Whether `hexdigest` can tell all of these."""
+        return self._others.keys() >= set(algorithms) - {"sha256"}

@@ -33,6 +33,13 @@ class Invalid(DSXError):
     code = "invalid"
 
 
+class PartCorrupt(Invalid):
+    """The bytes of this request are not the ones its digest names; none were kept."""
+
+    code = "part_corrupt"
+    retryable = True
+
+
 class Unauthenticated(DSXError):
     """Nobody, or nobody we know, is asking."""
 
@@ -73,6 +80,25 @@ class OffsetMismatch(Conflict):
     """The part does not start where the upload stands: see ``details["expected_offset"]``."""
 
     code = "offset_mismatch"
+
+
+class Superseded(Conflict):
+    """A newer writer of the same bytes took over; ask where the upload stands."""
+
+    code = "superseded"
+    retryable = True
+
+
+class Paused(Conflict):
+    """The transfer is paused; it goes on from where it is once its task is resumed."""
+
+    code = "paused"
+
+
+class Incomplete(Conflict):
+    """Bytes are missing; ``details["missing"]`` has the first gaps."""
+
+    code = "incomplete"
 
 
 class TimedOut(DSXError):
@@ -135,6 +161,7 @@ class StorageFull(DSXError):
 STATUS: dict[type[DSXError], int] = {
     DSXError: 500,
     Invalid: 400,
+    PartCorrupt: 400,
     Unauthenticated: 401,
     Denied: 403,
     NotFound: 404,
@@ -142,6 +169,9 @@ STATUS: dict[type[DSXError], int] = {
     Conflict: 409,
     AlreadyExists: 409,
     OffsetMismatch: 409,
+    Superseded: 409,
+    Paused: 409,
+    Incomplete: 409,
     Gone: 410,
     PreconditionFailed: 412,
     TooLarge: 413,

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import ClientDisconnect
 
 from dsx.core.digest import Buffer
 from dsx.core.errors import TimedOut
-from dsx.http.threads import in_thread
+from dsx.core.shielded import in_thread
 
 BUFFER = 1024 * 1024
 BUFFERS = 3
+HAND_OVER_SECONDS = 0.25
+"""How long a buffer waits to be full: a slow sender's bytes are to be recorded, too."""
+Gate = Callable[[], Awaitable[None]]
+
+
+async def always_open() -> None:
+    """The gate of a transfer that nobody pauses."""
 
 
 class BodyReceiver(asyncio.BufferedProtocol):
@@ -37,27 +44,27 @@ class BodyReceiver(asyncio.BufferedProtocol):
         self._full: deque[tuple[memoryview, int]] = deque()
         self._wake = asyncio.Event()
         self._lost = False
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
         transport.set_protocol(self)
 
-    async def run(self, write: Callable[[Buffer], object]) -> None:
+    async def run(self, write: Callable[[Buffer], object], gate: Gate) -> None:
         """Pass all bytes to *write* in a worker thread, which is held only while there are some.
 
         Raises what *write* raises, `ClientDisconnect`, or `TimedOut` after *stall* silent seconds.
         """
-        loop = asyncio.get_running_loop()
         while self._left or self._full:
+            await gate()
             if not self._full:
                 await self._arrival()
-            await in_thread(self._write_full, loop, write)
+            await in_thread(self._write_full, write)
 
-    def _write_full(
-        self, loop: asyncio.AbstractEventLoop, write: Callable[[Buffer], object]
-    ) -> None:
+    def _write_full(self, write: Callable[[Buffer], object]) -> None:
         """In the worker thread: write full buffers as long as there are any."""
         while self._full:
             buffer, size = self._full.popleft()
             write(buffer[:size])
-            loop.call_soon_threadsafe(self._recycle, buffer)
+            self._loop.call_soon_threadsafe(self._recycle, buffer)
 
     def _recycle(self, buffer: memoryview) -> None:
         """A buffer has been written: there is room again."""
@@ -80,29 +87,37 @@ class BodyReceiver(asyncio.BufferedProtocol):
         """Note *nbytes* more; a full buffer goes to the writer; without another, reading stops."""
         self._filled += nbytes
         self._left -= nbytes
+        self._heard = self._loop.time()
         if self._filled == len(self._free[0]) or not self._left:
-            self._full.append((self._free.popleft(), self._filled))
-            self._filled = 0
-            self._wake.set()
-            if not self._free or not self._left:
-                self._transport.pause_reading()
+            self._hand_over()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the writer and the HTTP protocol."""
+        """Let the writer have what has come; tell it and the HTTP protocol."""
         self._lost = True
+        if self._filled:
+            self._hand_over()
         self._wake.set()
         self._connection.connection_lost(exc)
 
+    def _hand_over(self) -> None:
+        self._full.append((self._free.popleft(), self._filled))
+        self._filled = 0
+        self._wake.set()
+        if not self._lost and not (self._free and self._left):
+            self._transport.pause_reading()
+
     async def _arrival(self) -> None:
-        """Wait for a full buffer. Any byte within *stall* seconds keeps the sender's turn."""
+        """Wait for a buffer's worth of bytes, but not for long: what has come must not get old."""
+        self._heard = self._loop.time()
         while not (self._full or self._lost):
-            left = self._left
             self._wake.clear()
             try:
-                async with asyncio.timeout(self._stall):
+                async with asyncio.timeout(min(HAND_OVER_SECONDS, self._stall)):
                     await self._wake.wait()
             except TimeoutError:
-                if self._left == left:
+                if self._filled:
+                    self._hand_over()
+                elif self._loop.time() - self._heard >= self._stall:
                     raise stalled(self._stall) from None
         if not self._full:
             raise ClientDisconnect

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from python_multipart.exceptions import FormParserError
@@ -12,7 +12,8 @@ from starlette.requests import Request
 
 from dsx.core.digest import Buffer
 from dsx.core.errors import Invalid, TooLarge
-from dsx.http.server import RECEIVE_INTO
+from dsx.http.body import Gate, always_open
+from dsx.http.server import INTERIM, RECEIVE_INTO, TRAILERS
 
 Write = Callable[[Buffer], object]
 
@@ -21,23 +22,48 @@ MAX_FIELD_BYTES = 64 * 1024
 FILE_PART = "file"
 
 
-async def pump(request: Request, write: Write) -> int:
+async def pump(request: Request, write: Write, gate: Gate = always_open) -> int:
     """Hand the body to *write*, which is blocking and runs in a worker thread; its length in bytes.
 
+    Awaits *gate* before it asks for more: closed, it holds the sender back.
     *write* gets the bytes in order and must be done with its buffer when it returns. Raises what
     *write* raises, Starlette's `ClientDisconnect` if the connection breaks first, and `TimedOut`
     if the sender stalls.
     """
     receive_into = request.scope.get("extensions", {}).get(RECEIVE_INTO)
     if receive_into is not None:
-        received: int = await receive_into(write)
+        received: int = await receive_into(write, gate)
         return received
     total = 0
     async for chunk in request.stream():
+        await gate()
         if chunk:
             await run_in_threadpool(write, chunk)
             total += len(chunk)
     return total
+
+
+def announced(request: Request) -> int | None:
+    """The length of the body in bytes, if the request tells it."""
+    length = request.headers.get("content-length", "")
+    if not length and "transfer-encoding" not in request.headers:
+        return 0
+    return int(length) if length.isdecimal() else None
+
+
+def trailer(request: Request, name: str) -> str | None:
+    """A field of the trailer section (RFC 9110 §6.5), once the body has been received."""
+    trailers = request.scope.get("extensions", {}).get(TRAILERS)
+    fields = dict(trailers()) if trailers is not None else {}
+    value = fields.get(name.lower().encode())
+    return value.decode("latin-1") if value is not None else None
+
+
+async def interim(request: Request, status: int, headers: Mapping[str, str]) -> None:
+    """Send an interim response (RFC 9110 §15.2) where the server can; before the final one."""
+    send = request.scope.get("extensions", {}).get(INTERIM)
+    if send is not None:
+        await send(status, headers)
 
 
 @dataclass(slots=True)

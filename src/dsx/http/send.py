@@ -18,9 +18,9 @@ from starlette.types import Receive, Scope, Send
 from dsx.core.content import Content, FileSlice, Literal, Piece, Stream
 from dsx.core.digest import to_repr_digest
 from dsx.core.ranges import ByteRange, parse_range
+from dsx.core.shielded import in_thread
 from dsx.http.conditions import evaluate, http_date, range_applies
 from dsx.http.server import ZERO_COPY
-from dsx.http.threads import in_thread
 
 log = structlog.get_logger(__name__)
 

@@ -5,6 +5,8 @@
   and no buffer; one that takes no byte for ``stall_timeout`` is cut off.
 - `RECEIVE_INTO` (our extension): large bodies are read from the socket into a few reused buffers,
   one filling while a worker thread writes the other.
+- `INTERIM` (our extension): 1xx responses before the final one.
+- `TRAILERS` (our extension): what came behind a chunked body.
 - Bounds: a request's head must arrive within `HEAD_SECONDS` and is cut off beyond `HEAD_BYTES`; a
   body may not stall longer than ``stall_timeout``.
 - A request that is answered before its body has been read gets its answer, even if it goes on
@@ -18,7 +20,7 @@ import asyncio
 import errno
 import socket
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from httptools import HttpParserUpgrade, HttpRequestParser
@@ -26,12 +28,14 @@ from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from dsx.core.digest import Buffer
-from dsx.http.body import BodyReceiver, stalled
-from dsx.http.threads import in_thread
+from dsx.core.shielded import in_thread
+from dsx.http.body import BodyReceiver, Gate, stalled
 from dsx.http.zerocopy import send_slice
 
 ZERO_COPY = "http.response.zerocopysend"
 RECEIVE_INTO = "dsx.request.receive_into"
+TRAILERS = "dsx.request.trailers"
+INTERIM = "dsx.response.interim"
 HEAD_SECONDS = 30.0
 HEAD_BYTES = 64 * 1024
 LINGER_SECONDS = 30.0
@@ -122,11 +126,17 @@ class DSXProtocol(HttpToolsProtocol):
             super().on_response_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        headers, heads = self.headers, len(self.headers)
+
         async def extended(scope: Any, _receive: Any, _send: Any) -> None:
             scope.setdefault("extensions", {})
             if self.scheme == "http":  # under TLS the bytes have to pass through the process
                 scope["extensions"][ZERO_COPY] = {}
-            scope["extensions"][RECEIVE_INTO] = lambda write: self._receive_into(cycle, write)
+            scope["extensions"][RECEIVE_INTO] = lambda write, gate: self._receive_into(
+                cycle, write, gate
+            )
+            scope["extensions"][TRAILERS] = lambda: headers[heads:]
+            scope["extensions"][INTERIM] = lambda *said: self._send_interim(cycle, *said)
             await app(scope, lambda: self._receive(cycle), lambda sent: self._send(cycle, sent))
 
         super()._start_asgi_task(cycle, extended)
@@ -151,6 +161,16 @@ class DSXProtocol(HttpToolsProtocol):
             cycle.keep_alive = True
         else:
             await cycle.send(message)
+
+    async def _send_interim(
+        self, cycle: RequestResponseCycle, status: int, headers: Mapping[str, str]
+    ) -> None:
+        """Send a 1xx response, unless the final one has begun. *headers* are ours, and safe."""
+        if cycle is not self.cycle or cycle.response_started or self.transport.is_closing():
+            return
+        fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.transport.write(f"HTTP/1.1 {status} \r\n{fields}\r\n".encode("latin-1"))
+        await cycle.flow.drain()
 
     async def _send_file(self, cycle: RequestResponseCycle, message: Any) -> None:
         """Send ``count`` bytes of ``file`` from ``offset``, as ASGI's zero-copy extension asks.
@@ -184,7 +204,7 @@ class DSXProtocol(HttpToolsProtocol):
             await cycle.send(_FINAL)  # type: ignore[arg-type]
 
     async def _receive_into(
-        self, cycle: RequestResponseCycle, write: Callable[[Buffer], object]
+        self, cycle: RequestResponseCycle, write: Callable[[Buffer], object], gate: Gate
     ) -> int:
         """Hand the rest of the request's body to *write*, in a worker thread, and count it.
 
@@ -195,9 +215,10 @@ class DSXProtocol(HttpToolsProtocol):
         length = _content_length(cycle)
         total = 0
         while True:
+            await gate()
             left = length - self._parsed if length is not None else 0
             if left > _BIG and cycle.more_body and not cycle.waiting_for_100_continue:
-                return total + await self._receive_directly(cycle, left, write)
+                return total + await self._receive_directly(cycle, left, write, gate)
             message = await self._receive(cycle)
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
@@ -208,7 +229,7 @@ class DSXProtocol(HttpToolsProtocol):
                 return total
 
     async def _receive_directly(
-        self, cycle: RequestResponseCycle, left: int, write: Callable[[Buffer], object]
+        self, cycle: RequestResponseCycle, left: int, write: Callable[[Buffer], object], gate: Gate
     ) -> int:
         """Take the next *left* bytes off the socket past the parser, which then starts afresh.
 
@@ -224,7 +245,7 @@ class DSXProtocol(HttpToolsProtocol):
         try:
             if passed_on:
                 await in_thread(write, passed_on)
-            await receiver.run(write)
+            await receiver.run(write, gate)
         finally:
             receiver.detach()
         self.parser = _Parser(self)

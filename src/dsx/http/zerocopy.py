@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 
-from dsx.http.threads import in_thread
+from dsx.core.shielded import in_thread
 
 SLICE = 4 * 1024 * 1024
 """Most bytes of one system call: about a millisecond of the loop's time."""

@@ -1,8 +1,9 @@
 """Datasets in place: directories below a root, served where they lie, indexed incrementally.
 
 The file system is the truth. The index follows it: a request for the manifest first awaits a scan
-if the last one is older than a second or than twenty times as long as it took, whichever is more:
-small datasets are always fresh, large ones answer from the index.
+that began after it, unless the last scan found nothing new and is younger than a second or than
+twenty times as long as it took, whichever is more. So a dataset that is being written, and a small
+one, are always fresh; a large one at rest answers from the index.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from dsx.catalog.engine import Catalog
 from dsx.core.content import Content, FileSlice, Piece
 from dsx.core.digest import Digest
 from dsx.core.errors import Conflict, NotFound
-from dsx.core.model import DatasetInfo, ManifestEntry
+from dsx.core.model import DatasetInfo, ManifestEntry, Micros
 from dsx.core.names import check_dataset_name
 from dsx.hub import scan
+from dsx.hub.clock import now
 from dsx.hub.contained import open_file
-from dsx.hub.files import DEFAULT_TYPE, now
+from dsx.hub.facts import DEFAULT_TYPE
 from dsx.hub.pack import pack_entries
 
 log = structlog.get_logger(__name__)
@@ -35,6 +37,7 @@ PAGE = 1000
 _HASH_BATCH = 64
 _FRESH_SECONDS = 1.0
 _FRESH_FACTOR = 20
+_CLOCK_STEP = 600  # a last scan this far in the future means that the clock was set back
 
 
 class Datasets:
@@ -57,7 +60,7 @@ class Datasets:
     async def info(self, dataset: str) -> DatasetInfo:
         """How large a dataset is and how far its index; starts a scan if one is due."""
         await self._directory(dataset)
-        if await self._stale(dataset):
+        if await self._stale(dataset, now()):
             self._scan_in_background(dataset)
         last = await self._catalog.read(partial(index.scan_of, dataset=dataset))
         totals = await self._catalog.read(partial(index.totals, dataset=dataset))
@@ -120,7 +123,8 @@ class Datasets:
     async def refresh(self, dataset: str) -> None:
         """Wait until the index is fresh."""
         await self._directory(dataset)
-        if await self._stale(dataset):
+        asked = now()
+        while await self._stale(dataset, asked):  # the scan that was running may have missed some
             await asyncio.shield(self._scan_in_background(dataset))
 
     async def reconcile(self) -> None:
@@ -158,12 +162,14 @@ class Datasets:
             )
         return root / dataset
 
-    async def _stale(self, dataset: str) -> bool:
+    async def _stale(self, dataset: str, asked: Micros) -> bool:
+        """Whether who *asked* then needs another scan."""
         last = await self._catalog.read(partial(index.scan_of, dataset=dataset))
         if last is None or last.scanned is None:
             return True
-        age = (now() - last.scanned) / 1_000_000
-        return not 0 <= age <= max(_FRESH_SECONDS, _FRESH_FACTOR * last.seconds)
+        age = (asked - last.scanned) / 1_000_000
+        tolerated = max(_FRESH_SECONDS, _FRESH_FACTOR * last.seconds) if last.settled else 0
+        return not -_CLOCK_STEP <= age <= tolerated
 
     def _scan_in_background(self, dataset: str) -> asyncio.Task[None]:
         """The running scan of *dataset*, begun now if there is none: all who wait share it."""
@@ -175,7 +181,7 @@ class Datasets:
 
     async def _scan(self, dataset: str) -> None:
         root = await self._directory(dataset)
-        begun, seen, written = time.monotonic(), 0, 0
+        began, begun, seen, written = now(), time.monotonic(), 0, 0
         batches = scan.batches(root)
         while batch := await asyncio.to_thread(next, batches, None):
             seen += len(batch)
@@ -187,7 +193,9 @@ class Datasets:
         seconds = time.monotonic() - begun
         changed = bool(written or gone)
         await self._catalog.write(
-            partial(index.finish_scan, dataset=dataset, changed=changed, now=now(), seconds=seconds)
+            partial(
+                index.finish_scan, dataset=dataset, changed=changed, began=began, seconds=seconds
+            )
         )
         if changed:
             log.info(

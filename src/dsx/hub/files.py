@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import mimetypes
 import os
-import re
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -19,46 +16,40 @@ from dsx.catalog import files as records
 from dsx.catalog.engine import Catalog
 from dsx.core.content import Content, FileSlice, Piece, Stream
 from dsx.core.digest import Digest
-from dsx.core.errors import Gone, Invalid, NotFound, PreconditionFailed
+from dsx.core.errors import Gone, NotFound, PreconditionFailed
 from dsx.core.metadata import check_metadata, merge_patch
 from dsx.core.model import (
     FileChanges,
     FileQuery,
     FileVersion,
-    Micros,
     NewFile,
     Page,
     Principal,
 )
 from dsx.core.names import check_file_name, check_label
 from dsx.core.ranges import ByteRange
-from dsx.hub.intake import Receiver, too_large
-
-DEFAULT_CATEGORY = "default"
-DEFAULT_TYPE = "application/octet-stream"
-MAX_TAGS = 256
-_CURLS_OWN = "application/x-www-form-urlencoded"  # what curl says of any raw body: nothing
-_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(;[ -~]{0,100})?", re.ASCII)
-
-
-def now() -> Micros:
-    """This instant."""
-    return time.time_ns() // 1000
+from dsx.hub.clock import now
+from dsx.hub.facts import check_tags, new_file
+from dsx.hub.intake import Receiver
+from dsx.hub.limits import Limits
 
 
 class Files:
     """The files of all principals; each call sees only those of the one who asks."""
 
     def __init__(
-        self, catalog: Catalog, blobs: BlobStore, *, max_file_size: int | None = None
+        self,
+        catalog: Catalog,
+        blobs: BlobStore,
+        limits: Limits = Limits(),  # noqa: B008 (frozen)
     ) -> None:
-        """*blobs* must also be `Stages`; *max_file_size* is in bytes, None is no limit."""
+        """*blobs* must also be `Stages`."""
         if not isinstance(blobs, Stages):
             raise TypeError("files need a blob store that can stage uploads")
         self._catalog = catalog
-        self._blobs = blobs
+        self.blobs = blobs
         self._stages: Stages = blobs
-        self._limit = max_file_size
+        self._limits = limits
 
     async def receive(self, principal: Principal, announced: int | None) -> Receiver:
         """A receiver for one file of *announced* bytes (None: unknown).
@@ -67,9 +58,8 @@ class Files:
         caller owes it a call of ``abandon``, whatever happens.
         """
         _ = principal
-        if self._limit is not None and (announced or 0) > self._limit + _FORM_OVERHEAD:
-            raise too_large(self._limit)
-        return Receiver(await self._stages.stage(reserve=announced or 0), self._limit)
+        self._limits.check_size(max(0, (announced or 0) - _FORM_OVERHEAD))
+        return Receiver(await self._stages.stage(reserve=announced or 0), self._limits.file_size)
 
     async def create(
         self,
@@ -90,16 +80,16 @@ class Files:
         `DigestMismatch` unless the bytes are the *expected* ones, `PreconditionFailed` if the name
         is taken and it should not be; then nothing is stored.
         """
-        new = NewFile(
-            owner=principal.id,
-            name=check_file_name(name),
-            category=check_label("A category", category or DEFAULT_CATEGORY),
-            content_type=_media_type(content_type, name),
-            metadata=check_metadata(dict(metadata or {})),
-            tags=_tags(tags),
+        new = new_file(
+            principal.id,
+            name,
+            category=category,
+            content_type=content_type,
+            metadata=metadata,
+            tags=tags,
         )
         if only_if_absent:
-            await self._catalog.read(partial(_refuse_taken, new=new))
+            await self._catalog.read(partial(refuse_taken, new=new))
         blob = await receiver.finish(expected)
         loop = asyncio.get_running_loop()
 
@@ -107,7 +97,8 @@ class Files:
             """Order matters: a purge of equal content excludes us by the claim, see `Trash`."""
             records.claim(connection, principal.id)
             if only_if_absent:
-                _refuse_taken(connection, new=new)
+                refuse_taken(connection, new=new)
+            self._limits.check_quota(connection, principal.id, blob.size)
             blob_records.claim(connection, blob.digest)
             asyncio.run_coroutine_threadsafe(receiver.seal(blob), loop).result()
             blob_records.add(connection, blob, now())
@@ -151,7 +142,7 @@ class Files:
         if changes.category is not None:
             values["category"] = check_label("A category", changes.category)
         if changes.tags is not None:
-            values["tags"] = _tags(changes.tags)
+            values["tags"] = check_tags(changes.tags)
 
         def work(connection: Connection) -> FileVersion:
             records.claim(connection, principal.id)
@@ -174,7 +165,7 @@ class Files:
             modified=version.created,
             filename=version.name.rsplit("/", 1)[-1],
             digest=version.sha256,
-            pieces=partial(_pieces, self._blobs, version),
+            pieces=partial(_pieces, self.blobs, version),
         )
 
 
@@ -219,20 +210,7 @@ async def _fetch(blobs: BlobStore, version: FileVersion, wanted: ByteRange) -> A
         yield chunk
 
 
-def _refuse_taken(connection: Connection, new: NewFile) -> None:
+def refuse_taken(connection: Connection, new: NewFile) -> None:
+    """Raise `PreconditionFailed` if the owner has a live file of that name."""
     if records.find(connection, new.owner, new.name) is not None:
         raise PreconditionFailed(f"There is a file named {new.name!r} already.")
-
-
-def _tags(tags: Sequence[str]) -> tuple[str, ...]:
-    if len(tags) > MAX_TAGS:
-        raise Invalid(f"A file has at most {MAX_TAGS} tags.", {"limit": MAX_TAGS})
-    return tuple(check_label("A tag", tag) for tag in tags)
-
-
-def _media_type(given: str | None, name: str) -> str:
-    if not given or given == _CURLS_OWN:
-        return mimetypes.guess_type(name)[0] or DEFAULT_TYPE
-    if not _MEDIA_TYPE.fullmatch(given):
-        raise Invalid("The content type is not of the form type/subtype.")
-    return given

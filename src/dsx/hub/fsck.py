@@ -9,7 +9,7 @@ from typing import Any
 
 from dsx.blobs.contract import BlobStore, Stages
 from dsx.catalog import blobs as records
-from dsx.catalog import files
+from dsx.catalog import files, uploads
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest, Hasher
 
@@ -26,7 +26,7 @@ class Report:
         blobs: blobs in the catalog.
         bytes: their sizes together.
         orphans: blobs in the store that no record names: harmless, left by a crash.
-        stages: unfinished uploads in the store.
+        stages: in the store, not of an unfinished upload: left by a crash, or a file coming in.
         problems: records whose bytes are missing or wrong (the first thousand).
         problem_count: how many there are.
         deep: whether contents were read and hashed.
@@ -77,10 +77,15 @@ async def fsck(
                 report.add(digest, "has other content")
     await _find_orphans(catalog, blobs, report, repair=repair)
     if isinstance(blobs, Stages):
-        if repair:
-            await blobs.sweep()
-        report.stages = len(await blobs.stages())
+        report.stages = await _unneeded_stages(catalog, blobs, repair=repair)
     return report
+
+
+async def _unneeded_stages(catalog: Catalog, stages: Stages, *, repair: bool) -> int:
+    found = await stages.stages()
+    needed = await catalog.read(partial(uploads.needing_stages, ids=found))
+    dead = [id_ for id_ in found if id_ not in needed]
+    return len(dead) - (await stages.sweep(dead) if repair else 0)
 
 
 async def _recorded(catalog: Catalog) -> AsyncIterator[Sequence[tuple[Digest, int]]]:

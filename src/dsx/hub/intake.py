@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 from dsx.blobs.contract import Stage
 from dsx.core.digest import Buffer, Digest, Hasher
@@ -14,6 +17,23 @@ from dsx.core.model import BlobInfo
 _LARGE = 64 * 1024
 _hashers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="hash")
 """Large pieces are hashed beside being written: SHA-256 takes as long as the copy to the disk."""
+
+
+@contextmanager
+def hash_beside(update: Callable[..., object], *arguments: Any) -> Iterator[None]:
+    """Call *update*, whose last argument are bytes, by the time the block ends: beside it if many.
+
+    Large bytes are hashed even if the block fails.
+    """
+    beside = len(arguments[-1]) >= _LARGE
+    hashing = _hashers.submit(update, *arguments) if beside else None
+    try:
+        yield
+    finally:
+        if hashing is not None:
+            hashing.result()
+    if hashing is None:
+        update(*arguments)
 
 
 class Receiver:
@@ -35,14 +55,8 @@ class Receiver:
         start = self.size
         if self._limit is not None and start + len(data) > self._limit:
             raise too_large(self._limit)
-        hashing = _hashers.submit(self._hasher.update, data) if len(data) >= _LARGE else None
-        try:
+        with hash_beside(self._hasher.update, data):
             self._stage.write(start, data)
-        finally:
-            if hashing is not None:
-                hashing.result()
-        if hashing is None:
-            self._hasher.update(data)
 
     async def finish(self, expected: Digest | None = None) -> BlobInfo:
         """Make the bytes durable; `DigestMismatch` if they are not the *expected* ones."""

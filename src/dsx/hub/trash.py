@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from sqlalchemy import Connection
 
@@ -13,9 +12,11 @@ from dsx.catalog import blobs as blob_records
 from dsx.catalog import files as records
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
+from dsx.core.errors import NotFound
 from dsx.core.model import FileVersion, Page, Principal
 from dsx.core.names import check_file_name
-from dsx.hub.files import now
+from dsx.hub.clock import now
+from dsx.hub.removal import remove_unknown
 
 _DAY = 24 * 3600 * 1_000_000
 _BATCH = 200
@@ -50,6 +51,11 @@ class Trash:
 
         return await self._catalog.write(work)
 
+    async def delete_if_live(self, principal: Principal, ref: str) -> None:
+        """`delete`, unless the file is gone already."""
+        with contextlib.suppress(NotFound):
+            await self.delete(principal, ref)
+
     async def list(self, principal: Principal, *, limit: int, cursor: str | None) -> Page:
         """One page of deleted files, latest deletion first."""
         return await self._catalog.read(
@@ -80,7 +86,7 @@ class Trash:
             version = records.get(connection, principal.id, ref, trashed=True)
             return _forget(connection, [version.file])
 
-        await self._remove(await self._catalog.write(work))
+        await remove_unknown(self._catalog, self._blobs, await self._catalog.write(work))
 
     async def empty(self, principal: Principal) -> int:
         """Drop all that the principal has in the trash; how many files that were."""
@@ -101,22 +107,10 @@ class Trash:
                 return len(chosen), _forget(connection, chosen)
 
             count, digests = await self._catalog.write(work)
-            await self._remove(digests)
+            await remove_unknown(self._catalog, self._blobs, digests)
             dropped += count
             if count < _BATCH:
                 return dropped
-
-    async def _remove(self, digests: Sequence[Digest]) -> None:
-        loop = asyncio.get_running_loop()
-        for digest in digests:
-            await self._catalog.write(partial(self._remove_one, loop, digest))
-
-    def _remove_one(
-        self, loop: asyncio.AbstractEventLoop, digest: Digest, connection: Connection
-    ) -> None:
-        blob_records.claim(connection, digest)
-        if blob_records.unknown(connection, [digest]):
-            asyncio.run_coroutine_threadsafe(self._blobs.delete([digest]), loop).result()
 
 
 def _forget(connection: Connection, files: Sequence[str]) -> list[Digest]:

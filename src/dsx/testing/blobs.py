@@ -247,14 +247,37 @@ class StageSuite(_Suite):
 
         self.run(tmp_path, work)
 
+    def test_existing_stages_are_not_made(self, tmp_path: Path) -> None:
+        """Who expects bytes to be there is told that they are not."""
+
+        async def work(store: Any) -> None:
+            await fails(NotFound, store.stage("gone", existing=True))
+            assert list(await store.stages()) == []
+            (await store.stage("there")).close()
+            await (await store.stage("there", existing=True)).discard()
+
+        self.run(tmp_path, work)
+
+    def test_seal_drops_what_lies_beyond(self, tmp_path: Path) -> None:
+        """A blob has the bytes that were hashed, though more were staged."""
+
+        async def work(store: Any) -> None:
+            stage = await store.stage("long")
+            stage.write(0, b"wanted and more")
+            await stage.seal(digest_of(b"wanted"), 6)
+            assert await store.stat([digest_of(b"wanted")]) == {digest_of(b"wanted"): 6}
+            await stage.discard()
+
+        self.run(tmp_path, work)
+
     def test_sweep_drops_the_dead_only(self, tmp_path: Path) -> None:
-        """Stages that nobody holds go, unless they are to be kept."""
+        """Of the stages named, those that nobody holds go."""
 
         async def work(store: Any) -> None:
             held = await store.stage("held")
             for name in ("dead", "kept"):
                 (await store.stage(name)).close()
-            assert await store.sweep(keep={"kept"}) == 1
+            assert await store.sweep(["held", "dead", "unknown"]) == 1
             assert list(await store.stages()) == ["held", "kept"]
             await held.discard()
 

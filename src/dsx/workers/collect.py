@@ -1,22 +1,22 @@
-"""Collects what is no longer wanted: expired trash, and stages that a crash left behind."""
+"""Collects what is no longer wanted: expired trash and uploads, and stages that a crash left."""
 
 from __future__ import annotations
 
-from dsx.blobs.contract import BlobStore, Stages
 from dsx.hub.trash import Trash
+from dsx.hub.uploads import Uploads
 from dsx.workers.reconciler import Reconciler
 
 
 class Collector(Reconciler):
-    """Every ten minutes: drops what the trash has kept long enough, sweeps dead stages."""
+    """Drops what the trash has kept long enough, uploads whose time is over, dead stages."""
 
-    def __init__(self, trash: Trash, blobs: BlobStore, interval: float = 600) -> None:
+    def __init__(self, trash: Trash, uploads: Uploads, interval: float = 600) -> None:
         super().__init__(interval)
         self._trash = trash
-        self._blobs = blobs
+        self._uploads = uploads
 
     async def step(self) -> None:
         """Sweep first: it frees room that a full disk may need for the catalog."""
-        if isinstance(self._blobs, Stages):
-            await self._blobs.sweep()
+        await self._uploads.sweep()
+        await self._uploads.drop_expired()
         await self._trash.drop_expired()

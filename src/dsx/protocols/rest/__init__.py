@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 
 from dsx.http.problems import documented
-from dsx.protocols.rest import archive, datasets, files, trash
+from dsx.protocols.rest import archive, datasets, files, tasks, trash, uploads
 
 router = APIRouter(prefix="/api/v1", responses=documented(400, 401, 405, 422, 503))
-for part in (files, trash, archive, datasets):
+for part in (files, uploads, tasks, trash, archive, datasets):
     router.include_router(part.router)

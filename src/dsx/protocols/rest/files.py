@@ -14,7 +14,7 @@ from dsx.core.errors import Invalid, Unprocessable
 from dsx.core.model import FileChanges, FileQuery
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
-from dsx.http.receive import pump, pump_form
+from dsx.http.receive import announced, pump, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.protocols.rest.models import (
     File,
@@ -79,8 +79,7 @@ async def create_file(
     stand in for the query. The answer comes when the bytes are on disk and the file is listed.
     """
     expected = _expected(repr_digest)
-    size = request.headers.get("content-length", "")
-    receiver = await hub.files.receive(principal, int(size) if size.isdecimal() else None)
+    receiver = await hub.files.receive(principal, announced(request))
     fields: dict[str, list[str]] = {}
     content_type = request.headers.get("content-type")
     try:

@@ -48,7 +48,8 @@ def to_micros(time: datetime) -> Micros:
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
-def _time_text(instant: Micros) -> str:
+def time_text(instant: Micros) -> str:
+    """An instant in ISO 8601: UTC, microseconds."""
     return to_time(instant).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -90,11 +91,11 @@ class File(BaseModel):
             content_type=version.content_type,
             size=version.size,
             sha256=version.sha256,
-            created=_time_text(version.created),
+            created=time_text(version.created),
             metadata=version.metadata,
             tags=list(version.tags),
-            trashed=None if version.trashed is None else _time_text(version.trashed),
-            expires=None if version.expires is None else _time_text(version.expires),
+            trashed=None if version.trashed is None else time_text(version.trashed),
+            expires=None if version.expires is None else time_text(version.expires),
             url=f"/api/v1/files/{version.id}/content",
         )
 
@@ -200,7 +201,7 @@ class Dataset(BaseModel):
             state=info.state,
             done=info.done,
             total=info.total,
-            indexed=None if info.indexed is None else _time_text(info.indexed),
+            indexed=None if info.indexed is None else time_text(info.indexed),
         )
 
 

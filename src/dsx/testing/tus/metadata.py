@@ -14,7 +14,7 @@ METADATA = Section("Creation/Upload-Metadata", "creation")
 INVALID = {
     "value that is not Base64": "filename n@t-base64!",
     "value with wrong padding": "filename YWJjZA=",
-    "empty pair": "a YWJj,,b YWJj",
+    "empty pair": "filename YWJj,,other YWJj",
     "more than key and value": "a YWJj YWJj",
 }
 

@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("scanned", sa.BigInteger()),
         sa.Column("seconds", sa.Float(), nullable=False),
+        sa.Column("settled", sa.Boolean(), nullable=False),
     )
     op.create_table(
         "dataset_files",

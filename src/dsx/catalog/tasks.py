@@ -1,0 +1,112 @@
+"""Tasks: the states of transfers, which any server can read and change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from dsx.catalog.schema import tasks
+from dsx.core.errors import NotFound
+from dsx.core.model import Micros
+from dsx.core.transfers import Task, TaskState
+
+LIVING: tuple[TaskState, ...] = ("pending", "running", "paused")
+
+
+def add(connection: Connection, task: Task) -> None:
+    """Record a new task."""
+    connection.execute(
+        insert(tasks).values(
+            id=task.id,
+            owner=task.owner,
+            kind=task.kind,
+            state=task.state,
+            name=task.name,
+            done=task.done,
+            total=task.total,
+            message=task.message,
+            subject=task.subject,
+            created=task.created,
+            updated=task.updated,
+            expires=task.expires,
+        )
+    )
+
+
+def get(connection: Connection, owner: str, id_: str) -> Task:
+    """The owner's task, or `NotFound`."""
+    query = select(tasks).where(tasks.c.id == id_, tasks.c.owner == owner)
+    row = connection.execute(query).first()
+    if row is None:
+        raise NotFound(f"There is no task {id_!r}.")
+    return _task(row)
+
+
+def page(connection: Connection, owner: str, before: str | None, limit: int) -> list[Task]:
+    """The owner's tasks with ids smaller than *before*, newest first."""
+    query = select(tasks).where(tasks.c.owner == owner).order_by(tasks.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(tasks.c.id < before)
+    return [_task(row) for row in connection.execute(query)]
+
+
+def changed(connection: Connection, owner: str, since: Micros) -> list[Task]:
+    """The owner's tasks that were updated at *since* or later, in the order of their updates."""
+    query = select(tasks).where(tasks.c.owner == owner, tasks.c.updated >= since)
+    return [_task(row) for row in connection.execute(query.order_by(tasks.c.updated).limit(1000))]
+
+
+def states(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[TaskState, Micros]]:
+    """State and expiry of those of *ids* that exist."""
+    found: dict[str, tuple[TaskState, Micros]] = {}
+    for start in range(0, len(ids), 500):
+        some = tasks.c.id.in_(ids[start : start + 500])
+        rows = connection.execute(select(tasks.c.id, tasks.c.state, tasks.c.expires).where(some))
+        found.update({row.id: (row.state, row.expires) for row in rows})
+    return found
+
+
+def change(
+    connection: Connection,
+    id_: str,
+    now: Micros,
+    only_from: Sequence[TaskState] = (),
+    **values: Any,
+) -> bool:
+    """Set columns of a task, if its state is one of *only_from* (none given: any)."""
+    statement = update(tasks).where(tasks.c.id == id_).values(updated=now, **values)
+    if only_from:
+        statement = statement.where(tasks.c.state.in_(only_from))
+    return bool(connection.execute(statement).rowcount)
+
+
+def end(connection: Connection, id_: str, now: Micros, forgotten: Micros, **values: Any) -> None:
+    """End a task, to be forgotten at that instant, unless it has ended before."""
+    change(connection, id_, now, LIVING, expires=forgotten, **values)
+
+
+def tidy(connection: Connection, now: Micros) -> None:
+    """End the tasks whose time is over, and forget those that have ended."""
+    living = tasks.c.state.in_(LIVING)
+    over = tasks.c.expires <= now
+    connection.execute(delete(tasks).where(over, ~living))
+    connection.execute(update(tasks).where(over, living).values(state="expired", updated=now))
+
+
+def _task(row: Row[Any]) -> Task:
+    return Task(
+        id=row.id,
+        owner=row.owner,
+        kind=row.kind,
+        state=row.state,
+        name=row.name,
+        done=row.done,
+        total=row.total,
+        message=row.message,
+        created=row.created,
+        updated=row.updated,
+        expires=row.expires,
+        subject=row.subject,
+    )

@@ -1,0 +1,245 @@
+"""Uploads: what has arrived of them, and what is promised room. Inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+
+from dsx.catalog.engine import lock
+from dsx.catalog.schema import tasks, upload_parts, uploads, writers
+from dsx.core.digest import Digest
+from dsx.core.errors import Gone, NotFound
+from dsx.core.model import BlobInfo, Micros
+from dsx.core.ranges import ByteRange
+from dsx.core.spans import Spans
+from dsx.core.transfers import Upload, UploadState
+
+
+def claim(connection: Connection, id_: str) -> None:
+    """Keep every other transaction from changing this upload until this one ends."""
+    lock(connection, int.from_bytes(id_.encode()) % (1 << 62))
+
+
+def add(connection: Connection, upload: Upload, reserved: int) -> None:
+    """Record a new upload for whose bytes *reserved* bytes of room are promised."""
+    connection.execute(
+        insert(uploads).values(
+            id=upload.id,
+            owner=upload.owner,
+            kind=upload.kind,
+            name=upload.name,
+            category=upload.category,
+            content_type=upload.content_type,
+            metadata=upload.metadata,
+            tags=sorted(set(upload.tags)),
+            only_if_absent=upload.only_if_absent,
+            length=upload.length,
+            received=upload.received.pairs(),
+            reserved=reserved,
+            state=upload.state,
+            expected=dict(upload.expected),
+            notes=dict(upload.notes),
+            generation=upload.generation,
+            challenge=upload.challenge,
+            created=upload.created,
+            expires=upload.expires,
+        )
+    )
+    rows = [
+        {"final": upload.id, "position": position, "partial": partial}
+        for position, partial in enumerate(upload.parts)
+    ]
+    if rows:
+        connection.execute(insert(upload_parts), rows)
+
+
+def get(connection: Connection, owner: str, id_: str) -> Upload:
+    """The owner's upload, or `NotFound`."""
+    row = connection.execute(_query().where(uploads.c.id == id_, uploads.c.owner == owner)).first()
+    if row is None:
+        raise NotFound(f"There is no upload {id_!r}.")
+    upload = _upload(row)
+    if upload.kind == "final":
+        return replace(upload, parts=tuple(_parts(connection, id_)))
+    return upload
+
+
+def get_open(connection: Connection, owner: str, id_: str, now: Micros) -> Upload:
+    """The owner's upload if it is still open or finished; `Gone` if it has ended otherwise."""
+    upload = get(connection, owner, id_)
+    if upload.state == "open" and upload.expires <= now:
+        raise Gone("The upload has expired.", {"id": id_})
+    if upload.state in {"aborted", "expired"}:
+        raise Gone(f"The upload was {upload.state}.", {"id": id_, "state": upload.state})
+    return upload
+
+
+def page(connection: Connection, owner: str, after: str, limit: int) -> list[Upload]:
+    """The owner's open uploads with ids greater than *after*, oldest first."""
+    query = (
+        _query()
+        .where(uploads.c.owner == owner, uploads.c.state == "open", uploads.c.id > after)
+        .order_by(uploads.c.id)
+        .limit(limit)
+    )
+    return [_upload(row) for row in connection.execute(query)]
+
+
+def outstanding(connection: Connection) -> int:
+    """Bytes for which room is promised to open uploads and which have not arrived."""
+    promised = select(func.coalesce(func.sum(uploads.c.reserved), 0))
+    return int(connection.execute(promised.where(uploads.c.state == "open")).scalar_one())
+
+
+def advance(connection: Connection, upload: Upload, new: ByteRange, expires: Micros) -> Upload:
+    """Add *new* to what has arrived (the caller has made it durable), and push the expiry on."""
+    received = upload.received.add(new)
+    reserved = max(0, upload.length - received.size) if upload.length is not None else 0
+    connection.execute(
+        update(uploads)
+        .where(uploads.c.id == upload.id)
+        .values(received=received.pairs(), reserved=reserved, expires=expires)
+    )
+    return replace(upload, received=received, expires=expires)
+
+
+def set_length(connection: Connection, upload: Upload, length: int) -> Upload:
+    """Fix the length, which was not known before."""
+    reserved = max(0, length - upload.received.size)
+    where = uploads.c.id == upload.id
+    connection.execute(update(uploads).where(where).values(length=length, reserved=reserved))
+    return replace(upload, length=length)
+
+
+def touch(connection: Connection, ids: Iterable[str], expires: Micros) -> None:
+    """Let open uploads live until *expires* at least."""
+    for id_ in ids:
+        connection.execute(
+            update(uploads)
+            .where(uploads.c.id == id_, uploads.c.state == "open", uploads.c.expires < expires)
+            .values(expires=expires)
+        )
+
+
+def note_digest(connection: Connection, id_: str, blob: BlobInfo) -> None:
+    """Note what the bytes hash to, before they are sealed."""
+    values = {"digest": blob.digest, "crc32": blob.crc32}
+    connection.execute(update(uploads).where(uploads.c.id == id_).values(values))
+
+
+def noted_digest(connection: Connection, id_: str) -> BlobInfo | None:
+    """What was noted; None: nothing was."""
+    columns = uploads.c.digest, uploads.c.length, uploads.c.crc32
+    row = connection.execute(select(*columns).where(uploads.c.id == id_)).one()
+    return BlobInfo(Digest(row.digest), row.length, row.crc32) if row.digest else None
+
+
+def end(
+    connection: Connection,
+    id_: str,
+    state: UploadState,
+    expires: Micros,
+    *,
+    version: int | None = None,
+) -> None:
+    """Close an upload for good, to be remembered until *expires*."""
+    values = {"state": state, "expires": expires, "version": version, "reserved": 0}
+    connection.execute(
+        update(uploads).where(uploads.c.id == id_).values(challenge=None, digest=None, **values)
+    )
+    connection.execute(delete(writers).where(writers.c.upload == id_))
+
+
+def drop_challenge(connection: Connection, id_: str) -> None:
+    """A challenge is answered once."""
+    connection.execute(update(uploads).where(uploads.c.id == id_).values(challenge=None))
+
+
+def shut_out(connection: Connection, id_: str) -> None:
+    """Begin a new generation: a writer that did not yield was shut out."""
+    where = uploads.c.id == id_
+    connection.execute(
+        update(uploads).where(where).values(generation=uploads.c.generation + 1, digest=None)
+    )
+
+
+def finals_of(connection: Connection, partial: str) -> list[tuple[str, str]]:
+    """Id and owner of the open finals that *partial* is a part of."""
+    query = (
+        select(uploads.c.id, uploads.c.owner)
+        .distinct()
+        .join(upload_parts, upload_parts.c.final == uploads.c.id)
+        .where(upload_parts.c.partial == partial, uploads.c.state == "open")
+    )
+    return [(row.id, row.owner) for row in connection.execute(query)]
+
+
+def needing_stages(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of *ids* that are uploads whose stages must stay.
+
+    Open ones do, and finished partials, for finals are made of them.
+    """
+    needed = (uploads.c.state == "open") | (
+        (uploads.c.kind == "partial") & (uploads.c.state == "finished")
+    )
+    found: set[str] = set()
+    for start in range(0, len(ids), 500):
+        some = uploads.c.id.in_(ids[start : start + 500])
+        found.update(connection.execute(select(uploads.c.id).where(some, needed)).scalars())
+    return found
+
+
+def expired(connection: Connection, now: Micros, limit: int) -> list[tuple[str, UploadState]]:
+    """Ids and states of uploads whose time is over, unless somebody writes to them."""
+    busy = select(writers.c.upload)
+    query = (
+        select(uploads.c.id, uploads.c.state)
+        .where(uploads.c.expires <= now, uploads.c.id.not_in(busy))
+        .order_by(uploads.c.expires)
+        .limit(limit)
+    )
+    return [(row.id, row.state) for row in connection.execute(query)]
+
+
+def forget(connection: Connection, id_: str) -> None:
+    """Drop the record of an upload that has ended."""
+    connection.execute(delete(upload_parts).where(upload_parts.c.final == id_))
+    connection.execute(delete(uploads).where(uploads.c.id == id_))
+
+
+def _parts(connection: Connection, final: str) -> Sequence[str]:
+    query = select(upload_parts.c.partial).where(upload_parts.c.final == final)
+    return connection.execute(query.order_by(upload_parts.c.position)).scalars().all()
+
+
+def _query() -> Select[Any]:
+    task = tasks.c.state.label("task_state")
+    return select(uploads, task).outerjoin(tasks, tasks.c.id == uploads.c.id)
+
+
+def _upload(row: Row[Any]) -> Upload:
+    return Upload(
+        id=row.id,
+        owner=row.owner,
+        kind=row.kind,
+        name=row.name,
+        category=row.category,
+        content_type=row.content_type,
+        metadata=row.metadata,
+        tags=tuple(row.tags),
+        only_if_absent=row.only_if_absent,
+        length=row.length,
+        received=Spans.of(row.received),
+        state=row.state,
+        expected=row.expected,
+        notes=row.notes,
+        generation=row.generation,
+        paused=row.task_state == "paused",
+        challenge=row.challenge,
+        version=row.version,
+        created=row.created,
+        expires=row.expires,
+    )

@@ -1,0 +1,54 @@
+"""Who writes to which bytes of which upload. Inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from dsx.catalog.schema import writers
+from dsx.core.ranges import ByteRange
+
+
+def enter(connection: Connection, token: str, upload: str, span: ByteRange) -> list[str]:
+    """Record a writer of *span*; the older ones in its way are asked to yield, and returned.
+
+    The upload has to be claimed.
+    """
+    older = overlapping(connection, upload, span)
+    if older:
+        connection.execute(update(writers).where(writers.c.token.in_(older)).values(asked=True))
+    connection.execute(
+        insert(writers).values(
+            token=token, upload=upload, start=span.start, stop=span.stop, asked=False
+        )
+    )
+    return older
+
+
+def overlapping(connection: Connection, upload: str, span: ByteRange) -> list[str]:
+    """The tokens of those who write to some of *span*."""
+    query = select(writers.c.token).where(
+        writers.c.upload == upload, writers.c.start < span.stop, writers.c.stop > span.start
+    )
+    return list(connection.execute(query).scalars())
+
+
+def leave(connection: Connection, token: str) -> bool:
+    """End a writer; False: it was shut out before."""
+    return bool(connection.execute(delete(writers).where(writers.c.token == token)).rowcount)
+
+
+def asked(connection: Connection, tokens: Sequence[str]) -> dict[str, bool]:
+    """Those of *tokens* that were not shut out, and whether they are asked to yield."""
+    found: dict[str, bool] = {}
+    for start in range(0, len(tokens), 500):
+        some = writers.c.token.in_(tokens[start : start + 500])
+        rows = connection.execute(select(writers.c.token, writers.c.asked).where(some))
+        found.update({row.token: row.asked for row in rows})
+    return found
+
+
+def evict(connection: Connection, tokens: Sequence[str]) -> int:
+    """Shut out those of *tokens* that are still there; how many there were."""
+    return connection.execute(delete(writers).where(writers.c.token.in_(tokens))).rowcount

@@ -1,0 +1,261 @@
+"""One request that adds bytes to an upload: admitted, received under a lease, recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection
+
+from dsx.blobs.contract import Stage
+from dsx.catalog import tasks, uploads, writers
+from dsx.core.errors import (
+    Conflict,
+    Denied,
+    DSXError,
+    Gone,
+    Invalid,
+    NotFound,
+    OffsetMismatch,
+    Paused,
+    Superseded,
+    TooLarge,
+)
+from dsx.core.ranges import ByteRange
+from dsx.core.shielded import in_thread, whatever_happens
+from dsx.core.transfers import PartDigest, Upload
+from dsx.hub.begin import MAX_LENGTH
+from dsx.hub.clock import now
+from dsx.hub.control import Control
+from dsx.hub.engine import Engine
+from dsx.hub.incoming import Guard, Incoming, Write
+from dsx.hub.leases import EVERYTHING
+from dsx.hub.limits import Limits, check_room, inconsistent
+
+Source = Callable[[Write, Callable[[], Awaitable[None]]], Awaitable[object]]
+"""Hands the bytes of a request, in order, to a blocking writer, and awaits its second argument
+before it asks for more: that is how a pause holds a sender back."""
+
+MAX_SPANS = 10_000
+CHECKPOINT_SECONDS = 0.5
+
+
+def no_digest() -> PartDigest | None:
+    """The bytes are not checked by themselves."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What a request says of the bytes it brings.
+
+    Attributes:
+        offset: where they go. Unless it is a *part*, that has to be where the upload stands.
+        size: how many will come; None: not known.
+        length: of the whole upload, if that is told only now.
+        last: the upload ends where these bytes end.
+        checked: they have a digest, so nothing is kept before it was compared.
+        digest: asked once the bytes are there: what they have to hash to.
+        part: they may go anywhere, beside other parts that come at the same time.
+    """
+
+    offset: int
+    size: int | None = None
+    length: int | None = None
+    last: bool = False
+    checked: bool = False
+    digest: Callable[[], PartDigest | None] = no_digest
+    part: bool = False
+
+    @property
+    def span(self) -> ByteRange:
+        """Where the bytes go, as far as that is known."""
+        return ByteRange(self.offset, EVERYTHING if self.size is None else self.offset + self.size)
+
+
+def check(upload: Upload, addition: Addition, limits: Limits) -> None:
+    """Refuse what can be refused before an older writer is asked to yield."""
+    span = addition.span
+    if upload.kind == "final":
+        raise Denied("A final upload is made of partial ones; it takes no bytes.")
+    if upload.paused:
+        raise Paused("The upload is paused; resume its task first.", {"id": upload.id})
+    if not 0 <= span.start <= MAX_LENGTH:
+        raise Invalid("An offset is a number of bytes from 0 on.", {"offset": span.start})
+    if upload.state == "finished" and addition.part:
+        raise Conflict("The upload is finished.", {"id": upload.id})
+    behind = span.start < upload.offset or upload.state == "finished"
+    if behind and not addition.part and span.start != upload.offset:
+        raise mismatch(upload, span.start)
+    if len(upload.received.parts) > MAX_SPANS:
+        raise Conflict("The upload has too many gaps; fill some.", {"limit": MAX_SPANS})
+    _check_length(upload, addition, limits)
+
+
+def _check_length(upload: Upload, addition: Addition, limits: Limits) -> None:
+    stop = addition.span.stop
+    known = upload.length if upload.length is not None else addition.length
+    if addition.length is not None and addition.length != known:
+        raise inconsistent(known, addition.length)
+    if addition.size is not None:
+        if addition.last and known is not None and known != stop:
+            raise inconsistent(known, stop)
+        if known is not None and stop > known:
+            raise TooLarge(f"The body goes beyond the upload's end, {known}.", {"limit": known})
+        limits.check_size(stop)
+    limits.check_size(addition.length)
+
+
+def mismatch(upload: Upload, offset: int) -> OffsetMismatch:
+    """The failure of a request that does not go on where the upload stands."""
+    return OffsetMismatch(
+        f"The upload stands at {upload.offset}, not at {offset}.",
+        {"expected_offset": upload.offset, "offset": offset},
+    )
+
+
+class Appender:
+    """Carries out additions."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._catalog = engine.catalog
+        self._stages = engine.stages
+        self._controls = engine.controls
+        self._leases = engine.leases
+        self._tails = engine.tails
+        self._limits = engine.limits
+        self._expiry = engine.expiry
+
+    async def append(self, upload: Upload, source: Source, addition: Addition) -> Upload:
+        """Add what *source* hands over; when this returns, it is on the disk and recorded."""
+        span = addition.span if addition.part else ByteRange(0, EVERYTHING)
+        async with self._leases.hold(upload.id, span) as control:
+            upload = await self.fix(upload, addition.length, addition)
+            stage = await self._open(upload)
+            try:
+                return await self._receive(upload, stage, source, addition, control)
+            finally:
+                stage.close()
+
+    async def fix(
+        self, upload: Upload, length: int | None, addition: Addition | None = None
+    ) -> Upload:
+        """The upload as it is now, with its length if that is told; *addition* has to fit."""
+        room = await self._stages.room() if length is not None else None
+
+        def work(connection: Connection) -> Upload:
+            uploads.claim(connection, upload.id)
+            current = uploads.get_open(connection, upload.owner, upload.id, now())
+            if addition and not addition.part and current.offset != addition.offset:
+                raise mismatch(current, addition.offset)
+            if length is None or length == current.length:
+                return current
+            if current.length is not None or length < current.received.end:
+                raise inconsistent(current.length or current.received.end, length)
+            check_room(connection, room, length - current.received.size)
+            self._limits.check_quota(connection, current.owner, length)
+            tasks.change(connection, upload.id, now(), total=length)
+            return uploads.set_length(connection, current, length)
+
+        return await self._catalog.write(work, durable=length is not None)
+
+    async def _open(self, upload: Upload) -> Stage:
+        try:
+            return await self._stages.stage(upload.id, existing=bool(upload.received.parts))
+        except NotFound:
+            raise Gone(
+                "The bytes of the upload are not on the disk any more; begin again.",
+                {"id": upload.id},
+            ) from None
+
+    async def _receive(
+        self, upload: Upload, stage: Stage, source: Source, addition: Addition, control: Control
+    ) -> Upload:
+        """Write what comes, and record what may be kept of it, whatever happens."""
+        tail = None if addition.checked else self._tails.of(upload)
+        limit = upload.length if upload.length is not None else self._limits.file_size
+        guard = Guard(control, self._controls)
+        incoming = Incoming(
+            stage, guard, tail, start=addition.offset, received=upload.received, limit=limit
+        )
+        record = partial(self._record, upload, stage, incoming, control)
+        try:
+            pouring = control.run(_pour(source, incoming, control))
+            await _with_checkpoints(pouring, None if addition.checked else record)
+            if (digest := addition.digest()) is not None:
+                await in_thread(incoming.verify, digest)
+            length = incoming.position if addition.last else None
+            recorded = await whatever_happens(record(leave=True, length=length))
+        except BaseException as failure:
+            self._tails.drop(upload.id)  # it may have hashed what is not kept
+            if not addition.checked and not _wrong(failure) and not control.lost:
+                with suppress(DSXError):  # what is raised is why it came to this
+                    await whatever_happens(record(leave=True))
+            raise
+        await in_thread(self._tails.of(recorded).follow, stage, recorded.offset)
+        return recorded
+
+    async def _record(
+        self,
+        upload: Upload,
+        stage: Stage,
+        incoming: Incoming,
+        control: Control,
+        *,
+        leave: bool = False,
+        length: int | None = None,
+    ) -> Upload:
+        """Make durable what has come, then record it; *leave*: and end the lease."""
+        span = incoming.span
+        if span.size:
+            await in_thread(stage.sync)
+        token = control.token or ""
+
+        def work(connection: Connection) -> Upload:
+            uploads.claim(connection, upload.id)
+            present = writers.leave(connection, token) if leave else token in writers.asked(
+                connection, [token]
+            )  # fmt: skip
+            if not present:
+                raise Superseded("Another writer took over; ask where the upload stands.")
+            current = uploads.get_open(connection, upload.owner, upload.id, now())
+            current = uploads.advance(connection, current, span, now() + self._expiry)
+            if length is not None and current.length is None:
+                current = uploads.set_length(connection, current, length)
+                tasks.change(connection, upload.id, now(), total=length)
+            tasks.change(connection, upload.id, now(), done=current.received.size)
+            return current
+
+        return await self._catalog.write(work, durable=leave)
+
+
+async def _pour(source: Source, incoming: Incoming, control: Control) -> None:
+    await source(incoming.write, control.proceed)
+
+
+async def _with_checkpoints(
+    work: Coroutine[Any, Any, None], record: Callable[[], Coroutine[Any, Any, object]] | None
+) -> None:
+    """Await *work*; meanwhile *record* how far it has come, again and again."""
+    working = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait([working], timeout=CHECKPOINT_SECONDS))[0]:
+            if record is not None:
+                await whatever_happens(record())
+    finally:
+        if not working.done():
+            working.cancel()
+            await asyncio.wait([working])
+    working.result()
+
+
+def _wrong(failure: BaseException) -> bool:
+    """Whether it says that the bytes themselves are wrong: none since the last record are kept.
+
+    `Superseded` and `Paused` are conflicts of another kind.
+    """
+    return isinstance(failure, TooLarge) or type(failure) is Conflict

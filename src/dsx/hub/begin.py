@@ -1,0 +1,129 @@
+"""How an upload begins: its facts checked, its defaults filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import uuid_utils
+from sqlalchemy import Connection
+
+from dsx.catalog import tasks, uploads
+from dsx.core.errors import Conflict, Gone, Invalid, NotFound
+from dsx.core.model import Micros, NewFile
+from dsx.core.spans import Spans
+from dsx.core.transfers import ALGORITHMS, NewUpload, Task, Upload
+from dsx.hub import possession
+from dsx.hub.facts import DEFAULT_CATEGORY, DEFAULT_TYPE, new_file
+
+MAX_LENGTH = (1 << 62) - 1
+MAX_PARTS = 10_000
+NEVER: Micros = 1 << 62
+"""The expiry of an upload's own task, which ends with the upload."""
+_HEX = re.compile(r"[0-9a-f]+")
+
+
+def described(owner: str, new: NewUpload, instant: Micros, expires: Micros) -> Upload:
+    """*new* as an upload of *owner*; `Invalid` if its facts are not acceptable."""
+    if new.length is not None and not 0 <= new.length <= MAX_LENGTH:
+        raise Invalid("A length is a number of bytes from 0 on.", {"length": new.length})
+    expected = _digests(new.expected)
+    id_ = new.task or str(uuid_utils.uuid7())
+    facts = NewFile(owner, "", DEFAULT_CATEGORY, DEFAULT_TYPE, {}, ())
+    if new.kind != "partial":  # what is said of a partial is not inherited by what is made of it
+        name = new.name or id_
+        facts = new_file(
+            owner,
+            name,
+            category=new.category,
+            content_type=new.content_type,
+            metadata=new.metadata,
+            tags=new.tags,
+        )
+    return Upload(
+        id=id_,
+        owner=owner,
+        kind=new.kind,
+        name=facts.name or None,
+        category=facts.category,
+        content_type=facts.content_type,
+        metadata=facts.metadata,
+        tags=facts.tags,
+        only_if_absent=new.only_if_absent,
+        length=new.length,
+        received=Spans(),
+        state="open",
+        expected=expected,
+        notes=new.notes,
+        generation=0,
+        paused=False,
+        challenge=possession.challenge() if "sha256" in expected and new.length else None,
+        version=None,
+        created=instant,
+        expires=expires,
+        parts=new.parts,
+    )
+
+
+def with_parts(connection: Connection, upload: Upload, now: Micros) -> Upload:
+    """*upload*, if it is a final, with the sum of its partials' lengths if they are all known.
+
+    `Invalid` unless the partials exist.
+    """
+    if upload.kind != "final":
+        return upload
+    if not 0 < len(upload.parts) <= MAX_PARTS:
+        raise Invalid(f"A final upload is made of 1 to {MAX_PARTS} partial ones.")
+    lengths = []
+    for id_ in upload.parts:
+        try:
+            part = uploads.get_open(connection, upload.owner, id_, now)
+        except (NotFound, Gone):
+            raise Invalid(f"There is no partial upload {id_!r}.", {"partial": id_}) from None
+        if part.kind != "partial":
+            raise Invalid(f"{id_!r} is no partial upload.", {"partial": id_})
+        lengths.append(part.length)
+    return replace(upload, length=total(lengths))
+
+
+def total(lengths: Sequence[int | None]) -> int | None:
+    """The sum, unless one of them is not known."""
+    known = [length for length in lengths if length is not None]
+    return sum(known) if len(known) == len(lengths) else None
+
+
+def take_up(connection: Connection, upload: Upload, task: str | None) -> None:
+    """Put *upload* under the control of the pending *task*, or of a task of its own."""
+    if task is None:
+        own = Task(
+            id=upload.id,
+            owner=upload.owner,
+            kind="upload",
+            state="running",
+            name=upload.name or f"part {upload.id}",
+            done=0,
+            total=upload.length,
+            message=None,
+            created=upload.created,
+            updated=upload.created,
+            expires=NEVER,
+        )
+        tasks.add(connection, own)
+        return
+    tasks.get(connection, upload.owner, task)
+    values = {"kind": "upload", "state": "running", "name": upload.name, "total": upload.length}
+    if not tasks.change(connection, task, upload.created, ("pending",), **values):
+        raise Conflict("The task has been taken up already, or has ended.", {"id": task})
+
+
+def _digests(expected: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for algorithm, value in expected.items():
+        text = value.lower()
+        if algorithm not in ALGORITHMS:
+            raise Invalid(f"{algorithm} is not one of {', '.join(ALGORITHMS)}.")
+        if not _HEX.fullmatch(text) or len(text) != 2 * ALGORITHMS[algorithm]:
+            raise Invalid(f"{algorithm} is {2 * ALGORITHMS[algorithm]} hexadecimal digits.")
+        found[algorithm] = text
+    return found

@@ -1,0 +1,213 @@
+"""Transfers that run in this process, as others may pause or stop them, from any process.
+
+What is wanted of a transfer stands in the catalog: the state of its task, and whether a newer
+writer asks it to yield. While transfers run, one loop a process compares that with them five times
+a second. Nothing is polled while nothing runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Connection
+
+from dsx.catalog import tasks, uploads, writers
+from dsx.catalog.engine import Catalog
+from dsx.core.errors import DSXError, Gone, Paused, Superseded, Unavailable
+from dsx.core.model import Micros
+from dsx.core.transfers import TaskState
+from dsx.hub.clock import now
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+INTERVAL = 0.2
+"""Seconds between two looks: a pause, an abort or a newer writer takes effect within that."""
+FENCE = 0.6
+"""Seconds for which a look is good: who has not been looked at since may not write."""
+
+
+class Control:
+    """One running transfer. ``proceed`` and ``run`` obey; ``lost`` says it was shut out."""
+
+    def __init__(self, task: str, token: str | None, grace: float) -> None:
+        self.task = task
+        self.token = token
+        self.lost = False
+        self.looked = time.monotonic()
+        self._grace = grace
+        self._go = asyncio.Event()
+        self._go.set()
+        self._stopped: asyncio.Future[DSXError] = asyncio.get_running_loop().create_future()
+        self._deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether it has to wait just now."""
+        return not self._go.is_set()
+
+    async def proceed(self) -> None:
+        """Return once the transfer may go on: at once, unless it is paused."""
+        await self._go.wait()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await *work*; if the transfer is stopped, cancel it and raise why."""
+        running = asyncio.ensure_future(work)
+        try:
+            first: list[asyncio.Future[Any]] = [running, self._stopped]
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not running.done():
+                running.cancel()
+                await asyncio.wait([running])
+        if self._stopped.done() and running.cancelled():
+            raise self._stopped.result()
+        return running.result()
+
+    def check(self) -> None:
+        """Raise why it was stopped, if it was."""
+        if self._stopped.done():
+            raise self._stopped.result()
+
+    def stop(self, reason: DSXError) -> None:
+        """Have it end, with *reason*. Idempotent: the first reason stays."""
+        if not self._stopped.done():
+            self._stopped.set_result(reason)
+            self._go.set()
+
+    def pause(self) -> None:
+        """Have it wait; after the grace it ends, for proxies cut connections that idle."""
+        if self._go.is_set() and not self._stopped.done():
+            self._go.clear()
+            reason = Paused(
+                "The transfer is paused; resume its task, then go on from where it stands.",
+                {"id": self.task},
+            )
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(self._grace, self.stop, reason)
+
+    def resume(self) -> None:
+        """Let it go on, if it was paused."""
+        self.cancel_deadline()
+        self._go.set()
+
+    def cancel_deadline(self) -> None:
+        """Forget that a pause ends."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class Controls:
+    """The running transfers of this process."""
+
+    def __init__(self, catalog: Catalog, *, grace: float, upload_expiry: float) -> None:
+        """*grace*: seconds a paused request is kept open; *upload_expiry*: see `Uploads`."""
+        self._catalog = catalog
+        self._grace = grace
+        self._expiry = int(upload_expiry * 1_000_000)
+        self._running: set[Control] = set()
+        self._loop_task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._touched: Micros = 0
+
+    @asynccontextmanager
+    async def transfer(self, task: str, token: str | None = None) -> AsyncIterator[Control]:
+        """Control of a transfer that runs within the block: of *task*, by the writer *token*."""
+        control = Control(task, token, self._grace)
+        self._running.add(control)
+        if self._loop_task is None:
+            self._loop_task = asyncio.create_task(self._look_on(), name="controls")
+        try:
+            yield control
+        finally:
+            control.cancel_deadline()
+            self._running.discard(control)
+
+    def poke(self) -> None:
+        """Look now: this process has changed something that its own transfers should see."""
+        self._wake.set()
+
+    async def look(self) -> None:
+        """Compare what is wanted of the running transfers with what they do."""
+        running = list(self._running)
+        if not running:
+            return
+        at = time.monotonic()
+        names = sorted({control.task for control in running})
+        tokens = [control.token for control in running if control.token]
+
+        def work(
+            connection: Connection,
+        ) -> tuple[dict[str, tuple[TaskState, Micros]], dict[str, bool]]:
+            return tasks.states(connection, names), writers.asked(connection, tokens)
+
+        states, asked = await self._catalog.read(work)
+        for control in running:
+            _obey(control, states.get(control.task), asked)
+            control.looked = at
+        await self._keep_alive(names)
+
+    async def aclose(self) -> None:
+        """Stop looking."""
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            await asyncio.gather(self._loop_task, return_exceptions=True)
+
+    async def _look_on(self) -> None:
+        while self._running:
+            try:
+                await self.look()
+            except DSXError as error:
+                log.warning("cannot see what is wanted of transfers", error=error.message)
+            self._wake.clear()
+            await _within(INTERVAL, self._wake.wait())
+        self._loop_task = None
+
+    async def _keep_alive(self, names: list[str]) -> None:
+        """Nothing expires while it is being written to."""
+        instant = now()
+        if not 0 <= instant - self._touched < self._expiry // 4:
+            self._touched = instant
+            expires = instant + self._expiry
+            await self._catalog.write(
+                lambda connection: uploads.touch(connection, names, expires), durable=False
+            )
+
+
+def _obey(control: Control, state: tuple[TaskState, Micros] | None, asked: dict[str, bool]) -> None:
+    if control.token is not None and control.token not in asked:
+        control.lost = True
+        control.stop(Superseded("Another writer took over; ask where the upload stands."))
+    elif control.token is not None and asked[control.token]:
+        control.stop(Superseded("A newer writer took over; ask where the upload stands."))
+    elif state is None or state[0] in {"aborted", "expired"} or state[1] <= now():
+        ended = state[0] if state and state[0] == "aborted" else "expired"
+        control.stop(Gone(f"The transfer was {ended}." if ended == "aborted" else "It expired."))
+    elif state[0] == "paused":
+        control.pause()
+    else:
+        control.resume()
+
+
+def stale(control: Control) -> bool:
+    """Whether it is too long since *control* was looked at to write on its behalf."""
+    return time.monotonic() - control.looked > FENCE
+
+
+def unseen() -> Unavailable:
+    """The failure of a writer that cannot find out whether it still may write."""
+    return Unavailable("The catalog does not answer; what has arrived is kept, go on later.")
+
+
+async def _within(seconds: float, event: Awaitable[object]) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event
+    except TimeoutError:
+        pass

@@ -1,0 +1,31 @@
+"""What the pieces of the upload engine share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dsx.blobs.contract import BlobStore, Stages
+from dsx.catalog.engine import Catalog
+from dsx.hub.clock import SECOND
+from dsx.hub.control import Controls
+from dsx.hub.leases import Leases
+from dsx.hub.limits import Limits
+from dsx.hub.tails import Tails
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One value instead of seven; `Uploads` makes it."""
+
+    catalog: Catalog
+    blobs: BlobStore
+    stages: Stages
+    controls: Controls
+    leases: Leases
+    tails: Tails
+    limits: Limits
+
+    @property
+    def expiry(self) -> int:
+        """Microseconds for which an upload waits for its next byte."""
+        return int(self.limits.expiry * SECOND)

@@ -1,0 +1,275 @@
+"""The last step of an upload: its bytes become a blob and a file, or a partial is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Callable
+from functools import partial
+from weakref import WeakValueDictionary
+
+from sqlalchemy import Connection
+
+from dsx.blobs.contract import Stage
+from dsx.catalog import blobs as blob_records
+from dsx.catalog import files, tasks, uploads
+from dsx.core.digest import Digest
+from dsx.core.errors import DigestMismatch, Gone, Incomplete, NotFound
+from dsx.core.model import BlobInfo, FileVersion, NewFile
+from dsx.core.ranges import ByteRange
+from dsx.core.shielded import in_thread
+from dsx.core.transfers import Upload
+from dsx.hub.begin import total
+from dsx.hub.clock import now
+from dsx.hub.engine import Engine
+from dsx.hub.files import refuse_taken
+from dsx.hub.leases import EVERYTHING
+
+_CHUNK = 1024 * 1024
+_SHOWN = 100
+
+
+class Finisher:
+    """Finishes uploads; safe to run twice, at once, and again after a crash at any point.
+
+    Bytes are hashed and the digest is noted before they are sealed; sealing happens inside the
+    transaction that makes the file, under the claims of owner, upload and blob. After a crash in
+    between, the noted digest tells which blob the bytes have become.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._catalog = engine.catalog
+        self._blobs = engine.blobs
+        self._stages = engine.stages
+        self._leases = engine.leases
+        self._tails = engine.tails
+        self._limits = engine.limits
+        self._expiry = engine.expiry
+        self._busy: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def finish(self, owner: str, id_: str) -> FileVersion | None:
+        """See `Uploads.finish`."""
+        async with self._busy.setdefault(id_, asyncio.Lock()):
+            upload = await self._get(owner, id_)
+            if upload.state == "finished":
+                return await self._made(upload)
+            if not upload.complete:
+                raise _incomplete(upload)
+            if upload.kind == "partial":
+                await self._ready(upload)
+                return None
+            return await self._seal(upload)
+
+    async def assemble(self, owner: str, id_: str) -> FileVersion | None:
+        """Make the file of a final upload, if its partials are ready; None: not yet."""
+        upload = await self._get(owner, id_)
+        if upload.state == "finished":
+            return await self._made(upload)
+        parts = [await self._get(owner, part) for part in upload.parts]
+        length = total([part.length for part in parts])
+        if upload.length is None and length is not None:
+            upload = await self._catalog.write(partial(self._fix, owner, id_, length))
+        if not all(part.state == "finished" for part in parts):
+            return None
+        if not upload.complete:
+            async with self._leases.hold(id_, ByteRange(0, EVERYTHING)) as control:
+                await control.run(self._copy(await self._get(owner, id_), parts))
+        return await self.finish(owner, id_)
+
+    async def adopt(self, owner: str, id_: str, digest: Digest) -> FileVersion | None:
+        """Make the file of an upload from a blob that is there already; None if it is not."""
+
+        def work(connection: Connection) -> FileVersion | None:
+            files.claim(connection, owner)
+            uploads.claim(connection, id_)
+            upload = uploads.get_open(connection, owner, id_, now())
+            blob_records.claim(connection, digest)
+            blob = blob_records.get(connection, digest)
+            if upload.state != "open" or blob is None or blob.size != upload.length:
+                return None
+            return self._make(connection, upload, blob)
+
+        version = await self._catalog.write(work)
+        if version is not None:
+            self._tails.drop(id_)
+            await (await self._stages.stage(id_)).discard()
+        return version
+
+    async def _get(self, owner: str, id_: str) -> Upload:
+        return await self._catalog.read(
+            lambda connection: uploads.get_open(connection, owner, id_, now())
+        )
+
+    async def _made(self, upload: Upload) -> FileVersion | None:
+        number = upload.version
+        if number is None:
+            return None
+        version = await self._catalog.read(lambda connection: files.find_number(connection, number))
+        if version is None:
+            raise Gone("The file this upload became has been deleted for good.", {"id": upload.id})
+        return version
+
+    async def _ready(self, partial_: Upload) -> None:
+        """Remember that a partial has all its bytes; go on with the finals that wait for it."""
+
+        def work(connection: Connection) -> list[tuple[str, str]]:
+            uploads.claim(connection, partial_.id)
+            self._end(connection, partial_, None)
+            return uploads.finals_of(connection, partial_.id)
+
+        for final, owner in await self._catalog.write(work):
+            await self.assemble(owner, final)
+
+    async def _seal(self, upload: Upload) -> FileVersion | None:
+        stage = await self._stage(upload)
+        try:
+            if stage is None:
+                blob = await self._catalog.read(partial(uploads.noted_digest, id_=upload.id))
+                if blob is None or blob.digest not in await self._blobs.stat([blob.digest]):
+                    raise _lost(upload)
+            else:
+                blob = await self._hash(upload, stage)
+            version = await self._commit(upload, stage, blob)
+            if stage is not None:
+                await stage.discard()
+            self._tails.drop(upload.id)
+        finally:
+            if stage is not None:
+                stage.close()
+        return version
+
+    async def _stage(self, upload: Upload) -> Stage | None:
+        """The upload's stage; None if its bytes are not in one, because they were sealed."""
+        try:
+            return await self._stages.stage(upload.id, existing=bool(upload.length))
+        except NotFound:
+            return None
+
+    async def _hash(self, upload: Upload, stage: Stage) -> BlobInfo:
+        """Hash what was not hashed yet, compare with what was announced, note the digest."""
+        size = upload.length or 0
+        tail = self._tails.of(upload)
+        await in_thread(tail.reach, stage, size)
+        if tail.hasher.size != size:
+            tail = self._tails.anew(upload)
+            await in_thread(tail.reach, stage, size)
+        for algorithm, expected in upload.expected.items():
+            found = tail.hasher.hexdigest(algorithm)
+            if not hmac.compare_digest(found, expected):
+                raise DigestMismatch(
+                    f"The {algorithm} of the bytes is another than the one announced; the upload "
+                    "is kept as it is, abort it and begin again.",
+                    {"algorithm": algorithm, "expected": expected, "received": found},
+                )
+        await in_thread(stage.sync)
+        blob = BlobInfo(tail.hasher.digest, size, tail.hasher.crc32)
+        await self._catalog.write(partial(uploads.note_digest, id_=upload.id, blob=blob))
+        return blob
+
+    async def _commit(
+        self, upload: Upload, stage: Stage | None, blob: BlobInfo
+    ) -> FileVersion | None:
+        loop = asyncio.get_running_loop()
+
+        def work(connection: Connection) -> FileVersion | None:
+            files.claim(connection, upload.owner)
+            uploads.claim(connection, upload.id)
+            current = uploads.get_open(connection, upload.owner, upload.id, now())
+            if current.state == "finished":
+                return files.find_number(connection, current.version or 0)
+            self._limits.check_quota(connection, upload.owner, blob.size)
+            blob_records.claim(connection, blob.digest)
+            if stage is not None:
+                sealing = stage.seal(blob.digest, blob.size)
+                asyncio.run_coroutine_threadsafe(sealing, loop).result()
+            blob_records.add(connection, blob, now())
+            return self._make(connection, current, blob)
+
+        return await self._catalog.write(work)
+
+    def _make(self, connection: Connection, upload: Upload, blob: BlobInfo) -> FileVersion:
+        new = NewFile(
+            upload.owner,
+            upload.name or upload.id,
+            upload.category,
+            upload.content_type,
+            upload.metadata,
+            upload.tags,
+        )
+        if upload.only_if_absent:
+            refuse_taken(connection, new)
+        version = files.add(connection, new, blob, now())
+        self._end(connection, upload, version.number)
+        return version
+
+    def _end(self, connection: Connection, upload: Upload, version: int | None) -> None:
+        instant = now()
+        expires = instant + self._expiry
+        uploads.end(connection, upload.id, "finished", expires, version=version)
+        done = upload.length or 0
+        values = {"state": "completed", "done": done, "total": done}
+        tasks.end(connection, upload.id, instant, expires, **values)
+
+    async def _copy(self, final: Upload, parts: list[Upload]) -> None:
+        """Copy the partials' bytes to where they go, and record them one partial at a time."""
+        target = await self._stages.stage(final.id, existing=bool(final.received.parts))
+        tail = self._tails.of(final)
+        start = 0
+        try:
+            for part in parts:
+                stop = start + (part.length or 0)
+                if final.offset < stop:
+                    source = await self._stage(part)
+                    if source is None:
+                        raise _lost(part)
+                    try:
+                        await in_thread(_copy_all, source, target, start, stop, tail.feed)
+                    finally:
+                        source.close()
+                    await in_thread(target.sync)
+                    final = await self._catalog.write(
+                        partial(self._advance, final.owner, final.id, ByteRange(start, stop))
+                    )
+                start = stop
+        finally:
+            target.close()
+
+    def _fix(self, owner: str, id_: str, length: int, connection: Connection) -> Upload:
+        uploads.claim(connection, id_)
+        current = uploads.get_open(connection, owner, id_, now())
+        self._limits.check_size(length)
+        self._limits.check_quota(connection, owner, length)
+        tasks.change(connection, id_, now(), total=length)
+        return uploads.set_length(connection, current, length)
+
+    def _advance(self, owner: str, id_: str, span: ByteRange, connection: Connection) -> Upload:
+        uploads.claim(connection, id_)
+        current = uploads.get_open(connection, owner, id_, now())
+        tasks.change(connection, id_, now(), done=span.stop)
+        return uploads.advance(connection, current, span, now() + self._expiry)
+
+
+def _copy_all(
+    source: Stage, target: Stage, start: int, stop: int, feed: Callable[[int, bytes], object]
+) -> None:
+    for position in range(start, stop, _CHUNK):
+        data = source.read(position - start, min(_CHUNK, stop - position))
+        if not data:
+            raise Gone("The bytes of a partial upload are not on the disk any more; begin again.")
+        target.write(position, data)
+        feed(position, data)
+
+
+def _incomplete(upload: Upload) -> Incomplete:
+    length = upload.length or 0
+    missing = [[gap.start, gap.stop] for gap in upload.received.missing(length)]
+    return Incomplete(
+        f"{length - upload.received.size} bytes have not arrived yet.",
+        {"missing": missing[:_SHOWN], "length": upload.length, "offset": upload.offset},
+    )
+
+
+def _lost(upload: Upload) -> Gone:
+    return Gone(
+        "The bytes of the upload are not on the disk any more; begin again.", {"id": upload.id}
+    )

@@ -1,0 +1,114 @@
+"""Bytes of one request on their way into an upload's stage."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from dsx.blobs.contract import Stage
+from dsx.core.digest import Buffer
+from dsx.core.errors import Conflict, PartCorrupt, TooLarge
+from dsx.core.ranges import ByteRange
+from dsx.core.spans import Spans
+from dsx.core.transfers import PartDigest
+from dsx.hub.control import Control, Controls, stale, unseen
+from dsx.hub.intake import hash_beside
+from dsx.hub.tails import Tail
+
+Write = Callable[[Buffer], object]
+
+_CHUNK = 1024 * 1024
+_PATIENCE = 5.0
+
+
+class Guard:
+    """Says whether a transfer may write; asked before every piece."""
+
+    def __init__(self, control: Control, controls: Controls) -> None:
+        self._control = control
+        self._look = controls.look
+        self._loop = asyncio.get_running_loop()
+
+    def check(self) -> None:
+        """Return if it may (blocking); raise why not. Asks the catalog if that is long ago."""
+        if stale(self._control):
+            looking: Future[None] = asyncio.run_coroutine_threadsafe(self._look(), self._loop)
+            looking.result(_PATIENCE)
+            if stale(self._control):
+                raise unseen()
+        self._control.check()
+
+
+class Incoming:
+    """Writes a request's bytes at their final offset, beside those that are there already.
+
+    ``position`` is how far it has come. Bytes that arrived before are compared, not written: the
+    same again is no fault, others are a `Conflict`.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        guard: Guard,
+        tail: Tail | None,
+        *,
+        start: int,
+        received: Spans,
+        limit: int | None,
+    ) -> None:
+        """Begin at *start*; `TooLarge` beyond *limit*. None as *tail*: hash nothing now."""
+        self.start = start
+        self.position = start
+        self._stage = stage
+        self._received = received
+        self._limit = limit
+        self._tail = tail
+        self._guard = guard
+
+    @property
+    def span(self) -> ByteRange:
+        """What has arrived through this."""
+        return ByteRange(self.start, self.position)
+
+    def write(self, data: Buffer) -> None:
+        """Take the next bytes (blocking, in a worker thread)."""
+        self._guard.check()
+        view = memoryview(data)
+        if self._limit is not None and self.position + len(view) > self._limit:
+            raise TooLarge(
+                f"The body goes beyond the {self._limit} bytes that were announced or are allowed.",
+                {"limit": self._limit},
+            )
+        stop = self.position + len(view)
+        if self._tail is not None:
+            with hash_beside(self._tail.feed, self.position, view):
+                self._put(view)
+        else:
+            self._put(view)
+        self.position = stop
+
+    def verify(self, expected: PartDigest) -> None:
+        """Raise `PartCorrupt` unless what arrived hashes to *expected* (blocking)."""
+        hasher = hashlib.new(expected.algorithm, usedforsecurity=False)
+        for offset in range(self.start, self.position, _CHUNK):
+            hasher.update(self._stage.read(offset, min(_CHUNK, self.position - offset)))
+        if not hmac.compare_digest(hasher.digest(), expected.value):
+            raise PartCorrupt(
+                f"The {expected.algorithm} of the bytes is another than the one announced: they "
+                "were changed on the way; send them again.",
+                {"offset": self.start},
+            )
+
+    def _put(self, view: memoryview) -> None:
+        whole = ByteRange(self.position, self.position + len(view))
+        for piece, there in self._received.split(whole):
+            part = view[piece.start - whole.start : piece.stop - whole.start]
+            if not there:
+                self._stage.write(piece.start, part)
+            elif self._stage.read(piece.start, piece.size) != part:
+                raise Conflict(
+                    "Other bytes have arrived for this part before.", {"offset": piece.start}
+                )

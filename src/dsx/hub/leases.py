@@ -1,0 +1,93 @@
+"""The right to write to some bytes of an upload: one holder at a time, and the newest one wins.
+
+Whoever wants to write records that in the catalog and asks the older writers in its way to yield.
+They notice within `control.INTERVAL`, make durable what they have, and leave. One that does not
+leave in time (its process is dead, stopped, or cut off) is shut out: what it records from then on
+is refused, for its record is gone, and it writes no byte that its own process has not been allowed
+in the last `control.FENCE` seconds, measured by clocks that cannot be set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from sqlalchemy import Connection
+
+from dsx.catalog import uploads, writers
+from dsx.catalog.engine import Catalog
+from dsx.core.errors import Superseded
+from dsx.core.ranges import ByteRange
+from dsx.hub.control import Control, Controls
+
+PATIENCE = 0.75
+"""Seconds a newer writer waits for the older ones; more than `control.FENCE`."""
+_STEP = 0.01
+EVERYTHING = 1 << 62
+"""The end of a writer's bytes if it writes in order, to an end that it does not tell."""
+
+
+class Leases:
+    """Hands out the right to write."""
+
+    def __init__(self, catalog: Catalog, controls: Controls) -> None:
+        self._catalog = catalog
+        self._controls = controls
+
+    @asynccontextmanager
+    async def hold(self, upload: str, span: ByteRange) -> AsyncIterator[Control]:
+        """Write to *span* of *upload* within the block, under this control.
+
+        Raises `Superseded` if someone even newer comes while the older ones are waited for. Leaving
+        the block ends the lease, if whoever recorded the bytes did not end it in the same breath.
+        """
+        token = uuid.uuid4().hex
+        older = await self._catalog.write(partial(_enter, token, upload, span), durable=False)
+        try:
+            if older:
+                await self._wait_for(token, upload, older)
+            async with self._controls.transfer(upload, token) as control:
+                yield control
+        finally:
+            await asyncio.shield(self._leave(token))
+
+    async def quiet(self, upload: str) -> None:
+        """Have whoever writes to *upload* record what they have and leave.
+
+        Costs one look at the catalog if nobody does.
+        """
+        span = ByteRange(0, EVERYTHING)
+        if await self._catalog.read(partial(writers.overlapping, upload=upload, span=span)):
+            async with self.hold(upload, span):
+                pass
+
+    async def _wait_for(self, token: str, upload: str, older: list[str]) -> None:
+        self._controls.poke()
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            asked = await self._catalog.read(partial(writers.asked, tokens=[token, *older]))
+            if asked.pop(token, True):
+                raise Superseded("A newer writer took over; ask where the upload stands.")
+            if not asked:
+                return
+            await asyncio.sleep(_STEP)
+        await self._catalog.write(partial(_evict, upload, older))
+
+    async def _leave(self, token: str) -> None:
+        if await self._catalog.read(partial(writers.asked, tokens=[token])):
+            await self._catalog.write(partial(writers.leave, token=token), durable=False)
+
+
+def _enter(token: str, upload: str, span: ByteRange, connection: Connection) -> list[str]:
+    uploads.claim(connection, upload)
+    return writers.enter(connection, token, upload, span)
+
+
+def _evict(upload: str, older: list[str], connection: Connection) -> None:
+    uploads.claim(connection, upload)
+    if writers.evict(connection, older):
+        uploads.shut_out(connection, upload)

@@ -1,0 +1,61 @@
+"""What an operator allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from dsx.catalog import files, uploads
+from dsx.core.errors import Invalid, StorageFull, TooLarge
+from dsx.hub.intake import too_large
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of what is stored.
+
+    Attributes:
+        file_size: bytes of one file; None: any number.
+        quota: bytes of all files of one owner, versions and trash included; None: any number.
+        expiry: seconds for which an upload waits for its next byte, and an ended one is remembered.
+    """
+
+    file_size: int | None = None
+    quota: int | None = None
+    expiry: float = 24 * 3600
+
+    def check_size(self, size: int | None) -> None:
+        """Raise `TooLarge` for a file of *size* bytes (None: not known yet) beyond the limit."""
+        if size is not None and self.file_size is not None and size > self.file_size:
+            raise too_large(self.file_size)
+
+    def check_quota(self, connection: Connection, owner: str, more: int) -> None:
+        """Raise `TooLarge` if *owner* may not have *more* bytes."""
+        if self.quota is not None:
+            used = files.total_size(connection, owner)
+            if used + more > self.quota:
+                raise TooLarge(
+                    f"That is {used + more - self.quota} bytes over the quota; delete files, and "
+                    "empty the trash, to make room.",
+                    {"quota": self.quota, "used": used, "limit": max(0, self.quota - used)},
+                )
+
+
+def check_room(connection: Connection, room: int | None, needed: int) -> None:
+    """Raise `StorageFull` if *needed* bytes do not fit beside what open uploads were promised."""
+    if room is None:
+        return
+    available = max(0, room - uploads.outstanding(connection))
+    if needed > available:
+        raise StorageFull(
+            f"There is no room for {needed} bytes.", {"needed": needed, "available": available}
+        )
+
+
+def inconsistent(known: int | None, told: int | None) -> Invalid:
+    """The failure of a request that contradicts the upload's length."""
+    return Invalid(
+        f"The upload's length does not change: it is {known}, not {told}.",
+        {"length": known, "told": told},
+    )

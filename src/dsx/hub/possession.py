@@ -1,0 +1,49 @@
+"""Proof of possession: who can quote a file at places chosen by the hub need not send it again.
+
+A digest is no proof, for digests get about. The hub names places at random; the answer is the
+SHA-256 of the challenge followed by the bytes at those places, in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+
+from dsx.blobs.contract import BlobStore
+from dsx.core.digest import Digest
+from dsx.core.errors import NotFound
+from dsx.core.ranges import ByteRange
+
+PLACES = 32
+PLACE = 4096
+
+
+def challenge() -> str:
+    """A fresh challenge: 64 hexadecimal digits."""
+    return secrets.token_hex(32)
+
+
+def places(challenge: str, length: int) -> list[ByteRange]:
+    """What the answer to *challenge* quotes of a file of *length* bytes; small files: all."""
+    if length <= PLACES * PLACE:
+        return [ByteRange(0, length)]
+    found = []
+    for number in range(PLACES):
+        seed = hashlib.sha256(bytes.fromhex(challenge) + number.to_bytes(4)).digest()
+        start = int.from_bytes(seed[:16]) % (length - PLACE + 1)
+        found.append(ByteRange(start, start + PLACE))
+    return found
+
+
+async def proven(blobs: BlobStore, digest: Digest, length: int, nonce: str, proof: str) -> bool:
+    """Whether *proof* answers the challenge *nonce* for the blob *digest*, if there is one."""
+    hasher = hashlib.sha256(bytes.fromhex(nonce))
+    try:
+        for place in places(nonce, length):
+            _, chunks = await blobs.open(digest, place)
+            async for chunk in chunks:
+                hasher.update(chunk)
+    except NotFound:
+        return False
+    return hmac.compare_digest(hasher.hexdigest().encode(), proof.lower().encode())

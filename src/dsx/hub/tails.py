@@ -1,0 +1,90 @@
+"""Hashes that follow uploads, so that finishing one costs nothing where its bytes came in order.
+
+A tail has hashed the bytes from 0 on, as far as it has come. Writers in order feed it what they
+write; where parts arrived out of order, it reads them back once the gap before them is closed.
+Tails live in one process: another one, or the next, begins again at 0 and reads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from dsx.blobs.contract import Stage
+from dsx.core.digest import Buffer, Hasher
+from dsx.core.errors import Gone
+from dsx.core.transfers import Upload
+
+_CHUNK = 1024 * 1024
+_KEPT = 1024
+_STRIDE = 256 * _CHUNK  # what is read back before an answer: a fraction of a second's work
+
+
+class Tail:
+    """The hash of one upload's first bytes. Methods are blocking."""
+
+    def __init__(self, generation: int, algorithms: Iterable[str]) -> None:
+        self.generation = generation
+        self.hasher = Hasher(algorithms)
+        self._lock = threading.Lock()
+
+    def feed(self, start: int, data: Buffer) -> None:
+        """Hash *data* if it is what comes next; else it will be read back later."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if self.hasher.size == start:
+                    self.hasher.update(data)
+            finally:
+                self._lock.release()
+
+    def follow(self, stage: Stage, stop: int) -> None:
+        """Hash some of what is missing up to *stop*, unless another thread is at it already."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._read(stage, min(stop, self.hasher.size + _STRIDE))
+            finally:
+                self._lock.release()
+
+    def reach(self, stage: Stage, stop: int) -> None:
+        """Hash all up to *stop*."""
+        with self._lock:
+            self._read(stage, stop)
+
+    def _read(self, stage: Stage, stop: int) -> None:
+        while self.hasher.size < stop:
+            size = min(_CHUNK, stop - self.hasher.size)
+            data = stage.read(self.hasher.size, size)
+            if not data:
+                raise Gone("The bytes of the upload are not on the disk any more; begin again.")
+            self.hasher.update(data)
+
+
+class Tails:
+    """The tails of this process: the most recently used `_KEPT` of them."""
+
+    def __init__(self) -> None:
+        self._tails: OrderedDict[str, Tail] = OrderedDict()
+
+    def of(self, upload: Upload) -> Tail:
+        """The tail of *upload*, begun now if there is none that is good."""
+        tail = self._tails.pop(upload.id, None)
+        if (
+            tail is None
+            or tail.generation != upload.generation
+            or not tail.hasher.computes(upload.expected)
+        ):
+            tail = Tail(upload.generation, upload.expected)
+        self._tails[upload.id] = tail
+        if len(self._tails) > _KEPT:
+            self._tails.popitem(last=False)
+        return tail
+
+    def anew(self, upload: Upload) -> Tail:
+        """A tail of *upload* that begins at 0."""
+        self.drop(upload.id)
+        return self.of(upload)
+
+    def drop(self, upload: str) -> None:
+        """Forget a tail: the upload has ended, or what was hashed is not what was kept."""
+        self._tails.pop(upload, None)

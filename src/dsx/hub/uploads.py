@@ -1,0 +1,241 @@
+"""Uploads: bytes on their way in, which become a file in one step, or nothing at all.
+
+Every part is written at its final offset of one stage, so nothing is ever put together again. What
+is acknowledged is on the disk; what comes is recorded about twice a second, so that a crash costs
+no more. `Uploads` is what protocols translate to. Its neighbours: `begin` (what a new one is told),
+`append` (bytes), `leases` (who may write), `tails` (hashes), `finish` (the last step).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from dsx.blobs.contract import BlobStore, Stages
+from dsx.catalog import tasks, uploads
+from dsx.catalog.engine import Catalog
+from dsx.core.digest import parse_digest
+from dsx.core.errors import Denied, NotFound
+from dsx.core.model import FileVersion, NewFile, Principal
+from dsx.core.transfers import NewUpload, Upload, UploadState
+from dsx.hub import possession
+from dsx.hub.append import Addition, Appender, Source, check
+from dsx.hub.begin import described, take_up, with_parts
+from dsx.hub.clock import now
+from dsx.hub.control import Controls
+from dsx.hub.engine import Engine
+from dsx.hub.files import refuse_taken
+from dsx.hub.finish import Finisher
+from dsx.hub.leases import Leases
+from dsx.hub.limits import Limits, check_room, inconsistent
+from dsx.hub.removal import remove_unknown
+from dsx.hub.tails import Tails
+
+_BATCH = 200
+
+
+class Uploads:
+    """The uploads of all principals; each call sees only those of the one who asks."""
+
+    def __init__(
+        self, catalog: Catalog, blobs: BlobStore, controls: Controls, limits: Limits
+    ) -> None:
+        """*blobs* must also be `Stages`."""
+        if not isinstance(blobs, Stages):
+            raise TypeError("uploads need a blob store that can stage them")
+        self.limits = limits
+        self._catalog = catalog
+        self._blobs = blobs
+        self._stages: Stages = blobs
+        self._controls = controls
+        self._leases = Leases(catalog, controls)
+        self._tails = Tails()
+        engine = Engine(catalog, blobs, blobs, controls, self._leases, self._tails, limits)
+        self._expiry = engine.expiry
+        self._appender = Appender(engine)
+        self._finisher = Finisher(engine)
+
+    async def create(self, principal: Principal, new: NewUpload) -> Upload:
+        """Begin an upload.
+
+        Raises `Invalid` for unacceptable facts, `TooLarge` or `StorageFull` if its length tells
+        that it cannot be stored, `PreconditionFailed` if its name is taken and should not be.
+        """
+        self.limits.check_size(new.length)
+        instant = now()
+        upload = described(principal.id, new, instant, instant + self._expiry)
+        room = await self._stages.room()
+
+        def work(connection: Connection) -> Upload:
+            created = with_parts(connection, upload, instant)
+            needed = created.length or 0
+            self.limits.check_size(needed)
+            check_room(connection, room, needed)
+            self.limits.check_quota(connection, principal.id, needed)
+            if created.only_if_absent:
+                facts = NewFile(principal.id, created.name or "", "", "", {}, ())
+                refuse_taken(connection, facts)
+            uploads.add(connection, created, needed)
+            take_up(connection, created, new.task)
+            return created
+
+        created = await self._catalog.write(work)
+        if created.kind == "final":
+            await self._finisher.assemble(principal.id, created.id)
+            return await self.get(principal, created.id)
+        return created
+
+    async def get(self, principal: Principal, id_: str) -> Upload:
+        """The upload as it stands on the disk; never waits for a writer. `NotFound` or `Gone`."""
+        return await self._catalog.read(
+            lambda connection: uploads.get_open(connection, principal.id, id_, now())
+        )
+
+    async def list(self, principal: Principal, *, after: str = "", limit: int) -> Sequence[Upload]:
+        """The principal's open uploads, oldest first, with ids greater than *after*."""
+        return await self._catalog.read(
+            lambda connection: uploads.page(connection, principal.id, after, limit)
+        )
+
+    async def settle(self, principal: Principal, id_: str) -> Upload:
+        """The upload once nobody writes to it: for a client that is about to go on with it.
+
+        A writer that is left over (its connection may be dead without anyone knowing) records what
+        it has and ends, within a second. A final whose partials are ready is assembled.
+        """
+        upload = await self.get(principal, id_)
+        if upload.state != "open":
+            return upload
+        if upload.kind == "final":
+            await self._finisher.assemble(principal.id, id_)
+        else:
+            await self._leases.quiet(id_)
+        return await self.get(principal, id_)
+
+    async def append(
+        self,
+        principal: Principal,
+        id_: str,
+        source: Source,
+        addition: Addition,
+        *,
+        finish: bool = True,
+    ) -> Upload:
+        """Add what *source* hands over; when this returns, it is on the disk.
+
+        With *finish*, the file is made once all bytes are there. If the source fails, what has come
+        is kept, unless it is to have a digest. Raises what the source raises, `OffsetMismatch`,
+        `Superseded` when a newer writer takes over, `Paused`, `Gone`, `TooLarge`, `StorageFull`,
+        `PartCorrupt`, `Conflict` for other bytes than came before, `Invalid` for contradicting
+        lengths, and what finishing raises.
+        """
+        upload = await self.get(principal, id_)
+        check(upload, addition, self.limits)
+        if upload.state != "finished":
+            upload = await self._appender.append(upload, source, addition)
+        if finish and upload.complete and upload.state == "open":
+            await self._finisher.finish(principal.id, id_)
+            return await self.get(principal, id_)
+        return upload
+
+    async def finish(
+        self, principal: Principal, id_: str, *, length: int | None = None
+    ) -> FileVersion | None:
+        """Make the file, in one step, once all bytes are there; None for a partial.
+
+        Idempotent: finishing again gives the same version. *length* may be told now; if it never
+        was, the upload ends where its bytes do. Raises `Incomplete` with the gaps, `DigestMismatch`
+        if the bytes are not the ones announced (they are kept), `TooLarge` over the quota,
+        `PreconditionFailed` if the name is taken and should not be.
+        """
+        upload = await self.get(principal, id_)
+        if upload.length is None:
+            end = upload.received.end if length is None else length
+            await self._appender.fix(upload, end)
+        elif length is not None and length != upload.length:
+            raise inconsistent(upload.length, length)
+        return await self._finisher.finish(principal.id, id_)
+
+    async def version(self, principal: Principal, upload: Upload) -> FileVersion | None:
+        """The file version a finished upload became; None if it did not, or was purged since."""
+        if upload.state != "finished" or upload.version is None:
+            return None
+        return await self._finisher.finish(principal.id, upload.id)
+
+    async def abort(self, principal: Principal, id_: str) -> None:
+        """Drop the upload and its bytes; whoever writes to it ends.
+
+        `Gone` or `NotFound` if there is none any more. A finished upload has become a file, which
+        stays.
+        """
+        await self.get(principal, id_)
+        await self._end(id_, "aborted")
+
+    async def prove(self, principal: Principal, id_: str, proof: str) -> FileVersion:
+        """Finish an upload without its bytes, if the hub has them and *proof* shows possession.
+
+        One attempt an upload. `Denied` tells neither whether the content is known nor what is
+        wrong with the proof.
+        """
+        upload = await self.get(principal, id_)
+        if upload.challenge is None or upload.length is None:
+            raise Denied("There is no challenge to answer; send the bytes.")
+        await self._catalog.write(lambda connection: uploads.drop_challenge(connection, id_))
+        digest = parse_digest(upload.expected["sha256"])
+        if await possession.proven(self._blobs, digest, upload.length, upload.challenge, proof):
+            version = await self._finisher.adopt(principal.id, id_, digest)
+            if version is not None:
+                return version
+        raise Denied("The proof does not make this upload; send the bytes.")
+
+    async def drop_expired(self) -> int:
+        """End uploads whose time is over, forget those that ended long ago; how many there were."""
+        dropped = 0
+        while found := await self._catalog.read(
+            lambda connection: uploads.expired(connection, now(), _BATCH)
+        ):
+            for id_, state in found:
+                if state == "open":
+                    await self._end(id_, "expired")
+                else:
+                    await self._forget(id_)
+            dropped += len(found)
+        await self._catalog.write(lambda connection: tasks.tidy(connection, now()))
+        return dropped
+
+    async def sweep(self) -> int:
+        """Drop stages that no upload needs and no process holds; how many there were."""
+        found = await self._stages.stages()
+        needed = await self._catalog.read(
+            lambda connection: uploads.needing_stages(connection, found)
+        )
+        return await self._stages.sweep(id_ for id_ in found if id_ not in needed)
+
+    async def _end(self, id_: str, state: UploadState) -> None:
+        instant = now()
+        forgotten = instant + self._expiry
+
+        def work(connection: Connection) -> list[str]:
+            uploads.claim(connection, id_)
+            noted = uploads.noted_digest(connection, id_)
+            uploads.end(connection, id_, state, forgotten)
+            tasks.end(connection, id_, instant, forgotten, state=state)
+            return [noted.digest] if noted else []
+
+        digests = await self._catalog.write(work)
+        self._controls.poke()
+        self._tails.drop(id_)
+        await self._drop_stage(id_)
+        await remove_unknown(self._catalog, self._blobs, map(parse_digest, digests))
+
+    async def _forget(self, id_: str) -> None:
+        await self._catalog.write(lambda connection: uploads.forget(connection, id_))
+        await self._drop_stage(id_)
+
+    async def _drop_stage(self, id_: str) -> None:
+        try:
+            stage = await self._stages.stage(id_, existing=True)
+        except NotFound:
+            return
+        await stage.discard()

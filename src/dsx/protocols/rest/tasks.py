@@ -1,0 +1,157 @@
+"""``/api/v1/tasks``: transfers that any connection can watch, pause, resume and abort."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from dsx.core.model import FileQuery, Principal
+from dsx.http.controlled import ControlledResponse
+from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.problems import documented
+from dsx.http.send import DOWNLOADS
+from dsx.hub.services import Hub
+from dsx.protocols.rest.transfer_models import NewTask, Task, TaskId, TaskList
+
+router = APIRouter(prefix="/tasks", tags=["tasks"])
+
+EVENT_SECONDS = 0.5
+HEARTBEAT_SECONDS = 15.0
+_RESPONSES = DOWNLOADS | documented(404, 409, 410, 412, 413, 416)
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@router.post("", status_code=201, summary="Begin a task", responses=documented(404))
+async def create_task(hub: HubDep, principal: PrincipalDep, new: NewTask | None = None) -> Task:
+    """A task to transfer something under: its id opens the control of it to any connection."""
+    new = new or NewTask()
+    query = FileQuery(
+        glob=new.glob, regex=new.regex, category=new.category, tags=tuple(new.tags), sort="created"
+    )
+    task = await hub.tasks.create(
+        principal, new.kind, name=new.name, query=query, refs=tuple(new.ids)
+    )
+    return Task.of(task)
+
+
+@router.get("", summary="List tasks")
+async def list_tasks(
+    hub: HubDep,
+    principal: PrincipalDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    before: Annotated[str | None, Query(max_length=64)] = None,
+) -> TaskList:
+    """Tasks, those of uploads among them: an upload's own task has the upload's id."""
+    found = await hub.tasks.list(principal, before=before, limit=limit)
+    following = found[-1].id if len(found) == limit else None
+    return TaskList(items=[Task.of(task) for task in found], next=following)
+
+
+@router.get(
+    "/events",
+    summary="Watch tasks",
+    response_class=StreamingResponse,
+    responses=_EVENTS | documented(404),
+)
+async def watch_tasks(
+    hub: HubDep,
+    principal: PrincipalDep,
+    id: Annotated[str | None, Query(max_length=64, description="Only this task.")] = None,  # noqa: A002
+    seconds: Annotated[
+        float | None, Query(gt=0, le=86400, description="How long; default: until you leave.")
+    ] = None,
+) -> StreamingResponse:
+    """Server-sent events: `task` with a task's JSON, at first and whenever one changes."""
+    if id is not None:
+        await hub.tasks.get(principal, id)
+    events = _events(hub, principal, id, seconds)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(events, headers=headers, media_type="text/event-stream")
+
+
+@router.get("/{id}", summary="Read a task", responses=documented(404))
+async def get_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:  # noqa: A002
+    """How far the transfer is."""
+    return Task.of(await hub.tasks.get(principal, id))
+
+
+@router.post("/{id}/pause", summary="Pause", responses=documented(404, 409))
+async def pause_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:  # noqa: A002
+    """Have the transfer wait, within a second, wherever it runs.
+
+    Its request is kept open for a while and then closed; what has come is kept.
+    """
+    return Task.of(await hub.tasks.pause(principal, id))
+
+
+@router.post("/{id}/resume", summary="Resume", responses=documented(404, 409))
+async def resume_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:  # noqa: A002
+    """Let the transfer go on; if its request was closed, from where it stands."""
+    return Task.of(await hub.tasks.resume(principal, id))
+
+
+@router.post("/{id}/abort", summary="Abort", responses=documented(404, 409, 410))
+async def abort_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:  # noqa: A002
+    """End the transfer and drop what it had, within a second, wherever it runs."""
+    return Task.of(await hub.tasks.abort(principal, id))
+
+
+@router.get(
+    "/{id}/content",
+    operation_id="download_task",
+    summary="Download what a task is about",
+    response_class=Response,
+    responses=_RESPONSES,
+)
+@router.head(
+    "/{id}/content",
+    operation_id="download_task_head",
+    summary="Ask about a task's download",
+    response_class=Response,
+    responses=_RESPONSES,
+)
+async def download_task(
+    id: TaskId,  # noqa: A002
+    request: Request,
+    hub: HubDep,
+    principal: PrincipalDep,
+) -> Response:
+    """A ZIP of the task's files, of a length that is known: ranges go on where it was paused."""
+    content = await hub.tasks.content(principal, id)
+    return ControlledResponse(request, content, partial(hub.tasks.transfer, principal, id))
+
+
+@router.post("/{id}/delete", summary="Carry out a delete", responses=documented(404, 409, 410))
+async def delete_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:  # noqa: A002
+    """Move the task's files to the trash; answered when all are there. Again: goes on."""
+    return Task.of(await hub.tasks.delete(principal, id))
+
+
+async def _events(
+    hub: Hub, principal: Principal, wanted: str | None, seconds: float | None
+) -> AsyncIterator[str]:
+    known: dict[str, int] = {}
+    since, spoken, begun = 0, time.monotonic(), time.monotonic()
+    while seconds is None or time.monotonic() - begun < seconds:
+        for task in await hub.tasks.changed(principal, since):
+            since = max(since, task.updated)
+            if known.get(task.id) != task.updated and wanted in {None, task.id}:
+                known[task.id] = task.updated
+                spoken = time.monotonic()
+                data = Task.of(task).model_dump_json()
+                yield f"event: task\nid: {task.updated}\ndata: {data}\n\n"
+        if time.monotonic() - spoken > HEARTBEAT_SECONDS:
+            spoken = time.monotonic()
+            yield ": still here\n\n"
+        await asyncio.sleep(EVENT_SECONDS)

@@ -1,0 +1,295 @@
+"""tus 1.0.0 with all its extensions: https://tus.io/protocols/resumable-upload.
+
+Section names in comments are those of the protocol's text.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.types import Scope
+
+from dsx.core.errors import DSXError, Invalid, NotFound, OffsetMismatch, PartCorrupt
+from dsx.core.model import Principal
+from dsx.core.transfers import ALGORITHMS, NewUpload, PartDigest, Upload, UploadKind
+from dsx.http.conditions import http_date
+from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.problems import render
+from dsx.http.receive import announced, pump, trailer
+from dsx.http.send import ContentResponse
+from dsx.http.uploading import UPLOADS, location, named_upload, number
+from dsx.hub.append import Addition, no_digest
+from dsx.hub.services import Hub
+
+VERSION = "1.0.0"
+EXTENSIONS = (
+    "creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,"
+    "termination,concatenation,concatenation-unfinished"
+)
+CHUNK_TYPE = "application/offset+octet-stream"
+_METADATA, _CONCAT = "Upload-Metadata", "Upload-Concat"
+_NOTED = _METADATA, _CONCAT
+_KEY = re.compile(r"[!-+\--~]+")  # visible ASCII without space and comma
+_RESERVED = {"filename", "name", "relativePath", "filetype", "type", "category", "tags"}
+_UNSAID = {"", "null", "undefined"}
+
+
+class TusRoute(APIRoute):
+    """A route whose every answer says which version it speaks, failures included."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """``X-HTTP-Method-Override`` stands for the method where the client cannot send it."""
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        headers = dict(scope["headers"])
+        override = headers.get(b"x-http-method-override")
+        if override is None:
+            return super().matches(scope)
+        method = override.decode("latin-1").upper()
+        match, child = super().matches({**scope, "method": method})
+        return match, {**child, "method": method}
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, between the checks and headers that hold for all requests."""
+        handle = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            response = await _answer(request, handle)
+            response.headers["Tus-Resumable"] = VERSION
+            return response
+
+        return handler
+
+
+router = APIRouter(prefix=UPLOADS, route_class=TusRoute, include_in_schema=False)
+
+
+@router.options("")
+@router.options("/{id}")
+async def describe(hub: HubDep) -> Response:
+    """What this server can (Core: OPTIONS)."""
+    headers = {
+        "Tus-Version": VERSION,
+        "Tus-Extension": EXTENSIONS,
+        "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
+    }
+    if hub.uploads.limits.file_size is not None:
+        headers["Tus-Max-Size"] = str(hub.uploads.limits.file_size)
+    return Response(status_code=204, headers=headers)
+
+
+@router.post("")
+async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Response:
+    """Begin an upload, with its first bytes if there are some (Creation, Creation With Upload)."""
+    new = _new_upload(request)
+    with_bytes = announced(request) != 0
+    if with_bytes and request.headers.get("content-type") != CHUNK_TYPE:
+        return _wrong_type()
+    if with_bytes and new.kind == "final":
+        raise Invalid("A final upload is made of partial ones; it takes no bytes.")
+    addition = _addition(request, 0) if with_bytes else Addition(0, size=0)
+    upload = await hub.uploads.create(principal, new)
+    headers = {"Location": location(request, upload.id)}
+    if upload.kind != "final" and (with_bytes or upload.length == 0):
+        upload = await _first_bytes(request, hub, principal, upload, addition)
+        headers["Upload-Offset"] = str(upload.offset)
+    return Response(status_code=201, headers=headers | _expiry(upload))
+
+
+@router.head("/{id}")
+async def read(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
+    """Where the upload stands (Core: HEAD). Whoever still writes to it ends first."""
+    upload = await hub.uploads.settle(principal, id)
+    headers = {"Cache-Control": "no-store"} | _expiry(upload)
+    if upload.kind != "final" or upload.state == "finished":
+        headers["Upload-Offset"] = str(upload.offset)
+    if upload.length is None:
+        headers["Upload-Defer-Length"] = "1"
+    else:
+        headers["Upload-Length"] = str(upload.length)
+    return Response(status_code=200, headers=headers | dict(upload.notes))
+
+
+@router.get("/{id}")
+async def download(id: str, request: Request, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
+    """The file that a finished upload has become. Not part of tus, but what clients try."""
+    version = await hub.uploads.version(principal, await hub.uploads.get(principal, id))
+    if version is None:
+        raise NotFound("The upload has not become a file yet.", {"id": id})
+    return ContentResponse(request, await hub.files.content(principal, version.id))
+
+
+@router.patch("/{id}")
+async def append(id: str, request: Request, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
+    """Add bytes where the upload stands (Core: PATCH)."""
+    if request.headers.get("content-type") != CHUNK_TYPE:
+        return _wrong_type()
+    offset = number(request.headers, "Upload-Offset")
+    if offset is None:
+        raise Invalid("PATCH needs Upload-Offset.")
+    addition = _addition(request, offset)
+    addition = replace(addition, length=number(request.headers, "Upload-Length"))
+    upload = await hub.uploads.append(principal, id, partial(pump, request), addition)
+    headers = {"Upload-Offset": str(upload.offset)} | _expiry(upload)
+    return Response(status_code=204, headers=headers)
+
+
+@router.delete("/{id}")
+async def terminate(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
+    """Drop the upload (Termination); a file that it has become stays."""
+    await hub.uploads.abort(principal, id)
+    return Response(status_code=204)
+
+
+async def _answer(request: Request, handle: Callable[[Request], Awaitable[Response]]) -> Response:
+    spoken = request.headers.get("tus-resumable")
+    if request.method not in {"OPTIONS", "GET"} and spoken != VERSION:
+        problem = Invalid(f"This is tus {VERSION}: send 'Tus-Resumable: {VERSION}'.")
+        response = render(problem)
+        response.status_code = 412
+        response.headers["Tus-Version"] = VERSION
+        return response
+    try:
+        return await handle(request)
+    except DSXError as error:
+        response = render(error)
+        if isinstance(error, PartCorrupt):
+            response.status_code = 460  # Checksum: "Checksum Mismatch"
+        if isinstance(error, OffsetMismatch):
+            response.headers["Upload-Offset"] = str(error.details["expected_offset"])
+        return response
+
+
+async def _first_bytes(
+    request: Request, hub: Hub, principal: Principal, upload: Upload, addition: Addition
+) -> Upload:
+    """Add what came with the creation; if it is refused, nobody knows the upload: drop it."""
+    try:
+        return await hub.uploads.append(principal, upload.id, partial(pump, request), addition)
+    except DSXError:
+        await hub.uploads.abort(principal, upload.id)
+        raise
+
+
+def _new_upload(request: Request) -> NewUpload:
+    kind, parts = _concatenation(request)
+    length = number(request.headers, "Upload-Length")
+    deferred = request.headers.get("upload-defer-length")
+    if deferred not in {None, "1"}:
+        raise Invalid("Upload-Defer-Length is 1.")
+    if kind == "final" and (length is not None or deferred is not None):
+        raise Invalid("The length of a final upload is that of its partial ones.")
+    if kind != "final" and (length is None) == (deferred is None):
+        raise Invalid("Creation needs either Upload-Length or Upload-Defer-Length.")
+    notes = {
+        name: ",".join(request.headers.getlist(name)) for name in _NOTED if name in request.headers
+    }
+    new = _described(_metadata(notes.get(_METADATA, "")))
+    return replace(new, kind=kind, length=length, notes=notes, parts=parts)
+
+
+def _concatenation(request: Request) -> tuple[UploadKind, tuple[str, ...]]:
+    """``Upload-Concat``: the kind of the upload, and the partial ones a final is made of."""
+    header = request.headers.get(_CONCAT)
+    if header is None:
+        return "whole", ()
+    if header == "partial":
+        return "partial", ()
+    urls = header.removeprefix("final;").split()
+    if not header.startswith("final;") or not urls:
+        raise Invalid("Upload-Concat is 'partial', or 'final;' and the URLs of partial uploads.")
+    return "final", tuple(named_upload(request, url) for url in urls)
+
+
+def _metadata(header: str) -> dict[str, str]:
+    """``Upload-Metadata``: comma-separated pairs of a key and its value in Base64 (Creation)."""
+    found: dict[str, str] = {}
+    for pair in header.split(",") if header.strip() else ():
+        key, _, value = pair.strip().partition(" ")
+        if not _KEY.fullmatch(key) or key in found:
+            raise Invalid("Upload-Metadata has keys of visible ASCII, each of them once.")
+        try:
+            data = base64.b64decode(value.strip(), validate=True)
+        except binascii.Error:
+            raise Invalid(f"The value of {key!r} in Upload-Metadata is not Base64.") from None
+        try:
+            found[key] = data.decode()
+        except UnicodeDecodeError:
+            found[key] = value.strip()
+    return found
+
+
+def _described(said: Mapping[str, str]) -> NewUpload:
+    """What clients tell of a file by convention; what has no meaning here is kept as metadata."""
+    name = next(
+        (said[key] for key in ("relativePath", "filename", "name") if _given(said, key)), None
+    )
+    kind = next((said[key] for key in ("filetype", "type") if "/" in said.get(key, "")), None)
+    tags = [tag.strip() for tag in said.get("tags", "").split(",") if tag.strip()]
+    kept = {
+        key: value for key, value in said.items() if key not in _RESERVED and key not in ALGORITHMS
+    }
+    return NewUpload(
+        name=name,
+        category=said.get("category") or None,
+        content_type=kind,
+        metadata=kept,
+        tags=tuple(tags),
+        expected={key: said[key] for key in ALGORITHMS if _given(said, key)},
+    )
+
+
+def _given(said: Mapping[str, str], key: str) -> bool:
+    return said.get(key, "") not in _UNSAID
+
+
+def _addition(request: Request, offset: int) -> Addition:
+    """The bytes of this request, with what they have to hash to (Checksum)."""
+    header = request.headers.get("upload-checksum")
+    promised = "upload-checksum" in request.headers.get("trailer", "").lower()
+    digest: Callable[[], PartDigest | None] = no_digest
+    if header is not None:
+        digest = partial(_checksum, header)
+        digest()  # refused before a byte is received
+    elif promised:
+        digest = partial(_promised_checksum, request)
+    return Addition(
+        offset, size=announced(request), checked=promised or header is not None, digest=digest
+    )
+
+
+def _promised_checksum(request: Request) -> PartDigest:
+    value = trailer(request, "upload-checksum")
+    if value is None:
+        raise Invalid("The trailer that was announced, Upload-Checksum, did not come.")
+    return _checksum(value)
+
+
+def _checksum(header: str) -> PartDigest:
+    algorithm, _, encoded = header.strip().partition(" ")
+    if algorithm not in ALGORITHMS:
+        raise Invalid(f"Upload-Checksum: {algorithm[:20]!r} is none of {', '.join(ALGORITHMS)}.")
+    try:
+        value = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        value = b""
+    if len(value) != ALGORITHMS[algorithm]:
+        raise Invalid(f"Upload-Checksum: {algorithm} is {ALGORITHMS[algorithm]} bytes in Base64.")
+    return PartDigest(algorithm, value)
+
+
+def _wrong_type() -> Response:
+    return Response(f"The Content-Type of bytes is {CHUNK_TYPE}.", 415)
+
+
+def _expiry(upload: Upload) -> dict[str, str]:
+    return {"Upload-Expires": http_date(upload.expires)} if upload.state == "open" else {}
