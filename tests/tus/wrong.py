@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,13 +39,15 @@ class Wrong(BaseHTTPRequestHandler):
     def _read(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
-    def _answer(self, status: int, fields: dict[str, str]) -> None:
+    def _answer(self, status: int, fields: dict[str, str], body: bytes = b"") -> None:
         self.send_response(status)
         for name, value in fields.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
         self.end_headers()
+        with contextlib.suppress(BrokenPipeError):
+            self.wfile.write(body)
         self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
@@ -72,7 +75,7 @@ class Ignorant(Wrong):
 @contextmanager
 def served(kind: type[Wrong]) -> Iterator[str]:
     """The creation URL of such a server, for the length of a block."""
-    handler = type("Handler", (kind,), {"sizes": {}})
+    handler = type("Handler", (kind,), {"sizes": {}, "uploads": {}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

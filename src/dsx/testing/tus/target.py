@@ -13,7 +13,8 @@ from dsx.testing.tus.wire import Connection, Fields, Pairs, Response, head_of
 
 VERSION = "1.0.0"
 OFFSET_TYPE = "application/offset+octet-stream"
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 5.0
+HOPELESS_SECONDS = 0.2
 PAUSE_SECONDS = 0.05
 
 NETWORK_ERRORS = (OSError, http.client.HTTPException, ValueError)
@@ -34,6 +35,7 @@ class Target:
         self.patience = patience
         self._headers = list(headers)
         self._made: list[str] = []
+        self._settle_seconds = SETTLE_SECONDS
         self.options = self.ask("OPTIONS", url, {"Tus-Resumable": None})
         self.extensions = frozenset(self.options.items("Tus-Extension"))
         self.algorithms = tuple(self.options.items("Tus-Checksum-Algorithm"))
@@ -151,18 +153,19 @@ class Target:
 
     def finished(self, url: str) -> Response:
         """HEAD of an upload that is finishing, once it has; the last one if it never does."""
-        end = time.monotonic() + SETTLE_SECONDS
-        while True:
+        end = time.monotonic() + self._settle_seconds
+        while time.monotonic() < end:
             answer = self.state(url)
             offset = answer.get("Upload-Offset")
-            done = offset is not None and offset == answer.get("Upload-Length")
-            if done or time.monotonic() > end:
+            if offset is not None and offset == answer.get("Upload-Length"):
                 return answer
             time.sleep(PAUSE_SECONDS)
+        self._settle_seconds = HOPELESS_SECONDS  # waiting long once is enough for a verdict
+        return self.state(url)
 
     def settled(self, url: str) -> int:
         """The offset of an upload whose sender has gone, once the server has noticed."""
-        end, last = time.monotonic() + SETTLE_SECONDS, -1
+        end, last = time.monotonic() + self._settle_seconds, -1
         while time.monotonic() < end:
             with contextlib.suppress(Broken):  # locked, as some servers have it, by the dead sender
                 found = self.offset(url)
@@ -170,6 +173,7 @@ class Target:
                     return found
                 last = found
             time.sleep(4 * PAUSE_SECONDS)
+        self._settle_seconds = HOPELESS_SECONDS
         return self.offset(url)
 
     def content(self, url: str) -> bytes:
