@@ -1,0 +1,120 @@
+"""What is acknowledged is on the disk: seen from outside, by the system calls of the server."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.support.apt import need
+from tests.support.hub import RunningHub, running_hub
+from tests.uploads.conftest import noise
+from tests.uploads.speakers import SPEAKERS, Native, Rufh, Speaker, Tus
+
+MIB = 1024**2
+WRITE = re.compile(r"pwrite64\(\d+<[^>]*/staging/")
+SYNC = re.compile(r"fdatasync\(\d+<[^>]*/staging/")
+RECORD = re.compile(r"(fsync|fdatasync)\(\d+<[^>]*catalog\.db-wal>")
+ANSWER = re.compile(r'(sendto|write|sendmsg)\(\d+<(socket|TCP)[^"]*"HTTP/1\.1 2\d\d')
+
+
+@contextmanager
+def traced(hub: RunningHub, log: Path) -> Iterator[None]:
+    """The server's writes, syncs and answers in *log*, in the order in which they happened."""
+    need("strace")
+    calls = "pwrite64,fsync,fdatasync,sendto,sendmsg,write"
+    command = ["strace", "-f", "-y", "-s", "40", "-e", f"trace={calls}", "-o", log, "-p"]
+    with subprocess.Popen([*command, str(hub.process.pid)], stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert b"attached" in process.stderr.readline()
+        try:
+            yield
+            time.sleep(0.3)
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
+    with running_hub(tmp_path_factory.mktemp("durable")) as hub:
+        yield hub
+
+
+def ended_calls(lines: list[str]) -> Iterator[str]:
+    """Calls in the order in which they returned; answers in that in which they were made."""
+    begun: dict[str, str] = {}
+    for line in lines:
+        process = line.split()[0]
+        if "resumed>" in line:
+            yield begun.pop(process, line)
+        elif "<unfinished" in line and not ANSWER.search(line):
+            begun[process] = line
+        else:
+            yield line
+
+
+@pytest.mark.parametrize("kind", SPEAKERS)
+def test_sync_before_every_answer(alone: RunningHub, kind: type[Speaker], tmp_path: Path) -> None:
+    data = noise(4 * MIB)
+    log = tmp_path / "strace"
+    speaker = kind(alone, f"durable-{kind.__name__}", len(data))
+    speaker.create()
+    with traced(alone, log):
+        for start in range(0, len(data), MIB):
+            assert speaker.append(start, data[start : start + MIB]).ok
+        speaker.finish()
+    answers = 0
+    written = synced = recorded = False
+    for line in ended_calls(log.read_text(errors="replace").splitlines()):
+        if WRITE.search(line):
+            written, synced, recorded = True, False, False
+        elif SYNC.search(line):
+            synced = written
+        elif RECORD.search(line):
+            recorded = synced
+        elif ANSWER.search(line) and written:
+            assert synced, "answered before the bytes were on the disk"
+            assert recorded, "answered before their record was on the disk"
+            answers += 1
+            written = False
+    assert answers == 4
+
+
+def test_an_unclean_disk_is_seen(alone: RunningHub, tmp_path: Path) -> None:
+    """The check above can fail: a server that answers at once does not pass it."""
+    text = 'pwrite64(9</x/staging/1>, "a"...\nsendto(7<socket:[1]>, "HTTP/1.1 204 No"...\n'
+    lines = text.splitlines()
+    assert WRITE.search(lines[0])
+    assert ANSWER.search(lines[1])
+    assert not SYNC.search(text)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk can only be mounted by root")
+@pytest.mark.parametrize("kind", [Native, Tus, Rufh])
+def test_13_full_disk(kind: type[Speaker], tmp_path: Path) -> None:
+    """507, the prefix is kept, and the upload goes on once there is room."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "none", disk], check=True)
+    try:
+        with running_hub(tmp_path, DSX_STORAGE_URL=f"file://{disk}") as hub:
+            assert kind(hub, "too-big", 20 * MIB).create().status_code == 507
+            ballast = disk / "ballast"
+            data = noise(8 * MIB)
+            speaker = kind(hub, "grows", len(data))
+            assert speaker.create().status_code == 201
+            ballast.write_bytes(bytes(6 * MIB))  # somebody else takes the room that was promised
+            answer = speaker.append(0, data)
+            assert answer.status_code == 507
+            offset = speaker.offset()
+            assert 0 < offset < len(data)
+            ballast.unlink()
+            assert speaker.append(offset, data[offset:]).ok
+            assert speaker.finish()["size"] == len(data)
+    finally:
+        subprocess.run(["umount", disk], check=True)
