@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from bench import listing, small_files, transfers
+from bench import listing, small_files, transfers, uploads
 
-ALL = {"small_files": small_files.main, "transfers": transfers.main, "listing": listing.main}
+ALL = {
+    "small_files": small_files.main,
+    "transfers": transfers.main,
+    "uploads": uploads.main,
+    "listing": listing.main,
+}
 
 for name in sys.argv[1:] or ALL:
     ALL[name]()

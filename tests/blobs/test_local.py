@@ -47,7 +47,7 @@ async def main():
     die_at("after rename", Path, "rename", False)
     die_at("before directory", local, "_sync_directory", True)
     die_at("after directory", local, "_sync_directory", False)
-    await stage.seal(digest_of(b"the bytes"), 9)
+    stage.seal(digest_of(b"the bytes"), 9)
 
 asyncio.run(main())
 """
@@ -100,7 +100,7 @@ def test_blobs_are_read_only(tmp_path: Path) -> None:
     async def seal() -> None:
         stage = await store.stage()
         stage.write(0, b"x")
-        await stage.seal(digest_of(b"x"), 1)
+        stage.seal(digest_of(b"x"), 1)
 
     asyncio.run(seal())
     assert store.locate(digest_of(b"x")).stat().st_mode & 0o777 == 0o400

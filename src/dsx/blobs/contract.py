@@ -70,8 +70,8 @@ class Locates(ABC):
 class Stage(ABC):
     """Bytes on their way in: parts written at their final offset, then sealed without copying.
 
-    ``write`` is blocking and meant for worker threads; writers of disjoint ranges may run at once,
-    in several threads or processes.
+    All but ``discard`` is blocking and meant for worker threads; writers of disjoint ranges may run
+    at once, in several threads or processes.
     """
 
     id: str
@@ -92,8 +92,8 @@ class Stage(ABC):
         """Up to *size* bytes from *offset*; fewer only at the end (blocking)."""
 
     @abstractmethod
-    async def seal(self, digest: Digest, size: int) -> None:
-        """Turn the first *size* bytes into the blob *digest*, durably, and end the stage.
+    def seal(self, digest: Digest, size: int) -> None:
+        """Turn the first *size* bytes into the blob *digest*, durably; end the stage (blocking).
 
         The caller has computed *digest* from exactly those bytes. If the blob exists already,
         one of the two equal copies stays. What lies beyond *size* is dropped; `DigestMismatch` if

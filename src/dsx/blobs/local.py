@@ -75,7 +75,7 @@ class LocalStore(BlobStore, Locates, Stages):
             if (hasher.digest, hasher.size) != (digest, size):
                 raise DigestMismatch("The bytes are not those of the announced digest and size.")
             await asyncio.to_thread(stage.sync)
-            await stage.seal(digest, size)
+            await asyncio.to_thread(stage.seal, digest, size)
         finally:
             await stage.discard()
 
@@ -207,12 +207,10 @@ class LocalStage(Stage):
         """See `Stage.read`."""
         return os.pread(self._descriptor, size, offset)
 
-    async def seal(self, digest: Digest, size: int) -> None:
+    def seal(self, digest: Digest, size: int) -> None:
         """See `Stage.seal`."""
-        if self._sealed != (digest, size):
-            await asyncio.to_thread(self._seal, digest, size)
-
-    def _seal(self, digest: Digest, size: int) -> None:
+        if self._sealed == (digest, size):
+            return
         held = os.fstat(self._descriptor).st_size
         if held < size:
             raise DigestMismatch(f"The upload does not hold {size} bytes.")

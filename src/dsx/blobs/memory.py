@@ -109,7 +109,7 @@ class MemoryStage(Stage):
         """See `Stage.read`."""
         return bytes(self._data[offset : offset + size])
 
-    async def seal(self, digest: Digest, size: int) -> None:
+    def seal(self, digest: Digest, size: int) -> None:
         """See `Stage.seal`."""
         if self._sealed == (digest, size):
             return

@@ -130,11 +130,10 @@ def note_digest(connection: Connection, id_: str, blob: BlobInfo) -> None:
     connection.execute(update(uploads).where(uploads.c.id == id_).values(values))
 
 
-def noted_digest(connection: Connection, id_: str) -> BlobInfo | None:
-    """What was noted; None: nothing was."""
-    columns = uploads.c.digest, uploads.c.length, uploads.c.crc32
-    row = connection.execute(select(*columns).where(uploads.c.id == id_)).one()
-    return BlobInfo(Digest(row.digest), row.length, row.crc32) if row.digest else None
+def noted_digest(connection: Connection, id_: str) -> Digest | None:
+    """What was noted, if anything."""
+    query = select(uploads.c.digest).where(uploads.c.id == id_)
+    return connection.execute(query).scalar_one_or_none()
 
 
 def end(
@@ -239,6 +238,7 @@ def _upload(row: Row[Any]) -> Upload:
         generation=row.generation,
         paused=row.task_state == "paused",
         challenge=row.challenge,
+        blob=BlobInfo(Digest(row.digest), row.length, row.crc32) if row.digest else None,
         version=row.version,
         created=row.created,
         expires=row.expires,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dsx.core.model import Micros
+from dsx.core.model import BlobInfo, Micros
 from dsx.core.spans import Spans
 
 UploadKind = Literal["whole", "partial", "final"]
@@ -34,6 +34,7 @@ class Upload:
         generation: grows when a writer had to be shut out; hashes of older ones are worthless.
         paused: whether its task is paused.
         challenge: what a proof of possession has to answer, in hexadecimal; None: none is asked.
+        blob: what the bytes were found to be, noted before they are sealed; None: not hashed yet.
         version: number of the file version it became, once ``finished``.
         expires: when it is dropped unless something arrives before.
     """
@@ -55,6 +56,7 @@ class Upload:
     generation: int
     paused: bool
     challenge: str | None
+    blob: BlobInfo | None
     version: int | None
     created: Micros
     expires: Micros

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from dsx.catalog import tasks, uploads, writers
 from dsx.core.errors import (
     Conflict,
     Denied,
+    DigestMismatch,
     DSXError,
     Gone,
     Invalid,
@@ -133,35 +134,41 @@ class Appender:
     async def append(self, upload: Upload, source: Source, addition: Addition) -> Upload:
         """Add what *source* hands over; when this returns, it is on the disk and recorded."""
         span = addition.span if addition.part else ByteRange(0, EVERYTHING)
-        async with self._leases.hold(upload.id, span) as control:
-            upload = await self.fix(upload, addition.length, addition)
-            stage = await self._open(upload)
+        room = await self._stages.room() if addition.length is not None else None
+        enter = partial(self._fixed, upload, addition.length, room, addition)
+        async with self._leases.hold(upload.id, span, enter) as (control, current):
+            stage = await self._open(current)
             try:
-                return await self._receive(upload, stage, source, addition, control)
+                return await self._receive(current, stage, source, addition, control)
             finally:
                 stage.close()
 
-    async def fix(
-        self, upload: Upload, length: int | None, addition: Addition | None = None
+    async def fix(self, upload: Upload, length: int) -> Upload:
+        """*upload* with its length, which was not known before."""
+        room = await self._stages.room()
+        return await self._catalog.write(partial(self._fixed, upload, length, room, None))
+
+    def _fixed(
+        self,
+        upload: Upload,
+        length: int | None,
+        room: int | None,
+        addition: Addition | None,
+        connection: Connection,
     ) -> Upload:
         """The upload as it is now, with its length if that is told; *addition* has to fit."""
-        room = await self._stages.room() if length is not None else None
-
-        def work(connection: Connection) -> Upload:
-            uploads.claim(connection, upload.id)
-            current = uploads.get_open(connection, upload.owner, upload.id, now())
-            if addition and not addition.part and current.offset != addition.offset:
-                raise mismatch(current, addition.offset)
-            if length is None or length == current.length:
-                return current
-            if current.length is not None or length < current.received.end:
-                raise inconsistent(current.length or current.received.end, length)
-            check_room(connection, room, length - current.received.size)
-            self._limits.check_quota(connection, current.owner, length)
-            tasks.change(connection, upload.id, now(), total=length)
-            return uploads.set_length(connection, current, length)
-
-        return await self._catalog.write(work, durable=length is not None)
+        uploads.claim(connection, upload.id)
+        current = uploads.get_open(connection, upload.owner, upload.id, now())
+        if addition and not addition.part and current.offset != addition.offset:
+            raise mismatch(current, addition.offset)
+        if length is None or length == current.length:
+            return current
+        if current.length is not None or length < current.received.end:
+            raise inconsistent(current.length or current.received.end, length)
+        check_room(connection, room, length - current.received.size)
+        self._limits.check_quota(connection, current.owner, length)
+        tasks.change(connection, upload.id, now(), total=length)
+        return uploads.set_length(connection, current, length)
 
     async def _open(self, upload: Upload) -> Stage:
         try:
@@ -228,9 +235,23 @@ class Appender:
                 current = uploads.set_length(connection, current, length)
                 tasks.change(connection, upload.id, now(), total=length)
             tasks.change(connection, upload.id, now(), done=current.received.size)
+            if leave and current.complete and current.kind == "whole":
+                current = self._noted(connection, current)
             return current
 
-        return await self._catalog.write(work, durable=leave)
+        recorded = await self._catalog.write(work, durable=leave)
+        control.released = leave
+        return recorded
+
+    def _noted(self, connection: Connection, upload: Upload) -> Upload:
+        """*upload*, which is complete, with its digest noted if that is known and as announced."""
+        tail = self._tails.of(upload)
+        with suppress(DigestMismatch):
+            if tail.hasher.size == upload.length:
+                blob = tail.blob(upload)
+                uploads.note_digest(connection, upload.id, blob)
+                return replace(upload, blob=blob)
+        return upload
 
 
 async def _pour(source: Source, incoming: Incoming, control: Control) -> None:

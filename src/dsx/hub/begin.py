@@ -59,6 +59,7 @@ def described(owner: str, new: NewUpload, instant: Micros, expires: Micros) -> U
         generation=0,
         paused=False,
         challenge=possession.challenge() if "sha256" in expected and new.length else None,
+        blob=None,
         version=None,
         created=instant,
         expires=expires,

@@ -33,12 +33,16 @@ FENCE = 0.6
 
 
 class Control:
-    """One running transfer. ``proceed`` and ``run`` obey; ``lost`` says it was shut out."""
+    """One running transfer. ``proceed`` and ``run`` obey; ``lost``: it was shut out.
+
+    ``released``: its lease was ended together with its last record.
+    """
 
     def __init__(self, task: str, token: str | None, grace: float) -> None:
         self.task = task
         self.token = token
         self.lost = False
+        self.released = False
         self.looked = time.monotonic()
         self._grace = grace
         self._go = asyncio.Event()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
@@ -91,7 +90,6 @@ class Files:
         if only_if_absent:
             await self._catalog.read(partial(refuse_taken, new=new))
         blob = await receiver.finish(expected)
-        loop = asyncio.get_running_loop()
 
         def commit(connection: Connection) -> FileVersion:
             """Order matters: a purge of equal content excludes us by the claim, see `Trash`."""
@@ -100,7 +98,7 @@ class Files:
                 refuse_taken(connection, new=new)
             self._limits.check_quota(connection, principal.id, blob.size)
             blob_records.claim(connection, blob.digest)
-            asyncio.run_coroutine_threadsafe(receiver.seal(blob), loop).result()
+            receiver.seal(blob)
             blob_records.add(connection, blob, now())
             return records.add(connection, new, blob, now())
 

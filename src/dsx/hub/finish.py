@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
 
@@ -14,7 +14,7 @@ from dsx.blobs.contract import Stage
 from dsx.catalog import blobs as blob_records
 from dsx.catalog import files, tasks, uploads
 from dsx.core.digest import Digest
-from dsx.core.errors import DigestMismatch, Gone, Incomplete, NotFound
+from dsx.core.errors import Gone, Incomplete, NotFound
 from dsx.core.model import BlobInfo, FileVersion, NewFile
 from dsx.core.ranges import ByteRange
 from dsx.core.shielded import in_thread
@@ -49,16 +49,21 @@ class Finisher:
 
     async def finish(self, owner: str, id_: str) -> FileVersion | None:
         """See `Uploads.finish`."""
-        async with self._busy.setdefault(id_, asyncio.Lock()):
-            upload = await self._get(owner, id_)
-            if upload.state == "finished":
-                return await self._made(upload)
-            if not upload.complete:
-                raise _incomplete(upload)
+        upload = await self._get(owner, id_)
+        if upload.state == "finished":
+            return await self._made(upload)
+        if not upload.complete:
+            raise _incomplete(upload)
+        return await self._made(await self.finished(upload))
+
+    async def finished(self, upload: Upload) -> Upload:
+        """*upload*, which is complete, once it is finished."""
+        async with self._busy.setdefault(upload.id, asyncio.Lock()):
             if upload.kind == "partial":
                 await self._ready(upload)
-                return None
-            return await self._seal(upload)
+                return replace(upload, state="finished")
+            number = await self._seal(upload)
+            return replace(upload, state="finished", version=number)
 
     async def assemble(self, owner: str, id_: str) -> FileVersion | None:
         """Make the file of a final upload, if its partials are ready; None: not yet."""
@@ -72,8 +77,9 @@ class Finisher:
         if not all(part.state == "finished" for part in parts):
             return None
         if not upload.complete:
-            async with self._leases.hold(id_, ByteRange(0, EVERYTHING)) as control:
-                await control.run(self._copy(await self._get(owner, id_), parts))
+            span, then = ByteRange(0, EVERYTHING), partial(self._now, owner, id_)
+            async with self._leases.hold(id_, span, then) as (control, upload):
+                await control.run(self._copy(upload, parts))
         return await self.finish(owner, id_)
 
     async def adopt(self, owner: str, id_: str, digest: Digest) -> FileVersion | None:
@@ -87,7 +93,8 @@ class Finisher:
             blob = blob_records.get(connection, digest)
             if upload.state != "open" or blob is None or blob.size != upload.length:
                 return None
-            return self._make(connection, upload, blob)
+            new = self._admitted(connection, upload, blob)
+            return self._make(connection, upload, new, blob)
 
         version = await self._catalog.write(work)
         if version is not None:
@@ -96,9 +103,10 @@ class Finisher:
         return version
 
     async def _get(self, owner: str, id_: str) -> Upload:
-        return await self._catalog.read(
-            lambda connection: uploads.get_open(connection, owner, id_, now())
-        )
+        return await self._catalog.read(partial(self._now, owner, id_))
+
+    def _now(self, owner: str, id_: str, connection: Connection) -> Upload:
+        return uploads.get_open(connection, owner, id_, now())
 
     async def _made(self, upload: Upload) -> FileVersion | None:
         number = upload.version
@@ -120,23 +128,29 @@ class Finisher:
         for final, owner in await self._catalog.write(work):
             await self.assemble(owner, final)
 
-    async def _seal(self, upload: Upload) -> FileVersion | None:
+    async def _seal(self, upload: Upload) -> int:
+        """The number of the file version that *upload* became."""
         stage = await self._stage(upload)
+        if stage is None:
+            return await self._sealed_before(upload)
         try:
-            if stage is None:
-                blob = await self._catalog.read(partial(uploads.noted_digest, id_=upload.id))
-                if blob is None or blob.digest not in await self._blobs.stat([blob.digest]):
-                    raise _lost(upload)
-            else:
-                blob = await self._hash(upload, stage)
-            version = await self._commit(upload, stage, blob)
-            if stage is not None:
-                await stage.discard()
-            self._tails.drop(upload.id)
+            blob = upload.blob or await self._hash(upload, stage)
+            number = await self._commit(upload, stage, blob)
+            await stage.discard()
         finally:
-            if stage is not None:
-                stage.close()
-        return version
+            stage.close()
+        self._tails.drop(upload.id)
+        return number
+
+    async def _sealed_before(self, upload: Upload) -> int:
+        """The same when the stage is gone: another finisher was quicker, or a crash came."""
+        upload = await self._get(upload.owner, upload.id)
+        if upload.state == "finished" and upload.version is not None:
+            return upload.version
+        blob = upload.blob
+        if blob is None or blob.digest not in await self._blobs.stat([blob.digest]):
+            raise _lost(upload)
+        return await self._commit(upload, None, blob)
 
     async def _stage(self, upload: Upload) -> Stage | None:
         """The upload's stage; None if its bytes are not in one, because they were sealed."""
@@ -153,41 +167,30 @@ class Finisher:
         if tail.hasher.size != size:
             tail = self._tails.anew(upload)
             await in_thread(tail.reach, stage, size)
-        for algorithm, expected in upload.expected.items():
-            found = tail.hasher.hexdigest(algorithm)
-            if not hmac.compare_digest(found, expected):
-                raise DigestMismatch(
-                    f"The {algorithm} of the bytes is another than the one announced; the upload "
-                    "is kept as it is, abort it and begin again.",
-                    {"algorithm": algorithm, "expected": expected, "received": found},
-                )
+        blob = tail.blob(upload)
         await in_thread(stage.sync)
-        blob = BlobInfo(tail.hasher.digest, size, tail.hasher.crc32)
         await self._catalog.write(partial(uploads.note_digest, id_=upload.id, blob=blob))
         return blob
 
-    async def _commit(
-        self, upload: Upload, stage: Stage | None, blob: BlobInfo
-    ) -> FileVersion | None:
-        loop = asyncio.get_running_loop()
-
-        def work(connection: Connection) -> FileVersion | None:
+    async def _commit(self, upload: Upload, stage: Stage | None, blob: BlobInfo) -> int:
+        def work(connection: Connection) -> int:
             files.claim(connection, upload.owner)
             uploads.claim(connection, upload.id)
             current = uploads.get_open(connection, upload.owner, upload.id, now())
-            if current.state == "finished":
-                return files.find_number(connection, current.version or 0)
-            self._limits.check_quota(connection, upload.owner, blob.size)
+            if current.state == "finished" and current.version is not None:
+                return current.version
+            new = self._admitted(connection, current, blob)
             blob_records.claim(connection, blob.digest)
             if stage is not None:
-                sealing = stage.seal(blob.digest, blob.size)
-                asyncio.run_coroutine_threadsafe(sealing, loop).result()
+                stage.seal(blob.digest, blob.size)
             blob_records.add(connection, blob, now())
-            return self._make(connection, current, blob)
+            return self._make(connection, current, new, blob).number
 
         return await self._catalog.write(work)
 
-    def _make(self, connection: Connection, upload: Upload, blob: BlobInfo) -> FileVersion:
+    def _admitted(self, connection: Connection, upload: Upload, blob: BlobInfo) -> NewFile:
+        """The facts of the file, if it may be made now: checked before anything is sealed."""
+        self._limits.check_quota(connection, upload.owner, blob.size)
         new = NewFile(
             upload.owner,
             upload.name or upload.id,
@@ -198,6 +201,11 @@ class Finisher:
         )
         if upload.only_if_absent:
             refuse_taken(connection, new)
+        return new
+
+    def _make(
+        self, connection: Connection, upload: Upload, new: NewFile, blob: BlobInfo
+    ) -> FileVersion:
         version = files.add(connection, new, blob, now())
         self._end(connection, upload, version.number)
         return version

@@ -69,9 +69,9 @@ class Receiver:
         await asyncio.to_thread(self._stage.sync)
         return BlobInfo(digest, self.size, self._hasher.crc32)
 
-    async def seal(self, blob: BlobInfo) -> None:
-        """Turn the bytes into the blob that ``finish`` described."""
-        await self._stage.seal(blob.digest, blob.size)
+    def seal(self, blob: BlobInfo) -> None:
+        """Turn the bytes into the blob that ``finish`` described (blocking)."""
+        self._stage.seal(blob.digest, blob.size)
 
     async def abandon(self) -> None:
         """Drop what was not sealed. Idempotent, and harmless after ``seal``."""

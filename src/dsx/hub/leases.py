@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -22,7 +23,10 @@ from dsx.catalog import uploads, writers
 from dsx.catalog.engine import Catalog
 from dsx.core.errors import Superseded
 from dsx.core.ranges import ByteRange
+from dsx.core.shielded import whatever_happens
 from dsx.hub.control import Control, Controls
+
+T = TypeVar("T")
 
 PATIENCE = 0.75
 """Seconds a newer writer waits for the older ones; more than `control.FENCE`."""
@@ -39,21 +43,30 @@ class Leases:
         self._controls = controls
 
     @asynccontextmanager
-    async def hold(self, upload: str, span: ByteRange) -> AsyncIterator[Control]:
+    async def hold(
+        self, upload: str, span: ByteRange, then: Callable[[Connection], T]
+    ) -> AsyncIterator[tuple[Control, T]]:
         """Write to *span* of *upload* within the block, under this control.
 
-        Raises `Superseded` if someone even newer comes while the older ones are waited for. Leaving
-        the block ends the lease, if whoever recorded the bytes did not end it in the same breath.
+        *then* is a transaction that runs once nobody else writes there; so is what comes with the
+        control. Raises `Superseded` if someone even newer comes while older ones are waited for.
+        Leaving the block ends the lease, unless it was ended with the last record.
         """
         token = uuid.uuid4().hex
-        older = await self._catalog.write(partial(_enter, token, upload, span), durable=False)
+        entered = partial(_enter, token, upload, span, then)
+        older, found = await self._catalog.write(entered, durable=False)
         try:
             if older:
                 await self._wait_for(token, upload, older)
+                found = await self._catalog.write(then, durable=False)
+            assert found is not None
             async with self._controls.transfer(upload, token) as control:
-                yield control
-        finally:
-            await asyncio.shield(self._leave(token))
+                yield control, found
+        except BaseException:
+            await whatever_happens(self._leave(token))
+            raise
+        if not control.released:
+            await self._leave(token)
 
     async def quiet(self, upload: str) -> None:
         """Have whoever writes to *upload* record what they have and leave.
@@ -62,7 +75,7 @@ class Leases:
         """
         span = ByteRange(0, EVERYTHING)
         if await self._catalog.read(partial(writers.overlapping, upload=upload, span=span)):
-            async with self.hold(upload, span):
+            async with self.hold(upload, span, lambda _: True):
                 pass
 
     async def _wait_for(self, token: str, upload: str, older: list[str]) -> None:
@@ -78,13 +91,19 @@ class Leases:
         await self._catalog.write(partial(_evict, upload, older))
 
     async def _leave(self, token: str) -> None:
-        if await self._catalog.read(partial(writers.asked, tokens=[token])):
-            await self._catalog.write(partial(writers.leave, token=token), durable=False)
+        await self._catalog.write(partial(writers.leave, token=token), durable=False)
 
 
-def _enter(token: str, upload: str, span: ByteRange, connection: Connection) -> list[str]:
+def _enter(
+    token: str,
+    upload: str,
+    span: ByteRange,
+    then: Callable[[Connection], T],
+    connection: Connection,
+) -> tuple[list[str], T | None]:
     uploads.claim(connection, upload)
-    return writers.enter(connection, token, upload, span)
+    older = writers.enter(connection, token, upload, span)
+    return older, None if older else then(connection)
 
 
 def _evict(upload: str, older: list[str], connection: Connection) -> None:

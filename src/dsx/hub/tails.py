@@ -7,13 +7,15 @@ Tails live in one process: another one, or the next, begins again at 0 and reads
 
 from __future__ import annotations
 
+import hmac
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 
 from dsx.blobs.contract import Stage
 from dsx.core.digest import Buffer, Hasher
-from dsx.core.errors import Gone
+from dsx.core.errors import DigestMismatch, Gone
+from dsx.core.model import BlobInfo
 from dsx.core.transfers import Upload
 
 _CHUNK = 1024 * 1024
@@ -50,6 +52,18 @@ class Tail:
         """Hash all up to *stop*."""
         with self._lock:
             self._read(stage, stop)
+
+    def blob(self, upload: Upload) -> BlobInfo:
+        """What the bytes so far are, if that is what *upload* announced; else `DigestMismatch`."""
+        for algorithm, expected in upload.expected.items():
+            found = self.hasher.hexdigest(algorithm)
+            if not hmac.compare_digest(found, expected):
+                raise DigestMismatch(
+                    f"The {algorithm} of the bytes is another than the one announced; the upload "
+                    "is kept as it is, abort it and begin again.",
+                    {"algorithm": algorithm, "expected": expected, "received": found},
+                )
+        return BlobInfo(self.hasher.digest, self.hasher.size, self.hasher.crc32)
 
     def _read(self, stage: Stage, stop: int) -> None:
         while self.hasher.size < stop:

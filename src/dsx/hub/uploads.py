@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from dsx.blobs.contract import BlobStore, Stages
 from dsx.catalog import tasks, uploads
 from dsx.catalog.engine import Catalog
-from dsx.core.digest import parse_digest
+from dsx.core.digest import Digest, parse_digest
 from dsx.core.errors import Denied, NotFound
 from dsx.core.model import FileVersion, NewFile, Principal
 from dsx.core.transfers import NewUpload, Upload, UploadState
@@ -135,8 +135,7 @@ class Uploads:
         if upload.state != "finished":
             upload = await self._appender.append(upload, source, addition)
         if finish and upload.complete and upload.state == "open":
-            await self._finisher.finish(principal.id, id_)
-            return await self.get(principal, id_)
+            return await self._finisher.finished(upload)
         return upload
 
     async def finish(
@@ -216,18 +215,18 @@ class Uploads:
         instant = now()
         forgotten = instant + self._expiry
 
-        def work(connection: Connection) -> list[str]:
+        def work(connection: Connection) -> list[Digest]:
             uploads.claim(connection, id_)
             noted = uploads.noted_digest(connection, id_)
             uploads.end(connection, id_, state, forgotten)
             tasks.end(connection, id_, instant, forgotten, state=state)
-            return [noted.digest] if noted else []
+            return [noted] if noted else []
 
         digests = await self._catalog.write(work)
         self._controls.poke()
         self._tails.drop(id_)
         await self._drop_stage(id_)
-        await remove_unknown(self._catalog, self._blobs, map(parse_digest, digests))
+        await remove_unknown(self._catalog, self._blobs, digests)
 
     async def _forget(self, id_: str) -> None:
         await self._catalog.write(lambda connection: uploads.forget(connection, id_))
