@@ -59,7 +59,7 @@ EVIL = [
 
 @pytest.mark.parametrize("pattern", EVIL, ids=range(len(EVIL)))
 def test_an_evil_pattern_is_quick_or_refused(pattern: str):
-    start = time.perf_counter()
+    start = time.thread_time()
     try:
         match = regex_matcher(pattern)
     except Unprocessable:
@@ -67,7 +67,7 @@ def test_an_evil_pattern_is_quick_or_refused(pattern: str):
     else:
         for name in ("a" * 1000, "é" * 500, "aé" * 300 + "!"):
             match(name)
-    assert time.perf_counter() - start < 0.05
+    assert time.thread_time() - start < 0.05
 
 
 @pytest.mark.parametrize("pattern", [r"(?=a)b", r"(a)\1", "(", "a\0", "\ud800"])
