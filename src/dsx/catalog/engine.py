@@ -86,6 +86,9 @@ class Catalog:
         try:
             with self.engine.connect() as connection:
                 connection.execution_options(immediate=immediate, durable=durable)
+                if not immediate and self.engine.dialect.name == "postgresql":
+                    # By default each statement there sees a moment of its own.
+                    connection.execution_options(isolation_level="REPEATABLE READ")
                 with connection.begin():
                     return work(connection)
         except IntegrityError:
