@@ -23,17 +23,17 @@ import asyncio
 import errno
 import socket
 from array import array
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from httptools import HttpParserUpgrade, HttpRequestParser
 from starlette.requests import ClientDisconnect
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from dsx.core.digest import Buffer
 from dsx.core.shielded import in_thread
 from dsx.http.body import BodyReceiver, Gate, stalled
+from dsx.http.restraint import Flow, Lingerer
 from dsx.http.zerocopy import send_slice
 
 ZERO_COPY = "http.response.zerocopysend"
@@ -43,9 +43,6 @@ INTERIM = "dsx.response.interim"
 HEAD_SECONDS = 30.0
 HEAD_BYTES = 64 * 1024
 STEP = 16 * 1024
-LINGER_SECONDS = 30.0
-LINGER_SILENCE = 2.0
-LINGER_BYTES = 64 * 1024 * 1024
 _GONE = {errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.EBADF, errno.ENOTCONN}
 _TCP = {socket.AF_INET, socket.AF_INET6}
 _BIG = 256 * 1024
@@ -62,7 +59,7 @@ class DSXProtocol(HttpToolsProtocol):
         """Accept, and begin to wait for a head."""
         super().connection_made(transport)
         self.parser = _Parser(self)
-        self.flow = _Flow(transport, self.pipeline)
+        self.flow = Flow(transport, self.pipeline)
         if self.scheme == "http":
             # drain() is to wait until all has left, for a file may follow past the transport.
             transport.set_write_buffer_limits(high=0)
@@ -331,7 +328,7 @@ class DSXProtocol(HttpToolsProtocol):
             self._head_deadline = None
 
     def _linger(self) -> None:
-        self.transport.set_protocol(_Lingerer(self, self.transport))
+        self.transport.set_protocol(Lingerer(self, self.transport))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.transport.resume_reading()
@@ -356,43 +353,6 @@ class _Parser(HttpRequestParser):
             self.declining = True
             super().feed_data(self._connection.framing())
             self.declining = False
-
-
-class _Flow(FlowControl):
-    """Does not read while requests wait in the pipeline."""
-
-    def __init__(self, transport: asyncio.Transport, pipeline: Sized) -> None:
-        super().__init__(transport)
-        self._pipeline = pipeline
-
-    def resume_reading(self) -> None:
-        if not self._pipeline:
-            super().resume_reading()
-
-
-class _Lingerer(asyncio.Protocol):
-    """Discards what a client goes on sending until it has read our answer, within bounds."""
-
-    def __init__(self, connection: DSXProtocol, transport: asyncio.Transport) -> None:
-        self._connection = connection
-        self._transport = transport
-        self._left = LINGER_BYTES
-        self._loop = connection.loop
-        self._end = self._loop.time() + LINGER_SECONDS
-        self._timer = self._loop.call_later(LINGER_SILENCE, transport.abort)
-
-    def data_received(self, data: bytes) -> None:
-        self._left -= len(data)
-        if self._left < 0:
-            self._transport.abort()
-            return
-        self._timer.cancel()
-        silence = min(self._loop.time() + LINGER_SILENCE, self._end)
-        self._timer = self._loop.call_at(silence, self._transport.abort)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._timer.cancel()
-        self._connection.connection_lost(exc)
 
 
 def _content_length(cycle: RequestResponseCycle) -> int | None:
