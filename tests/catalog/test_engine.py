@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 from tests.support.catalogs import opened
+from tests.support.postgres import Cluster
 
 from dsx.catalog import engine
 from dsx.catalog.engine import Catalog, revisions
@@ -77,6 +79,23 @@ def test_a_locked_database_is_unavailable(tmp_path: Path, monkeypatch: pytest.Mo
             other.execute("ROLLBACK")
             other.close()
             await catalog.write(lambda c: None)
+
+    asyncio.run(check())
+
+
+def test_a_lock_that_is_never_released_is_unavailable(
+    postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(engine, "_BUSY_SECONDS", 0.05)
+
+    async def check() -> None:
+        url = postgres.create_database()
+        async with opened(url) as catalog:
+            with psycopg.connect(url) as other:
+                other.execute("SELECT pg_advisory_xact_lock(7)")
+                with pytest.raises(Unavailable):
+                    await asyncio.wait_for(catalog.write(lambda c: engine.lock(c, 7)), 10)
+            await catalog.write(lambda c: engine.lock(c, 7))
 
     asyncio.run(check())
 

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from dsx.core.content import Content, FileSlice, Literal, Piece, Stream
 from dsx.core.digest import Buffer
 from dsx.core.errors import STATUS, DSXError, Gone, TooLarge
-from dsx.http.receive import pump, pump_form
+from dsx.http.receive import pump, pump_form, trailer
 from dsx.http.send import ContentResponse
 from dsx.http.server import ZERO_COPY, DSXProtocol
 
@@ -161,6 +161,12 @@ class Application:
         await pump(request, write)
         return Response()
 
+    async def trailers(self, request: Request) -> Response:
+        await request.body()
+        return JSONResponse(
+            {"head": request.headers.get("x-field"), "trailer": trailer(request, "X-Field")}
+        )
+
     async def form(self, request: Request) -> Response:
         write = self.engine.writer()
         form = await pump_form(request, write)
@@ -187,6 +193,7 @@ class Application:
             Route("/gone/{when}", self.gone),
             Route("/endless", self.endless),
             Route("/upload", self.upload, methods=["POST"]),
+            Route("/trailers", self.trailers, methods=["POST"]),
             Route("/limited", self.limited, methods=["POST"]),
             Route("/form", self.form, methods=["POST"]),
             Route("/refuse", self.refuse, methods=["POST"]),

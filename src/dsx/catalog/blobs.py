@@ -13,8 +13,12 @@ from dsx.core.model import BlobInfo, Micros
 
 
 def claim(connection: Connection, digest: Digest) -> None:
-    """Keep every other transaction from adding or removing this blob until this one ends."""
-    lock(connection, int(digest[:15], 16))
+    """Keep every other transaction from adding or removing this blob until this one ends.
+
+    All blobs whose digests begin alike are claimed at once: a transaction that drops any number of
+    them holds at most 256 locks, of which PostgreSQL has a few thousand for all its clients.
+    """
+    lock(connection, int(digest[:2], 16))
 
 
 def add(connection: Connection, blob: BlobInfo, now: Micros) -> None:

@@ -86,6 +86,9 @@ class Catalog:
         try:
             with self.engine.connect() as connection:
                 connection.execution_options(immediate=immediate, durable=durable)
+                if not immediate and self.engine.dialect.name == "postgresql":
+                    # By default each statement there sees a moment of its own.
+                    connection.execution_options(isolation_level="REPEATABLE READ")
                 with connection.begin():
                     return work(connection)
         except IntegrityError:
@@ -115,6 +118,7 @@ def _engine(url: str) -> Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if not parsed.drivername.startswith("sqlite"):
         engine = create_engine(parsed, pool_size=2 * THREADS, pool_pre_ping=True)
+        event.listen(engine, "connect", _prepare_postgres)
         event.listen(engine, "begin", _begin_postgres)
         return engine
     engine = create_engine(
@@ -126,6 +130,12 @@ def _engine(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _prepare_postgres(connection: Any, _record: Any) -> None:
+    # Whoever holds what we wait for may have been stopped: do not wait for ever, nor on SQLite.
+    connection.execute(f"SET lock_timeout = {int(_BUSY_SECONDS * 1000)}")
+    connection.commit()
 
 
 def _begin_postgres(connection: Connection) -> None:

@@ -188,7 +188,11 @@ def purge(connection: Connection, file: str) -> list[Digest]:
 
 
 def expired(connection: Connection, now: Micros, limit: int) -> list[str]:
-    """Files in the trash whose time is over."""
+    """Files in the trash whose time is over.
+
+    As `trashed_files`, in one order, so that transactions that drop the same files wait for each
+    other instead of deadlocking.
+    """
     query = (
         select(files.c.file)
         .where(_TRASHED, files.c.latest, files.c.expires <= now)
@@ -201,7 +205,10 @@ def expired(connection: Connection, now: Micros, limit: int) -> list[str]:
 def trashed_files(connection: Connection, owner: str, limit: int) -> list[str]:
     """Files in the owner's trash."""
     query = (
-        select(files.c.file).where(_TRASHED, files.c.latest, files.c.owner == owner).limit(limit)
+        select(files.c.file)
+        .where(_TRASHED, files.c.latest, files.c.owner == owner)
+        .order_by(files.c.number)
+        .limit(limit)
     )
     return list(connection.execute(query).scalars())
 

@@ -11,6 +11,9 @@
   body may not stall longer than ``stall_timeout``.
 - A request that is answered before its body has been read gets its answer, even if it goes on
   sending: the connection lingers (RFC 9112 §9.6) and is then closed.
+- Requests that are sent ahead (pipelined) are parsed one turn of `STEP` bytes at a time, and not
+  while others wait; what is no request is refused after the answers to those before it.
+- A client that says it will send no more (half-close) still gets its answers.
 - An offered upgrade is declined: the request is served as any other (RFC 9110 §7.8).
 """
 
@@ -30,6 +33,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from dsx.core.digest import Buffer
 from dsx.core.shielded import in_thread
 from dsx.http.body import BodyReceiver, Gate, stalled
+from dsx.http.restraint import Flow, Lingerer
 from dsx.http.zerocopy import send_slice
 
 ZERO_COPY = "http.response.zerocopysend"
@@ -38,9 +42,7 @@ TRAILERS = "dsx.request.trailers"
 INTERIM = "dsx.response.interim"
 HEAD_SECONDS = 30.0
 HEAD_BYTES = 64 * 1024
-LINGER_SECONDS = 30.0
-LINGER_SILENCE = 2.0
-LINGER_BYTES = 64 * 1024 * 1024
+STEP = 16 * 1024
 _GONE = {errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.EBADF, errno.ENOTCONN}
 _TCP = {socket.AF_INET, socket.AF_INET6}
 _BIG = 256 * 1024
@@ -57,13 +59,17 @@ class DSXProtocol(HttpToolsProtocol):
         """Accept, and begin to wait for a head."""
         super().connection_made(transport)
         self.parser = _Parser(self)
+        self.flow = Flow(transport, self.pipeline)
         if self.scheme == "http":
             # drain() is to wait until all has left, for a file may follow past the transport.
             transport.set_write_buffer_limits(high=0)
         self._bound_stalls(transport.get_extra_info("socket"))
         self._parsed = 0
         self._unparsed = 0  # bytes since the last head or piece of a body: heads, trailers
-        self._unread = False
+        self._ahead = b""  # unparsed, because requests wait in the pipeline
+        self._running: RequestResponseCycle | None = None
+        self._unread = False  # what follows the last request is not read as one
+        self._ended = False  # the client sends no more
         self._head_deadline: asyncio.TimerHandle | None = None
         self._expect_head()
 
@@ -71,10 +77,35 @@ class DSXProtocol(HttpToolsProtocol):
         """Forget the connection."""
         self._head_arrived()
         super().connection_lost(exc)
+        if self._running is not None and not self._running.response_complete:
+            # The base class tells only the latest request, which may still wait for its turn.
+            self._running.disconnected = True
+            self._running.message_event.set()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more: go on as long as there are whole requests to answer."""
+        self._ended = self._answering() and not self.cycle.more_body and self.scheme == "http"
+        return self._ended
 
     def data_received(self, data: bytes) -> None:
+        """Feed the parser, unless requests wait in the pipeline."""
+        self._ahead += data
+        self._parse()
+
+    def _parse(self) -> None:
+        data, position = self._ahead, 0
+        while position < len(data) and not (self.pipeline or self._unread):
+            self._parse_piece(data[position : position + STEP])
+            position += STEP
+            if self.transport.is_closing():
+                break
+        if self.pipeline:
+            self.flow.pause_reading()
+        self._ahead = data[position:] if self.pipeline and not self._unread else b""
+
+    def _parse_piece(self, data: bytes) -> None:
         """Feed the parser; a head that begins here has a deadline."""
-        if self._head_deadline is None and (self.cycle is None or self.cycle.response_complete):
+        if self._head_deadline is None and not self._answering():
             self._expect_head()
         self._unparsed += len(data)
         super().data_received(data)
@@ -82,13 +113,31 @@ class DSXProtocol(HttpToolsProtocol):
             self.send_400_response("The head or the trailer is too large.")
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request and close; in the middle of an answer, only break off."""
-        cycle = self.cycle
-        answering = cycle is not None and cycle.response_started and not cycle.response_complete
-        if answering or self.pipeline:
+        """Refuse what is no request and close, but let the requests before it have their answers.
+
+        In the middle of an answer to a request that is itself refused here, only break off.
+        """
+        if not self._answering():
+            super().send_400_response(msg)
+        elif not self.cycle.more_body:
+            self._unread = True
+        elif self.cycle.response_started or self.pipeline:
             self.transport.abort()
         else:
             super().send_400_response(msg)
+
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def on_message_begin(self) -> None:
+        """A request begins, unless it is our own: see `_Parser`."""
+        if not self.parser.declining:
+            super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head, or of the trailer."""
+        if not self.parser.declining:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """A request's head is whole: start the application."""
@@ -96,6 +145,9 @@ class DSXProtocol(HttpToolsProtocol):
             return
         self._head_arrived()
         self._parsed = self._unparsed = 0
+        trailers: list[tuple[bytes, bytes]] = []
+        self.headers = trailers  # where the base class puts what comes from now on
+        self.scope["extensions"] = {TRAILERS: lambda: trailers}  # type: ignore[dict-item]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -119,23 +171,26 @@ class DSXProtocol(HttpToolsProtocol):
         return b"\r\n".join([b"POST / HTTP/1.1", *lines, b"", b""])
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, unless this one's body was left unread."""
-        if self._unread:
-            self._linger()
-        else:
+        """Go on with the next request, unless what follows this one is not to be read."""
+        if self.pipeline or not (self._unread or self._ended):
             super().on_response_complete()
+            if not self.transport.is_closing():
+                self._parse()
+                self.flow.resume_reading()
+        elif self._ended:
+            self.transport.close()
+        else:
+            self._linger()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        headers, heads = self.headers, len(self.headers)
+        self._running = cycle
 
         async def extended(scope: Any, _receive: Any, _send: Any) -> None:
-            scope.setdefault("extensions", {})
             if self.scheme == "http":  # under TLS the bytes have to pass through the process
                 scope["extensions"][ZERO_COPY] = {}
             scope["extensions"][RECEIVE_INTO] = lambda write, gate: self._receive_into(
                 cycle, write, gate
             )
-            scope["extensions"][TRAILERS] = lambda: headers[heads:]
             scope["extensions"][INTERIM] = lambda *said: self._send_interim(cycle, *said)
             await app(scope, lambda: self._receive(cycle), lambda sent: self._send(cycle, sent))
 
@@ -153,14 +208,20 @@ class DSXProtocol(HttpToolsProtocol):
     async def _send(self, cycle: RequestResponseCycle, message: Any) -> None:
         if message["type"] == ZERO_COPY:
             await self._send_file(cycle, message)
-        elif message["type"] == "http.response.start" and cycle.more_body:
-            # Answered early. Say "close", but close only after lingering: see on_response_complete.
-            self._unread = cycle is self.cycle and not self.transport.is_closing()
-            cycle.keep_alive = not self._unread
+        elif message["type"] == "http.response.start" and self._is_last(cycle):
+            # Say "close", but close only after lingering: see on_response_complete.
+            cycle.keep_alive = False
             await cycle.send(message)
             cycle.keep_alive = True
         else:
             await cycle.send(message)
+
+    def _is_last(self, cycle: RequestResponseCycle) -> bool:
+        """Whether nothing can follow *cycle*, be it because it is answered before it is whole."""
+        if cycle is not self.cycle or self.transport.is_closing():
+            return False
+        self._unread = self._unread or cycle.more_body
+        return self._unread or self._ended
 
     async def _send_interim(
         self, cycle: RequestResponseCycle, status: int, headers: Mapping[str, str]
@@ -267,7 +328,7 @@ class DSXProtocol(HttpToolsProtocol):
             self._head_deadline = None
 
     def _linger(self) -> None:
-        self.transport.set_protocol(_Lingerer(self, self.transport))
+        self.transport.set_protocol(Lingerer(self, self.transport))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.transport.resume_reading()
@@ -292,31 +353,6 @@ class _Parser(HttpRequestParser):
             self.declining = True
             super().feed_data(self._connection.framing())
             self.declining = False
-
-
-class _Lingerer(asyncio.Protocol):
-    """Discards what a client goes on sending until it has read our answer, within bounds."""
-
-    def __init__(self, connection: DSXProtocol, transport: asyncio.Transport) -> None:
-        self._connection = connection
-        self._transport = transport
-        self._left = LINGER_BYTES
-        self._loop = connection.loop
-        self._end = self._loop.time() + LINGER_SECONDS
-        self._timer = self._loop.call_later(LINGER_SILENCE, transport.abort)
-
-    def data_received(self, data: bytes) -> None:
-        self._left -= len(data)
-        if self._left < 0:
-            self._transport.abort()
-            return
-        self._timer.cancel()
-        silence = min(self._loop.time() + LINGER_SILENCE, self._end)
-        self._timer = self._loop.call_at(silence, self._transport.abort)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._timer.cancel()
-        self._connection.connection_lost(exc)
 
 
 def _content_length(cycle: RequestResponseCycle) -> int | None:

@@ -1,0 +1,54 @@
+"""Clients that send more than is wanted: held back while requests wait, heard out at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sized
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+LINGER_SECONDS = 30.0
+LINGER_SILENCE = 2.0
+LINGER_BYTES = 64 * 1024 * 1024
+
+
+class Flow(FlowControl):
+    """Does not read while requests wait in the pipeline."""
+
+    def __init__(self, transport: asyncio.Transport, pipeline: Sized) -> None:
+        """Control *transport*, of whose requests those in *pipeline* wait for their turn."""
+        super().__init__(transport)
+        self._pipeline = pipeline
+
+    def resume_reading(self) -> None:
+        """Read on, if nothing waits."""
+        if not self._pipeline:
+            super().resume_reading()
+
+
+class Lingerer(asyncio.Protocol):
+    """Discards what a client goes on sending until it has read our answer, within bounds."""
+
+    def __init__(self, connection: asyncio.Protocol, transport: asyncio.Transport) -> None:
+        """Take over *transport* from *connection*, which is told of its end."""
+        self._connection = connection
+        self._transport = transport
+        self._left = LINGER_BYTES
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + LINGER_SECONDS
+        self._timer = self._loop.call_later(LINGER_SILENCE, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Discard."""
+        self._left -= len(data)
+        if self._left < 0:
+            self._transport.abort()
+            return
+        self._timer.cancel()
+        silence = min(self._loop.time() + LINGER_SILENCE, self._end)
+        self._timer = self._loop.call_at(silence, self._transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass on."""
+        self._timer.cancel()
+        self._connection.connection_lost(exc)
