@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlencode
 
+from dsx.client import uploading
 from dsx.client.body import Body
 from dsx.client.errors import DigestMismatch, NotFound, RateLimited, Unavailable, Unreachable
 from dsx.client.http import Connection, pause
+from dsx.client.local import LocalFile
 from dsx.client.models import FileInfo
 from dsx.client.names import local_name, segments
-from dsx.client.progress import Progress
+from dsx.client.progress import Progress, StateTold
 from dsx.client.transfer import Remote, fetch_bytes, fetch_file, fetch_stream
+from dsx.client.uploading import Facts, Manner, send_file
 
 FILES = "/api/v1/files"
 TRASH = "/api/v1/trash"
@@ -48,32 +51,63 @@ class FileOperations:
         metadata: Mapping[str, Any] | None = None,
         content_type: str | None = None,
         if_absent: bool = False,
+        resume: bool = True,
+        instant: bool = False,
         progress: Progress | None = None,
+        on_state: StateTold | None = None,
     ) -> FileInfo:
         """Store a file (path, bytes or binary file object) and return its record.
 
-        *name* defaults to the path's last part. A file of that name gets a new version, unless
-        *if_absent*: then `PreconditionFailed`. The SHA-256 that the server computed is compared
-        with that of the bytes sent; `DigestMismatch` if they differ.
+        A file of 32 MiB or more that is given by its path is sent in parts, several at once, each
+        again if its connection breaks. If that is interrupted, even by a reboot, the same call
+        sends only what is missing. It can be paused by its task; then this waits.
+
+        Args:
+            source: what to store; a file object is read from where it stands.
+            name: of the stored file; by default the path's last part.
+            category: a word to find it by, as ``train``.
+            tags: further words.
+            metadata: JSON values by key.
+            content_type: media type; by default the server guesses it.
+            if_absent: fail with `PreconditionFailed` if the name is taken, which otherwise means
+                a new version.
+            resume: go on with what an earlier process sent, and let a later one do so.
+            instant: hash a file that is given by its path first, and do not send it if the server
+                has its bytes already.
+            progress: see `DatasetHubClient`.
+            on_state: called with ("hashing", "running" or "paused", name, id of the upload's task)
+                when that changes in an upload in parts.
+
+        Raises `DigestMismatch` if the SHA-256 that the server computed is not that of the bytes
+        sent, `Conflict` if the file changes meanwhile, `Gone` if somebody aborts the upload.
         """
-        if isinstance(source, (str, Path)):
-            path = Path(source)
-            with path.open("rb") as file:
-                return self.upload(
-                    file, name or path.name, category=category, tags=tags, metadata=metadata,
-                    content_type=content_type, if_absent=if_absent, progress=progress,
-                )  # fmt: skip
-        if isinstance(source, bytes):
-            source = io.BytesIO(source)
-        if name is None:
+        named = name or (Path(source).name if isinstance(source, (str, Path)) else None)
+        if named is None:
             raise ValueError("bytes and file objects need a name")
-        params = {"name": name, "category": category, "tag": list(tags)}
-        if metadata:
-            params["metadata"] = json.dumps(metadata)
-        headers = {"Content-Type": content_type} if content_type else {}
-        if if_absent:
+        facts = Facts(named, category, tags, metadata or {}, content_type, if_absent)
+        progress = progress or self._progress
+        if isinstance(source, bytes):
+            return self._post(io.BytesIO(source), facts, progress)
+        if not isinstance(source, (str, Path)):
+            return self._post(source, facts, progress)
+        path = Path(source)
+        if path.is_file() and (instant or path.stat().st_size >= uploading.PARTS_FROM):
+            manner = Manner(resume, instant, progress, on_state)
+            with LocalFile(path) as file:
+                return send_file(self._connection, file, facts, manner)
+        with path.open("rb") as opened:
+            return self._post(opened, facts, progress)
+
+    def _post(self, source: IO[bytes], facts: Facts, progress: Progress | None) -> FileInfo:
+        """Store what *source* has in one request."""
+        name = facts.name
+        params = {"name": name, "category": facts.category, "tag": list(facts.tags)}
+        if facts.metadata:
+            params["metadata"] = json.dumps(facts.metadata)
+        headers = {"Content-Type": facts.content_type} if facts.content_type else {}
+        if facts.if_absent:
             headers["If-None-Match"] = "*"
-        body = Body(source, progress or self._progress, name)
+        body = Body(source, progress, name)
         info = self._send(body, params, headers)
         if info.sha256 != body.digest:
             raise DigestMismatch(
