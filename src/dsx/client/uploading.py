@@ -9,38 +9,32 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from dsx.client.errors import DigestMismatch, Incomplete
 from dsx.client.http import Connection, pause
 from dsx.client.local import LocalFile
 from dsx.client.models import FileInfo, UploadInfo
 from dsx.client.names import segments
+from dsx.client.parts import CHUNK, PART, Followed, Gate, PartBody, gaps, parts
 from dsx.client.progress import Meter, Progress, StateTold, in_threads
 from dsx.client.resume import Memory, key_of, remembered
 from dsx.core import errors as core
 from dsx.core.digest import Digest, Hasher
 from dsx.core.ranges import ByteRange
-from dsx.core.spans import Spans
 
 UPLOADS = "/api/v1/uploads"
 PARTS_FROM = 32 * 1024 * 1024
 """Files from this size on are sent in parts."""
-PART = 16 * 1024 * 1024
-MAX_PARTS = 2000
-_CHUNK = 512 * 1024
-_POLL = 0.5
 _FINISH_RATE = 50_000_000  # bytes a second that a server hashes at the very least
 _FINISHES = 3
 _AGAIN = (
     core.Unavailable, core.RateLimited, core.TimedOut, core.Superseded, core.PartCorrupt,
 )  # fmt: skip
 _HOPELESS = (core.PreconditionFailed, core.DigestMismatch, core.Invalid, core.Unprocessable)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +69,6 @@ class Manner:
     progress: Progress | None = None
     on_state: StateTold | None = None
 
-    def tell(self, state: str, name: str, id_: str) -> None:
-        """Tell whoever wants to know."""
-        if self.on_state is not None:
-            self.on_state(state, name, id_)
-
 
 def send_file(connection: Connection, file: LocalFile, facts: Facts, manner: Manner) -> FileInfo:
     """Store *file* as *facts*, going on with what an earlier process sent of it."""
@@ -105,20 +94,19 @@ class _Sending:
         self._manner = manner
         self._memory = memory
         self._meter = Meter(manner.progress, file.size, facts.name)
-        self._gate = _Gate(self._look, manner, facts.name, self._meter)
+        self._gate = Gate(self._look, self._tell, self._meter)
         self._digest: Digest | None = None
 
     def run(self) -> FileInfo:
         """Begin, or go on; send; finish; compare."""
         if self._manner.instant:
-            self._manner.tell("hashing", self._facts.name, "")
-            self._digest = self._hashed(lambda position: self._file.size)
+            self._tell("hashing", "")
+            self._digest = self._hashed(self._at_once)
         upload = self._taken_up() or self._begun()
-        self._gate.id = upload.id
-        self._manner.tell("running", self._facts.name, upload.id)
+        self._tell("running", upload.id)
         with self._settled(upload.id):
-            info = upload.file or self._proven(upload) or self._sent(upload)
-            self._digest = self._digest or self._hashed(lambda position: self._file.size)
+            info = self._already(upload) or self._proven(upload) or self._sent(upload)
+            self._digest = self._digest or self._hashed(self._at_once)
             self._file.check()
         self._memory.forget()
         self._compare(info)
@@ -162,13 +150,19 @@ class _Sending:
                 self._memory.forget()
             raise
 
+    def _already(self, upload: UploadInfo) -> FileInfo | None:
+        """The file, if an earlier process finished and could not remember that."""
+        if upload.file is not None:
+            self._meter.add(self._file.size)
+        return upload.file
+
     def _proven(self, upload: UploadInfo) -> FileInfo | None:
         """The file, if the server had its bytes already and we can show that we have them."""
         if upload.challenge is None:
             return None
         hasher = hashlib.sha256(bytes.fromhex(upload.challenge.nonce))
         for start, stop in upload.challenge.places:
-            for data in self._file.pieces(start, stop, _CHUNK):
+            for data in self._file.pieces(start, stop, CHUNK):
                 hasher.update(data)
         path = UPLOADS + segments(upload.id, "proof")
         with contextlib.suppress(core.Denied):
@@ -180,19 +174,22 @@ class _Sending:
     def _sent(self, upload: UploadInfo) -> FileInfo:
         """Send what is missing until the server says that nothing is."""
         self._meter.add(upload.there.size)
-        for left in reversed(range(_FINISHES)):
+        left = _FINISHES
+        while True:
             self._send(upload)
             self._file.check()
             try:
-                return self._gate.pass_through(partial(self._finish, upload.id))
+                return self._finish(upload.id)
+            except core.Paused:
+                self._gate.wait(upload.id)
             except Incomplete:
+                left -= 1
                 if not left:
                     raise
             upload = self._look(upload.id)
-        raise AssertionError  # pragma: no cover (the last round returns or raises)
 
     def _send(self, upload: UploadInfo) -> None:
-        followed = _Followed(upload.there, self._meter)
+        followed = Followed(upload.there, self._meter)
         jobs: list[Callable[[], Any]] = []
         if self._digest is None:
             jobs.append(partial(self._hashed, followed.wait))
@@ -202,29 +199,30 @@ class _Sending:
         if self._digest is None:
             self._digest = results[0]
 
-    def _send_part(self, id_: str, part: ByteRange, followed: _Followed) -> None:
+    def _send_part(self, id_: str, part: ByteRange, followed: Followed) -> None:
         """Send *part*; after a failure, what of it the server does not have."""
         missing, attempt = [part], 0
         while missing:
-            body = _PartBody(self._file, missing[0], self._meter)
+            body = PartBody(self._file, missing[0], self._meter)
             path = UPLOADS + segments(id_, "parts", str(missing[0].start))
             try:
-                self._gate.pass_through(
-                    lambda: self._connection.request("PUT", path, data=body.again(), retries=0)
-                )
+                self._connection.request("PUT", path, data=body, retries=0)
+            except core.Paused:
+                self._gate.wait(id_)
             except _AGAIN as error:
-                body.undo()
                 if attempt >= self._connection.retries:
                     raise
                 pause(attempt, error)
                 attempt += 1
-                there = self._look(id_).there
-                left = [gap for span in missing for gap in _gaps(there, span)]
-                self._meter.add(_size(missing) - _size(left))
-                attempt = 0 if _size(left) < _size(missing) else attempt
-                missing = left
             else:
                 missing, attempt = missing[1:], 0
+                continue
+            body.undo()
+            there, before = self._look(id_).there, _size(missing)
+            missing = [gap for span in missing for gap in gaps(there, span)]
+            if _size(missing) < before:  # what has come on is no failure
+                self._meter.add(before - _size(missing))
+                attempt = 0
         followed.add(part)
 
     def _finish(self, id_: str) -> FileInfo:
@@ -245,119 +243,27 @@ class _Sending:
         )
 
     def _hashed(self, readable: Callable[[int], int]) -> Digest:
-        """The hash of the whole; *readable* waits until bytes may be read, and tells up to where"""
+        """The hash of the whole; *readable* waits for bytes, and tells their end."""
         hasher = Hasher()
         while hasher.size < self._file.size:
             stop = min(hasher.size + PART, readable(hasher.size))
-            for data in self._file.pieces(hasher.size, stop, _CHUNK):
+            for data in self._file.pieces(hasher.size, stop, CHUNK):
                 self._meter.check()
                 hasher.update(data)
         return hasher.digest
+
+    def _tell(self, state: str, id_: str) -> None:
+        if self._manner.on_state is not None:
+            self._manner.on_state(state, self._facts.name, id_)
+
+    def _at_once(self, _position: int) -> int:
+        return self._file.size
 
     def _look(self, id_: str) -> UploadInfo:
         return self._upload("GET", UPLOADS + segments(id_))
 
     def _upload(self, method: str, path: str, **more: Any) -> UploadInfo:
         return UploadInfo.model_validate(self._connection.json(method, path, **more))
-
-
-class _PartBody:
-    """The body of one part, straight from the file.
-
-    It is an iterable, not a file: the HTTP library would read a file in pieces of 16 KiB.
-    """
-
-    def __init__(self, file: LocalFile, span: ByteRange, meter: Meter) -> None:
-        self.len = span.size  # how requests learns the length
-        self._file = file
-        self._span = span
-        self._meter = meter
-        self._told = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for data in self._file.pieces(self._span.start, self._span.stop, _CHUNK):
-            self._meter.add(len(data))
-            self._told += len(data)
-            yield data
-
-    def again(self) -> _PartBody:
-        """Itself, with nothing sent."""
-        self.undo()
-        return self
-
-    def undo(self) -> None:
-        """What was sent did not arrive, as far as we know."""
-        told, self._told = self._told, 0
-        self._meter.add(-told)
-
-
-class _Followed:
-    """Which bytes have been sent, for a reader that stays behind those who send them."""
-
-    def __init__(self, there: Spans, meter: Meter) -> None:
-        self._there = there
-        self._meter = meter
-        self._changed = threading.Condition()
-
-    def add(self, span: ByteRange) -> None:
-        """The bytes of *span* have been sent."""
-        with self._changed:
-            self._there = self._there.add(span)
-            self._changed.notify_all()
-
-    def wait(self, position: int) -> int:
-        """Return once the byte at *position* has been sent: how far there is no gap."""
-        with self._changed:
-            while self._there.prefix <= position:
-                self._meter.check()
-                self._changed.wait(_POLL)
-            return self._there.prefix
-
-
-class _Gate:
-    """Holds back the parts of an upload while its task is paused."""
-
-    def __init__(
-        self, look: Callable[[str], UploadInfo], manner: Manner, name: str, meter: Meter
-    ) -> None:
-        self.id = ""
-        self._look = look
-        self._manner = manner
-        self._name = name
-        self._meter = meter
-        self._lock = threading.Lock()
-
-    def pass_through(self, action: Callable[[], T]) -> T:
-        """What *action* returns; done again after each pause that it runs into."""
-        while True:
-            try:
-                return action()
-            except core.Paused:
-                self._wait()
-
-    def _wait(self) -> None:
-        """Return once the task is resumed: one thread asks, the others wait for that one."""
-        with self._lock:
-            told = False
-            while self._look(self.id).paused:
-                if not told:
-                    self._manner.tell("paused", self._name, self.id)
-                told = True
-                self._meter.check()
-                threading.Event().wait(_POLL)
-            if told:
-                self._manner.tell("running", self._name, self.id)
-
-
-def parts(there: Spans, size: int) -> list[ByteRange]:
-    """What of *size* bytes is missing *there*, cut at multiples of one part's size."""
-    step = max(PART, -(-size // (MAX_PARTS * PART)) * PART)
-    return [gap for start in range(0, size, step)
-            for gap in _gaps(there, ByteRange(start, min(size, start + step)))]  # fmt: skip
-
-
-def _gaps(there: Spans, wanted: ByteRange) -> list[ByteRange]:
-    return [piece for piece, has in there.split(wanted) if not has]
 
 
 def _size(spans: Sequence[ByteRange]) -> int:
