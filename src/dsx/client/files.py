@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -16,6 +15,7 @@ from dsx.client import uploading
 from dsx.client.body import Body
 from dsx.client.errors import DigestMismatch, NotFound, RateLimited, Unavailable, Unreachable
 from dsx.client.http import Connection, pause
+from dsx.client.kept import Kept, draft_beside, kept_beside
 from dsx.client.local import LocalFile
 from dsx.client.models import FileInfo
 from dsx.client.names import local_name, segments
@@ -143,13 +143,20 @@ class FileOperations:
         """Download a file by record, id, number or name to *target* (a file or a directory).
 
         *target* defaults to the last part of the file's name, in the working directory. It appears
-        whole and verified, or not at all.
+        whole and verified, or not at all. If the download is interrupted, what has come stays in a
+        hidden ``.NAME.….part`` beside it, and the same call goes on there.
         """
         info = self.get_info(ref)
         place = Path(target) if target is not None else Path(local_name(info.name))
         if place.is_dir():
             place /= local_name(info.name)
-        return self._save(self._content(info), place, progress)
+        remote = self._content(info)
+        with kept_beside(place, info.sha256) as (draft, descriptor):
+            kept = Kept(descriptor, info.size)
+            fetch_file(remote, descriptor, progress or self._progress, kept=kept)
+            os.fsync(descriptor)
+            draft.replace(place)
+        return place
 
     def download_bytes(self, ref: Ref) -> bytes:
         """The content of a file by record, id, number or name."""
@@ -258,7 +265,7 @@ class FileOperations:
         return int(answer["purged"])
 
     def _content(self, info: FileInfo) -> Remote:
-        return Remote(self._connection, info.url, info.name, info.sha256)
+        return Remote(self._connection, info.url, info.name, info.sha256, info.size)
 
     def _archive(self, refs: Sequence[Ref], name: str) -> Remote:
         ids = [self.get_info(ref).id for ref in refs]
@@ -268,7 +275,7 @@ class FileOperations:
         return Remote(self._connection, f"{ARCHIVE}?{query}", name)
 
     def _save(self, remote: Remote, place: Path, progress: Progress | None) -> Path:
-        with _draft_beside(place) as (draft, descriptor):
+        with draft_beside(place) as (draft, descriptor):
             fetch_file(remote, descriptor, progress or self._progress)
             os.fsync(descriptor)
             draft.replace(place)
@@ -291,18 +298,6 @@ class FileOperations:
             if cursor is None:
                 return
             left = None if left is None else left - len(page["items"])
-
-
-@contextlib.contextmanager
-def _draft_beside(place: Path) -> Iterator[tuple[Path, int]]:
-    """A hidden new file beside *place*, with a descriptor; removed unless it was moved there."""
-    path = place.with_name(f".{place.name[:50]}.{uuid.uuid4().hex[:8]}.part")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-    try:
-        yield path, descriptor
-    finally:
-        os.close(descriptor)
-        path.unlink(missing_ok=True)
 
 
 def _id(ref: Ref) -> str:

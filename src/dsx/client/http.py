@@ -64,8 +64,9 @@ class Connection:
     ) -> requests.Response:
         """The answer, unless it is a failure: then that is raised, after retries where they help.
 
-        *patience*: at least so many seconds are waited for bytes. *more* goes to `requests`. A request is repeated on connection errors, 429, 502, 503 and
-        504, honouring ``Retry-After``; give ``retries=0`` if it must not be.
+        *patience*: at least so many seconds are waited for bytes. *more* goes to `requests`. A
+        request is repeated on connection errors, 429, 502, 503 and 504, honouring ``Retry-After``;
+        give ``retries=0`` if it must not be.
         """
         left = self.retries if retries is None else retries
         attempt = 0

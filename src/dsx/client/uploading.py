@@ -193,8 +193,10 @@ class _Sending:
         jobs: list[Callable[[], Any]] = []
         if self._digest is None:
             jobs.append(partial(self._hashed, followed.wait))
-        for part in parts(upload.there, self._file.size):
-            jobs.append(partial(self._send_part, upload.id, part, followed))
+        jobs += [
+            partial(self._send_part, upload.id, part, followed)
+            for part in parts(upload.there, self._file.size)
+        ]
         results = list(in_threads(jobs, self._connection.pool + 1, self._meter))
         if self._digest is None:
             self._digest = results[0]
