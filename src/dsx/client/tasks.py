@@ -12,7 +12,7 @@ from typing import Any
 import requests
 import urllib3
 
-from dsx.client.errors import Broken, Conflict, Unreachable
+from dsx.client.errors import Broken, Invalid, Unreachable
 from dsx.client.http import Connection, pause
 from dsx.client.kept import draft_beside
 from dsx.client.models import FileInfo, TaskInfo
@@ -172,7 +172,7 @@ class TaskOperations:
     ) -> TaskInfo:
         ids = [ref.id if isinstance(ref, FileInfo) else str(ref) for ref in refs]
         if not ids and not any(given.values()):
-            raise Conflict("Say which files: refs, glob, regex, category or tags.")
+            raise Invalid("Say which files: refs, glob, regex, category or tags.")
         return self._task("POST", TASKS, json={"kind": kind, "name": name, "ids": ids, **given})
 
     def _task(self, method: str, path: str, **more: Any) -> TaskInfo:
