@@ -43,3 +43,10 @@ def code_for(error: BaseException) -> int:
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return NO_ROOM
     return FAILED
+
+
+def told(error: BaseException) -> str:
+    """A failure in one line; the system's own are told without their numbers."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

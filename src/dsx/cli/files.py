@@ -1,8 +1,7 @@
-"""``dsx upload``, ``download``, ``list``, ``delete``: files on a hub."""
+"""``dsx download``, ``list``, ``delete``: files on a hub."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,47 +18,6 @@ if TYPE_CHECKING:
 STREAM = "-"
 
 
-def upload(
-    ctx: typer.Context,
-    paths: Annotated[list[str], typer.Argument(help="Files; - is standard input.")],
-    *,
-    name: Annotated[str | None, typer.Option(help="Store under this name.")] = None,
-    category: Annotated[str | None, typer.Option(help="Category, e.g. train.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="Tag; may be repeated.")] = None,
-    meta: Annotated[list[str] | None, typer.Option(help="KEY=VALUE; VALUE may be JSON.")] = None,
-    if_absent: Annotated[
-        bool, typer.Option("--if-absent", help="Fail if the name is taken.")
-    ] = False,
-) -> None:
-    """Store files. A name that is taken gets a new version.
-
-    Examples:
-
-        dsx upload model.pt --category checkpoints --meta loss=0.12
-
-        tar c photos | dsx upload - --name photos.tar
-    """
-    if name and len(paths) > 1:
-        raise Invalid("--name is for a single file.")
-    context = Context.of(ctx)
-    facts: dict[str, Any] = {
-        "category": category,
-        "tags": tag or [],
-        "metadata": dict(_fact(item) for item in meta or []),
-        "if_absent": if_absent,
-    }
-    with context.output.progress() as progress, context.client(progress=progress) as client:
-        for path in paths:
-            if path == STREAM:
-                if not name:
-                    raise Invalid("Standard input needs a --name.")
-                info = client.upload(sys.stdin.buffer, name, **facts)
-            else:
-                info = client.upload(path, name, **facts)
-            told = f"{info.id}  {info.name}  version {info.version}  {human(info.size)}"
-            context.output.result(info, [told])
-
-
 def download(
     ctx: typer.Context,
     refs: Annotated[list[str], typer.Argument(help="Ids, numbers or names.")],
@@ -70,6 +28,8 @@ def download(
     archive: Annotated[bool, typer.Option("--zip", help="All of them as one ZIP.")] = False,
 ) -> None:
     """Download files, verified.
+
+    If that is interrupted, the same command goes on where it was.
 
     Examples:
 
@@ -167,13 +127,3 @@ def delete(
             client.delete(info)
             told = f"{info.name} is in the trash; get it back with: dsx trash restore {info.number}"
             context.output.result(info, [told])
-
-
-def _fact(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise Invalid(f"--meta takes KEY=VALUE, not {text!r}.")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from dsx.cli import cache, config, datasets, files, fsck, serve, trash, version
+from dsx.cli import cache, config, datasets, files, fsck, serve, tasks, trash, upload, version
 from dsx.cli.context import Context
-from dsx.cli.exits import INTERRUPTED, TABLE, code_for
+from dsx.cli.exits import INTERRUPTED, TABLE, code_for, told
 from dsx.core.errors import DSXError
 
 app = typer.Typer(
@@ -23,13 +23,14 @@ app = typer.Typer(
 )
 
 app.command()(serve.serve)
-app.command()(files.upload)
+app.command()(upload.upload)
 app.command()(files.download)
 app.command("list")(files.list_files)
 app.command("ls", hidden=True)(files.list_files)
 app.command()(files.delete)
 app.command("rm", hidden=True)(files.delete)
 app.add_typer(trash.app, name="trash")
+app.add_typer(tasks.app, name="tasks")
 app.command("datasets")(datasets.list_datasets)
 app.command()(datasets.manifest)
 app.command()(datasets.fetch)
@@ -96,13 +97,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DSXError, OSError, ValueError) as error:
         if os.environ.get("DSX_DEBUG"):
             raise
-        typer.echo(f"dsx: {_told(error)}", err=True)
+        typer.echo(f"dsx: {told(error)}", err=True)
         return code_for(error)
     return 0
-
-
-def _told(error: Exception) -> str:
-    """A failure in one line; the system's own are told without their numbers."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,9 @@ import typer
 
 if TYPE_CHECKING:
     from dsx.client.progress import Progress
+
+Bar = Callable[[int, str], None]
+"""Called with bytes done and what is going on."""
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -50,16 +53,7 @@ class Output:
         if not sys.stderr.isatty():
             yield None
             return
-        from rich import console, progress  # noqa: PLC0415 (slow to import, rarely needed)
-
-        columns = (
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.DownloadColumn(binary_units=True),
-            progress.TransferSpeedColumn(),
-            progress.TimeRemainingColumn(),
-        )
-        with progress.Progress(*columns, console=console.Console(stderr=True)) as bars:
+        with _bars() as bars:
             tasks: dict[str, Any] = {}
 
             def report(done: int, total: int | None, name: str) -> None:
@@ -68,6 +62,38 @@ class Output:
                 bars.update(tasks[name], completed=done)
 
             yield report
+
+    @contextmanager
+    def bar(self, total: int | None) -> Iterator[Bar | None]:
+        """One bar for several transfers of *total* bytes together, if there is a terminal."""
+        if not sys.stderr.isatty():
+            yield None
+            return
+        with _bars() as bars:
+            task = bars.add_task("", total=total)
+
+            def show(done: int, description: str) -> None:
+                bars.update(task, completed=done, description=description)
+
+            yield show
+
+
+def note(line: str) -> None:
+    """Tell a person something that is no result."""
+    typer.echo(f"dsx: {line}", err=True)
+
+
+def _bars() -> Any:
+    from rich import console, progress  # noqa: PLC0415 (slow to import, rarely needed)
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(binary_units=True),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    return progress.Progress(*columns, console=console.Console(stderr=True))
 
 
 def human(size: int) -> str:

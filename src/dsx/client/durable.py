@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,22 @@ def make_durable(files: Sequence[Path]) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def replace_durably(path: Path, data: bytes) -> None:
+    """Have *data* at *path*: after a crash there is the old content or the new, never a mixture."""
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        draft.write_bytes(data)
+        make_durable([draft])
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _syncfs(path: Path) -> bool:

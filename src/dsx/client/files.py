@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -12,13 +11,17 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlencode
 
+from dsx.client import uploading
 from dsx.client.body import Body
 from dsx.client.errors import DigestMismatch, NotFound, RateLimited, Unavailable, Unreachable
 from dsx.client.http import Connection, pause
+from dsx.client.kept import Kept, draft_beside, kept_beside
+from dsx.client.local import LocalFile
 from dsx.client.models import FileInfo
 from dsx.client.names import local_name, segments
-from dsx.client.progress import Progress
+from dsx.client.progress import Progress, StateTold
 from dsx.client.transfer import Remote, fetch_bytes, fetch_file, fetch_stream
+from dsx.client.uploading import Facts, Manner, send_file
 
 FILES = "/api/v1/files"
 TRASH = "/api/v1/trash"
@@ -48,32 +51,63 @@ class FileOperations:
         metadata: Mapping[str, Any] | None = None,
         content_type: str | None = None,
         if_absent: bool = False,
+        resume: bool = True,
+        instant: bool = False,
         progress: Progress | None = None,
+        on_state: StateTold | None = None,
     ) -> FileInfo:
         """Store a file (path, bytes or binary file object) and return its record.
 
-        *name* defaults to the path's last part. A file of that name gets a new version, unless
-        *if_absent*: then `PreconditionFailed`. The SHA-256 that the server computed is compared
-        with that of the bytes sent; `DigestMismatch` if they differ.
+        A file of 32 MiB or more that is given by its path is sent in parts, several at once, each
+        again if its connection breaks. If that is interrupted, even by a reboot, the same call
+        sends only what is missing. It can be paused by its task; then this waits.
+
+        Args:
+            source: what to store; a file object is read from where it stands.
+            name: of the stored file; by default the path's last part.
+            category: a word to find it by, as ``train``.
+            tags: further words.
+            metadata: JSON values by key.
+            content_type: media type; by default the server guesses it.
+            if_absent: fail with `PreconditionFailed` if the name is taken, which otherwise means
+                a new version.
+            resume: go on with what an earlier process sent, and let a later one do so.
+            instant: hash a file that is given by its path first, and do not send it if the server
+                has its bytes already.
+            progress: see `DatasetHubClient`.
+            on_state: called with ("hashing", "running" or "paused", name, id of the upload's task)
+                when that changes in an upload in parts.
+
+        Raises `DigestMismatch` if the SHA-256 that the server computed is not that of the bytes
+        sent, `Conflict` if the file changes meanwhile, `Gone` if somebody aborts the upload.
         """
-        if isinstance(source, (str, Path)):
-            path = Path(source)
-            with path.open("rb") as file:
-                return self.upload(
-                    file, name or path.name, category=category, tags=tags, metadata=metadata,
-                    content_type=content_type, if_absent=if_absent, progress=progress,
-                )  # fmt: skip
-        if isinstance(source, bytes):
-            source = io.BytesIO(source)
-        if name is None:
+        named = name or (Path(source).name if isinstance(source, (str, Path)) else None)
+        if named is None:
             raise ValueError("bytes and file objects need a name")
-        params = {"name": name, "category": category, "tag": list(tags)}
-        if metadata:
-            params["metadata"] = json.dumps(metadata)
-        headers = {"Content-Type": content_type} if content_type else {}
-        if if_absent:
+        facts = Facts(named, category, tags, metadata or {}, content_type, if_absent)
+        progress = progress or self._progress
+        if isinstance(source, bytes):
+            return self._post(io.BytesIO(source), facts, progress)
+        if not isinstance(source, (str, Path)):
+            return self._post(source, facts, progress)
+        path = Path(source)
+        if path.is_file() and (instant or path.stat().st_size >= uploading.PARTS_FROM):
+            manner = Manner(resume, instant, progress, on_state)
+            with LocalFile(path) as file:
+                return send_file(self._connection, file, facts, manner)
+        with path.open("rb") as opened:
+            return self._post(opened, facts, progress)
+
+    def _post(self, source: IO[bytes], facts: Facts, progress: Progress | None) -> FileInfo:
+        """Store what *source* has in one request."""
+        name = facts.name
+        params = {"name": name, "category": facts.category, "tag": list(facts.tags)}
+        if facts.metadata:
+            params["metadata"] = json.dumps(facts.metadata)
+        headers = {"Content-Type": facts.content_type} if facts.content_type else {}
+        if facts.if_absent:
             headers["If-None-Match"] = "*"
-        body = Body(source, progress or self._progress, name)
+        body = Body(source, progress, name)
         info = self._send(body, params, headers)
         if info.sha256 != body.digest:
             raise DigestMismatch(
@@ -109,13 +143,20 @@ class FileOperations:
         """Download a file by record, id, number or name to *target* (a file or a directory).
 
         *target* defaults to the last part of the file's name, in the working directory. It appears
-        whole and verified, or not at all.
+        whole and verified, or not at all. If the download is interrupted, what has come stays in a
+        hidden ``.NAME.….part`` beside it, and the same call goes on there.
         """
         info = self.get_info(ref)
         place = Path(target) if target is not None else Path(local_name(info.name))
         if place.is_dir():
             place /= local_name(info.name)
-        return self._save(self._content(info), place, progress)
+        remote = self._content(info)
+        with kept_beside(place, info.sha256) as (draft, descriptor):
+            kept = Kept(descriptor, info.size)
+            fetch_file(remote, descriptor, progress or self._progress, kept=kept)
+            os.fsync(descriptor)
+            draft.replace(place)
+        return place
 
     def download_bytes(self, ref: Ref) -> bytes:
         """The content of a file by record, id, number or name."""
@@ -224,7 +265,7 @@ class FileOperations:
         return int(answer["purged"])
 
     def _content(self, info: FileInfo) -> Remote:
-        return Remote(self._connection, info.url, info.name, info.sha256)
+        return Remote(self._connection, info.url, info.name, info.sha256, info.size)
 
     def _archive(self, refs: Sequence[Ref], name: str) -> Remote:
         ids = [self.get_info(ref).id for ref in refs]
@@ -234,7 +275,7 @@ class FileOperations:
         return Remote(self._connection, f"{ARCHIVE}?{query}", name)
 
     def _save(self, remote: Remote, place: Path, progress: Progress | None) -> Path:
-        with _draft_beside(place) as (draft, descriptor):
+        with draft_beside(place) as (draft, descriptor):
             fetch_file(remote, descriptor, progress or self._progress)
             os.fsync(descriptor)
             draft.replace(place)
@@ -257,18 +298,6 @@ class FileOperations:
             if cursor is None:
                 return
             left = None if left is None else left - len(page["items"])
-
-
-@contextlib.contextmanager
-def _draft_beside(place: Path) -> Iterator[tuple[Path, int]]:
-    """A hidden new file beside *place*, with a descriptor; removed unless it was moved there."""
-    path = place.with_name(f".{place.name[:50]}.{uuid.uuid4().hex[:8]}.part")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-    try:
-        yield path, descriptor
-    finally:
-        os.close(descriptor)
-        path.unlink(missing_ok=True)
 
 
 def _id(ref: Ref) -> str:

@@ -59,18 +59,20 @@ class Connection:
         *,
         headers: Mapping[str, str] | None = None,
         retries: int | None = None,
+        patience: float = 0.0,
         **more: Any,
     ) -> requests.Response:
         """The answer, unless it is a failure: then that is raised, after retries where they help.
 
-        *more* goes to `requests`. A request is repeated on connection errors, 429, 502, 503 and
-        504, honouring ``Retry-After``; give ``retries=0`` if it must not be.
+        *patience*: at least so many seconds are waited for bytes. *more* goes to `requests`. A
+        request is repeated on connection errors, 429, 502, 503 and 504, honouring ``Retry-After``;
+        give ``retries=0`` if it must not be.
         """
         left = self.retries if retries is None else retries
         attempt = 0
         while True:
             try:
-                return self._once(method, path, headers=headers, **more)
+                return self._once(method, path, patience, headers=headers, **more)
             except (Unavailable, RateLimited) as error:
                 if attempt >= left:
                     raise
@@ -103,10 +105,11 @@ class Connection:
         """Close the connections; the next request opens new ones."""
         self._session.close()
 
-    def _once(self, method: str, path: str, **more: Any) -> requests.Response:
+    def _once(self, method: str, path: str, patience: float, **more: Any) -> requests.Response:
+        timeout = (self._timeout[0], max(self._timeout[1], patience))
         try:
             response = self._current_session().request(
-                method, self.base_url + path, timeout=self._timeout, **more
+                method, self.base_url + path, timeout=timeout, **more
             )
             if response.status_code < requests.codes.bad_request:
                 return response

@@ -20,6 +20,7 @@ from dsx.client.mirror import DATASETS, Mirror
 from dsx.client.models import DatasetInfo
 from dsx.client.names import dataset_name, dataset_path, segments
 from dsx.client.progress import Progress
+from dsx.client.tasks import TaskOperations
 from dsx.client.transfer import Remote, fetch_bytes, fetch_file
 from dsx.core.errors import DSXError, RateLimited, Unavailable
 
@@ -27,7 +28,11 @@ log = logging.getLogger(__name__)
 
 
 class DatasetHubClient(FileOperations):
-    """A client of one hub. Threads may share it; it survives a fork and a pickle."""
+    """A client of one hub. Threads may share it; it survives a fork and a pickle.
+
+    Attributes:
+        tasks: transfers as tasks, which can be watched, paused, resumed and aborted.
+    """
 
     def __init__(
         self,
@@ -57,6 +62,7 @@ class DatasetHubClient(FileOperations):
             Connection(base_url, api_key, timeout=timeout, retries=retries, pool=connections),
             progress,
         )
+        self.tasks = TaskOperations(self._connection, progress)
         self._cache = Cache(Path(cache_dir)) if cache_dir is not None else None
         self._revalidate = revalidate
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from dsx.core.spans import Spans
+
 
 class FileInfo(BaseModel):
     """One version of a stored file; the fields are those of the REST API."""
@@ -44,3 +46,58 @@ class DatasetInfo(BaseModel):
     done: int
     total: int
     indexed: datetime | None = None
+
+
+class ChallengeInfo(BaseModel):
+    """Which bytes the server wants to have quoted: see ``POST /api/v1/uploads/{id}/proof``."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    nonce: str
+    places: list[tuple[int, int]]
+
+
+class UploadInfo(BaseModel):
+    """An upload as the server sees it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    length: int | None
+    received: list[tuple[int, int]]
+    state: str
+    paused: bool
+    challenge: ChallengeInfo | None = None
+    file: FileInfo | None = None
+
+    @property
+    def there(self) -> Spans:
+        """What is on the server's disk."""
+        return Spans.of(self.received)
+
+
+class TaskInfo(BaseModel):
+    """A transfer that any connection can watch, pause, resume and abort.
+
+    ``kind`` is ``upload``, ``download``, ``delete`` or None (an upload takes it up later);
+    ``state`` is ``pending``, ``running``, ``paused``, ``completed``, ``aborted`` or ``expired``;
+    ``done`` and ``total`` count bytes, of a delete files.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    kind: str | None
+    state: str
+    name: str
+    done: int
+    total: int | None
+    message: str | None
+    created: datetime
+    updated: datetime
+    expires: datetime | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state in {"completed", "aborted", "expired"}

@@ -11,6 +11,11 @@ Progress = Callable[[int, int | None, str], None]
 """Called with bytes done, bytes in total (None: unknown) and what is being transferred."""
 
 
+StateTold = Callable[[str, str, str], None]
+"""Called with what becomes of a transfer ("hashing", "running", "paused"), what is being
+transferred, and the id of the task that controls it ("" if there is none yet)."""
+
+
 class Stopped(Exception):
     """Another part of the same transfer failed, or the user interrupted it."""
 
@@ -32,12 +37,16 @@ class Meter:
 
         Raises `Stopped` after `stop`: every part of a transfer comes by here with every chunk.
         """
-        if self._stopped:
-            raise Stopped
+        self.check()
         if self._progress is not None:
             with self._lock:
                 self._done += size
                 self._progress(self._done, self._total, self._name)
+
+    def check(self) -> None:
+        """Raise `Stopped` after `stop`: for parts that wait for something."""
+        if self._stopped:
+            raise Stopped
 
     def stop(self) -> None:
         """Make all parts of the transfer end at their next chunk."""

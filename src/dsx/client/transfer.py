@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -12,8 +13,9 @@ from typing import Any
 import requests
 import urllib3
 
-from dsx.client.errors import Broken, Conflict, DigestMismatch
+from dsx.client.errors import Broken, Conflict, DigestMismatch, Paused
 from dsx.client.http import Connection, pause
+from dsx.client.kept import Kept
 from dsx.client.progress import Meter, Progress, in_threads
 from dsx.core.digest import Buffer, Digest, Hasher, from_repr_digest
 
@@ -24,6 +26,7 @@ _BREAKS = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionEr
 Headers = Mapping[str, str]
 Ask = Callable[[Headers], requests.Response]
 Write = Callable[[int, Buffer], None]
+Read = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +47,33 @@ class Remote:
         path: of the request, quoted.
         name: what a person calls it.
         sha256: what its bytes must hash to, unless the answer itself says.
+        size: bytes in all, if that is known before anything is asked.
         method: ``GET``, or ``POST`` with *json*.
         begun: an answer that has come already; it is used first.
+        wait: returns once the server sends it again, after it said that it is paused.
     """
 
     connection: Connection
     path: str
     name: str
     sha256: str | None = None
+    size: int | None = None
     method: str = "GET"
     json: Any = None
     begun: requests.Response | None = None
+    wait: Callable[[], None] | None = None
 
     def ask(self, headers: Headers) -> requests.Response:
         """A fresh answer."""
-        return self.connection.request(
-            self.method, self.path, headers=headers, json=self.json, stream=True
-        )
+        while True:
+            try:
+                return self.connection.request(
+                    self.method, self.path, headers=headers, json=self.json, stream=True
+                )
+            except Paused:
+                if self.wait is None:
+                    raise
+                self.wait()
 
 
 class _Changed(Conflict):
@@ -98,8 +111,17 @@ def fetch_stream(
     _Download(remote, lambda _offset, chunk: output(chunk), begin, progress).run(attempts=1)
 
 
-def fetch_file(remote: Remote, descriptor: int, progress: Progress | None = None) -> Fetched:
-    """Write the body to a file; a large one comes in parallel ranges.
+def fetch_file(
+    remote: Remote,
+    descriptor: int,
+    progress: Progress | None = None,
+    *,
+    ranges: bool = True,
+    kept: Kept | None = None,
+) -> Fetched:
+    """Write the body to a file; a large one comes in parallel *ranges*.
+
+    With *kept*, the file goes on from what it has already, if that is the beginning of the body.
 
     Raises `DigestMismatch` if the bytes are wrong twice, `Broken` if the connection keeps breaking
     without progress, `Conflict` if the body changes again and again.
@@ -111,8 +133,11 @@ def fetch_file(remote: Remote, descriptor: int, progress: Progress | None = None
             written = os.pwrite(descriptor, view, offset)
             view, offset = view[written:], offset + written
 
-    truncate = partial(os.ftruncate, descriptor)
-    return _Download(remote, write, truncate, progress).run(partial(os.pread, descriptor))
+    truncate, read = partial(os.ftruncate, descriptor), partial(os.pread, descriptor)
+    download = _Download(remote, write, truncate, progress, kept)
+    if kept is not None and kept.size:
+        return download.go_on(read)
+    return download.run(read if ranges else None)
 
 
 class _Download:
@@ -127,32 +152,61 @@ class _Download:
         write: Write,
         truncate: Callable[[int], Any],
         progress: Progress | None,
+        kept: Kept | None = None,
     ) -> None:
+        self._kept = kept
         self._remote = remote
         self._retries = remote.connection.retries
         self._write = write
         self._truncate = truncate
         self._progress = progress
 
-    def run(self, read: Callable[[int, int], bytes] | None = None, attempts: int = 2) -> Fetched:
+    def run(self, read: Read | None = None, attempts: int = 2) -> Fetched:
         """Take the body and verify it; *read* (size, offset) allows parallel ranges."""
         response = self._remote.begun or self._remote.ask({})
         while True:
             attempts -= 1
             try:
-                if read is not None and _worth_ranges(response):
-                    return self._in_ranges(response, read)
-                return self._in_one_stream(response)
+                return self._take(response, Hasher(), read)
             except (_Changed, DigestMismatch):
                 if attempts <= 0:
                     raise
             response = self._remote.ask({})
 
-    def _in_one_stream(self, response: requests.Response) -> Fetched:
-        """Take the whole from *response*; after a break go on there, if it is still the same."""
-        hasher, furthest, breaks = Hasher(), 0, 0
-        meter = Meter(self._progress, _length(response), self._remote.name)
-        self._truncate(0)
+    def go_on(self, read: Read) -> Fetched:
+        """Take what is missing after what is kept; if that turns out to be wrong, the whole."""
+        hasher = self._hash_kept(read)
+        try:
+            if hasher.size == self._remote.size:
+                self._truncate(hasher.size)
+                return self._verified({"ETag": f'"{self._remote.sha256}"'}, hasher)
+            etag = f'"{self._remote.sha256}"'
+            headers = {"Range": f"bytes={hasher.size}-", "If-Range": etag}
+            return self._take(_expecting(hasher.size, self._remote.ask(headers)), hasher, read)
+        except (_Changed, DigestMismatch):
+            return self.run(read, attempts=1)
+
+    def _hash_kept(self, read: Read) -> Hasher:
+        hasher = Hasher()
+        size = self._kept.size if self._kept else 0
+        while hasher.size < size and (data := read(min(CHUNK, size - hasher.size), hasher.size)):
+            hasher.update(data)
+        return hasher
+
+    def _take(self, response: requests.Response, hasher: Hasher, read: Read | None) -> Fetched:
+        """The body; *hasher* has its beginning, unless *response* is the whole all the same."""
+        if response.status_code != requests.codes.partial_content:
+            hasher = Hasher()
+        if read is not None and _worth_ranges(response):
+            return self._in_ranges(response, hasher, read)
+        return self._in_one_stream(response, hasher)
+
+    def _in_one_stream(self, response: requests.Response, hasher: Hasher) -> Fetched:
+        """Take the rest from *response*; after a break go on there, if it is still the same."""
+        furthest, breaks = hasher.size, 0
+        meter = Meter(self._progress, _total(response), self._remote.name)
+        meter.add(hasher.size)
+        self._truncate(hasher.size)
         while True:
             try:
                 for chunk in _chunks(response, self._remote.name):
@@ -167,7 +221,7 @@ class _Download:
                     raise
                 pause(breaks - 1, error)
             else:
-                return self._verified(response, hasher)
+                return self._verified(response.headers, hasher)
             response = self._go_on(response, hasher.size)
             if response.status_code != requests.codes.partial_content:
                 meter.add(-hasher.size)
@@ -181,21 +235,26 @@ class _Download:
         headers = {"Range": f"bytes={offset}-", "If-Range": etag} if ranged else {}
         return _expecting(offset, self._remote.ask(headers))
 
-    def _in_ranges(self, head: requests.Response, read: Callable[[int, int], bytes]) -> Fetched:
-        """Fetch the whole in ranges, several at once, hashing those that are there in order."""
+    def _in_ranges(self, head: requests.Response, hasher: Hasher, read: Read) -> Fetched:
+        """Fetch the rest in ranges, several at once, hashing those that are there in order."""
         head.close()
-        size, etag = _length(head) or 0, head.headers["ETag"]
+        size, etag = _total(head) or 0, head.headers["ETag"]
         meter = Meter(self._progress, size, self._remote.name)
+        meter.add(hasher.size)
+        jobs = [
+            partial(self._range, start, min(size, start + RANGE), etag, meter)
+            for start in range(hasher.size, size, RANGE)
+        ]
         self._truncate(size)
-        spans = [(start, min(size, start + RANGE)) for start in range(0, size, RANGE)]
-        jobs = [partial(self._range, start, stop, etag, meter) for start, stop in spans]
-        hasher = Hasher()
-        for _, (_, stop) in zip(
-            in_threads(jobs, self._remote.connection.pool, meter), spans, strict=True
-        ):
-            while hasher.size < stop:
-                hasher.update(read(min(CHUNK, stop - hasher.size), hasher.size))
-        return self._verified(head, hasher)
+        with self._kept.noting(hasher, size) if self._kept else contextlib.nullcontext():
+            for _ in in_threads(jobs, self._remote.connection.pool, meter):
+                stop = min(size, hasher.size + RANGE)
+                while hasher.size < stop:
+                    hasher.update(read(min(CHUNK, stop - hasher.size), hasher.size))
+                if self._kept:
+                    self._kept.note(hasher.size, size)
+        self._truncate(size)
+        return self._verified(head.headers, hasher)
 
     def _range(self, position: int, stop: int, etag: str, meter: Meter) -> None:
         breaks = 0
@@ -217,15 +276,15 @@ class _Download:
                     raise
                 pause(breaks - 1, error)
 
-    def _verified(self, response: requests.Response, hasher: Hasher) -> Fetched:
-        announced = response.headers.get("Repr-Digest")
+    def _verified(self, headers: Headers, hasher: Hasher) -> Fetched:
+        announced = headers.get("Repr-Digest")
         wanted = (from_repr_digest(announced) if announced else None) or self._remote.sha256
         if wanted is not None and hasher.digest != wanted:
             raise DigestMismatch(
                 f"The bytes of {self._remote.name} are not the ones the server announced.",
                 {"expected": wanted, "received": hasher.digest},
             )
-        return Fetched(hasher.size, response.headers.get("ETag", "").strip('"'), hasher.digest)
+        return Fetched(hasher.size, headers.get("ETag", "").strip('"'), hasher.digest)
 
 
 def _worth_ranges(response: requests.Response) -> bool:
@@ -263,3 +322,11 @@ def _chunks(response: requests.Response, name: str) -> Iterator[bytes]:
 def _length(response: requests.Response) -> int | None:
     header = response.headers.get("Content-Length")
     return int(header) if header is not None else None
+
+
+def _total(response: requests.Response) -> int | None:
+    """Bytes of the whole body, of which a partial answer has some."""
+    if response.status_code != requests.codes.partial_content:
+        return _length(response)
+    total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(total) if total.isdecimal() else None

@@ -1,0 +1,169 @@
+"""Several uploads as one: small files many at a time, large ones one after the other."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dsx.cli.exits import code_for, told
+from dsx.cli.journal import Journal
+from dsx.cli.output import Bar, Output, human, note
+from dsx.cli.selection import Item
+from dsx.client.progress import Meter, in_threads
+from dsx.client.uploading import PARTS_FROM
+from dsx.core import errors
+
+if TYPE_CHECKING:
+    from dsx.client.hub import DatasetHubClient
+    from dsx.client.models import FileInfo
+
+_WORKERS = 8
+_FATAL = (errors.Unauthenticated, errors.Unavailable)  # what fails one file so fails all
+Outcome = tuple[Item, Any]
+"""A file, and its record or why it failed."""
+
+
+class Batch:
+    """The uploads of one command."""
+
+    def __init__(
+        self,
+        client: DatasetHubClient,
+        items: Sequence[Item],
+        facts: dict[str, Any],
+        *,
+        journal: Journal | None,
+    ) -> None:
+        """Store *items* with *facts*, except those that *journal* knows."""
+        self.failed: list[BaseException] = []
+        self._client = client
+        self._items = items
+        self._facts = facts
+        self._journal = journal
+        self._meter = Meter(None, None, "")
+        self._total = sum(item.size for item in items)
+        self._done: dict[Item, int] = {}
+        self._stored = 0
+        self._paused: set[str] = set()
+        self._bar: Bar | None = None
+        self._lock = threading.Lock()
+        self._begun = time.monotonic()
+
+    def run(self, output: Output) -> None:
+        """Store them all, and tell of each as it is done; ``failed`` has what went wrong."""
+        known = None if any(item.path is None for item in self._items) else self._total
+        tried: set[Item] = set()
+        with output.bar(known) as self._bar:
+            try:
+                for item, outcome in self._outcomes():
+                    tried.add(item)
+                    self._tell(output, item, outcome)
+            except _FATAL as error:
+                left = len(self._items) - len(tried)
+                self.failed.append(error)
+                note(f"{told(error)} ({left} of {len(self._items)} files were not stored)")
+        if len(self._items) > 1 and not output.as_json:
+            note(self._summary())
+
+    @property
+    def percent(self) -> int:
+        """How much of all bytes the same command would not send again."""
+        kept = sum(done for item, done in list(self._done.items()) if _goes_on(item, done))
+        return int(100 * kept / self._total) if self._total else 0
+
+    def _outcomes(self) -> Iterator[Outcome]:
+        small = [item for item in self._items if item.path and item.size < PARTS_FROM]
+        jobs = [partial(self._attempt, item) for item in small]
+        yield from in_threads(jobs, min(_WORKERS, max(1, len(jobs))), self._meter)
+        for item in self._items:
+            if not item.path or item.size >= PARTS_FROM:
+                yield self._attempt(item)
+
+    def _attempt(self, item: Item) -> Outcome:
+        try:
+            return item, self._store(item)
+        except _FATAL:
+            raise
+        except (errors.DSXError, OSError, ValueError) as error:
+            return item, error
+
+    def _store(self, item: Item) -> FileInfo:
+        if item.path is None:
+            return self._client.upload(sys.stdin.buffer, item.name, **self._known_facts(item))
+        if self._journal and (info := self._known(item)) is not None:
+            self._moved(item, item.size, None, "")
+            return info
+        info = self._client.upload(item.path, item.name, **self._known_facts(item))
+        if self._journal:
+            self._journal.note(item, info.id)
+        return info
+
+    def _known(self, item: Item) -> FileInfo | None:
+        """The record of *item*, if an earlier run of the command stored it and it is still there"""
+        id_ = self._journal.find(item) if self._journal else None
+        if id_ is None:
+            return None
+        try:
+            return self._client.get_info(id_)
+        except (errors.NotFound, errors.Gone):
+            return None
+
+    def _known_facts(self, item: Item) -> dict[str, Any]:
+        return {
+            **self._facts,
+            "progress": partial(self._moved, item),
+            "on_state": self._became,
+        }
+
+    def _moved(self, item: Item, done: int, _total: int | None, _name: str) -> None:
+        self._meter.check()
+        with self._lock:
+            self._done[item] = done
+            if self._bar is not None:
+                self._bar(sum(self._done.values()), self._description())
+
+    def _description(self) -> str:
+        if self._paused:
+            return "paused"
+        if len(self._items) == 1:
+            return self._items[0].name.rsplit("/", 1)[-1]
+        return f"{self._stored}/{len(self._items)} files"
+
+    def _became(self, state: str, name: str, task: str) -> None:
+        if state == "paused":
+            self._paused.add(task)
+            note(f"{name} is paused; it goes on after: dsx tasks resume {task}")
+        elif task in self._paused:
+            self._paused.discard(task)
+            note(f"{name} goes on")
+        if self._bar is not None:
+            self._bar(sum(list(self._done.values())), self._description())
+
+    def _tell(self, output: Output, item: Item, outcome: Any) -> None:
+        if isinstance(outcome, BaseException):
+            self.failed.append(outcome)
+            if output.as_json and len(self._items) > 1:
+                failure = {"path": item.label, "error": told(outcome), "code": code_for(outcome)}
+                output.result(failure, [])
+            text = told(outcome)
+            note(text if item.label in text or len(self._items) == 1 else f"{item.label}: {text}")
+            return
+        self._stored += 1
+        size = human(outcome.size)
+        line = f"{outcome.id}  {outcome.name}  version {outcome.version}  {size}"
+        output.result(outcome, [line])
+
+    def _summary(self) -> str:
+        seconds = max(time.monotonic() - self._begun, 0.001)
+        size = sum(self._done.values())
+        text = f"{self._stored} of {len(self._items)} files stored, {human(size)}"
+        return f"{text} in {seconds:.1f} s ({human(int(size / seconds))}/s)"
+
+
+def _goes_on(item: Item, done: int) -> bool:
+    """Whether another run would not have to send what is *done* of *item*."""
+    return item.path is not None and (item.size >= PARTS_FROM or done == item.size)

@@ -1,0 +1,87 @@
+"""What a command that stores several files has done, so that the same command can go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsx.cli.selection import Item
+from dsx.client.locks import lock_file
+from dsx.client.resume import MAX_AGE, states
+
+
+class Journal:
+    """One line for each file that is stored, in a file of its own for each command.
+
+    It goes when all files of the command are stored: then the same command means new versions.
+    """
+
+    def __init__(self, command: Mapping[str, Any], arguments: Sequence[str]) -> None:
+        """Of *command*, given in this directory with *arguments*."""
+        identity = json.dumps([command, str(Path.cwd()), *arguments], sort_keys=True, default=str)
+        key = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()
+        self._descriptor: int | None = None
+        self._lock = threading.Lock()
+        self._done: dict[str, str] = {}
+        try:
+            directory = states().with_name("commands")
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _prune(directory)
+            self._path = directory / f"{key}.jsonl"
+            self._descriptor = lock_file(self._path)
+        except (OSError, RuntimeError):  # a command works without it, too
+            return
+        if self._descriptor is not None:
+            self._read()
+
+    def find(self, item: Item) -> str | None:
+        """The id of the stored file that *item* became; None if it did not, or has changed."""
+        return self._done.get(_key(item))
+
+    def note(self, item: Item, id_: str) -> None:
+        """*item* has been stored. Threads may do this at once."""
+        if self._descriptor is None:
+            return
+        line = json.dumps([_key(item), id_]) + "\n"
+        with self._lock:
+            os.write(self._descriptor, line.encode())
+
+    def close(self, *, complete: bool) -> None:
+        """The command ends; *complete*: with all files stored."""
+        if self._descriptor is None:
+            return
+        if complete or os.fstat(self._descriptor).st_size == 0:
+            self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+        self._descriptor = None
+
+    def _read(self) -> None:
+        for line in self._path.read_bytes().splitlines():
+            try:
+                key, id_ = json.loads(line)
+            except (ValueError, TypeError):  # a crash in the middle of it
+                continue
+            self._done[str(key)] = str(id_)
+        assert self._descriptor is not None
+        end = os.lseek(self._descriptor, 0, os.SEEK_END)
+        if end and os.pread(self._descriptor, 1, end - 1) != b"\n":
+            os.write(self._descriptor, b"\n")
+
+
+def _key(item: Item) -> str:
+    path = item.path.absolute() if item.path is not None else ""
+    return json.dumps([str(path), item.name, item.size, item.mtime_ns])
+
+
+def _prune(directory: Path) -> None:
+    oldest = time.time() - MAX_AGE
+    for path in directory.iterdir():
+        if path.stat().st_mtime < oldest and (descriptor := lock_file(path)) is not None:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)

@@ -1,0 +1,119 @@
+"""``dsx upload``: files, patterns and directories to a hub."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from dsx.cli.context import Context
+from dsx.cli.exits import code_for
+from dsx.cli.output import note
+from dsx.cli.selection import Item, select
+from dsx.core.errors import Invalid
+
+
+def upload(
+    ctx: typer.Context,
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Files, quoted patterns or, with -r, directories; - is standard input"),
+    ],
+    *,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Directories, with all that is in them.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="Store under this name.")] = None,
+    category: Annotated[str | None, typer.Option(help="Category, e.g. train.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Tag; may be repeated.")] = None,
+    meta: Annotated[list[str] | None, typer.Option(help="KEY=VALUE; VALUE may be JSON.")] = None,
+    if_absent: Annotated[
+        bool, typer.Option("--if-absent", help="Fail if the name is taken.")
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume/--no-resume", help="Go on where this command was interrupted."),
+    ] = True,
+    instant: Annotated[
+        bool,
+        typer.Option("--instant", help="Do not send what the server has already (reads twice)."),
+    ] = False,
+) -> None:
+    """Store files. A name that is taken gets a new version.
+
+    With -r, a file below a directory is named by its path from the directory's parent:
+    `dsx upload -r data/photos` stores photos/a.jpg. Links to files are followed, links to
+    directories are not.
+
+    After an interrupt or a crash the same command, in the same directory, goes on: files that are
+    stored already are left out, of large ones only the missing parts are sent. `dsx tasks` pauses
+    and resumes large uploads from anywhere.
+
+    Examples:
+
+        dsx upload model.pt --category checkpoints --meta loss=0.12
+
+        dsx upload -r photos --tag holiday
+
+        dsx upload 'runs/**/*.csv'
+
+        tar c photos | dsx upload - --name photos.tar
+    """
+    items = _named(select(paths, recursive=recursive), name, recursive=recursive)
+    facts: dict[str, Any] = {
+        "category": category,
+        "tags": tag or [],
+        "metadata": dict(_fact(item) for item in meta or []),
+        "if_absent": if_absent,
+        "resume": resume,
+        "instant": instant,
+    }
+    failed = _run(Context.of(ctx), items, facts, paths)
+    if failed:
+        raise typer.Exit(code_for(failed[0]))
+
+
+def _run(
+    context: Context, items: list[Item], facts: dict[str, Any], paths: list[str]
+) -> list[BaseException]:
+    from dsx.cli.batch import Batch  # noqa: PLC0415 (slow to import)
+    from dsx.cli.journal import Journal  # noqa: PLC0415
+
+    journal = None
+    if facts["resume"] and len(items) > 1:
+        journal = Journal({"server": context.server.value, **facts}, paths)
+    with context.client() as client:
+        batch = Batch(client, items, facts, journal=journal)
+        complete = False
+        try:
+            batch.run(context.output)
+            complete = not batch.failed
+        except KeyboardInterrupt:
+            if facts["resume"] and batch.percent:
+                note(f"interrupted; run the same command again to go on from {batch.percent} %")
+            raise
+        finally:
+            if journal is not None:
+                journal.close(complete=complete)
+    return batch.failed
+
+
+def _named(items: list[Item], name: str | None, *, recursive: bool) -> list[Item]:
+    """*items*, the only one of them as *name*."""
+    if name and (len(items) > 1 or recursive):
+        raise Invalid("--name is for a single file.")
+    if not name and any(item.path is None for item in items):
+        raise Invalid("Standard input needs a --name.")
+    return [replace(item, name=name) for item in items] if name else items
+
+
+def _fact(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise Invalid(f"--meta takes KEY=VALUE, not {text!r}.")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value

@@ -1,0 +1,99 @@
+"""Downloads that were broken off, kept beside their target so that another process goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from dsx.client.locks import lock_file
+from dsx.core import errors as core
+from dsx.core.digest import Digest, Hasher
+
+_MARK = 8
+_NOTE_SECONDS = 2.0
+_LONGEST = 200  # bytes of a name, so that what is added still fits in the 255 of a file system
+_GOES_ON = (core.Unavailable, core.RateLimited, core.TimedOut, core.Paused)
+
+
+class Kept:
+    """How much of a draft is good: its beginning, as long as it grows in order.
+
+    Ranges arrive in any order. While they do, the draft is longer than the whole by a mark at its
+    end, which says how far there is no gap; so nothing has to be kept elsewhere.
+    """
+
+    def __init__(self, descriptor: int, total: int) -> None:
+        """Of the draft of a file of *total* bytes."""
+        self._descriptor = descriptor
+        self._noted = time.monotonic()
+        length = os.fstat(descriptor).st_size
+        marked = length == total + _MARK
+        good = int.from_bytes(os.pread(descriptor, _MARK, total)) if marked else length
+        self.size = good if good <= total else 0
+
+    def note(self, size: int, total: int, *, now: bool = False) -> None:
+        """The first *size* bytes are good: make them durable and say so, every few seconds."""
+        if now or time.monotonic() - self._noted > _NOTE_SECONDS:
+            os.fdatasync(self._descriptor)
+            os.pwrite(self._descriptor, size.to_bytes(_MARK), total)
+            self._noted = time.monotonic()
+
+    @contextlib.contextmanager
+    def noting(self, hasher: Hasher, total: int) -> Iterator[None]:
+        """A block in which bytes arrive in any order, and *hasher* takes those in order."""
+        self.note(hasher.size, total, now=True)
+        try:
+            yield
+        except BaseException:
+            self.note(hasher.size, total, now=True)
+            raise
+
+
+@contextlib.contextmanager
+def draft_beside(place: Path) -> Iterator[tuple[Path, int]]:
+    """A hidden new file beside *place*, with a descriptor; removed unless it was moved there."""
+    path = place.with_name(f".{_short(place.name)}.{uuid.uuid4().hex[:8]}.part")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        yield path, descriptor
+    finally:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def kept_beside(place: Path, sha256: Digest | str) -> Iterator[tuple[Path, int]]:
+    """The draft of *place* with the content *sha256*: that of an earlier process, if there is one.
+
+    It stays where the download can go on: if it was interrupted, or the server could not be
+    reached. If another process is at it, ours is a new one that does not stay.
+    """
+    path = place.with_name(f".{_short(place.name)}.{sha256[:16]}.part")
+    descriptor = lock_file(path, 0o644)
+    if descriptor is None:
+        with draft_beside(place) as draft:
+            yield draft
+        return
+    stays = False
+    try:
+        yield path, descriptor
+    except BaseException as error:
+        broken_off = isinstance(error, _GOES_ON) or not isinstance(error, Exception)
+        stays = broken_off and os.fstat(descriptor).st_size > 0
+        raise
+    finally:
+        if not stays:
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _short(name: str) -> str:
+    """*name*; of a long one its beginning and a hash."""
+    if len(name.encode()) <= _LONGEST:
+        return name
+    return f"{name[:40]}.{hashlib.sha256(name.encode()).hexdigest()[:16]}"

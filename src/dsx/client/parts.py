@@ -1,0 +1,106 @@
+"""The parts that a large file is sent in, and how they keep in step."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from dsx.client.local import LocalFile
+from dsx.client.models import UploadInfo
+from dsx.client.progress import Meter
+from dsx.core.ranges import ByteRange
+from dsx.core.spans import Spans
+
+PART = 16 * 1024 * 1024
+MAX_PARTS = 2000
+CHUNK = 512 * 1024
+POLL = 0.5
+"""Seconds between two looks at what is waited for."""
+
+
+class PartBody:
+    """The body of one part, straight from the file.
+
+    It is an iterable, not a file: the HTTP library would read a file in pieces of 16 KiB.
+    """
+
+    def __init__(self, file: LocalFile, span: ByteRange, meter: Meter) -> None:
+        self.len = span.size  # how requests learns the length
+        self._file = file
+        self._span = span
+        self._meter = meter
+        self._told = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for data in self._file.pieces(self._span.start, self._span.stop, CHUNK):
+            self._meter.add(len(data))
+            self._told += len(data)
+            yield data
+
+    def undo(self) -> None:
+        """What was sent did not arrive, as far as we know."""
+        told, self._told = self._told, 0
+        self._meter.add(-told)
+
+
+class Followed:
+    """Which bytes have been sent, for a reader that stays behind those who send them."""
+
+    def __init__(self, there: Spans, meter: Meter) -> None:
+        self._there = there
+        self._meter = meter
+        self._changed = threading.Condition()
+
+    def add(self, span: ByteRange) -> None:
+        """The bytes of *span* have been sent."""
+        with self._changed:
+            self._there = self._there.add(span)
+            self._changed.notify_all()
+
+    def wait(self, position: int) -> int:
+        """Return once the byte at *position* has been sent: how far there is no gap."""
+        with self._changed:
+            while self._there.prefix <= position:
+                self._meter.check()
+                self._changed.wait(POLL)
+            return self._there.prefix
+
+
+class Gate:
+    """Holds back the parts of an upload while its task is paused."""
+
+    def __init__(
+        self, look: Callable[[str], UploadInfo], tell: Callable[[str, str], None], meter: Meter
+    ) -> None:
+        """*look* asks for an upload; *tell* takes what becomes of one, and its id."""
+        self._look = look
+        self._tell = tell
+        self._meter = meter
+        self._lock = threading.Lock()
+
+    def wait(self, id_: str) -> None:
+        """Return once the task is resumed: one thread asks, the others wait for that one."""
+        with self._lock:
+            self._meter.check()
+            told = False
+            while self._look(id_).paused:
+                if not told:
+                    self._tell("paused", id_)
+                told = True
+                time.sleep(POLL)
+                self._meter.check()
+            if told:
+                self._tell("running", id_)
+
+
+def parts(there: Spans, size: int) -> list[ByteRange]:
+    """What of *size* bytes is missing *there*, cut at multiples of one part's size."""
+    step = max(PART, -(-size // (MAX_PARTS * PART)) * PART)
+    return [gap for start in range(0, size, step)
+            for gap in gaps(there, ByteRange(start, min(size, start + step)))]  # fmt: skip
+
+
+def gaps(there: Spans, wanted: ByteRange) -> list[ByteRange]:
+    """What of *wanted* is not *there*."""
+    return [piece for piece, has in there.split(wanted) if not has]

@@ -1,0 +1,272 @@
+"""Uploads of large files: parts in parallel, each again until it is there, resumed after a crash.
+
+The server says which bytes it has on its disk; whatever happened before, the rest is sent. While
+the parts are on their way the file is hashed close behind them, out of the system's cache, and the
+hash compared with that of the file the server made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from dsx.client.errors import DigestMismatch, Incomplete
+from dsx.client.http import Connection, pause
+from dsx.client.local import LocalFile
+from dsx.client.models import FileInfo, UploadInfo
+from dsx.client.names import segments
+from dsx.client.parts import CHUNK, PART, Followed, Gate, PartBody, gaps, parts
+from dsx.client.progress import Meter, Progress, StateTold, in_threads
+from dsx.client.resume import Memory, key_of, remembered
+from dsx.core import errors as core
+from dsx.core.digest import Digest, Hasher
+from dsx.core.ranges import ByteRange
+
+UPLOADS = "/api/v1/uploads"
+PARTS_FROM = 32 * 1024 * 1024
+"""Files from this size on are sent in parts."""
+_FINISH_RATE = 50_000_000  # bytes a second that a server hashes at the very least
+_FINISHES = 3
+_AGAIN = (
+    core.Unavailable, core.RateLimited, core.TimedOut, core.Superseded, core.PartCorrupt,
+)  # fmt: skip
+_HOPELESS = (core.PreconditionFailed, core.DigestMismatch, core.Invalid, core.Unprocessable)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a file is stored with."""
+
+    name: str
+    category: str | None = None
+    tags: Sequence[str] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    content_type: str | None = None
+    if_absent: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """As the route that begins an upload takes them."""
+        return {
+            "name": self.name,
+            "category": self.category,
+            "tags": list(self.tags),
+            "metadata": dict(self.metadata),
+            "content_type": self.content_type,
+            "only_if_absent": self.if_absent,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How an upload is carried out: see `FileOperations.upload`."""
+
+    resume: bool = True
+    instant: bool = False
+    progress: Progress | None = None
+    on_state: StateTold | None = None
+
+
+def send_file(connection: Connection, file: LocalFile, facts: Facts, manner: Manner) -> FileInfo:
+    """Store *file* as *facts*, going on with what an earlier process sent of it."""
+    key = key_of(connection.base_url, file, facts.as_json()) if manner.resume else None
+    with remembered(key) as memory:
+        return _Sending(connection, file, facts, manner, memory).run()
+
+
+class _Sending:
+    """One upload on its way."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        file: LocalFile,
+        facts: Facts,
+        manner: Manner,
+        memory: Memory,
+    ) -> None:
+        self._connection = connection
+        self._file = file
+        self._facts = facts
+        self._manner = manner
+        self._memory = memory
+        self._meter = Meter(manner.progress, file.size, facts.name)
+        self._gate = Gate(self._look, self._tell, self._meter)
+        self._digest: Digest | None = None
+
+    def run(self) -> FileInfo:
+        """Begin, or go on; send; finish; compare."""
+        if self._manner.instant:
+            self._tell("hashing", "")
+            self._digest = self._hashed(self._at_once)
+        upload = self._taken_up() or self._begun()
+        self._tell("running", upload.id)
+        with self._settled(upload.id):
+            info = self._already(upload) or self._proven(upload) or self._sent(upload)
+            self._digest = self._digest or self._hashed(self._at_once)
+            self._file.check()
+        self._memory.forget()
+        self._compare(info)
+        return info
+
+    def _taken_up(self) -> UploadInfo | None:
+        """The upload that an earlier process began, if the server still has it."""
+        id_ = self._memory.recall()
+        if id_ is None:
+            return None
+        with contextlib.suppress(core.NotFound, core.Gone):
+            upload = self._look(id_)
+            if upload.state == "open" or upload.file is not None:
+                return upload
+        self._memory.forget()
+        return None
+
+    def _begun(self) -> UploadInfo:
+        new = {**self._facts.as_json(), "length": self._file.size, "sha256": self._digest}
+        # If the answer is lost a second one is begun; the first expires without having become
+        # anything.
+        upload = self._upload("POST", UPLOADS, json=new)
+        about = {"server": self._connection.base_url, "path": str(self._file.path.absolute())}
+        self._memory.keep(upload.id, {**about, "name": self._facts.name, "size": self._file.size})
+        return upload
+
+    @contextlib.contextmanager
+    def _settled(self, id_: str) -> Iterator[None]:
+        """After a failure: keep what a later process can go on with, drop everything else."""
+        try:
+            yield
+        except (core.NotFound, core.Gone):
+            self._memory.forget()
+            raise
+        except BaseException as error:
+            # Of the conflicts, only those of a special kind say nothing against the bytes.
+            wrong = isinstance(error, _HOPELESS) or getattr(error, "code", "") == "conflict"
+            if wrong or not self._manner.resume:
+                with contextlib.suppress(core.DSXError):
+                    self._connection.request("DELETE", UPLOADS + segments(id_), retries=1)
+                self._memory.forget()
+            raise
+
+    def _already(self, upload: UploadInfo) -> FileInfo | None:
+        """The file, if an earlier process finished and could not remember that."""
+        if upload.file is not None:
+            self._meter.add(self._file.size)
+        return upload.file
+
+    def _proven(self, upload: UploadInfo) -> FileInfo | None:
+        """The file, if the server had its bytes already and we can show that we have them."""
+        if upload.challenge is None:
+            return None
+        hasher = hashlib.sha256(bytes.fromhex(upload.challenge.nonce))
+        for start, stop in upload.challenge.places:
+            for data in self._file.pieces(start, stop, CHUNK):
+                hasher.update(data)
+        path = UPLOADS + segments(upload.id, "proof")
+        with contextlib.suppress(core.Denied):
+            answer = self._connection.json("POST", path, json={"proof": hasher.hexdigest()})
+            self._meter.add(self._file.size)
+            return FileInfo.model_validate(answer)
+        return None
+
+    def _sent(self, upload: UploadInfo) -> FileInfo:
+        """Send what is missing until the server says that nothing is."""
+        self._meter.add(upload.there.size)
+        left = _FINISHES
+        while True:
+            self._send(upload)
+            self._file.check()
+            try:
+                return self._finish(upload.id)
+            except core.Paused:
+                self._gate.wait(upload.id)
+            except Incomplete:
+                left -= 1
+                if not left:
+                    raise
+            upload = self._look(upload.id)
+
+    def _send(self, upload: UploadInfo) -> None:
+        followed = Followed(upload.there, self._meter)
+        jobs: list[Callable[[], Any]] = []
+        if self._digest is None:
+            jobs.append(partial(self._hashed, followed.wait))
+        jobs += [
+            partial(self._send_part, upload.id, part, followed)
+            for part in parts(upload.there, self._file.size)
+        ]
+        results = list(in_threads(jobs, self._connection.pool + 1, self._meter))
+        if self._digest is None:
+            self._digest = results[0]
+
+    def _send_part(self, id_: str, part: ByteRange, followed: Followed) -> None:
+        """Send *part*; after a failure, what of it the server does not have."""
+        missing, attempt = [part], 0
+        while missing:
+            body = PartBody(self._file, missing[0], self._meter)
+            path = UPLOADS + segments(id_, "parts", str(missing[0].start))
+            try:
+                self._connection.request("PUT", path, data=body, retries=0)
+            except core.Paused:
+                self._gate.wait(id_)
+            except _AGAIN as error:
+                if attempt >= self._connection.retries:
+                    raise
+                pause(attempt, error)
+                attempt += 1
+            else:
+                missing, attempt = missing[1:], 0
+                continue
+            body.undo()
+            there, before = self._look(id_).there, _size(missing)
+            missing = [gap for span in missing for gap in gaps(there, span)]
+            if _size(missing) < before:  # what has come on is no failure
+                self._meter.add(before - _size(missing))
+                attempt = 0
+        followed.add(part)
+
+    def _finish(self, id_: str) -> FileInfo:
+        path = UPLOADS + segments(id_, "finish")
+        patience = self._file.size / _FINISH_RATE
+        return FileInfo.model_validate(self._connection.json("POST", path, patience=patience))
+
+    def _compare(self, info: FileInfo) -> None:
+        if info.sha256 == self._digest:
+            return
+        told = "upload it again."
+        if info.version == 1 and info.latest:  # else its good versions would go, too
+            self._connection.request("DELETE", f"/api/v1/files/{info.id}")
+            told = "what arrived is in the trash; upload it again."
+        raise DigestMismatch(
+            f"{info.name!r} was changed on the way to the server; {told}",
+            {"expected": self._digest, "received": info.sha256, "id": info.id},
+        )
+
+    def _hashed(self, readable: Callable[[int], int]) -> Digest:
+        """The hash of the whole; *readable* waits for bytes, and tells their end."""
+        hasher = Hasher()
+        while hasher.size < self._file.size:
+            stop = min(hasher.size + PART, readable(hasher.size))
+            for data in self._file.pieces(hasher.size, stop, CHUNK):
+                self._meter.check()
+                hasher.update(data)
+        return hasher.digest
+
+    def _tell(self, state: str, id_: str) -> None:
+        if self._manner.on_state is not None:
+            self._manner.on_state(state, self._facts.name, id_)
+
+    def _at_once(self, _position: int) -> int:
+        return self._file.size
+
+    def _look(self, id_: str) -> UploadInfo:
+        return self._upload("GET", UPLOADS + segments(id_))
+
+    def _upload(self, method: str, path: str, **more: Any) -> UploadInfo:
+        return UploadInfo.model_validate(self._connection.json(method, path, **more))
+
+
+def _size(spans: Sequence[ByteRange]) -> int:
+    return sum(span.size for span in spans)
