@@ -15,6 +15,8 @@ from tests.support.corrupting import Faults, Proxy
 from tests.support.hub import RunningHub
 
 SIZE = 5 * MIB + 1
+# aiohttp would rather be given a stream than the bytes that aiotus gives it.
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 QUICK = aiotus.RetryConfiguration(retry_attempts=3, max_retry_period_seconds=0.1)
 
 
