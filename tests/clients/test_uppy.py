@@ -24,9 +24,8 @@ def test_upload_from_another_origin(hub: RunningHub, endpoint: str, tmp_path: Pa
     assert (result["errors"], result["complaints"]) == ([], [])
     assert result["origin"] != f"{urlsplit(hub.url).scheme}://{urlsplit(hub.url).netloc}"
     assert result["pauses"] == 1
-    assert [method for method, _ in result["requests"] if method != "OPTIONS"] == [
-        "POST", "PATCH", "HEAD", "PATCH", "PATCH",
-    ]  # fmt: skip
+    methods = [method for method, _ in result["requests"]]
+    assert (methods[0], methods.count("HEAD"), methods[-1]) == ("POST", 1, "PATCH")
     record = stored(hub, "uppy.png", data)
     assert record["content_type"] == "image/png"
     assert record["metadata"]["project"] == "zebra — Ω"

@@ -1,6 +1,7 @@
 // tus-js-client in Node.js. The one argument is JSON:
 //   endpoint, key    where to upload to
 //   path             the file
+//   source           what the client is given: "file", the default, "buffer" or "stream"
 //   options          passed to tus.Upload as they are
 //   checksum         send Upload-Checksum with every chunk (needs options.chunkSize)
 //   onShouldRetry    statuses to try again after, besides those that the client would
@@ -11,6 +12,7 @@
 // The result is JSON on standard output: {outcome, url, requests: [[method, status], …], …}.
 import { createHash } from 'node:crypto'
 import { createReadStream, readFileSync } from 'node:fs'
+import { PassThrough } from 'node:stream'
 import tus from 'tus-js-client'
 
 const job = JSON.parse(process.argv[2])
@@ -61,7 +63,12 @@ if (job.onShouldRetry) {
   }
 }
 
-const upload = new tus.Upload(createReadStream(job.path), options)
+const sources = {
+  file: () => createReadStream(job.path),
+  buffer: () => readFileSync(job.path),
+  stream: () => createReadStream(job.path).pipe(new PassThrough()),
+}
+const upload = new tus.Upload(sources[job.source ?? 'file'](), options)
 if (job.resume) {
   const previous = await upload.findPreviousUploads()
   result.found = previous.length
