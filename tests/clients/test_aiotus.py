@@ -130,8 +130,6 @@ def test_concatenation(hub: RunningHub, endpoint: str) -> None:
 def test_parts_are_not_files(hub: RunningHub, endpoint: str) -> None:
     """A partial upload is listed nowhere, neither before it is joined nor after."""
     headers = authorization(hub) | {"Upload-Concat": "partial"}
-    location = asyncio.run(
-        aiotus.upload(endpoint, BytesIO(b"part"), config=QUICK, headers=headers)
-    )
+    location = asyncio.run(aiotus.upload(endpoint, BytesIO(b"part"), config=QUICK, headers=headers))
     assert location is not None
     assert records(hub, upload_id(str(location))) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,23 @@ def test_abort_and_resume(client: Client, protocol: str) -> None:
     assert second["outcome"] == "success", second
     assert (second["found"], second["url"]) == (1, first["url"])
     assert int(second["offsets"][0]) >= MIB
+    client.assert_stored()
+
+
+def test_resume_beside_a_dead_connection(client: Client, proxy: Proxy) -> None:
+    """The client is gone, its request still hangs at the hub: the next one need not wait for it.
+
+    Nor does what the first request sends after all get into the file.
+    """
+    proxy.faults = Faults(hang_after=2 * MIB)
+    first = client.upload(proxy.url, abortSeconds=1)
+    assert (first["outcome"], proxy.faults.fired) == ("aborted", ["hang_after"]), first
+    url = f"{client.hub.url}/uploads/{upload_id(first['url'])}"
+    delays = [0, 1000, 3000, 5000]  # the client's own
+    second = client.upload(options={"uploadUrl": url, "retryDelays": delays})
+    assert (second["outcome"], second["url"]) == ("success", url), second
+    proxy.faults.resume()
+    time.sleep(0.2)
     client.assert_stored()
 
 

@@ -8,6 +8,7 @@
 //   urls             the file that URLs of unfinished uploads are kept in
 //   resume           take up the upload found there
 //   abortAfter       stop for good after so many bytes
+//   abortSeconds     stop for good after so much time
 //   terminate        when stopping so, also delete the upload
 // The result is JSON on standard output: {outcome, url, requests: [[method, status], …], …}.
 import { createHash } from 'node:crypto'
@@ -34,6 +35,10 @@ function finish(outcome) {
   process.exit(0)
 }
 
+function abort() {
+  upload.abort(job.terminate ?? false).then(() => finish('aborted'))
+}
+
 const options = {
   endpoint: job.endpoint,
   headers: { Authorization: `Bearer ${job.key}` },
@@ -45,8 +50,7 @@ const options = {
     if (request.getMethod() === 'HEAD') result.offsets.push(response.getHeader('Upload-Offset'))
   },
   onProgress(sent) {
-    if (job.abortAfter === undefined || sent < job.abortAfter) return
-    upload.abort(job.terminate ?? false).then(() => finish('aborted'))
+    if (job.abortAfter !== undefined && sent >= job.abortAfter) abort()
   },
   onSuccess: () => finish('success'),
   onError(error) {
@@ -74,4 +78,5 @@ if (job.resume) {
   result.found = previous.length
   upload.resumeFromPreviousUpload(previous[0])
 }
+if (job.abortSeconds) setTimeout(abort, job.abortSeconds * 1000)
 upload.start()
