@@ -1,4 +1,4 @@
-"""Programs of npm that tests run: installed where their package.json is, once."""
+"""Programs of npm, and the browser, that tests run: installed where that is possible."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ def node_modules(directory: Path) -> Path:
     node()
     stamp = modules / ".installed"  # written last: an interrupted installation is none
     if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
-        command = [need("npm"), "ci", "--no-audit", "--no-fund"]
+        command = [need("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
         subprocess.run(command, cwd=directory, check=True, capture_output=True)
         stamp.write_bytes(lock.read_bytes())
     return modules
+
+
+def chromium() -> str:
+    """The path of Debian's Chromium."""
+    return need("chromium")

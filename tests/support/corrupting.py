@@ -1,0 +1,213 @@
+"""A TCP proxy in front of an HTTP/1.1 server that breaks chosen things on the way.
+
+    with corrupting_proxy(hub.url) as proxy:
+        proxy.faults = Faults(flip_body=1)
+        ...  # talk to proxy.url
+        assert proxy.faults.fired
+
+Each `Faults` counts from zero when it is put in place, and each fault in it strikes once. It knows
+just enough of HTTP to find where a request begins and where its body is; replies pass as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BufferedReader
+from urllib.parse import urlsplit
+
+_PIECE = 1 << 16
+
+
+class _Cut(Exception):
+    """The connection is to be broken off here."""
+
+
+@dataclass
+class Faults:
+    """What goes wrong; numbers of requests and bodies start at 1."""
+
+    flip_body: int | None = None  # flip a bit in the n-th body that is not empty
+    cut_after: int | None = None  # break the connection after n bytes to the server
+    hang_after: int | None = None  # pass nothing on after n bytes to the server, see `resume`
+    drop_reply: int | None = None  # let the n-th request through and break off before its reply
+    fired: list[str] = field(default_factory=list)  # what went wrong so far
+    requests: int = 0
+    bodies: int = 0
+    sent: int = 0  # bytes to the server, heads included
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    _moving: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._moving.set()
+
+    def resume(self) -> None:
+        """End a hang."""
+        self._moving.set()
+
+    def wait(self) -> None:
+        """Return unless, or once no longer, everything hangs."""
+        self._moving.wait()
+
+    def strikes(self, fault: str, count: int) -> bool:
+        """Whether *fault* is due at *count*; then it is recorded as done."""
+        if getattr(self, fault) != count or fault in self.fired:
+            return False
+        self.fired.append(fault)
+        return True
+
+    def counted(self, counter: str, fault: str) -> bool:
+        """Count one more of *counter*; whether *fault* is for this one."""
+        with self.lock:
+            count = getattr(self, counter) + 1
+            setattr(self, counter, count)
+            return self.strikes(fault, count)
+
+    def admit(self, data: bytes) -> tuple[bytes, bool]:
+        """How much of *data* may go to the server now, and whether the connection ends there."""
+        with self.lock:
+            limits = [
+                limit - self.sent
+                for fault, limit in (("cut_after", self.cut_after), ("hang_after", self.hang_after))
+                if limit is not None and fault not in self.fired
+            ]
+            admitted = data[: min(limits, default=len(data))]
+            self.sent += len(admitted)
+            if self.strikes("hang_after", self.sent):
+                self._moving.clear()
+            return admitted, self.strikes("cut_after", self.sent)
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    """The proxy; `url` is what clients are given, `faults` may be replaced at any time."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, target: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
+        parts = urlsplit(target)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        self.target = (parts.hostname, parts.port)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.faults = Faults()
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    """One connection: this thread passes requests on, another one the replies."""
+
+    server: Proxy
+
+    def handle(self) -> None:
+        self.mute = False
+        with contextlib.suppress(OSError), socket.create_connection(self.server.target) as upstream:
+            self.upstream = upstream
+            replies = threading.Thread(target=self._replies, daemon=True)
+            replies.start()
+            try:
+                self._requests()
+            finally:
+                replies.join()
+
+    def _requests(self) -> None:
+        try:
+            with self.request.makefile("rb") as reader:
+                while self._pass_request(reader):
+                    pass
+            self.upstream.shutdown(socket.SHUT_WR)
+        except (_Cut, OSError):
+            self._break_off()
+
+    def _pass_request(self, reader: BufferedReader) -> bool:
+        """One request from the client to the server; False at the end of the connection."""
+        head = _head(reader)
+        if not head:
+            return False
+        if self.server.faults.counted("requests", "drop_reply"):
+            self.mute = True
+        self._send(head)
+        untouched = True
+        for is_content, piece in _body(reader, head):
+            if is_content and untouched:
+                untouched = False
+                if self.server.faults.counted("bodies", "flip_body"):
+                    piece = bytes([piece[0] ^ 1]) + piece[1:]  # noqa: PLW2901
+            self._send(piece)
+        return True
+
+    def _send(self, data: bytes) -> None:
+        while data:
+            faults = self.server.faults
+            faults.wait()
+            admitted, cut = faults.admit(data)
+            self.upstream.sendall(admitted)
+            if cut:
+                raise _Cut
+            data = data[len(admitted) :]
+
+    def _replies(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self.upstream.recv(_PIECE):
+                self.server.faults.wait()
+                if not self.mute:
+                    self.request.sendall(data)
+                elif not data.startswith(b"HTTP/1.1 1"):  # the final reply: all was done
+                    break
+        self._break_off()
+
+    def _break_off(self) -> None:
+        for end in (self.upstream, self.request):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def _head(reader: BufferedReader) -> bytes:
+    """A request's lines up to the empty one."""
+    lines = [reader.readline()]
+    while lines[-1] not in {b"\r\n", b""}:
+        lines.append(reader.readline())
+    return b"".join(lines)
+
+
+def _body(reader: BufferedReader, head: bytes) -> Iterator[tuple[bool, bytes]]:
+    """A request's body as it comes, in pieces of content or (False, …) framing."""
+    fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:] if b":" in line)
+    if b"chunked" not in fields.get(b"transfer-encoding", b""):
+        yield from _content(reader, int(fields.get(b"content-length", b"0")))
+        return
+    size = -1
+    while size:
+        line = reader.readline()
+        size = int(line.split(b";")[0], 16)
+        yield False, line
+        yield from _content(reader, size)
+        yield False, reader.readline()
+
+
+def _content(reader: BufferedReader, size: int) -> Iterator[tuple[bool, bytes]]:
+    while size:
+        piece = reader.read1(min(size, _PIECE))
+        if not piece:
+            raise _Cut  # the client broke off: so does the proxy
+        size -= len(piece)
+        yield True, piece
+
+
+@contextmanager
+def corrupting_proxy(target: str) -> Iterator[Proxy]:
+    """A proxy to the server at the URL *target* for the length of a block."""
+    with Proxy(target) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield proxy
+        finally:
+            proxy.faults.resume()
+            proxy.shutdown()
+            thread.join()
