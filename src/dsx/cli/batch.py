@@ -103,7 +103,7 @@ class Batch:
         return info
 
     def _known(self, item: Item) -> FileInfo | None:
-        """The record of *item*, if an earlier run of the command stored it and it is still there"""
+        """What *item* became when an earlier run stored it; None if it is not there any more."""
         id_ = self._journal.find(item) if self._journal else None
         if id_ is None:
             return None

@@ -59,7 +59,8 @@ def select(arguments: Sequence[str], *, recursive: bool) -> list[Item]:
 def _expanded(argument: str) -> list[Path]:
     if os.path.lexists(argument) or not glob.has_magic(argument):
         return [Path(argument)]
-    matches = sorted(glob.glob(argument, recursive=True))
+    # Path.glob takes no absolute patterns.
+    matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207
     if not matches:
         raise NotFound(f"Nothing matches {argument!r}.")
     return [Path(match) for match in matches]
