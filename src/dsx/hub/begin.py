@@ -41,6 +41,7 @@ def described(owner: str, new: NewUpload, instant: Micros, expires: Micros) -> U
             metadata=new.metadata,
             tags=new.tags,
         )
+    provable = "sha256" in expected and new.length and new.kind == "whole"
     return Upload(
         id=id_,
         owner=owner,
@@ -58,7 +59,7 @@ def described(owner: str, new: NewUpload, instant: Micros, expires: Micros) -> U
         notes=new.notes,
         generation=0,
         paused=False,
-        challenge=possession.challenge() if "sha256" in expected and new.length else None,
+        challenge=possession.challenge() if provable else None,
         blob=None,
         version=None,
         created=instant,

@@ -43,7 +43,7 @@ class Control:
         self.token = token
         self.lost = False
         self.released = False
-        self.looked = time.monotonic()
+        self.begun = self.looked = time.monotonic()
         self._grace = grace
         self._go = asyncio.Event()
         self._go.set()
@@ -118,7 +118,7 @@ class Controls:
         self._running: set[Control] = set()
         self._loop_task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._touched: Micros = 0
+        self._touched: dict[str, Micros] = {}
 
     @asynccontextmanager
     async def transfer(self, task: str, token: str | None = None) -> AsyncIterator[Control]:
@@ -155,7 +155,7 @@ class Controls:
         for control in running:
             _obey(control, states.get(control.task), asked)
             control.looked = at
-        await self._keep_alive(names)
+        await self._keep_alive(running)
 
     async def aclose(self) -> None:
         """Stop looking."""
@@ -173,15 +173,21 @@ class Controls:
             await _within(INTERVAL, self._wake.wait())
         self._loop_task = None
 
-    async def _keep_alive(self, names: list[str]) -> None:
-        """Nothing expires while it is being written to."""
-        instant = now()
-        if not 0 <= instant - self._touched < self._expiry // 4:
-            self._touched = instant
-            expires = instant + self._expiry
+    async def _keep_alive(self, running: list[Control]) -> None:
+        """Nothing expires while it is being written to; what is over at once needs no help."""
+        instant, young = now(), time.monotonic() - INTERVAL
+        names = {one.task for one in running if one.token is not None and one.begun < young}
+        self._touched = {
+            name: at
+            for name, at in self._touched.items()
+            if name in names and 0 <= instant - at < self._expiry // 4
+        }
+        if due := sorted(names - self._touched.keys()):
             await self._catalog.write(
-                lambda connection: uploads.touch(connection, names, expires), durable=False
+                lambda connection: uploads.touch(connection, due, instant + self._expiry),
+                durable=False,
             )
+            self._touched.update(dict.fromkeys(due, instant))
 
 
 def _obey(control: Control, state: tuple[TaskState, Micros] | None, asked: dict[str, bool]) -> None:

@@ -54,8 +54,8 @@ class Leases:
         """
         token = uuid.uuid4().hex
         entered = partial(_enter, token, upload, span, then)
-        older, found = await self._catalog.write(entered, durable=False)
         try:
+            older, found = await whatever_happens(self._catalog.write(entered, durable=False))
             if older:
                 await self._wait_for(token, upload, older)
                 found = await self._catalog.write(then, durable=False)
@@ -66,7 +66,7 @@ class Leases:
             await whatever_happens(self._leave(token))
             raise
         if not control.released:
-            await self._leave(token)
+            await whatever_happens(self._leave(token))
 
     async def quiet(self, upload: str) -> None:
         """Have whoever writes to *upload* record what they have and leave.
