@@ -283,3 +283,10 @@ def test_base64_of_bytes_that_are_no_text_is_kept_as_told(hub: RunningHub) -> No
     fields = TUS | {"Upload-Length": "0", "Upload-Metadata": f"filename YWJj,raw {raw}"}
     path = path_of(hub.post("/uploads", headers=fields))
     assert hub.get(f"/api/v1{path}").json()["file"]["metadata"]["raw"] == raw
+
+
+def test_a_pending_task_can_be_paused_and_resumed_before_it_is_taken_up(hub: RunningHub) -> None:
+    task = hub.post("/api/v1/tasks", json={}).json()["id"]
+    assert hub.post(f"/api/v1/tasks/{task}/pause").json()["state"] == "paused"
+    assert hub.post(f"/api/v1/tasks/{task}/resume").json()["state"] == "pending"
+    assert begun(hub, name="resumed", length=1, task=task)["id"] == task

@@ -1,0 +1,116 @@
+"""Pieces of the upload engine at moments that no client can choose."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, func, select
+from tests.support.catalogs import opened
+
+from dsx.blobs.local import LocalStore
+from dsx.catalog.engine import THREADS, Catalog
+from dsx.catalog.schema import writers
+from dsx.core.errors import Conflict, Unavailable
+from dsx.core.model import Principal
+from dsx.core.ranges import ByteRange
+from dsx.core.spans import Spans
+from dsx.core.transfers import NewUpload, Upload
+from dsx.hub.control import FENCE, Controls
+from dsx.hub.incoming import Guard, Incoming
+from dsx.hub.leases import EVERYTHING, Leases
+from dsx.hub.limits import Limits
+from dsx.hub.tails import Tail
+from dsx.hub.uploads import Uploads
+
+ALICE = Principal("alice")
+
+
+@asynccontextmanager
+async def engine(directory: Path) -> AsyncIterator[tuple[Catalog, Controls, LocalStore, Upload]]:
+    """What the pieces need, and an upload."""
+    async with opened(f"sqlite:///{directory / 'catalog.db'}") as catalog:
+        blobs = LocalStore(directory)
+        controls = Controls(catalog, grace=1, upload_expiry=3600)
+        try:
+            uploads = Uploads(catalog, blobs, controls, Limits())
+            upload = await uploads.create(ALICE, NewUpload(name="a", length=10_000_000))
+            yield catalog, controls, blobs, upload
+        finally:
+            await controls.aclose()
+
+
+@pytest.mark.parametrize("size", [1000, 1_000_000])
+def test_bytes_that_are_refused_are_not_hashed(tmp_path: Path, size: int) -> None:
+    """Others feed the same tail meanwhile: it must never have seen what is not in the stage."""
+
+    async def check() -> None:
+        async with engine(tmp_path) as (_, controls, blobs, upload):
+            stage = await blobs.stage(upload.id)
+            data = bytes(size)
+            await asyncio.to_thread(stage.write, 0, data)
+            tail = Tail(0, ())
+            async with controls.transfer(upload.id) as control:
+                incoming = Incoming(
+                    stage,
+                    Guard(control, controls),
+                    tail,
+                    start=0,
+                    received=Spans((ByteRange(size // 2, size),)),
+                    limit=None,
+                )
+                with pytest.raises(Conflict):
+                    await asyncio.to_thread(incoming.write, data[:-1] + b"x")
+                assert tail.hasher.size == 0
+                await asyncio.to_thread(incoming.write, data)
+                assert tail.hasher.digest == hashlib.sha256(data).hexdigest()
+            await stage.discard()
+
+    asyncio.run(check())
+
+
+@pytest.mark.timeout(60)
+def test_a_writer_that_cannot_ask_the_catalog_is_told_to_come_later(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with (
+            engine(tmp_path) as (catalog, controls, _, upload),
+            controls.transfer(upload.id) as control,
+        ):
+            stuck = [catalog.read(lambda _: time.sleep(8)) for _ in range(THREADS)]
+            busy = asyncio.gather(*stuck)
+            await asyncio.sleep(0.1)
+            control.looked -= 10 * FENCE
+            with pytest.raises(Unavailable):
+                await asyncio.to_thread(Guard(control, controls).check)
+            await busy
+
+    asyncio.run(check())
+
+
+def test_a_lease_ends_with_whoever_waited_for_it(tmp_path: Path) -> None:
+    """Cancelled at any moment, it leaves no record that would hold others up."""
+
+    def count(connection: Connection) -> int:
+        return int(connection.execute(select(func.count()).select_from(writers)).scalar_one())
+
+    async def check() -> None:
+        async with engine(tmp_path) as (catalog, controls, _, upload):
+            leases = Leases(catalog, controls)
+
+            async def hold() -> None:
+                async with leases.hold(upload.id, ByteRange(0, EVERYTHING), lambda _: True):
+                    await asyncio.sleep(0.002)
+
+            for step in range(60):
+                holding = asyncio.create_task(hold())
+                await asyncio.sleep(step / 10_000)
+                holding.cancel()
+                await asyncio.gather(holding, return_exceptions=True)
+                assert await catalog.write(count) == 0
+
+    asyncio.run(check())
