@@ -80,7 +80,11 @@ class Catalog:
     ) -> T:
         loop = asyncio.get_running_loop()
         threads = self._writers if immediate else self._readers
-        return await loop.run_in_executor(threads, self._transact, work, immediate, durable)
+        try:
+            running = loop.run_in_executor(threads, self._transact, work, immediate, durable)
+        except RuntimeError:  # of an executor that takes no more
+            raise Unavailable("The catalog is closed: the server stops.") from None
+        return await running
 
     def _transact(self, work: Callable[[Connection], T], immediate: bool, durable: bool) -> T:
         try:

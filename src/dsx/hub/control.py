@@ -30,6 +30,7 @@ INTERVAL = 0.2
 """Seconds between two looks: a pause, an abort or a newer writer takes effect within that."""
 FENCE = 0.6
 """Seconds for which a look is good: who has not been looked at since may not write."""
+_LAST_WORDS = 1.0
 
 
 class Control:
@@ -118,6 +119,8 @@ class Controls:
         self._running: set[Control] = set()
         self._loop_task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._touched: dict[str, Micros] = {}
 
     @asynccontextmanager
@@ -125,6 +128,7 @@ class Controls:
         """Control of a transfer that runs within the block: of *task*, by the writer *token*."""
         control = Control(task, token, self._grace)
         self._running.add(control)
+        self._idle.clear()
         if self._loop_task is None:
             self._loop_task = asyncio.create_task(self._look_on(), name="controls")
         try:
@@ -132,6 +136,8 @@ class Controls:
         finally:
             control.cancel_deadline()
             self._running.discard(control)
+            if not self._running:
+                self._idle.set()
 
     def poke(self) -> None:
         """Look now: this process has changed something that its own transfers should see."""
@@ -158,7 +164,10 @@ class Controls:
         await self._keep_alive(running)
 
     async def aclose(self) -> None:
-        """Stop looking."""
+        """Have what still runs record what it has and end, while it can; stop looking."""
+        for control in self._running:
+            control.stop(Unavailable("The server stops; what has arrived is kept, go on later."))
+        await _within(_LAST_WORDS, self._idle.wait())
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)

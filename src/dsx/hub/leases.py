@@ -59,14 +59,16 @@ class Leases:
             if older:
                 await self._wait_for(token, upload, older)
                 found = await self._catalog.write(then, durable=False)
-            assert found is not None
-            async with self._controls.transfer(upload, token) as control:
-                yield control, found
         except BaseException:
             await whatever_happens(self._leave(token))
             raise
-        if not control.released:
-            await whatever_happens(self._leave(token))
+        assert found is not None
+        async with self._controls.transfer(upload, token) as control:
+            try:
+                yield control, found
+            finally:
+                if not control.released:
+                    await whatever_happens(self._leave(token))
 
     async def quiet(self, upload: str) -> None:
         """Have whoever writes to *upload* record what they have and leave.
