@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from tests.support.catalogs import opened
 from dsx.blobs.local import LocalStore
 from dsx.catalog.engine import THREADS, Catalog
 from dsx.catalog.schema import writers
+from dsx.core.digest import digest_of
 from dsx.core.errors import Conflict, Unavailable
 from dsx.core.model import Principal
 from dsx.core.ranges import ByteRange
@@ -112,5 +113,43 @@ def test_a_lease_ends_with_whoever_waited_for_it(tmp_path: Path) -> None:
                 holding.cancel()
                 await asyncio.gather(holding, return_exceptions=True)
                 assert await catalog.write(count) == 0
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("kind", ["stage", "blob"])
+def test_what_is_opened_for_one_who_left_is_closed(tmp_path: Path, kind: str) -> None:
+    def descriptors() -> int:
+        found = 0
+        for entry in Path("/proc/self/fd").iterdir():
+            with suppress(FileNotFoundError):
+                found += str(tmp_path) in str(entry.readlink())
+        return found
+
+    async def check() -> None:
+        blobs = LocalStore(tmp_path)
+        digest = digest_of(b"data")
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"data"
+
+        await blobs.put(digest, 4, chunks())
+
+        async def use() -> None:
+            if kind == "stage":
+                stage = await blobs.stage("a")
+                stage.close()
+            else:
+                _, found = await blobs.open(digest)
+                assert [chunk async for chunk in found] == [b"data"]
+
+        for step in range(300):
+            using = asyncio.create_task(use())
+            for _ in range(step % 3):
+                await asyncio.sleep(0)
+            using.cancel()
+            await asyncio.gather(using, return_exceptions=True)
+        await asyncio.sleep(0.5)
+        assert descriptors() == 0
 
     asyncio.run(check())
