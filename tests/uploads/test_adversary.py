@@ -290,3 +290,15 @@ def test_a_pending_task_can_be_paused_and_resumed_before_it_is_taken_up(hub: Run
     assert hub.post(f"/api/v1/tasks/{task}/pause").json()["state"] == "paused"
     assert hub.post(f"/api/v1/tasks/{task}/resume").json()["state"] == "pending"
     assert begun(hub, name="resumed", length=1, task=task)["id"] == task
+
+
+def test_a_refused_creation_leaves_nothing(hub: RunningHub) -> None:
+    """Of a client that was not told where its upload is, for it does not understand 104."""
+    before = hub.get("/api/v1/uploads").json()["items"]
+    fields = {"Upload-Complete": "?1", "Upload-Length": "4"}
+    answer = hub.post("/uploads", data=iter([b"too long"]), headers=fields)
+    assert answer.status_code == 413
+    digest = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
+    fields = {"Upload-Complete": "?1", "Repr-Digest": f"sha-256=:{digest}:"}
+    assert hub.post("/uploads", data=b"data", headers=fields).status_code == 422
+    assert hub.get("/api/v1/uploads").json()["items"] == before
