@@ -17,16 +17,20 @@ from dsx.blobs.local import LocalStore
 from dsx.catalog.engine import THREADS, Catalog
 from dsx.catalog.schema import writers
 from dsx.core.digest import digest_of
-from dsx.core.errors import Conflict, Unavailable
+from dsx.core.errors import Conflict, Invalid, NotFound, Unavailable
 from dsx.core.model import Principal
 from dsx.core.ranges import ByteRange
 from dsx.core.spans import Spans
 from dsx.core.transfers import NewUpload, Upload
+from dsx.hub.append import Addition
 from dsx.hub.control import FENCE, Controls
+from dsx.hub.files import Files
 from dsx.hub.incoming import Guard, Incoming
 from dsx.hub.leases import EVERYTHING, Leases
 from dsx.hub.limits import Limits
 from dsx.hub.tails import Tail
+from dsx.hub.tasks import Tasks
+from dsx.hub.trash import Trash
 from dsx.hub.uploads import Uploads
 
 ALICE = Principal("alice")
@@ -151,5 +155,49 @@ def test_what_is_opened_for_one_who_left_is_closed(tmp_path: Path, kind: str) ->
             await asyncio.gather(using, return_exceptions=True)
         await asyncio.sleep(0.5)
         assert descriptors() == 0
+
+    asyncio.run(check())
+
+
+def test_nobody_else_sees_or_changes_an_upload_or_its_task(tmp_path: Path) -> None:
+    """Not even that there is one: for them, all is as if its id were unknown."""
+
+    async def check() -> None:
+        async with engine(tmp_path) as (catalog, controls, blobs, upload):
+            uploads = Uploads(catalog, blobs, controls, Limits())
+            files, trash = Files(catalog, blobs), Trash(catalog, blobs, days=1)
+            tasks = Tasks(catalog, controls, files, trash, uploads, ttl=3600)
+            mallory, one = Principal("mallory"), upload.id
+            pending = await tasks.create(ALICE)
+
+            async def nothing(_write: object, _gate: object) -> None:
+                """The source of no bytes."""
+
+            tries = [
+                uploads.get(mallory, one),
+                uploads.settle(mallory, one),
+                uploads.append(mallory, one, nothing, Addition(0, 0)),
+                uploads.finish(mallory, one, length=0),
+                uploads.prove(mallory, one, "0" * 64),
+                uploads.abort(mallory, one),
+                uploads.create(mallory, NewUpload(name="b", length=1, task=one)),
+                uploads.create(mallory, NewUpload(name="b", length=1, task=pending.id)),
+                tasks.get(mallory, one),
+                tasks.pause(mallory, one),
+                tasks.resume(mallory, one),
+                tasks.abort(mallory, one),
+                tasks.content(mallory, one),
+                tasks.delete(mallory, one),
+            ]
+            for attempt in tries:
+                with pytest.raises(NotFound):
+                    await attempt
+            with pytest.raises(Invalid):
+                joined = NewUpload(name="b", kind="final", parts=(one,))
+                await uploads.create(mallory, joined)
+            assert await uploads.list(mallory, limit=10) == []
+            assert await tasks.list(mallory, limit=10) == []
+            assert await tasks.changed(mallory, 0) == []
+            assert await uploads.get(ALICE, one) == upload
 
     asyncio.run(check())
