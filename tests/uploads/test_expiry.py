@@ -150,6 +150,11 @@ def timed(clocked: tuple[RunningHub, Clock]) -> tuple[RunningHub, Clock]:
     return clocked
 
 
+def day(hub: RunningHub) -> str:
+    """Which day it is for the hub."""
+    return str(hub.post("/api/v1/tasks", json={}).json()["created"][:10])
+
+
 def forth(clock: Clock) -> None:
     clock.set(DAY + 3600)
 
@@ -178,9 +183,9 @@ def test_24_the_clock_jumps(
     with sending(speaker, data, *([checksum(data)] if checked else [])) as connection:
         stage = hub.data_dir / "staging" / id_of(speaker.path)
         assert eventually(lambda: stage.exists() and stage.stat().st_size >= MIB)
-        shown = hub.get(f"/api/v1/uploads/{id_of(speaker.path)}").headers["Date"]
+        today = day(hub)
         jump(clock)
-        assert eventually(lambda: hub.get("/health").headers["Date"][:16] != shown[:16])
+        assert day(hub) != today
         for start in range(2 * MIB, 3 * MIB, MIB // 8):
             connection.send(data[start : start + MIB // 8])
             time.sleep(0.4)
