@@ -163,7 +163,7 @@ def test_tasks(shell: Shell) -> None:
     assert states[1] in {"pending", "running"}
     assert states[2] == "aborted"
     listed = json.loads(shell.says(BLOCKS["task-list"]))
-    assert listed["items"][0]["state"] == "aborted"
+    assert "aborted" in {item["state"] for item in listed["items"]}
     assert "event: task\n" in shell.says(BLOCKS["task-watch"])
 
 

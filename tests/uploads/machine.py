@@ -101,6 +101,7 @@ class UploadMachine(RuleBasedStateMachine):
     """Every step does the same to both; they must agree on the outcome and on what is there."""
 
     local: ClassVar[bool] = True
+    new_database: ClassVar[Callable[[], str] | None] = None
     steps: ClassVar[int] = 0
     uploads = Bundle("uploads")
 
@@ -108,7 +109,8 @@ class UploadMachine(RuleBasedStateMachine):
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="machine-"))
         self.loop = asyncio.new_event_loop()
-        self.catalog = Catalog(f"sqlite:///{self.directory / 'catalog.db'}")
+        make = type(self).new_database
+        self.catalog = Catalog(make() if make else f"sqlite:///{self.directory / 'catalog.db'}")
         self.do(self.catalog.migrate())
         self.blobs: BlobStore = LocalStore(self.directory) if self.local else MemoryStore()
         self.living: dict[str, Model] = {}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from tests.support.apt import need
-from tests.support.hub import RunningHub, running_hub
+from tests.support.hub import RunningHub, running_hub, start_hub
+from tests.support.wire import wire
 from tests.uploads.conftest import noise
 from tests.uploads.speakers import SPEAKERS, Native, Rufh, Speaker, Tus
 
@@ -118,3 +121,28 @@ def test_13_full_disk(kind: type[Speaker], tmp_path: Path) -> None:
             assert speaker.finish()["size"] == len(data)
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_the_server_stops_in_the_middle_of_an_upload(tmp_path: Path) -> None:
+    """What has come is recorded, the right to write is given back, and nothing fails."""
+    data = noise(4 * MIB)
+    hub = start_hub(tmp_path)
+    speaker = Tus(hub, "stopped", len(data))
+    speaker.create()
+    method, path, fields = speaker.head_of(0, len(data), last=True)
+    with wire(hub) as connection:
+        lines = [f"{name}: {value}" for name, value in fields.items()]
+        head = connection.head(method, path, *lines, f"Content-Length: {len(data)}")
+        connection.send(head + data[:MIB])
+        time.sleep(0.5)
+        assert hub.stop() == 0
+    log = hub.log.read_text()
+    assert "unforeseen" not in log
+    assert "RuntimeError" not in log
+    with closing(sqlite3.connect(hub.data_dir / "catalog.db")) as catalog:
+        assert catalog.execute("SELECT count(*) FROM writers").fetchone() == (0,)
+    with running_hub(tmp_path) as again:
+        speaker.hub = again
+        assert speaker.offset() == MIB
+        assert speaker.append(MIB, data[MIB:]).ok
+        assert speaker.finish()["sha256"] == hashlib.sha256(data).hexdigest()

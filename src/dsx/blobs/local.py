@@ -30,6 +30,7 @@ from dsx.core.errors import (
     TooLarge,
 )
 from dsx.core.ranges import ByteRange
+from dsx.core.shielded import whatever_happens
 
 CHUNK = 1024 * 1024
 WRITE_BEHIND = 8 * CHUNK
@@ -84,7 +85,8 @@ class LocalStore(BlobStore, Locates, Stages):
     ) -> tuple[int, AsyncIterator[bytes]]:
         """See `BlobStore.open`. An iterator that is never started holds its descriptor."""
         try:
-            descriptor = await asyncio.to_thread(os.open, self.locate(digest), os.O_RDONLY)
+            opening = asyncio.to_thread(os.open, self.locate(digest), os.O_RDONLY)
+            descriptor = await whatever_happens(opening, os.close)
         except FileNotFoundError:
             raise NotFound(f"There is no blob {digest}.") from None
         size = os.fstat(descriptor).st_size
@@ -133,7 +135,9 @@ class LocalStore(BlobStore, Locates, Stages):
         name = id_ or uuid.uuid4().hex
         if not _STAGE_NAME.fullmatch(name):
             raise Invalid("A stage's id is 1 to 64 letters, digits, '-' or '_'.")
-        return await asyncio.to_thread(self._open_stage, name, reserve, existing, id_ is not None)
+        durable = id_ is not None
+        opening = asyncio.to_thread(self._open_stage, name, reserve, existing, durable)
+        return await whatever_happens(opening, LocalStage.close)
 
     def _open_stage(self, name: str, reserve: int, existing: bool, durable: bool) -> LocalStage:
         if reserve > self._room():

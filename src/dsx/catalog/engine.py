@@ -20,10 +20,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from dsx.core.errors import DSXError, StorageFull, Unavailable
+from dsx.core.errors import DSXError, Invalid, StorageFull, Unavailable
 
 THREADS = 8
 _BUSY_SECONDS = 30
@@ -57,7 +57,7 @@ class Catalog:
 
         On SQLite writers take turns from the transaction's start, so *work* never has to be
         repeated. Raises `Unavailable` if the database does not answer, `StorageFull` if it has no
-        room, and what *work* raises.
+        room, `Invalid` for values that it cannot hold, and what *work* raises.
         """
         return await self._run(work, immediate=True, durable=durable)
 
@@ -80,7 +80,11 @@ class Catalog:
     ) -> T:
         loop = asyncio.get_running_loop()
         threads = self._writers if immediate else self._readers
-        return await loop.run_in_executor(threads, self._transact, work, immediate, durable)
+        try:
+            running = loop.run_in_executor(threads, self._transact, work, immediate, durable)
+        except RuntimeError:  # of an executor that takes no more
+            raise Unavailable("The catalog is closed: the server stops.") from None
+        return await running
 
     def _transact(self, work: Callable[[Connection], T], immediate: bool, durable: bool) -> T:
         try:
@@ -182,4 +186,6 @@ def _designed(error: DBAPIError) -> DSXError | DBAPIError:
         return StorageFull("The disk of the catalog is full.")
     if isinstance(error, OperationalError):
         return Unavailable(f"The catalog does not answer: {original}")
+    if isinstance(error, DataError):  # PostgreSQL's text has no NUL, its numbers an end
+        return Invalid("The request has a character or a number that the catalog cannot hold.")
     return error

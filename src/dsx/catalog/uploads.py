@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, exists, func, insert, select, update
 
 from dsx.catalog.engine import lock
 from dsx.catalog.schema import tasks, upload_parts, uploads, writers
@@ -16,6 +16,8 @@ from dsx.core.model import BlobInfo, Micros
 from dsx.core.ranges import ByteRange
 from dsx.core.spans import Spans
 from dsx.core.transfers import Upload, UploadState
+
+_ROOM = 0x726F6F6D  # "room"
 
 
 def claim(connection: Connection, id_: str) -> None:
@@ -69,9 +71,15 @@ def get(connection: Connection, owner: str, id_: str) -> Upload:
 
 def get_open(connection: Connection, owner: str, id_: str, now: Micros) -> Upload:
     """The owner's upload if it is still open or finished; `Gone` if it has ended otherwise."""
-    upload = get(connection, owner, id_)
+    upload = get_held(connection, owner, id_)
     if upload.state == "open" and upload.expires <= now:
         raise Gone("The upload has expired.", {"id": id_})
+    return upload
+
+
+def get_held(connection: Connection, owner: str, id_: str) -> Upload:
+    """The same for those who work on it: that does not expire, even if the clock is set forth."""
+    upload = get(connection, owner, id_)
     if upload.state in {"aborted", "expired"}:
         raise Gone(f"The upload was {upload.state}.", {"id": id_, "state": upload.state})
     return upload
@@ -86,6 +94,11 @@ def page(connection: Connection, owner: str, after: str, limit: int) -> list[Upl
         .limit(limit)
     )
     return [_upload(row) for row in connection.execute(query)]
+
+
+def claim_room(connection: Connection) -> None:
+    """Let no other transaction promise room until this one ends; after `claim`, if at all."""
+    lock(connection, _ROOM)
 
 
 def outstanding(connection: Connection) -> int:
@@ -103,6 +116,8 @@ def advance(connection: Connection, upload: Upload, new: ByteRange, expires: Mic
         .where(uploads.c.id == upload.id)
         .values(received=received.pairs(), reserved=reserved, expires=expires)
     )
+    if upload.kind == "partial":
+        touch(connection, [upload.id], expires)
     return replace(upload, received=received, expires=expires)
 
 
@@ -115,11 +130,20 @@ def set_length(connection: Connection, upload: Upload, length: int) -> Upload:
 
 
 def touch(connection: Connection, ids: Iterable[str], expires: Micros) -> None:
-    """Let open uploads live until *expires* at least."""
+    """Let open uploads live until *expires* at least, and what is to be joined with them."""
     for id_ in ids:
+        finals = select(upload_parts.c.final).where(upload_parts.c.partial == id_)
+        siblings = select(upload_parts.c.partial).where(upload_parts.c.final.in_(finals))
+        alive = (uploads.c.state == "open") | (
+            (uploads.c.state == "finished") & (uploads.c.kind == "partial")
+        )
         connection.execute(
             update(uploads)
-            .where(uploads.c.id == id_, uploads.c.state == "open", uploads.c.expires < expires)
+            .where(
+                (uploads.c.id == id_) | uploads.c.id.in_(finals) | uploads.c.id.in_(siblings),
+                alive,
+                uploads.c.expires < expires,
+            )
             .values(expires=expires)
         )
 
@@ -152,9 +176,10 @@ def end(
     connection.execute(delete(writers).where(writers.c.upload == id_))
 
 
-def drop_challenge(connection: Connection, id_: str) -> None:
-    """A challenge is answered once."""
-    connection.execute(update(uploads).where(uploads.c.id == id_).values(challenge=None))
+def drop_challenge(connection: Connection, id_: str, challenge: str) -> bool:
+    """A challenge is answered once: False if somebody has done that."""
+    asked = (uploads.c.id == id_) & (uploads.c.challenge == challenge)
+    return bool(connection.execute(update(uploads).where(asked).values(challenge=None)).rowcount)
 
 
 def shut_out(connection: Connection, id_: str) -> None:
@@ -191,16 +216,26 @@ def needing_stages(connection: Connection, ids: Sequence[str]) -> set[str]:
     return found
 
 
-def expired(connection: Connection, now: Micros, limit: int) -> list[tuple[str, UploadState]]:
-    """Ids and states of uploads whose time is over, unless somebody writes to them."""
-    busy = select(writers.c.upload)
+def expired(
+    connection: Connection, now: Micros, limit: int, *, held: bool = False
+) -> list[tuple[str, UploadState]]:
+    """Ids and states of uploads whose time is over: those that nobody, or somebody, writes to."""
+    busy = exists().where(writers.c.upload == uploads.c.id)
     query = (
         select(uploads.c.id, uploads.c.state)
-        .where(uploads.c.expires <= now, uploads.c.id.not_in(busy))
+        .where(uploads.c.expires <= now, busy if held else ~busy)
         .order_by(uploads.c.expires)
         .limit(limit)
     )
     return [(row.id, row.state) for row in connection.execute(query)]
+
+
+def is_expired(connection: Connection, id_: str, now: Micros, *, held: bool = False) -> bool:
+    """Whether it is one of `expired`, or as it is *held* by a writer, would be."""
+    busy = exists().where(writers.c.upload == uploads.c.id)
+    over = (uploads.c.id == id_) & (uploads.c.state == "open") & (uploads.c.expires <= now)
+    query = select(uploads.c.id).where(over if held else over & ~busy)
+    return connection.execute(query).first() is not None
 
 
 def forget(connection: Connection, id_: str) -> None:

@@ -20,8 +20,11 @@ async def in_thread(call: Callable[..., T], *args: object) -> T:
     return await whatever_happens(loop.run_in_executor(None, call, *args))
 
 
-async def whatever_happens(work: Awaitable[T]) -> T:
-    """Await *work* to its end, even if the caller is cancelled meanwhile; then that is raised."""
+async def whatever_happens(work: Awaitable[T], undo: Callable[[T], object] | None = None) -> T:
+    """Await *work* to its end, even if the caller is cancelled meanwhile; then that is raised.
+
+    *undo*: what is done with the result that then nobody gets.
+    """
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
@@ -29,6 +32,6 @@ async def whatever_happens(work: Awaitable[T]) -> T:
         while not task.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # seen: the cancellation is what the caller is told
+        if not task.cancelled() and task.exception() is None and undo is not None:
+            undo(task.result())  # a failure is seen: the caller is told of the cancellation
         raise

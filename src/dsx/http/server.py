@@ -186,6 +186,7 @@ class DSXProtocol(HttpToolsProtocol):
         self._running = cycle
 
         async def extended(scope: Any, _receive: Any, _send: Any) -> None:
+            scope = dict(scope)  # routes may change theirs; the connection goes by what was sent
             if self.scheme == "http":  # under TLS the bytes have to pass through the process
                 scope["extensions"][ZERO_COPY] = {}
             scope["extensions"][RECEIVE_INTO] = lambda write, gate: self._receive_into(

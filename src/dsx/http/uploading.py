@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -51,13 +50,17 @@ def location(request: Request, id_: str) -> str:
 
 def named_upload(request: Request, url: str) -> str:
     """The id of the upload that *url* names, which has to be one of this server."""
-    parts = urlsplit(url)
+    foreign = Invalid(f"{url[:200]!r} is no upload of this server.")
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that hold no address
+        raise foreign from None
     known = {request.headers.get("host"), request.headers.get("x-forwarded-host")}
     match = _PATH.fullmatch(parts.path)
     here = parts.netloc in known and parts.scheme in {"http", "https"}
     here = here or not (parts.scheme or parts.netloc)
     if match is None or not here or parts.query or parts.fragment or _climbs(parts.path):
-        raise Invalid(f"{url[:200]!r} is no upload of this server.")
+        raise foreign
     return match["id"]
 
 
@@ -94,7 +97,7 @@ def _metadata(header: str) -> dict[str, str]:
             raise Invalid("Upload-Metadata has keys of visible ASCII, each of them once.")
         try:
             data = base64.b64decode(value.strip(), validate=True)
-        except binascii.Error:
+        except ValueError:
             raise Invalid(f"The value of {key!r} in Upload-Metadata is not Base64.") from None
         try:
             found[key] = data.decode()

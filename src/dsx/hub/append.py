@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from dsx.blobs.contract import Stage
 from dsx.catalog import tasks, uploads, writers
+from dsx.core.digest import Buffer
 from dsx.core.errors import (
     Conflict,
     Denied,
@@ -119,6 +120,12 @@ def mismatch(upload: Upload, offset: int) -> OffsetMismatch:
     )
 
 
+def refuse_more(upload: Upload, data: Buffer) -> None:
+    """Take none of the bytes of a request to a finished upload: `TooLarge` if there are any."""
+    if len(data):
+        raise TooLarge(f"The upload ended at {upload.length}.", {"limit": upload.length})
+
+
 class Appender:
     """Carries out additions."""
 
@@ -143,10 +150,24 @@ class Appender:
             finally:
                 stage.close()
 
-    async def fix(self, upload: Upload, length: int) -> Upload:
-        """*upload* with its length, which was not known before."""
+    async def fix(self, upload: Upload, length: int | None) -> Upload:
+        """*upload* with its length, which was not known before; None: it ends where its bytes do.
+
+        Whoever still writes to it has to leave first, for it may write beyond that end.
+        """
         room = await self._stages.room()
-        return await self._catalog.write(partial(self._fixed, upload, length, room, None))
+        then = partial(self._ended, upload, length, room)
+        async with self._leases.hold(upload.id, ByteRange(0, EVERYTHING), then) as (_, fixed):
+            return fixed
+
+    def _ended(
+        self, upload: Upload, length: int | None, room: int | None, connection: Connection
+    ) -> Upload:
+        uploads.claim(connection, upload.id)
+        current = uploads.get_open(connection, upload.owner, upload.id, now())
+        if length is None and current.length is None:
+            length = current.received.end
+        return self._fixed(current, length, room, None, connection)
 
     def _fixed(
         self,
@@ -165,6 +186,7 @@ class Appender:
             return current
         if current.length is not None or length < current.received.end:
             raise inconsistent(current.length or current.received.end, length)
+        self._limits.check_size(length)
         check_room(connection, room, length - current.received.size)
         self._limits.check_quota(connection, current.owner, length)
         tasks.change(connection, upload.id, now(), total=length)
@@ -229,7 +251,7 @@ class Appender:
             )  # fmt: skip
             if not present:
                 raise Superseded("Another writer took over; ask where the upload stands.")
-            current = uploads.get_open(connection, upload.owner, upload.id, now())
+            current = uploads.get_held(connection, upload.owner, upload.id)
             current = uploads.advance(connection, current, span, now() + self._expiry)
             if length is not None and current.length is None:
                 current = uploads.set_length(connection, current, length)

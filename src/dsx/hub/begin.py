@@ -30,17 +30,8 @@ def described(owner: str, new: NewUpload, instant: Micros, expires: Micros) -> U
         raise Invalid("A length is a number of bytes from 0 on.", {"length": new.length})
     expected = _digests(new.expected)
     id_ = new.task or str(uuid_utils.uuid7())
-    facts = NewFile(owner, "", DEFAULT_CATEGORY, DEFAULT_TYPE, {}, ())
-    if new.kind != "partial":  # what is said of a partial is not inherited by what is made of it
-        name = new.name or id_
-        facts = new_file(
-            owner,
-            name,
-            category=new.category,
-            content_type=new.content_type,
-            metadata=new.metadata,
-            tags=new.tags,
-        )
+    facts = _facts(owner, new, new.name or id_)
+    provable = "sha256" in expected and new.length and new.kind == "whole"
     return Upload(
         id=id_,
         owner=owner,
@@ -58,7 +49,7 @@ def described(owner: str, new: NewUpload, instant: Micros, expires: Micros) -> U
         notes=new.notes,
         generation=0,
         paused=False,
-        challenge=possession.challenge() if "sha256" in expected and new.length else None,
+        challenge=possession.challenge() if provable else None,
         blob=None,
         version=None,
         created=instant,
@@ -116,6 +107,19 @@ def take_up(connection: Connection, upload: Upload, task: str | None) -> None:
     values = {"kind": "upload", "state": "running", "name": upload.name, "total": upload.length}
     if not tasks.change(connection, task, upload.created, ("pending",), **values):
         raise Conflict("The task has been taken up already, or has ended.", {"id": task})
+
+
+def _facts(owner: str, new: NewUpload, name: str) -> NewFile:
+    if new.kind == "partial":  # what is said of a partial is not inherited by what is made of it
+        return NewFile(owner, "", DEFAULT_CATEGORY, DEFAULT_TYPE, {}, ())
+    return new_file(
+        owner,
+        name,
+        category=new.category,
+        content_type=new.content_type,
+        metadata=new.metadata,
+        tags=new.tags,
+    )
 
 
 def _digests(expected: Mapping[str, str]) -> dict[str, str]:

@@ -30,6 +30,7 @@ INTERVAL = 0.2
 """Seconds between two looks: a pause, an abort or a newer writer takes effect within that."""
 FENCE = 0.6
 """Seconds for which a look is good: who has not been looked at since may not write."""
+_LAST_WORDS = 1.0
 
 
 class Control:
@@ -43,7 +44,7 @@ class Control:
         self.token = token
         self.lost = False
         self.released = False
-        self.looked = time.monotonic()
+        self.begun = self.looked = time.monotonic()
         self._grace = grace
         self._go = asyncio.Event()
         self._go.set()
@@ -118,13 +119,16 @@ class Controls:
         self._running: set[Control] = set()
         self._loop_task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._touched: Micros = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._touched: dict[str, Micros] = {}
 
     @asynccontextmanager
     async def transfer(self, task: str, token: str | None = None) -> AsyncIterator[Control]:
         """Control of a transfer that runs within the block: of *task*, by the writer *token*."""
         control = Control(task, token, self._grace)
         self._running.add(control)
+        self._idle.clear()
         if self._loop_task is None:
             self._loop_task = asyncio.create_task(self._look_on(), name="controls")
         try:
@@ -132,6 +136,8 @@ class Controls:
         finally:
             control.cancel_deadline()
             self._running.discard(control)
+            if not self._running:
+                self._idle.set()
 
     def poke(self) -> None:
         """Look now: this process has changed something that its own transfers should see."""
@@ -155,10 +161,13 @@ class Controls:
         for control in running:
             _obey(control, states.get(control.task), asked)
             control.looked = at
-        await self._keep_alive(names)
+        await self._keep_alive(running)
 
     async def aclose(self) -> None:
-        """Stop looking."""
+        """Have what still runs record what it has and end, while it can; stop looking."""
+        for control in self._running:
+            control.stop(Unavailable("The server stops; what has arrived is kept, go on later."))
+        await _within(_LAST_WORDS, self._idle.wait())
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
@@ -173,15 +182,21 @@ class Controls:
             await _within(INTERVAL, self._wake.wait())
         self._loop_task = None
 
-    async def _keep_alive(self, names: list[str]) -> None:
-        """Nothing expires while it is being written to."""
-        instant = now()
-        if not 0 <= instant - self._touched < self._expiry // 4:
-            self._touched = instant
-            expires = instant + self._expiry
+    async def _keep_alive(self, running: list[Control]) -> None:
+        """Nothing expires while it is being written to; what is over at once needs no help."""
+        instant, young = now(), time.monotonic() - INTERVAL
+        names = {one.task for one in running if one.token is not None and one.begun < young}
+        self._touched = {
+            name: at
+            for name, at in self._touched.items()
+            if name in names and 0 <= instant - at < self._expiry // 4
+        }
+        if due := sorted(names - self._touched.keys()):
             await self._catalog.write(
-                lambda connection: uploads.touch(connection, names, expires), durable=False
+                lambda connection: uploads.touch(connection, due, instant + self._expiry),
+                durable=False,
             )
+            self._touched.update(dict.fromkeys(due, instant))
 
 
 def _obey(control: Control, state: tuple[TaskState, Micros] | None, asked: dict[str, bool]) -> None:

@@ -8,13 +8,14 @@ from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
 
+import structlog
 from sqlalchemy import Connection
 
 from dsx.blobs.contract import Stage
 from dsx.catalog import blobs as blob_records
 from dsx.catalog import files, tasks, uploads
 from dsx.core.digest import Digest
-from dsx.core.errors import Gone, Incomplete, NotFound
+from dsx.core.errors import DSXError, Gone, Incomplete, NotFound
 from dsx.core.model import BlobInfo, FileVersion, NewFile
 from dsx.core.ranges import ByteRange
 from dsx.core.shielded import in_thread
@@ -24,6 +25,8 @@ from dsx.hub.clock import now
 from dsx.hub.engine import Engine
 from dsx.hub.files import refuse_taken
 from dsx.hub.leases import EVERYTHING
+
+log = structlog.get_logger(__name__)
 
 _CHUNK = 1024 * 1024
 _SHOWN = 100
@@ -82,6 +85,17 @@ class Finisher:
                 await control.run(self._copy(upload, parts))
         return await self.finish(owner, id_)
 
+    async def assembled(self, owner: str, id_: str) -> FileVersion:
+        """The file of a final upload; `Incomplete` if its partials are not ready."""
+        version = await self.assemble(owner, id_)
+        if version is None:
+            upload = await self._get(owner, id_)
+            raise Incomplete(
+                "The partial uploads that it is made of are not ready yet.",
+                {"missing": [], "length": upload.length, "offset": upload.offset},
+            )
+        return version
+
     async def adopt(self, owner: str, id_: str, digest: Digest) -> FileVersion | None:
         """Make the file of an upload from a blob that is there already; None if it is not."""
 
@@ -118,7 +132,10 @@ class Finisher:
         return version
 
     async def _ready(self, partial_: Upload) -> None:
-        """Remember that a partial has all its bytes; go on with the finals that wait for it."""
+        """Remember that a partial has all its bytes; go on with the finals that wait for it.
+
+        What keeps one of those from being made is told to whoever asks for that one.
+        """
 
         def work(connection: Connection) -> list[tuple[str, str]]:
             uploads.claim(connection, partial_.id)
@@ -126,7 +143,10 @@ class Finisher:
             return uploads.finals_of(connection, partial_.id)
 
         for final, owner in await self._catalog.write(work):
-            await self.assemble(owner, final)
+            try:
+                await self.assemble(owner, final)
+            except DSXError as error:
+                log.info("final upload not made", id=final, why=error.code, error=error.message)
 
     async def _seal(self, upload: Upload) -> int:
         """The number of the file version that *upload* became."""
@@ -176,7 +196,7 @@ class Finisher:
         def work(connection: Connection) -> int:
             files.claim(connection, upload.owner)
             uploads.claim(connection, upload.id)
-            current = uploads.get_open(connection, upload.owner, upload.id, now())
+            current = uploads.get_held(connection, upload.owner, upload.id)
             if current.state == "finished" and current.version is not None:
                 return current.version
             new = self._admitted(connection, current, blob)
@@ -252,7 +272,7 @@ class Finisher:
 
     def _advance(self, owner: str, id_: str, span: ByteRange, connection: Connection) -> Upload:
         uploads.claim(connection, id_)
-        current = uploads.get_open(connection, owner, id_, now())
+        current = uploads.get_held(connection, owner, id_)
         tasks.change(connection, id_, now(), done=span.stop)
         return uploads.advance(connection, current, span, now() + self._expiry)
 

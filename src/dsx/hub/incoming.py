@@ -36,7 +36,10 @@ class Guard:
         """Return if it may (blocking); raise why not. Asks the catalog if that is long ago."""
         if stale(self._control):
             looking: Future[None] = asyncio.run_coroutine_threadsafe(self._look(), self._loop)
-            looking.result(_PATIENCE)
+            try:
+                looking.result(_PATIENCE)
+            except TimeoutError:
+                raise unseen() from None
             if stale(self._control):
                 raise unseen()
         self._control.check()
@@ -83,11 +86,14 @@ class Incoming:
                 {"limit": self._limit},
             )
         stop = self.position + len(view)
-        if self._tail is not None:
+        if self._tail is None:
+            self._put(view)
+        elif any(there for _, there in self._received.split(ByteRange(self.position, stop))):
+            self._put(view)  # first: others share the tail, it must not hash what is refused
+            self._tail.feed(self.position, view)
+        else:
             with hash_beside(self._tail.feed, self.position, view):
                 self._put(view)
-        else:
-            self._put(view)
         self.position = stop
 
     def verify(self, expected: PartDigest) -> None:

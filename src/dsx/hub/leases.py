@@ -54,19 +54,21 @@ class Leases:
         """
         token = uuid.uuid4().hex
         entered = partial(_enter, token, upload, span, then)
-        older, found = await self._catalog.write(entered, durable=False)
         try:
+            older, found = await whatever_happens(self._catalog.write(entered, durable=False))
             if older:
                 await self._wait_for(token, upload, older)
                 found = await self._catalog.write(then, durable=False)
-            assert found is not None
-            async with self._controls.transfer(upload, token) as control:
-                yield control, found
         except BaseException:
             await whatever_happens(self._leave(token))
             raise
-        if not control.released:
-            await self._leave(token)
+        assert found is not None
+        async with self._controls.transfer(upload, token) as control:
+            try:
+                yield control, found
+            finally:
+                if not control.released:
+                    await whatever_happens(self._leave(token))
 
     async def quiet(self, upload: str) -> None:
         """Have whoever writes to *upload* record what they have and leave.

@@ -46,6 +46,7 @@ def check_room(connection: Connection, room: int | None, needed: int) -> None:
     """Raise `StorageFull` if *needed* bytes do not fit beside what open uploads were promised."""
     if room is None:
         return
+    uploads.claim_room(connection)
     available = max(0, room - uploads.outstanding(connection))
     if needed > available:
         raise StorageFull(

@@ -6,17 +6,21 @@ SHA-256 of the challenge followed by the bytes at those places, in order.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
+import time
 
 from dsx.blobs.contract import BlobStore
 from dsx.core.digest import Digest
-from dsx.core.errors import NotFound
+from dsx.core.errors import NotFound, RangeUnsatisfiable
 from dsx.core.ranges import ByteRange
 
 PLACES = 32
 PLACE = 4096
+DENIAL_SECONDS = 0.25
+"""How long any refusal takes, so that its time does not tell whether the hub has the bytes."""
 
 
 def challenge() -> str:
@@ -38,12 +42,22 @@ def places(challenge: str, length: int) -> list[ByteRange]:
 
 async def proven(blobs: BlobStore, digest: Digest, length: int, nonce: str, proof: str) -> bool:
     """Whether *proof* answers the challenge *nonce* for the blob *digest*, if there is one."""
+    begun = time.monotonic()
+    answer = await _answer(blobs, digest, length, nonce)
+    if answer is not None and hmac.compare_digest(answer.encode(), proof.lower().encode()):
+        return True
+    await asyncio.sleep(begun + DENIAL_SECONDS - time.monotonic())
+    return False
+
+
+async def _answer(blobs: BlobStore, digest: Digest, length: int, nonce: str) -> str | None:
+    """What the proof has to be; None if there is no such blob, or it is shorter than that."""
     hasher = hashlib.sha256(bytes.fromhex(nonce))
     try:
         for place in places(nonce, length):
             _, chunks = await blobs.open(digest, place)
             async for chunk in chunks:
                 hasher.update(chunk)
-    except NotFound:
-        return False
-    return hmac.compare_digest(hasher.hexdigest().encode(), proof.lower().encode())
+    except (NotFound, RangeUnsatisfiable):
+        return None
+    return hasher.hexdigest()

@@ -223,7 +223,8 @@ class Tasks:
             task = _as_of(records.get(connection, principal.id, id_), now())
             if task.state not in records.LIVING:
                 raise _over(task)
-            records.change(connection, id_, now(), only_from, state=state)
+            begun = "pending" if task.kind is None and state == "running" else state
+            records.change(connection, id_, now(), only_from, state=begun)
 
         await self._catalog.write(work)
         self._controls.poke()

@@ -8,7 +8,10 @@ no more. `Uploads` is what protocols translate to. Its neighbours: `begin` (what
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -16,11 +19,11 @@ from dsx.blobs.contract import BlobStore, Stages
 from dsx.catalog import tasks, uploads
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest, parse_digest
-from dsx.core.errors import Denied, NotFound
+from dsx.core.errors import Denied, DSXError, NotFound
 from dsx.core.model import FileVersion, NewFile, Principal
 from dsx.core.transfers import NewUpload, Upload, UploadState
 from dsx.hub import possession
-from dsx.hub.append import Addition, Appender, Source, check
+from dsx.hub.append import Addition, Appender, Source, check, refuse_more
 from dsx.hub.begin import described, take_up, with_parts
 from dsx.hub.clock import now
 from dsx.hub.control import Controls
@@ -33,6 +36,8 @@ from dsx.hub.removal import remove_unknown
 from dsx.hub.tails import Tails
 
 _BATCH = 200
+_SIGN_OF_LIFE = 2.0
+"""Seconds in which a living writer pushes on the expiry of its upload; see `Controls.look`."""
 
 
 class Uploads:
@@ -76,15 +81,20 @@ class Uploads:
             if created.only_if_absent:
                 facts = NewFile(principal.id, created.name or "", "", "", {}, ())
                 refuse_taken(connection, facts)
-            uploads.add(connection, created, needed)
             take_up(connection, created, new.task)
+            uploads.add(connection, created, needed)
             return created
 
         created = await self._catalog.write(work)
-        if created.kind == "final":
+        if created.kind != "final":
+            return created
+        try:
             await self._finisher.assemble(principal.id, created.id)
-            return await self.get(principal, created.id)
-        return created
+        except DSXError:  # nobody is told its id, so nobody can drop it
+            with suppress(DSXError):
+                await self._end(created.id, "aborted")
+            raise
+        return await self.get(principal, created.id)
 
     async def get(self, principal: Principal, id_: str) -> Upload:
         """The upload as it stands on the disk; never waits for a writer. `NotFound` or `Gone`."""
@@ -132,7 +142,9 @@ class Uploads:
         """
         upload = await self.get(principal, id_)
         check(upload, addition, self.limits)
-        if upload.state != "finished":
+        if upload.state == "finished":
+            await source(partial(refuse_more, upload), _at_once)
+        else:
             upload = await self._appender.append(upload, source, addition)
         if finish and upload.complete and upload.state == "open":
             return await self._finisher.finished(upload)
@@ -149,11 +161,12 @@ class Uploads:
         `PreconditionFailed` if the name is taken and should not be.
         """
         upload = await self.get(principal, id_)
-        if upload.length is None:
-            end = upload.received.end if length is None else length
-            await self._appender.fix(upload, end)
-        elif length is not None and length != upload.length:
+        if length is not None and upload.length not in {None, length}:
             raise inconsistent(upload.length, length)
+        if upload.kind == "final":
+            return await self._finisher.assembled(principal.id, id_)
+        if upload.length is None:
+            await self._appender.fix(upload, length)
         return await self._finisher.finish(principal.id, id_)
 
     async def version(self, principal: Principal, upload: Upload) -> FileVersion | None:
@@ -180,9 +193,12 @@ class Uploads:
         upload = await self.get(principal, id_)
         if upload.challenge is None or upload.length is None:
             raise Denied("There is no challenge to answer; send the bytes.")
-        await self._catalog.write(lambda connection: uploads.drop_challenge(connection, id_))
+        asked = partial(uploads.drop_challenge, id_=id_, challenge=upload.challenge)
+        first = await self._catalog.write(asked)
         digest = parse_digest(upload.expected["sha256"])
-        if await possession.proven(self._blobs, digest, upload.length, upload.challenge, proof):
+        if first and await possession.proven(
+            self._blobs, digest, upload.length, upload.challenge, proof
+        ):
             version = await self._finisher.adopt(principal.id, id_, digest)
             if version is not None:
                 return version
@@ -191,17 +207,30 @@ class Uploads:
     async def drop_expired(self) -> int:
         """End uploads whose time is over, forget those that ended long ago; how many there were."""
         dropped = 0
-        while found := await self._catalog.read(
-            lambda connection: uploads.expired(connection, now(), _BATCH)
-        ):
+        while found := await self._expired():
             for id_, state in found:
                 if state == "open":
                     await self._end(id_, "expired")
                 else:
                     await self._forget(id_)
             dropped += len(found)
+        dropped += await self._drop_abandoned()
         await self._catalog.write(lambda connection: tasks.tidy(connection, now()))
         return dropped
+
+    async def _drop_abandoned(self) -> int:
+        """End expired uploads whose writers died without leaving: living ones keep theirs alive."""
+        suspects = await self._expired(held=True)
+        if suspects:
+            await asyncio.sleep(_SIGN_OF_LIFE)
+            for id_, _ in suspects:
+                await self._end(id_, "expired", held=True)
+        return len(suspects)
+
+    async def _expired(self, *, held: bool = False) -> Sequence[tuple[str, UploadState]]:
+        return await self._catalog.read(
+            lambda connection: uploads.expired(connection, now(), _BATCH, held=held)
+        )
 
     async def sweep(self) -> int:
         """Drop stages that no upload needs and no process holds; how many there were."""
@@ -211,18 +240,23 @@ class Uploads:
         )
         return await self._stages.sweep(id_ for id_ in found if id_ not in needed)
 
-    async def _end(self, id_: str, state: UploadState) -> None:
+    async def _end(self, id_: str, state: UploadState, *, held: bool = False) -> None:
+        """Close an upload and drop what it had; *held*: even if it expired under a writer."""
         instant = now()
         forgotten = instant + self._expiry
 
-        def work(connection: Connection) -> list[Digest]:
+        def work(connection: Connection) -> list[Digest] | None:
             uploads.claim(connection, id_)
+            if state == "expired" and not uploads.is_expired(connection, id_, instant, held=held):
+                return None
             noted = uploads.noted_digest(connection, id_)
             uploads.end(connection, id_, state, forgotten)
             tasks.end(connection, id_, instant, forgotten, state=state)
             return [noted] if noted else []
 
         digests = await self._catalog.write(work)
+        if digests is None:  # somebody came in time
+            return
         self._controls.poke()
         self._tails.drop(id_)
         await self._drop_stage(id_)
@@ -238,3 +272,7 @@ class Uploads:
         except NotFound:
             return
         await stage.discard()
+
+
+async def _at_once() -> None:
+    """The gate of a request that nobody can pause: its upload has ended."""

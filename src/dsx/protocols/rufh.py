@@ -86,13 +86,19 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
         raise _inconsistent("Content-Length and Upload-Length contradict each other.")
     upload = await hub.uploads.create(principal, _new_upload(request, told))
     headers = {"Location": location(request, upload.id)} | _limits(hub, upload)
-    if size != 0 and _VERSION_HEADER in request.headers:  # such a client understands 104
+    told = size != 0 and _VERSION_HEADER in request.headers  # such a client understands 104
+    if told:
         await interim(request, 104, headers)
     addition = Addition(0, size=size, last=last)
-    upload = await hub.uploads.append(
-        principal, upload.id, partial(pump, request), addition, finish=False
-    )
-    return await _answer(hub, principal, upload, headers, last=last, status=201)
+    try:
+        upload = await hub.uploads.append(
+            principal, upload.id, partial(pump, request), addition, finish=False
+        )
+        return await _answer(hub, principal, upload, headers, last=last, status=201)
+    except DSXError:
+        if not told:  # where it is; so nobody will go on with it
+            await hub.uploads.abort(principal, upload.id)
+        raise
 
 
 @router.head("/{id}")

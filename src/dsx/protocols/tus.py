@@ -6,7 +6,6 @@ Section names in comments are those of the protocol's text.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -239,7 +238,7 @@ def _checksum(header: str) -> PartDigest:
         raise Invalid(f"Upload-Checksum: {algorithm[:20]!r} is none of {', '.join(ALGORITHMS)}.")
     try:
         value = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
+    except ValueError:
         value = b""
     if len(value) != ALGORITHMS[algorithm]:
         raise Invalid(f"Upload-Checksum: {algorithm} is {ALGORITHMS[algorithm]} bytes in Base64.")

@@ -16,6 +16,7 @@ from dsx.http.controlled import ControlledResponse
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS
+from dsx.hub.clock import now
 from dsx.hub.services import Hub
 from dsx.protocols.rest.transfer_models import NewTask, Task, TaskId, TaskList
 
@@ -144,6 +145,7 @@ async def _events(
     known: dict[str, int] = {}
     since, spoken, begun = 0, time.monotonic(), time.monotonic()
     while seconds is None or time.monotonic() - begun < seconds:
+        since = min(since, now())  # the clock may have been set back
         for task in await hub.tasks.changed(principal, since):
             since = max(since, task.updated)
             if known.get(task.id) != task.updated and wanted in {None, task.id}:

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from dsx.core import transfers
 from dsx.core.digest import from_digest_field
-from dsx.core.model import Principal
+from dsx.core.errors import Conflict
+from dsx.core.model import FileVersion, Principal
 from dsx.core.transfers import PartDigest
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
@@ -135,6 +136,8 @@ async def finish_upload(
 ) -> File:
     """Make the file, in one step, once all bytes are there. Finishing again gives the same file."""
     version = await hub.uploads.finish(principal, id, length=how.length if how else None)
+    if version is None:
+        raise Conflict("The upload is a partial one: it becomes no file by itself.", {"id": id})
     return _made(response, version)
 
 
@@ -165,7 +168,7 @@ async def abort_upload(id: UploadId, hub: HubDep, principal: PrincipalDep) -> No
     await hub.uploads.abort(principal, id)
 
 
-def _made(response: Response, version: Any) -> File:
+def _made(response: Response, version: FileVersion) -> File:
     file = File.of(version)
     response.headers["Location"] = f"/api/v1/files/{file.id}"
     return file
