@@ -7,6 +7,7 @@ or, without any, ``Upload-Complete``. Section names in comments are those of the
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -86,8 +87,8 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
         raise _inconsistent("Content-Length and Upload-Length contradict each other.")
     upload = await hub.uploads.create(principal, _new_upload(request, told))
     headers = {"Location": location(request, upload.id)} | _limits(hub, upload)
-    told = size != 0 and _VERSION_HEADER in request.headers  # such a client understands 104
-    if told:
+    findable = size != 0 and _VERSION_HEADER in request.headers  # such a client understands 104
+    if findable:
         await interim(request, 104, headers)
     addition = Addition(0, size=size, last=last)
     try:
@@ -96,8 +97,9 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
         )
         return await _answer(hub, principal, upload, headers, last=last, status=201)
     except DSXError:
-        if not told:  # where it is; so nobody will go on with it
-            await hub.uploads.abort(principal, upload.id)
+        if not findable:  # nobody was told where it is, so nobody will go on with it
+            with suppress(DSXError):
+                await hub.uploads.abort(principal, upload.id)
         raise
 
 
