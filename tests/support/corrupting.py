@@ -40,6 +40,7 @@ class Faults:
     requests: int = 0
     bodies: int = 0
     sent: int = 0  # bytes to the server, heads included
+    asked: list[tuple[str, int]] = field(default_factory=list)  # "PUT /path", length of the body
     lock: threading.Lock = field(default_factory=threading.Lock)
     _moving: threading.Event = field(default_factory=threading.Event)
 
@@ -53,6 +54,10 @@ class Faults:
     def wait(self) -> None:
         """Return unless, or once no longer, everything hangs."""
         self._moving.wait()
+
+    def parts(self) -> list[tuple[str, int]]:
+        """Of the requests so far, those that send a part of an upload."""
+        return [(line, length) for line, length in list(self.asked) if line.startswith("PUT ")]
 
     def strikes(self, fault: str, count: int) -> bool:
         """Whether *fault* is due at *count*; then it is recorded as done."""
@@ -129,6 +134,8 @@ class _Connection(socketserver.BaseRequestHandler):
         head = _head(reader)
         if not head:
             return False
+        line = head.split(b"\r\n", 1)[0].decode("latin-1").rpartition(" ")[0]
+        self.server.faults.asked.append((line, _length(head)))
         if self.server.faults.counted("requests", "drop_reply"):
             self.mute = True
         self._send(head)
@@ -177,9 +184,8 @@ def _head(reader: BufferedReader) -> bytes:
 
 def _body(reader: BufferedReader, head: bytes) -> Iterator[tuple[bool, bytes]]:
     """A request's body as it comes, in pieces of content or (False, …) framing."""
-    fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:] if b":" in line)
-    if b"chunked" not in fields.get(b"transfer-encoding", b""):
-        yield from _content(reader, int(fields.get(b"content-length", b"0")))
+    if b"chunked" not in _fields(head).get(b"transfer-encoding", b""):
+        yield from _content(reader, _length(head))
         return
     size = -1
     while size:
@@ -188,6 +194,14 @@ def _body(reader: BufferedReader, head: bytes) -> Iterator[tuple[bool, bytes]]:
         yield False, line
         yield from _content(reader, size)
         yield False, reader.readline()
+
+
+def _fields(head: bytes) -> dict[bytes, bytes]:
+    return dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:] if b":" in line)
+
+
+def _length(head: bytes) -> int:
+    return int(_fields(head).get(b"content-length", b"0"))
 
 
 def _content(reader: BufferedReader, size: int) -> Iterator[tuple[bool, bytes]]:
