@@ -41,6 +41,7 @@ class Faults:
     bodies: int = 0
     sent: int = 0  # bytes to the server, heads included
     asked: list[tuple[str, int]] = field(default_factory=list)  # "PUT /path", length of the body
+    ranges: list[str] = field(default_factory=list)  # that were asked for
     lock: threading.Lock = field(default_factory=threading.Lock)
     _moving: threading.Event = field(default_factory=threading.Event)
 
@@ -102,6 +103,12 @@ class Proxy(socketserver.ThreadingTCPServer):
         self.target = (parts.hostname, parts.port)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.faults = Faults()
+        self.connections: set[_Connection] = set()
+
+    def cut(self) -> None:
+        """Break all connections off, now."""
+        for connection in list(self.connections):
+            connection.break_off()
 
 
 class _Connection(socketserver.BaseRequestHandler):
@@ -113,12 +120,14 @@ class _Connection(socketserver.BaseRequestHandler):
         self.mute = False
         with contextlib.suppress(OSError), socket.create_connection(self.server.target) as upstream:
             self.upstream = upstream
+            self.server.connections.add(self)
             replies = threading.Thread(target=self._replies, daemon=True)
             replies.start()
             try:
                 self._requests()
             finally:
                 replies.join()
+                self.server.connections.discard(self)
 
     def _requests(self) -> None:
         try:
@@ -127,7 +136,7 @@ class _Connection(socketserver.BaseRequestHandler):
                     pass
             self.upstream.shutdown(socket.SHUT_WR)
         except (_Cut, OSError):
-            self._break_off()
+            self.break_off()
 
     def _pass_request(self, reader: BufferedReader) -> bool:
         """One request from the client to the server; False at the end of the connection."""
@@ -136,6 +145,8 @@ class _Connection(socketserver.BaseRequestHandler):
             return False
         line = head.split(b"\r\n", 1)[0].decode("latin-1").rpartition(" ")[0]
         self.server.faults.asked.append((line, _length(head)))
+        if wanted := _fields(head).get(b"range"):
+            self.server.faults.ranges.append(wanted.strip().decode())
         if self.server.faults.counted("requests", "drop_reply"):
             self.mute = True
         self._send(head)
@@ -166,9 +177,10 @@ class _Connection(socketserver.BaseRequestHandler):
                     self.request.sendall(data)
                 elif not data.startswith(b"HTTP/1.1 1"):  # the final reply: all was done
                     break
-        self._break_off()
+        self.break_off()
 
-    def _break_off(self) -> None:
+    def break_off(self) -> None:
+        """End it on both sides."""
         for end in (self.upstream, self.request):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
