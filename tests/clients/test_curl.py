@@ -61,7 +61,7 @@ curl -sSf -X POST "$HUB/uploads" -o /dev/null \\
   -H "Upload-Metadata: filename $(printf %s "$NAME" | base64 -w 0)"
 """
 DRAFT_WHOLE = """
-curl -sSf -X POST -T data.bin "$HUB/uploads" -D head.txt \\
+curl -sSf -X POST -T data.bin "$HUB/uploads?name=curl-draft" -D head.txt \\
   -H "Authorization: Bearer $KEY" -H 'Upload-Draft-Interop-Version: 8' \\
   -H 'Upload-Complete: ?1'
 """
@@ -173,16 +173,16 @@ def test_without_a_key(shell: Shell) -> None:
 
 
 def test_draft_in_one_request(shell: Shell) -> None:
+    """The interim response says where the upload is, the final one where the file is."""
     shell.says(DRAFT_WHOLE)
     head = (shell.directory / "head.txt").read_text().lower()
-    (location,) = {
-        line.split(": ", 1)[1] for line in head.splitlines() if line.startswith("location: ")
-    }
-    stored(shell.hub, upload_id(location), shell.data)
+    upload, file = [line[10:] for line in head.splitlines() if line.startswith("location: ")]
+    assert upload.startswith(f"{shell.hub.url}/uploads/")
+    assert file == stored(shell.hub, "curl-draft", shell.data)["url"].removesuffix("/content")
 
 
 def test_draft_resumed(shell: Shell) -> None:
     said = shell.says(DRAFT_BEGIN, DRAFT_ASK, 'echo "$OFFSET $UPLOAD"', DRAFT_REST)
-    offset, location = said.split()
+    offset, location, *_file = said.split()
     assert int(offset) == 1_000_000
     stored(shell.hub, upload_id(location), shell.data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ class Client:
 
 @pytest.fixture
 def client(request: pytest.FixtureRequest, hub: RunningHub, tmp_path: Path) -> Client:
-    return Client(tmp_path, hub, request.node.name.removeprefix("test_").replace("_", "-"))
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))
+    return Client(tmp_path, hub, name.strip("-"))
 
 
 def test_one_request(client: Client) -> None:

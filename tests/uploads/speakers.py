@@ -6,6 +6,7 @@ import base64
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from tests.support.hub import RunningHub
@@ -19,6 +20,11 @@ PARTIAL = {"Content-Type": "application/partial-upload"}
 def encoded(**metadata: str) -> str:
     """``Upload-Metadata`` of tus."""
     return ",".join(f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in metadata.items())
+
+
+def path_of(answer: requests.Response) -> str:
+    """The path of what was created, whether ``Location`` is one or a whole URL."""
+    return urlsplit(answer.headers["Location"]).path
 
 
 @dataclass
@@ -61,7 +67,7 @@ class Native(Speaker):
     def create(self) -> requests.Response:
         answer = self.hub.post("/api/v1/uploads", json={"name": self.name, "length": self.length})
         if answer.status_code == 201:
-            self.path = answer.headers["Location"]
+            self.path = path_of(answer)
         return answer
 
     def head_of(self, offset: int, size: int, *, last: bool) -> tuple[str, str, dict[str, str]]:
@@ -81,7 +87,7 @@ class Tus(Speaker):
         fields = {"Upload-Length": str(self.length), "Upload-Metadata": encoded(filename=self.name)}
         answer = self.hub.post("/uploads", headers=TUS | fields)
         if answer.status_code == 201:
-            self.path = answer.headers["Location"]
+            self.path = path_of(answer)
         return answer
 
     def head_of(self, offset: int, size: int, *, last: bool) -> tuple[str, str, dict[str, str]]:
@@ -98,7 +104,7 @@ class Rufh(Speaker):
         fields = {"Upload-Length": str(self.length), "Upload-Complete": "?0"}
         answer = self.hub.post("/uploads", headers=INTEROP | fields, params={"name": self.name})
         if answer.status_code == 201:
-            self.path = answer.headers["Location"]
+            self.path = path_of(answer)
         return answer
 
     def head_of(self, offset: int, size: int, *, last: bool) -> tuple[str, str, dict[str, str]]:

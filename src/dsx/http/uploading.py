@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from dsx.core.errors import Invalid
+from dsx.core.transfers import ALGORITHMS, NewUpload
 from dsx.hub.begin import MAX_LENGTH
 
 UPLOADS = "/uploads"
 """Where tus and the IETF protocol meet the uploads: one resource, told apart by its headers."""
 
+_KEY = re.compile(r"[!-+\--~]+")  # visible ASCII without space and comma
+_RESERVED = {"filename", "name", "relativePath", "filetype", "type", "category", "tags"}
+_UNSAID = {"", "null", "undefined"}
+_HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _PATH = re.compile(r"(?P<root>.*)/uploads/(?P<id>[0-9A-Za-z-]{1,64})")
 
@@ -32,8 +40,13 @@ def number(headers: Headers, name: str) -> int | None:
 
 
 def location(request: Request, id_: str) -> str:
-    """Where an upload is, as a path that holds behind a proxy that adds a prefix, too."""
-    return f"{request.scope.get('root_path', '')}{UPLOADS}/{id_}"
+    """Where an upload is, as the client calls this server; some clients take no mere path.
+
+    A proxy that changes ``Host`` has to say what it was in ``X-Forwarded-Host``.
+    """
+    path = f"{request.scope.get('root_path', '')}{UPLOADS}/{id_}"
+    host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
+    return f"{request.url.scheme}://{host}{path}" if _HOST.fullmatch(host) else path
 
 
 def named_upload(request: Request, url: str) -> str:
@@ -46,6 +59,52 @@ def named_upload(request: Request, url: str) -> str:
     if match is None or not here or parts.query or parts.fragment or _climbs(parts.path):
         raise Invalid(f"{url[:200]!r} is no upload of this server.")
     return match["id"]
+
+
+def described(header: str) -> NewUpload:
+    """What clients tell of a file in ``Upload-Metadata`` (tus, Creation), by convention.
+
+    What has no meaning here is kept as metadata. `Invalid` if it is malformed.
+    """
+    said = _metadata(header)
+    name = next(
+        (said[key] for key in ("relativePath", "filename", "name") if _given(said, key)), None
+    )
+    kind = next((said[key] for key in ("filetype", "type") if "/" in said.get(key, "")), None)
+    tags = [tag.strip() for tag in said.get("tags", "").split(",") if tag.strip()]
+    kept = {
+        key: value for key, value in said.items() if key not in _RESERVED and key not in ALGORITHMS
+    }
+    return NewUpload(
+        name=name,
+        category=said.get("category") or None,
+        content_type=kind,
+        metadata=kept,
+        tags=tuple(tags),
+        expected={key: said[key] for key in ALGORITHMS if _given(said, key)},
+    )
+
+
+def _metadata(header: str) -> dict[str, str]:
+    """Comma-separated pairs of a key and its value in Base64."""
+    found: dict[str, str] = {}
+    for pair in header.split(",") if header.strip() else ():
+        key, _, value = pair.strip().partition(" ")
+        if not _KEY.fullmatch(key) or key in found:
+            raise Invalid("Upload-Metadata has keys of visible ASCII, each of them once.")
+        try:
+            data = base64.b64decode(value.strip(), validate=True)
+        except binascii.Error:
+            raise Invalid(f"The value of {key!r} in Upload-Metadata is not Base64.") from None
+        try:
+            found[key] = data.decode()
+        except UnicodeDecodeError:
+            found[key] = value.strip()
+    return found
+
+
+def _given(said: Mapping[str, str], key: str) -> bool:
+    return said.get(key, "") not in _UNSAID
 
 
 def _climbs(path: str) -> bool:

@@ -7,6 +7,7 @@ or, without any, ``Upload-Complete``. Section names in comments are those of the
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,7 @@ from dsx.core.transfers import NewUpload, Upload
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import MEDIA_TYPE, render
 from dsx.http.receive import announced, interim, pump
-from dsx.http.uploading import UPLOADS, location, number
+from dsx.http.uploading import UPLOADS, described, location, number
 from dsx.hub.append import Addition
 from dsx.hub.clock import SECOND, now
 from dsx.hub.services import Hub
@@ -169,22 +170,31 @@ def _made(version: FileVersion | None, headers: Mapping[str, str]) -> Response:
 
 
 def _new_upload(request: Request, length: int | None) -> NewUpload:
-    """Representation metadata of the creating request are facts of the file."""
-    name = request.query_params.get("name")
-    if name is None:
-        _, options = parse_options_header(request.headers.get("content-disposition"))
-        raw = options.get(b"filename")
-        name = raw.decode("utf-8", "replace") if raw else None
+    """Representation metadata of the creating request are facts of the file.
+
+    Clients that speak tus as well send theirs as they do there.
+    """
+    said = described(request.headers.get("upload-metadata", ""))
+    _, options = parse_options_header(request.headers.get("content-disposition"))
+    raw = options.get(b"filename")
+    name = request.query_params.get("name") or (raw.decode("utf-8", "replace") if raw else None)
     digest = request.headers.get("repr-digest")
     expected = from_repr_digest(digest) if digest else None
-    return NewUpload(
-        name=name,
+    return replace(
+        said,
+        name=name or said.name,
         length=length,
-        category=request.query_params.get("category"),
-        content_type=request.headers.get("content-type"),
-        tags=tuple(request.query_params.getlist("tag")),
-        expected={"sha256": expected} if expected else {},
+        category=request.query_params.get("category") or said.category,
+        content_type=_content_type(request) or said.content_type,
+        tags=(*request.query_params.getlist("tag"), *said.tags),
+        expected={"sha256": expected} if expected else said.expected,
     )
+
+
+def _content_type(request: Request) -> str | None:
+    """That of the file; `PARTIAL_TYPE` says nothing about it."""
+    given = request.headers.get("content-type")
+    return None if given == PARTIAL_TYPE else given
 
 
 def _speaks(headers: Mapping[bytes, bytes]) -> bool:

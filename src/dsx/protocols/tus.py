@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,7 +25,7 @@ from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import render
 from dsx.http.receive import announced, pump, trailer
 from dsx.http.send import ContentResponse
-from dsx.http.uploading import UPLOADS, location, named_upload, number
+from dsx.http.uploading import UPLOADS, described, location, named_upload, number
 from dsx.hub.append import Addition, no_digest
 from dsx.hub.services import Hub
 
@@ -38,9 +37,6 @@ EXTENSIONS = (
 CHUNK_TYPE = "application/offset+octet-stream"
 _METADATA, _CONCAT = "Upload-Metadata", "Upload-Concat"
 _NOTED = _METADATA, _CONCAT
-_KEY = re.compile(r"[!-+\--~]+")  # visible ASCII without space and comma
-_RESERVED = {"filename", "name", "relativePath", "filetype", "type", "category", "tags"}
-_UNSAID = {"", "null", "undefined"}
 
 
 class TusRoute(APIRoute):
@@ -198,7 +194,7 @@ def _new_upload(request: Request) -> NewUpload:
     notes = {
         name: ",".join(request.headers.getlist(name)) for name in _NOTED if name in request.headers
     }
-    new = _described(_metadata(notes.get(_METADATA, "")))
+    new = described(notes.get(_METADATA, ""))
     return replace(new, kind=kind, length=length, notes=notes, parts=parts)
 
 
@@ -213,48 +209,6 @@ def _concatenation(request: Request) -> tuple[UploadKind, tuple[str, ...]]:
     if not header.startswith("final;") or not urls:
         raise Invalid("Upload-Concat is 'partial', or 'final;' and the URLs of partial uploads.")
     return "final", tuple(named_upload(request, url) for url in urls)
-
-
-def _metadata(header: str) -> dict[str, str]:
-    """``Upload-Metadata``: comma-separated pairs of a key and its value in Base64 (Creation)."""
-    found: dict[str, str] = {}
-    for pair in header.split(",") if header.strip() else ():
-        key, _, value = pair.strip().partition(" ")
-        if not _KEY.fullmatch(key) or key in found:
-            raise Invalid("Upload-Metadata has keys of visible ASCII, each of them once.")
-        try:
-            data = base64.b64decode(value.strip(), validate=True)
-        except binascii.Error:
-            raise Invalid(f"The value of {key!r} in Upload-Metadata is not Base64.") from None
-        try:
-            found[key] = data.decode()
-        except UnicodeDecodeError:
-            found[key] = value.strip()
-    return found
-
-
-def _described(said: Mapping[str, str]) -> NewUpload:
-    """What clients tell of a file by convention; what has no meaning here is kept as metadata."""
-    name = next(
-        (said[key] for key in ("relativePath", "filename", "name") if _given(said, key)), None
-    )
-    kind = next((said[key] for key in ("filetype", "type") if "/" in said.get(key, "")), None)
-    tags = [tag.strip() for tag in said.get("tags", "").split(",") if tag.strip()]
-    kept = {
-        key: value for key, value in said.items() if key not in _RESERVED and key not in ALGORITHMS
-    }
-    return NewUpload(
-        name=name,
-        category=said.get("category") or None,
-        content_type=kind,
-        metadata=kept,
-        tags=tuple(tags),
-        expected={key: said[key] for key in ALGORITHMS if _given(said, key)},
-    )
-
-
-def _given(said: Mapping[str, str], key: str) -> bool:
-    return said.get(key, "") not in _UNSAID
 
 
 def _addition(request: Request, offset: int) -> Addition:
