@@ -362,5 +362,3 @@ def test_old_states_are_pruned(through: DatasetHubClient, few: Path, state: Path
     other.write_bytes(few.read_bytes())
     through.upload(other, f"other-{few.name}")
     assert set(state.iterdir()) == {kept, kept.with_suffix(".lock"), new}
-
-

@@ -35,11 +35,14 @@ class Faults:
     flip_body: int | None = None  # flip a bit in the n-th body that is not empty
     cut_after: int | None = None  # break the connection after n bytes to the server
     hang_after: int | None = None  # pass nothing on after n bytes to the server, see `resume`
+    cut_after_replies: int | None = None  # the same two after n bytes from the server
+    hang_after_replies: int | None = None
     drop_reply: int | None = None  # let the n-th request through and break off before its reply
     fired: list[str] = field(default_factory=list)  # what went wrong so far
     requests: int = 0
     bodies: int = 0
     sent: int = 0  # bytes to the server, heads included
+    replied: int = 0  # bytes from it
     asked: list[tuple[str, int]] = field(default_factory=list)  # "PUT /path", length of the body
     ranges: list[str] = field(default_factory=list)  # that were asked for
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -55,6 +58,19 @@ class Faults:
     def wait(self) -> None:
         """Return unless, or once no longer, everything hangs."""
         self._moving.wait()
+
+    def answered(self, data: bytes) -> None:
+        """The server has sent *data*; return once it may go to the client."""
+        with self.lock:
+            before, self.replied = self.replied, self.replied + len(data)
+            for fault in ("cut_after_replies", "hang_after_replies"):
+                limit = getattr(self, fault)
+                if limit is not None and before < limit <= self.replied:
+                    self.fired.append(fault)
+                    if fault == "cut_after_replies":
+                        raise _Cut
+                    self._moving.clear()
+        self.wait()
 
     def parts(self) -> list[tuple[str, int]]:
         """Of the requests so far, those that send a part of an upload."""
@@ -170,9 +186,9 @@ class _Connection(socketserver.BaseRequestHandler):
             data = data[len(admitted) :]
 
     def _replies(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, _Cut):
             while data := self.upstream.recv(_PIECE):
-                self.server.faults.wait()
+                self.server.faults.answered(data)
                 if not self.mute:
                     self.request.sendall(data)
                 elif not data.startswith(b"HTTP/1.1 1"):  # the final reply: all was done
