@@ -24,6 +24,9 @@ MIB = 1 << 20
 LARGE = 40 * MIB
 """Sent in three parts."""
 
+WORKERS = 8
+"""So many small files are sent at once."""
+
 
 @pytest.fixture
 def client(hub: RunningHub) -> DatasetHubClient:
@@ -95,7 +98,7 @@ def stopped(
     eventually(lambda: faults.fired)
     process.send_signal(number)
     with contextlib.suppress(subprocess.TimeoutExpired):  # if it wants to tell the server
-        process.wait(1.5)
+        process.wait(3)
     proxy.faults = Faults()
     faults.resume()
     told = ended(process, code).stderr.decode()
@@ -260,7 +263,7 @@ def test_an_interrupt_does_not_wait_for_a_silent_network(
     pressed = time.monotonic()
     process.send_signal(signal.SIGINT)
     assert b"run the same command again" in ended(process, 130).stderr
-    assert time.monotonic() - pressed < 4
+    assert time.monotonic() - pressed < 6
     faults.resume()
     through("upload", "-r", top.name)
     assert stored(client, top) == contents
@@ -335,12 +338,14 @@ def test_instant(through: Commands, proxy: Proxy, top: Path) -> None:
 def test_an_interrupt_of_small_files(
     through: Commands, proxy: Proxy, client: DatasetHubClient, top: Path
 ) -> None:
+    """Those on their way, whose answers were not heard, may get a second version; no others."""
     contents = fill(top, *(f"{number:03}" for number in range(200)))
     process = through.start("upload", "-r", top.name)
     stopped(proxy, process, 40_000, signal.SIGINT, 130)
     before = len(versions(client, top))
     through("upload", "-r", top.name)
     assert 0 < before < 200
-    assert posted(proxy) == 200 - before
+    twice = [name for name, version in versions(client, top).items() if version > 1]
+    assert len(twice) <= WORKERS
+    assert posted(proxy) <= 200 - before + WORKERS
     assert stored(client, top) == contents
-    assert set(versions(client, top).values()) == {1}

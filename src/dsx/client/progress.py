@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
-_PATIENCE = 1.0
+_PATIENCE = 2.0
 """Seconds that somebody who interrupts a transfer waits for threads that may be stuck."""
 Progress = Callable[[int, int | None, str], None]
 """Called with bytes done, bytes in total (None: unknown) and what is being transferred."""
