@@ -1,13 +1,16 @@
-"""Uploads by hand: curl speaks tus and the IETF's draft with the commands of docs/uploads.md.
+"""The commands of docs/uploads.md: curl speaks the native API, tus and the IETF's draft.
 
-Each command is shell text as a reader would paste it, with $HUB and $KEY set; files are in the
-working directory.
+They are taken from the document and run as a reader would paste them, with $HUB, $KEY and $NAME
+set; files are in the working directory.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,70 +20,14 @@ from tests.support.hub import RunningHub
 
 SIZE = 3 * MIB + 1
 
-CREATE = """
-UPLOAD=$(curl -sSf -X POST "$HUB/uploads" -o /dev/null -w '%header{location}' \\
-  -H "Authorization: Bearer $KEY" -H 'Tus-Resumable: 1.0.0' \\
-  -H "Upload-Length: $(stat -c %s data.bin)" \\
-  -H "Upload-Metadata: filename $(printf %s "$NAME" | base64 -w 0)")
-"""
-SEND = """
-curl -sSf -X PATCH -T data.bin "$UPLOAD" \\
-  -H "Authorization: Bearer $KEY" -H 'Tus-Resumable: 1.0.0' \\
-  -H 'Content-Type: application/offset+octet-stream' -H 'Upload-Offset: 0'
-"""
-SEND_CHECKED = """
-curl -sSf -X PATCH -T data.bin "$UPLOAD" \\
-  -H "Authorization: Bearer $KEY" -H 'Tus-Resumable: 1.0.0' \\
-  -H 'Content-Type: application/offset+octet-stream' -H 'Upload-Offset: 0' \\
-  -H "Upload-Checksum: sha1 $(openssl dgst -sha1 -binary data.bin | base64)"
-"""
-ASK = """
-OFFSET=$(curl -sSf -I "$UPLOAD" -o /dev/null -w '%header{upload-offset}' \\
-  -H "Authorization: Bearer $KEY" -H 'Tus-Resumable: 1.0.0')
-"""
-SEND_THE_REST = """
-tail -c "+$((OFFSET + 1))" data.bin | curl -sSf -X PATCH -T - "$UPLOAD" \\
-  -H "Authorization: Bearer $KEY" -H 'Tus-Resumable: 1.0.0' \\
-  -H 'Content-Type: application/offset+octet-stream' -H "Upload-Offset: $OFFSET"
-"""
-DELETE = """
-curl -sSf -X DELETE "$UPLOAD" -H "Authorization: Bearer $KEY" -H 'Tus-Resumable: 1.0.0'
-"""
-CREATE_PART = """
-PART=$(curl -sSf -X POST "$HUB/uploads" -o /dev/null -w '%header{location}' \\
-  -H "Authorization: Bearer $KEY" -H 'Tus-Resumable: 1.0.0' \\
-  -H 'Upload-Concat: partial' -H "Upload-Length: $(stat -c %s "$FILE")")
-curl -sSf -X PATCH -T "$FILE" "$PART" \\
-  -H "Authorization: Bearer $KEY" -H 'Tus-Resumable: 1.0.0' \\
-  -H 'Content-Type: application/offset+octet-stream' -H 'Upload-Offset: 0'
-"""
-JOIN = """
-curl -sSf -X POST "$HUB/uploads" -o /dev/null \\
-  -H "Authorization: Bearer $KEY" -H 'Tus-Resumable: 1.0.0' \\
-  -H "Upload-Concat: final;$PARTS" \\
-  -H "Upload-Metadata: filename $(printf %s "$NAME" | base64 -w 0)"
-"""
-DRAFT_WHOLE = """
-curl -sSf -X POST -T data.bin "$HUB/uploads?name=curl-draft" -D head.txt \\
-  -H "Authorization: Bearer $KEY" -H 'Upload-Draft-Interop-Version: 8' \\
-  -H 'Upload-Complete: ?1'
-"""
-DRAFT_BEGIN = """
-UPLOAD=$(head -c 1000000 data.bin | curl -sSf -X POST -T - "$HUB/uploads" \\
-  -o /dev/null -w '%header{location}' \\
-  -H "Authorization: Bearer $KEY" -H 'Upload-Draft-Interop-Version: 8' \\
-  -H 'Upload-Complete: ?0')
-"""
-DRAFT_ASK = """
-OFFSET=$(curl -sSf -I "$UPLOAD" -o /dev/null -w '%header{upload-offset}' \\
-  -H "Authorization: Bearer $KEY" -H 'Upload-Draft-Interop-Version: 8')
-"""
-DRAFT_REST = """
-tail -c "+$((OFFSET + 1))" data.bin | curl -sSf -X PATCH -T - "$UPLOAD" \\
-  -H "Authorization: Bearer $KEY" -H 'Upload-Draft-Interop-Version: 8' \\
-  -H 'Content-Type: application/partial-upload' \\
-  -H "Upload-Offset: $OFFSET" -H 'Upload-Complete: ?1'
-"""
+DOCUMENT = Path(__file__).parents[2] / "docs" / "uploads.md"
+BLOCKS = dict(
+    re.findall(r"^```bash (\S+)\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+)
+CREATE, SEND, SEND_CHECKED, ASK, SEND_THE_REST, DELETE, CREATE_PART, JOIN = (
+    BLOCKS[f"tus-{name}"]
+    for name in ("create", "send", "checked", "ask", "rest", "delete", "part", "join")
+)
 
 
 class Shell:
@@ -126,9 +73,7 @@ def test_create_and_send(shell: Shell) -> None:
 
 def test_resume(shell: Shell) -> None:
     """The rest comes through a pipe, of a length that nobody told."""
-    begin = SEND.replace("-T data.bin", "-T -").replace(
-        "\ncurl", "\nhead -c 1234567 data.bin | curl"
-    )
+    begin = "head -c 1234567 data.bin | " + SEND.replace("-T data.bin", "-T -")
     said = shell.says(CREATE, begin, ASK, 'echo "$OFFSET"', SEND_THE_REST, NAME="curl-resumed")
     assert said == "1234567\n"
     stored(shell.hub, "curl-resumed", shell.data)
@@ -174,7 +119,7 @@ def test_without_a_key(shell: Shell) -> None:
 
 def test_draft_in_one_request(shell: Shell) -> None:
     """The interim response says where the upload is, the final one where the file is."""
-    shell.says(DRAFT_WHOLE)
+    shell.says(BLOCKS["draft-whole"], NAME="curl-draft")
     head = (shell.directory / "head.txt").read_text().lower()
     upload, file = [line[10:] for line in head.splitlines() if line.startswith("location: ")]
     assert upload.startswith(f"{shell.hub.url}/uploads/")
@@ -182,7 +127,63 @@ def test_draft_in_one_request(shell: Shell) -> None:
 
 
 def test_draft_resumed(shell: Shell) -> None:
-    said = shell.says(DRAFT_BEGIN, DRAFT_ASK, 'echo "$OFFSET $UPLOAD"', DRAFT_REST)
-    offset, location, *_file = said.split()
-    assert int(offset) == 1_000_000
-    stored(shell.hub, upload_id(location), shell.data)
+    begin, ask, rest = (BLOCKS[f"draft-{name}"] for name in ("begin", "ask", "rest"))
+    said = shell.says(begin, ask, 'echo "$OFFSET"', rest, NAME="curl-draft-resumed")
+    assert said.split()[0] == "1000000"
+    stored(shell.hub, "curl-draft-resumed", shell.data)
+
+
+def test_native(shell: Shell) -> None:
+    create, parts, look, finish = (
+        BLOCKS[f"native-{name}"] for name in ("create", "parts", "look", "finish")
+    )
+    said = shell.says(create, parts, look, "echo", finish, NAME="curl-native")
+    upload, file = [json.loads(line) for line in said.splitlines()]
+    assert upload["received"] == [[0, SIZE]]
+    assert stored(shell.hub, "curl-native", shell.data)["id"] == file["id"]
+
+
+def test_native_abort(shell: Shell) -> None:
+    done = shell.run(
+        BLOCKS["native-create"], BLOCKS["native-abort"], "echo dropped", BLOCKS["native-look"],
+        NAME="curl-aborted",
+    )  # fmt: skip
+    assert done.stdout == "dropped\n"
+    assert "410" in done.stderr
+
+
+def test_tasks(shell: Shell) -> None:
+    """An upload begun by tus is paused, resumed and aborted as the task that it is."""
+    states = [
+        json.loads(shell.says(BLOCKS[f"task-{name}"], TASK=id_))["state"]
+        for id_ in [upload_id(shell.says(CREATE, 'echo "$UPLOAD"', NAME="curl-task").strip())]
+        for name in ("pause", "resume", "abort")
+    ]
+    assert states[0] == "paused"
+    assert states[1] in {"pending", "running"}
+    assert states[2] == "aborted"
+    listed = json.loads(shell.says(BLOCKS["task-list"]))
+    assert listed["items"][0]["state"] == "aborted"
+    assert "event: task\n" in shell.says(BLOCKS["task-watch"])
+
+
+def test_tasks_of_files(shell: Shell) -> None:
+    """A download is gone on with, a delete carried out."""
+    shell.says(CREATE, SEND, NAME="curl-files.bin")
+    shell.says(BLOCKS["task-download"], NAME="curl-files.bin")
+    whole = (shell.directory / "files.zip").read_bytes()
+    (shell.directory / "files.zip").write_bytes(whole[:1_000_000])
+    shell.says(BLOCKS["task-download"], NAME="curl-files.bin")
+    assert (shell.directory / "files.zip").read_bytes() == whole
+    with zipfile.ZipFile(shell.directory / "files.zip") as archive:
+        assert archive.read("curl-files.bin") == shell.data
+    assert json.loads(shell.says(BLOCKS["task-delete"], NAME="curl-files.bin"))["done"] == 1
+    assert records(shell.hub, "curl-files.bin") == []
+
+
+def test_every_command_is_run() -> None:
+    """What the document shows, a test above names."""
+    text = Path(__file__).read_text()
+    for name in BLOCKS:
+        kind, _, last = name.partition("-")
+        assert f'"{name}"' in text or (f'"{last}"' in text and f"{kind}-{{name}}" in text), name

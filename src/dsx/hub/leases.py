@@ -13,7 +13,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -71,12 +71,14 @@ class Leases:
     async def quiet(self, upload: str) -> None:
         """Have whoever writes to *upload* record what they have and leave.
 
-        Costs one look at the catalog if nobody does.
+        Costs one look at the catalog if nobody does. Whoever has begun to write since, or finished
+        the upload, is none of our business.
         """
         span = ByteRange(0, EVERYTHING)
         if await self._catalog.read(partial(writers.overlapping, upload=upload, span=span)):
-            async with self.hold(upload, span, lambda _: True):
-                pass
+            with suppress(Superseded):
+                async with self.hold(upload, span, lambda _: True):
+                    pass
 
     async def _wait_for(self, token: str, upload: str, older: list[str]) -> None:
         self._controls.poke()
