@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pty
 import re
@@ -12,10 +11,10 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support.commands import Commands, lines
 from tests.support.faulty import faulty_server
 from tests.support.hub import RunningHub, clean_environment
 
@@ -23,49 +22,8 @@ from dsx.cli.exits import code_for
 from dsx.cli.main import _general_first, app
 from dsx.core import errors
 
-Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Run:
-    """Runs `dsx` in an empty directory, with no settings but those given."""
-
-    def run(
-        *arguments: str, stdin: bytes = b"", **variables: str
-    ) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [sys.executable, "-m", "dsx", *arguments],
-            input=stdin,
-            env=clean_environment(HOME=str(tmp_path), **variables),
-            cwd=tmp_path,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
-
-
-@pytest.fixture
-def dsx(bare: Run, hub: RunningHub) -> Run:
-    """Runs `dsx` against the hub; it has to succeed unless *code* says otherwise."""
-
-    def run(
-        *arguments: str, code: int = 0, stdin: bytes = b""
-    ) -> subprocess.CompletedProcess[bytes]:
-        done = bare(*arguments, stdin=stdin, SERVER_URL=hub.url, DSX_API_KEY=hub.key)
-        assert done.returncode == code, done.stderr.decode()
-        assert b"Traceback" not in done.stderr
-        return done
-
-    return run
-
-
-def lines(done: subprocess.CompletedProcess[bytes]) -> list[dict]:
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def test_a_file_there_and_back(dsx: Run, tmp_path: Path) -> None:
+def test_a_file_there_and_back(dsx: Commands, tmp_path: Path) -> None:
     data = os.urandom(100_000)
     (tmp_path / "cli.bin").write_bytes(data)
     done = dsx(
@@ -83,7 +41,7 @@ def test_a_file_there_and_back(dsx: Run, tmp_path: Path) -> None:
     dsx("upload", "cli.bin", "--if-absent", code=5)
 
 
-def test_standard_input_and_archives(dsx: Run, tmp_path: Path) -> None:
+def test_standard_input_and_archives(dsx: Commands, tmp_path: Path) -> None:
     dsx("upload", "-", "--name", "cli-in-1", stdin=b"one")
     dsx("upload", "-", "--name", "cli-in-2", stdin=b"two" * 100_000)
     dsx("download", "cli-in-1", "cli-in-2", "--zip", "-o", "both.zip")
@@ -96,7 +54,7 @@ def test_standard_input_and_archives(dsx: Run, tmp_path: Path) -> None:
     dsx("upload", "a", "b", "--name", "c", code=2)
 
 
-def test_listing(dsx: Run) -> None:
+def test_listing(dsx: Commands) -> None:
     for number in range(3):
         dsx("upload", "-", "--name", f"cli-list-{number}", "--tag", "cli-list", stdin=b"x")
     plain = dsx("list", "cli-list-*", "--sort", "name").stdout.decode()
@@ -109,7 +67,7 @@ def test_listing(dsx: Run) -> None:
     assert dsx("list", "no-such-*").stdout == b""
 
 
-def test_trash(dsx: Run) -> None:
+def test_trash(dsx: Commands) -> None:
     (info,) = lines(dsx("upload", "-", "--name", "cli-trash", "--json", stdin=b"x"))
     assert b"dsx trash restore" in dsx("delete", "cli-trash").stdout
     dsx("download", "cli-trash", code=3)
@@ -120,7 +78,7 @@ def test_trash(dsx: Run) -> None:
     dsx("trash", "restore", info["id"], code=3)
 
 
-def test_datasets(dsx: Run, hub: RunningHub, tmp_path: Path) -> None:
+def test_datasets(dsx: Commands, hub: RunningHub, tmp_path: Path) -> None:
     root = hub.dataset_path / "cli-set"
     (root / "train").mkdir(parents=True)
     for number in range(5):
@@ -141,16 +99,16 @@ def test_datasets(dsx: Run, hub: RunningHub, tmp_path: Path) -> None:
     assert b"DSX_DATASET_PATH" in dsx("manifest", "no-such", code=3).stderr
 
 
-def test_failures_say_what_to_do(bare: Run, dsx: Run, hub: RunningHub) -> None:
-    denied = bare("list", SERVER_URL=hub.url, DSX_API_KEY="wrong")
+def test_failures_say_what_to_do(bare: Commands, dsx: Commands, hub: RunningHub) -> None:
+    denied = bare.run("list", SERVER_URL=hub.url, DSX_API_KEY="wrong")
     assert denied.returncode == 4
     assert b"DSX_API_KEY" in denied.stderr
-    assert bare("list", SERVER_URL=hub.url).returncode == 4
-    down = bare("upload", "-", "--name", "x", stdin=b"x", SERVER_URL="http://127.0.0.1:9")
+    assert bare.run("list", SERVER_URL=hub.url).returncode == 4
+    down = bare.run("upload", "-", "--name", "x", stdin=b"x", SERVER_URL="http://127.0.0.1:9")
     assert down.returncode == 7
     assert b"is the server running" in down.stderr
     assert b"Traceback" not in down.stderr
-    debug = bare("list", SERVER_URL=hub.url, DSX_API_KEY="wrong", DSX_DEBUG="1")
+    debug = bare.run("list", SERVER_URL=hub.url, DSX_API_KEY="wrong", DSX_DEBUG="1")
     assert b"Traceback" in debug.stderr
     assert b"none.bin" in dsx("upload", "none.bin", code=3).stderr
     dsx("list", "--created-from", "yesterday", code=2)
@@ -181,18 +139,18 @@ def test_exit_codes(kind: type[errors.DSXError], code: int) -> None:
     assert code_for(kind("")) == code
 
 
-def test_exit_codes_of_the_system_and_in_the_help(bare: Run) -> None:
+def test_exit_codes_of_the_system_and_in_the_help(bare: Commands) -> None:
     assert code_for(OSError(28, "No space left on device")) == 8
     assert code_for(FileNotFoundError()) == 3
-    told = " ".join(bare("--help").stdout.decode().split())
+    told = " ".join(bare.run("--help").stdout.decode().split())
     for part in ("0 done", "3 not found", "7 server unreachable", "130 interrupted"):
         assert part in told
 
 
-def test_wrong_bytes_exit_with_6(bare: Run) -> None:
+def test_wrong_bytes_exit_with_6(bare: Commands) -> None:
     with faulty_server() as server:
         server.faults.corruptions = 9
-        done = bare("upload", "-", "--name", "x", stdin=b"x", SERVER_URL=server.url)
+        done = bare.run("upload", "-", "--name", "x", stdin=b"x", SERVER_URL=server.url)
     assert done.returncode == 6
 
 
@@ -230,9 +188,9 @@ def test_general_options_may_stand_anywhere(given: list[str], wanted: list[str])
     assert _general_first(given) == wanted
 
 
-def test_where_settings_come_from(bare: Run, tmp_path: Path) -> None:
+def test_where_settings_come_from(bare: Commands, tmp_path: Path) -> None:
     def settings(*arguments: str, **variables: str) -> dict[str, tuple[str, str]]:
-        done = bare("config", "--json", *arguments, **variables)
+        done = bare.run("config", "--json", *arguments, **variables)
         assert done.returncode == 0, done.stderr
         assert b"secret" not in done.stdout
         return {row["setting"]: (row["value"], row["origin"]) for row in lines(done)}
@@ -256,7 +214,7 @@ def test_where_settings_come_from(bare: Run, tmp_path: Path) -> None:
         "http://flag",
         "flag",
     )
-    unknown = bare("--profile", "none", "list", DSX_CONFIG=str(config))
+    unknown = bare.run("--profile", "none", "list", DSX_CONFIG=str(config))
     assert unknown.returncode == 3
     assert b"lab" in unknown.stderr
 
@@ -280,7 +238,7 @@ def test_an_interrupt_exits_with_130(tmp_path: Path) -> None:
     assert b"Traceback" not in told
 
 
-def test_progress_shows_on_a_terminal_only(dsx: Run, hub: RunningHub, tmp_path: Path) -> None:
+def test_progress_shows_on_a_terminal_only(dsx: Commands, hub: RunningHub, tmp_path: Path) -> None:
     assert dsx("upload", "-", "--name", "cli-bar", stdin=b"x" * 20_000_000).stderr == b""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
@@ -303,12 +261,12 @@ def test_progress_shows_on_a_terminal_only(dsx: Run, hub: RunningHub, tmp_path: 
     assert re.search(rb"\d:\d\d:\d\d", shown)
 
 
-def test_completion_is_offered(bare: Run) -> None:
-    done = bare(_DSX_COMPLETE="complete_bash", COMP_WORDS="dsx dat", COMP_CWORD="1")
+def test_completion_is_offered(bare: Commands) -> None:
+    done = bare.run(_DSX_COMPLETE="complete_bash", COMP_WORDS="dsx dat", COMP_CWORD="1")
     assert done.stdout.split() == [b"datasets"]
 
 
-def test_tar_through_a_pipe(dsx: Run, tmp_path: Path) -> None:
+def test_tar_through_a_pipe(dsx: Commands, tmp_path: Path) -> None:
     """The example of `dsx upload --help`."""
     with tarfile.open(tmp_path / "photos.tar", "w") as archive:
         archive.add(__file__, "test.py")

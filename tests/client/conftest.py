@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from tests.support.faulty import FaultyServer, faulty_server
+from tests.support.hub import RunningHub
 
 from dsx import DatasetHubClient
+from dsx.client import parts, uploading
 
 
 @pytest.fixture
@@ -31,3 +33,26 @@ def client(server: FaultyServer, cache: Path) -> Iterator[DatasetHubClient]:
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dsx.client.http._BACKOFF", 0.001)
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's uploads are remembered: apart from those of whoever runs the tests."""
+    base = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("XDG_STATE_HOME", str(base))
+    return base / "dsx" / "uploads"
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Parts of 256 KiB from one MiB on, so that small files will do; the size of a part."""
+    monkeypatch.setattr(uploading, "PARTS_FROM", 1 << 20)
+    for module in (uploading, parts):
+        monkeypatch.setattr(module, "PART", 1 << 18)
+    return 1 << 18
+
+
+@pytest.fixture
+def real(hub: RunningHub) -> Iterator[DatasetHubClient]:
+    with DatasetHubClient(hub.url, hub.key, None) as opened:
+        yield opened

@@ -6,25 +6,17 @@ import io
 import os
 import threading
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 from tests.support.faulty import FaultyServer
-from tests.support.hub import RunningHub
 
 from dsx import DatasetHubClient
 from dsx.client import errors, files
 from dsx.client.body import Body
 
 DATA = os.urandom(1_500_000)
-
-
-@pytest.fixture
-def real(hub: RunningHub) -> Iterator[DatasetHubClient]:
-    with DatasetHubClient(hub.url, hub.key, None) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -35,11 +35,16 @@ class Faults:
     flip_body: int | None = None  # flip a bit in the n-th body that is not empty
     cut_after: int | None = None  # break the connection after n bytes to the server
     hang_after: int | None = None  # pass nothing on after n bytes to the server, see `resume`
+    cut_after_replies: int | None = None  # the same two after n bytes from the server
+    hang_after_replies: int | None = None
     drop_reply: int | None = None  # let the n-th request through and break off before its reply
     fired: list[str] = field(default_factory=list)  # what went wrong so far
     requests: int = 0
     bodies: int = 0
     sent: int = 0  # bytes to the server, heads included
+    replied: int = 0  # bytes from it
+    asked: list[tuple[str, int]] = field(default_factory=list)  # "PUT /path", length of the body
+    ranges: list[str] = field(default_factory=list)  # that were asked for
     lock: threading.Lock = field(default_factory=threading.Lock)
     _moving: threading.Event = field(default_factory=threading.Event)
 
@@ -53,6 +58,23 @@ class Faults:
     def wait(self) -> None:
         """Return unless, or once no longer, everything hangs."""
         self._moving.wait()
+
+    def answered(self, data: bytes) -> None:
+        """The server has sent *data*; return once it may go to the client."""
+        with self.lock:
+            before, self.replied = self.replied, self.replied + len(data)
+            for fault in ("cut_after_replies", "hang_after_replies"):
+                limit = getattr(self, fault)
+                if limit is not None and before < limit <= self.replied:
+                    self.fired.append(fault)
+                    if fault == "cut_after_replies":
+                        raise _Cut
+                    self._moving.clear()
+        self.wait()
+
+    def parts(self) -> list[tuple[str, int]]:
+        """Of the requests so far, those that send a part of an upload."""
+        return [(line, length) for line, length in list(self.asked) if line.startswith("PUT ")]
 
     def strikes(self, fault: str, count: int) -> bool:
         """Whether *fault* is due at *count*; then it is recorded as done."""
@@ -97,6 +119,12 @@ class Proxy(socketserver.ThreadingTCPServer):
         self.target = (parts.hostname, parts.port)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.faults = Faults()
+        self.connections: set[_Connection] = set()
+
+    def cut(self) -> None:
+        """Break all connections off, now."""
+        for connection in list(self.connections):
+            connection.break_off()
 
 
 class _Connection(socketserver.BaseRequestHandler):
@@ -108,12 +136,14 @@ class _Connection(socketserver.BaseRequestHandler):
         self.mute = False
         with contextlib.suppress(OSError), socket.create_connection(self.server.target) as upstream:
             self.upstream = upstream
+            self.server.connections.add(self)
             replies = threading.Thread(target=self._replies, daemon=True)
             replies.start()
             try:
                 self._requests()
             finally:
                 replies.join()
+                self.server.connections.discard(self)
 
     def _requests(self) -> None:
         try:
@@ -122,13 +152,17 @@ class _Connection(socketserver.BaseRequestHandler):
                     pass
             self.upstream.shutdown(socket.SHUT_WR)
         except (_Cut, OSError):
-            self._break_off()
+            self.break_off()
 
     def _pass_request(self, reader: BufferedReader) -> bool:
         """One request from the client to the server; False at the end of the connection."""
         head = _head(reader)
         if not head:
             return False
+        line = head.split(b"\r\n", 1)[0].decode("latin-1").rpartition(" ")[0]
+        self.server.faults.asked.append((line, _length(head)))
+        if wanted := _fields(head).get(b"range"):
+            self.server.faults.ranges.append(wanted.strip().decode())
         if self.server.faults.counted("requests", "drop_reply"):
             self.mute = True
         self._send(head)
@@ -152,16 +186,17 @@ class _Connection(socketserver.BaseRequestHandler):
             data = data[len(admitted) :]
 
     def _replies(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, _Cut):
             while data := self.upstream.recv(_PIECE):
-                self.server.faults.wait()
+                self.server.faults.answered(data)
                 if not self.mute:
                     self.request.sendall(data)
                 elif not data.startswith(b"HTTP/1.1 1"):  # the final reply: all was done
                     break
-        self._break_off()
+        self.break_off()
 
-    def _break_off(self) -> None:
+    def break_off(self) -> None:
+        """End it on both sides."""
         for end in (self.upstream, self.request):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -177,9 +212,8 @@ def _head(reader: BufferedReader) -> bytes:
 
 def _body(reader: BufferedReader, head: bytes) -> Iterator[tuple[bool, bytes]]:
     """A request's body as it comes, in pieces of content or (False, …) framing."""
-    fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:] if b":" in line)
-    if b"chunked" not in fields.get(b"transfer-encoding", b""):
-        yield from _content(reader, int(fields.get(b"content-length", b"0")))
+    if b"chunked" not in _fields(head).get(b"transfer-encoding", b""):
+        yield from _content(reader, _length(head))
         return
     size = -1
     while size:
@@ -188,6 +222,14 @@ def _body(reader: BufferedReader, head: bytes) -> Iterator[tuple[bool, bytes]]:
         yield False, line
         yield from _content(reader, size)
         yield False, reader.readline()
+
+
+def _fields(head: bytes) -> dict[bytes, bytes]:
+    return dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:] if b":" in line)
+
+
+def _length(head: bytes) -> int:
+    return int(_fields(head).get(b"content-length", b"0"))
 
 
 def _content(reader: BufferedReader, size: int) -> Iterator[tuple[bool, bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -91,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app(args=_general_first(sys.argv[1:] if arguments is None else arguments), prog_name="dsx")
     except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _leave_stuck_threads()
         return end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -100,3 +103,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         typer.echo(f"dsx: {told(error)}", err=True)
         return code_for(error)
     return 0
+
+
+def _leave_stuck_threads() -> None:
+    """End at once if there are some: otherwise they would be waited for until they time out."""
+    if threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)

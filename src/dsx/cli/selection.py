@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +74,26 @@ def _below(path: Path, *, recursive: bool) -> Iterator[Item]:
     if not recursive:
         raise Invalid(f"{path} is a directory; use -r to store what is in it.")
     top = path.resolve().name
-    for directory, folders, files in os.walk(path):
+    for directory, folders, files in os.walk(path, onerror=_refused):
         folders.sort()
         for name in sorted(files):
             place = Path(directory) / name
-            yield _item(place, (Path(top) / place.relative_to(path)).as_posix())
+            if not _never_ends(place):
+                yield _item(place, (Path(top) / place.relative_to(path)).as_posix())
+
+
+def _refused(error: OSError) -> None:
+    """A directory that cannot be read is a failure, not an empty one."""
+    raise error
+
+
+def _never_ends(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device, which may be read for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode)
 
 
 def _item(path: Path, name: str) -> Item:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsx.cli.context import Context
-from dsx.cli.output import human
+from dsx.cli.exits import code_for, told
+from dsx.cli.output import human, note
+from dsx.core.errors import Conflict, DSXError, Gone, NotFound, Unprocessable
 
 if TYPE_CHECKING:
     from dsx.client.models import TaskInfo
@@ -105,11 +107,20 @@ def watch(
 
 
 def _change(ctx: typer.Context, what: str, ids: list[str]) -> None:
+    """Do *what* to all of *ids*; what fails for one does not keep it from the others."""
     context = Context.of(ctx)
+    failed: list[DSXError] = []
     with context.client() as client:
         for id_ in ids:
-            task = getattr(client.tasks, what)(id_)
-            context.output.result(task, [_line(task)])
+            try:
+                task = getattr(client.tasks, what)(id_)
+            except (NotFound, Gone, Conflict, Unprocessable) as error:
+                failed.append(error)
+                note(told(error))
+            else:
+                context.output.result(task, [_line(task)])
+    if failed:
+        raise typer.Exit(code_for(failed[0]))
 
 
 def _line(task: TaskInfo) -> str:

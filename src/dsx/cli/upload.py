@@ -45,7 +45,7 @@ def upload(
 
     With -r, a file below a directory is named by its path from the directory's parent:
     `dsx upload -r data/photos` stores photos/a.jpg. Links to files are followed, links to
-    directories are not.
+    directories are not; pipes, sockets and devices are left out.
 
     After an interrupt or a crash the same command, in the same directory, goes on: files that are
     stored already are left out, of large ones only the missing parts are sent. `dsx tasks` pauses

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -35,6 +35,27 @@ class _Bearer(AuthBase):
         if self._key:
             request.headers["Authorization"] = f"Bearer {self._key}"
         return request
+
+
+class _Watched:
+    """A body that keeps what went wrong in it.
+
+    The HTTP library takes an `OSError` of whoever reads a file for one of the connection.
+    """
+
+    def __init__(self, body: Iterable[bytes]) -> None:
+        self.failure: Exception | None = None
+        self._body = body
+        size = getattr(body, "len", None)
+        if size is not None:
+            self.len = size  # how requests learns the length; without it, it sends chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._body
+        except Exception as error:
+            self.failure = error
+            raise
 
 
 class Connection:
@@ -105,7 +126,19 @@ class Connection:
         """Close the connections; the next request opens new ones."""
         self._session.close()
 
-    def _once(self, method: str, path: str, patience: float, **more: Any) -> requests.Response:
+    def _once(
+        self, method: str, path: str, patience: float, *, data: Any = None, **more: Any
+    ) -> requests.Response:
+        """One attempt; a failure of the body (*data*) itself is raised as it is."""
+        watched = _Watched(data) if data is not None else None
+        try:
+            return self._asked(method, path, patience, data=watched, **more)
+        except DSXError:
+            if watched is not None and watched.failure is not None:
+                raise watched.failure from None
+            raise
+
+    def _asked(self, method: str, path: str, patience: float, **more: Any) -> requests.Response:
         timeout = (self._timeout[0], max(self._timeout[1], patience))
         try:
             response = self._current_session().request(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import time
@@ -16,6 +17,7 @@ from dsx.core.digest import Digest, Hasher
 
 _MARK = 8
 _NOTE_SECONDS = 2.0
+_KEY = 16  # of a SHA-256, in the name of a draft
 _LONGEST = 200  # bytes of a name, so that what is added still fits in the 255 of a file system
 _GOES_ON = (core.Unavailable, core.RateLimited, core.TimedOut, core.Paused)
 
@@ -71,9 +73,10 @@ def kept_beside(place: Path, sha256: Digest | str) -> Iterator[tuple[Path, int]]
     """The draft of *place* with the content *sha256*: that of an earlier process, if there is one.
 
     It stays where the download can go on: if it was interrupted, or the server could not be
-    reached. If another process is at it, ours is a new one that does not stay.
+    reached. If another process is at it, ours is a new one that does not stay. Once *place* is
+    whole, drafts of what was to be there before are of no use and go, too.
     """
-    path = place.with_name(f".{_short(place.name)}.{sha256[:16]}.part")
+    path = place.with_name(f".{_short(place.name)}.{sha256[:_KEY]}.part")
     descriptor = lock_file(path, 0o644)
     if descriptor is None:
         with draft_beside(place) as draft:
@@ -82,6 +85,7 @@ def kept_beside(place: Path, sha256: Digest | str) -> Iterator[tuple[Path, int]]
     stays = False
     try:
         yield path, descriptor
+        _drop_others(place)
     except BaseException as error:
         broken_off = isinstance(error, _GOES_ON) or not isinstance(error, Exception)
         stays = broken_off and os.fstat(descriptor).st_size > 0
@@ -90,6 +94,17 @@ def kept_beside(place: Path, sha256: Digest | str) -> Iterator[tuple[Path, int]]
         if not stays:
             path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def _drop_others(place: Path) -> None:
+    """Remove the drafts of other content for *place*, except those somebody is at."""
+    pattern = f".{glob.escape(_short(place.name))}.{'[0-9a-f]' * _KEY}.part"
+    for path in place.parent.glob(pattern):
+        with contextlib.suppress(OSError):
+            descriptor = lock_file(path, 0o644)
+            if descriptor is not None:
+                path.unlink(missing_ok=True)
+                os.close(descriptor)
 
 
 def _short(name: str) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
+_PATIENCE = 2.0
+"""Seconds that somebody who interrupts a transfer waits for threads that may be stuck."""
 Progress = Callable[[int, int | None, str], None]
 """Called with bytes done, bytes in total (None: unknown) and what is being transferred."""
 
@@ -57,7 +59,8 @@ def in_threads(jobs: Iterable[Callable[[], Any]], workers: int, meter: Meter) ->
     """The results of *jobs* in their order, run by *workers* threads.
 
     The first failure, or an interrupt, stops the others through *meter* and is raised once all
-    threads have ended.
+    threads have ended; after an interrupt, those that wait for a silent network are left behind.
+    They end when it speaks again or times out, and do nothing more.
     """
     causes: list[BaseException] = []
 
@@ -71,14 +74,19 @@ def in_threads(jobs: Iterable[Callable[[], Any]], workers: int, meter: Meter) ->
             meter.stop()
             raise
 
-    with ThreadPoolExecutor(workers) as pool:
-        futures: list[Future[Any]] = [pool.submit(run, job) for job in jobs]
-        try:
-            for future in futures:
-                yield future.result()
-        except Stopped as stopped:
-            raise (causes[0] if causes else stopped) from None
-        finally:
-            if not all(future.done() for future in futures):
-                meter.stop()
-                pool.shutdown(wait=False, cancel_futures=True)
+    patience = None
+    pool = ThreadPoolExecutor(workers)
+    futures: list[Future[Any]] = [pool.submit(run, job) for job in jobs]
+    try:
+        for future in futures:
+            yield future.result()
+    except Stopped as stopped:
+        raise (causes[0] if causes else stopped) from None
+    except KeyboardInterrupt:
+        patience = _PATIENCE
+        raise
+    finally:
+        if not all(future.done() for future in futures):
+            meter.stop()
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait(futures, patience)

@@ -54,7 +54,8 @@ class Memory:
             return
         text = json.dumps({"upload": upload, **about}, ensure_ascii=False, indent=1)
         try:
-            replace_durably(self._path, text.encode())
+            # A path need not be text; what stands for its bytes then is an escape of JSON, too.
+            replace_durably(self._path, text.encode(errors="backslashreplace"))
         except OSError as error:
             log.warning("an upload will not be resumable: %s", error)
 

@@ -12,7 +12,7 @@ from typing import Any
 import requests
 import urllib3
 
-from dsx.client.errors import Broken, Invalid, Unreachable
+from dsx.client.errors import Broken, Invalid
 from dsx.client.http import Connection, pause
 from dsx.client.kept import draft_beside
 from dsx.client.models import FileInfo, TaskInfo
@@ -147,17 +147,11 @@ class TaskOperations:
 
         While the task is paused this waits. `Gone` if it is aborted; what is deleted stays so.
         """
-        attempt = 0
         while True:
             try:
-                return self._task("POST", _path(task, "delete"), retries=0)
+                return self._task("POST", _path(task, "delete"))  # again, it goes on
             except core.Paused:
                 self._wait(task)
-            except Unreachable as error:
-                if attempt >= self._connection.retries:
-                    raise
-                pause(attempt, error)
-                attempt += 1
 
     def _wait(self, task: TaskRef) -> None:
         while self.get(task).state == "paused":

@@ -113,13 +113,16 @@ class _Sending:
         return info
 
     def _taken_up(self) -> UploadInfo | None:
-        """The upload that an earlier process began, if the server still has it."""
+        """The upload that an earlier process began, if the server still has it.
+
+        If it became a file that has been deleted since, this is about storing it again.
+        """
         id_ = self._memory.recall()
         if id_ is None:
             return None
         with contextlib.suppress(core.NotFound, core.Gone):
             upload = self._look(id_)
-            if upload.state == "open" or upload.file is not None:
+            if upload.state == "open" or (upload.file is not None and not upload.file.trashed):
                 return upload
         self._memory.forget()
         return None

@@ -54,14 +54,14 @@ class BodyReceiver(asyncio.BufferedProtocol):
         Raises what *write* raises, `ClientDisconnect`, or `TimedOut` after *stall* silent seconds.
         """
         while self._left or self._full:
-            await gate()
             if not self._full:
                 await self._arrival()
+            await gate()  # only now: what came during a pause is not written before its end
             await in_thread(self._write_full, write)
 
     def _write_full(self, write: Callable[[Buffer], object]) -> None:
-        """In the worker thread: write full buffers as long as there are any."""
-        while self._full:
+        """In the worker thread: write the buffers that are full; then the gate is asked again."""
+        for _ in range(len(self._full)):
             buffer, size = self._full.popleft()
             write(buffer[:size])
             self._loop.call_soon_threadsafe(self._recycle, buffer)

@@ -174,11 +174,11 @@ class Controls:
 
     async def _look_on(self) -> None:
         while self._running:
+            self._wake.clear()  # before looking: what changes meanwhile is for the next look
             try:
                 await self.look()
             except DSXError as error:
                 log.warning("cannot see what is wanted of transfers", error=error.message)
-            self._wake.clear()
             await _within(INTERVAL, self._wake.wait())
         self._loop_task = None
 
