@@ -24,14 +24,14 @@ from dsx.http import cors, problems
 from dsx.http.metrics import Observe
 from dsx.http.server import DSXProtocol
 from dsx.hub.access import Access, admin_key
-from dsx.hub.control import Controls
 from dsx.hub.datasets import Datasets
 from dsx.hub.files import Files
 from dsx.hub.limits import Limits
 from dsx.hub.services import Hub
-from dsx.hub.tasks import Tasks
+from dsx.hub.transfers.control import Controls
+from dsx.hub.transfers.tasks import Tasks
+from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.hub.uploads import Uploads
 from dsx.protocols import dsx, rest, rufh, system, tus
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer

@@ -33,13 +33,13 @@ from dsx.core.errors import (
 )
 from dsx.core.model import Principal
 from dsx.core.transfers import NewUpload, PartDigest
-from dsx.hub.append import Addition
-from dsx.hub.control import Controls
 from dsx.hub.files import Files
 from dsx.hub.limits import Limits
-from dsx.hub.tasks import Tasks
+from dsx.hub.transfers.append import Addition
+from dsx.hub.transfers.control import Controls
+from dsx.hub.transfers.tasks import Tasks
+from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.hub.uploads import Uploads
 
 T = TypeVar("T")
 ALICE = Principal("alice")

@@ -13,10 +13,10 @@ from dsx.core.model import Principal
 from dsx.core.ranges import ByteRange
 from dsx.core.transfers import NewUpload
 from dsx.hub.clock import now
-from dsx.hub.control import Controls
-from dsx.hub.leases import EVERYTHING, Leases
 from dsx.hub.limits import Limits
-from dsx.hub.uploads import Uploads
+from dsx.hub.transfers.control import Controls
+from dsx.hub.transfers.leases import EVERYTHING, Leases
+from dsx.hub.transfers.uploads import Uploads
 
 ALICE = Principal("alice")
 HOUR = 3600 * 1_000_000

@@ -22,16 +22,16 @@ from dsx.core.model import Principal
 from dsx.core.ranges import ByteRange
 from dsx.core.spans import Spans
 from dsx.core.transfers import NewUpload, Upload
-from dsx.hub.append import Addition
-from dsx.hub.control import FENCE, Controls
 from dsx.hub.files import Files
-from dsx.hub.incoming import Guard, Incoming
-from dsx.hub.leases import EVERYTHING, Leases
 from dsx.hub.limits import Limits
-from dsx.hub.tails import Tail
-from dsx.hub.tasks import Tasks
+from dsx.hub.transfers.append import Addition
+from dsx.hub.transfers.control import FENCE, Controls
+from dsx.hub.transfers.incoming import Guard, Incoming
+from dsx.hub.transfers.leases import EVERYTHING, Leases
+from dsx.hub.transfers.tails import Tail
+from dsx.hub.transfers.tasks import Tasks
+from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.hub.uploads import Uploads
 
 ALICE = Principal("alice")
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from dsx.core.errors import Invalid
 from dsx.core.transfers import ALGORITHMS, NewUpload
-from dsx.hub.begin import MAX_LENGTH
+from dsx.hub.transfers.begin import MAX_LENGTH
 
 UPLOADS = "/uploads"
 """Where tus and the IETF protocol meet the uploads: one resource, told apart by its headers."""

@@ -9,9 +9,9 @@ from dsx.catalog.engine import Catalog
 from dsx.hub.access import Access
 from dsx.hub.datasets import Datasets
 from dsx.hub.files import Files
-from dsx.hub.tasks import Tasks
+from dsx.hub.transfers.tasks import Tasks
+from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.hub.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,9 @@ from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import MEDIA_TYPE, render
 from dsx.http.receive import announced, interim, pump
 from dsx.http.uploading import UPLOADS, described, location, number
-from dsx.hub.append import Addition
 from dsx.hub.clock import SECOND, now
 from dsx.hub.services import Hub
+from dsx.hub.transfers.append import Addition
 
 NEWEST = 8
 VERSIONS = {str(version) for version in range(5, NEWEST + 1)}

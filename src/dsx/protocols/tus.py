@@ -25,8 +25,8 @@ from dsx.http.problems import render
 from dsx.http.receive import announced, pump, trailer
 from dsx.http.send import ContentResponse
 from dsx.http.uploading import UPLOADS, described, location, named_upload, number
-from dsx.hub.append import Addition, no_digest
 from dsx.hub.services import Hub
+from dsx.hub.transfers.append import Addition, no_digest
 
 VERSION = "1.0.0"
 EXTENSIONS = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.hub.uploads import Uploads
 from dsx.workers.reconciler import Reconciler
 
 

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from dsx.core.transfers import Task as TaskValue
 from dsx.core.transfers import Upload as UploadValue
-from dsx.hub import possession
-from dsx.hub.begin import NEVER
+from dsx.hub.transfers import possession
+from dsx.hub.transfers.begin import NEVER
 from dsx.protocols.rest.models import File, time_text
 
 _ID = "019a9f3c-0000-7000-8000-00000000000a"

@@ -24,7 +24,7 @@ from dsx.catalog.engine import Catalog
 from dsx.core.errors import Superseded
 from dsx.core.ranges import ByteRange
 from dsx.core.shielded import whatever_happens
-from dsx.hub.control import Control, Controls
+from dsx.hub.transfers.control import Control, Controls
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ from dsx.core.errors import Conflict, Gone, Invalid, NotFound
 from dsx.core.model import Micros, NewFile
 from dsx.core.spans import Spans
 from dsx.core.transfers import ALGORITHMS, NewUpload, Task, Upload
-from dsx.hub import possession
 from dsx.hub.facts import DEFAULT_CATEGORY, DEFAULT_TYPE, new_file
+from dsx.hub.transfers import possession
 
 MAX_LENGTH = (1 << 62) - 1
 MAX_PARTS = 10_000

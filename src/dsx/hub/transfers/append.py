@@ -30,13 +30,13 @@ from dsx.core.errors import (
 from dsx.core.ranges import ByteRange
 from dsx.core.shielded import in_thread, whatever_happens
 from dsx.core.transfers import PartDigest, Upload
-from dsx.hub.begin import MAX_LENGTH
 from dsx.hub.clock import now
-from dsx.hub.control import Control
-from dsx.hub.engine import Engine
-from dsx.hub.incoming import Guard, Incoming, Write
-from dsx.hub.leases import EVERYTHING
 from dsx.hub.limits import Limits, check_room, inconsistent
+from dsx.hub.transfers.begin import MAX_LENGTH
+from dsx.hub.transfers.control import Control
+from dsx.hub.transfers.engine import Engine
+from dsx.hub.transfers.incoming import Guard, Incoming, Write
+from dsx.hub.transfers.leases import EVERYTHING
 
 Source = Callable[[Write, Callable[[], Awaitable[None]]], Awaitable[object]]
 """Hands the bytes of a request, in order, to a blocking writer, and awaits its second argument

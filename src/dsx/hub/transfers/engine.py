@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from dsx.blobs.contract import BlobStore, Stages
 from dsx.catalog.engine import Catalog
 from dsx.hub.clock import SECOND
-from dsx.hub.control import Controls
-from dsx.hub.leases import Leases
 from dsx.hub.limits import Limits
-from dsx.hub.tails import Tails
+from dsx.hub.transfers.control import Controls
+from dsx.hub.transfers.leases import Leases
+from dsx.hub.transfers.tails import Tails
 
 
 @dataclass(frozen=True, slots=True)

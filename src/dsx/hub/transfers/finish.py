@@ -20,11 +20,11 @@ from dsx.core.model import BlobInfo, FileVersion, NewFile
 from dsx.core.ranges import ByteRange
 from dsx.core.shielded import in_thread
 from dsx.core.transfers import Upload
-from dsx.hub.begin import total
 from dsx.hub.clock import now
-from dsx.hub.engine import Engine
 from dsx.hub.files import refuse_taken
-from dsx.hub.leases import EVERYTHING
+from dsx.hub.transfers.begin import total
+from dsx.hub.transfers.engine import Engine
+from dsx.hub.transfers.leases import EVERYTHING
 
 log = structlog.get_logger(__name__)
 

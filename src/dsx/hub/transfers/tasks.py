@@ -21,10 +21,10 @@ from dsx.core.shielded import whatever_happens
 from dsx.core.transfers import Task, TaskKind, TaskState
 from dsx.hub.archive import archive
 from dsx.hub.clock import SECOND, now
-from dsx.hub.control import Control, Controls
 from dsx.hub.files import Files
+from dsx.hub.transfers.control import Control, Controls
+from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.hub.uploads import Uploads
 
 SMALLEST_SLICE = 128 * 1024
 LARGEST_SLICE = 8 * 1024 * 1024

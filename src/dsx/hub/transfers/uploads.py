@@ -22,18 +22,18 @@ from dsx.core.digest import Digest, parse_digest
 from dsx.core.errors import Denied, DSXError, NotFound
 from dsx.core.model import FileVersion, NewFile, Principal
 from dsx.core.transfers import NewUpload, Upload, UploadState
-from dsx.hub import possession
-from dsx.hub.append import Addition, Appender, Source, check, refuse_more
-from dsx.hub.begin import described, take_up, with_parts
 from dsx.hub.clock import now
-from dsx.hub.control import Controls
-from dsx.hub.engine import Engine
 from dsx.hub.files import refuse_taken
-from dsx.hub.finish import Finisher
-from dsx.hub.leases import Leases
 from dsx.hub.limits import Limits, check_room, inconsistent
 from dsx.hub.removal import remove_unknown
-from dsx.hub.tails import Tails
+from dsx.hub.transfers import possession
+from dsx.hub.transfers.append import Addition, Appender, Source, check, refuse_more
+from dsx.hub.transfers.begin import described, take_up, with_parts
+from dsx.hub.transfers.control import Controls
+from dsx.hub.transfers.engine import Engine
+from dsx.hub.transfers.finish import Finisher
+from dsx.hub.transfers.leases import Leases
+from dsx.hub.transfers.tails import Tails
 
 _BATCH = 200
 _SIGN_OF_LIFE = 2.0

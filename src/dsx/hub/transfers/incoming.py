@@ -14,9 +14,9 @@ from dsx.core.errors import Conflict, PartCorrupt, TooLarge
 from dsx.core.ranges import ByteRange
 from dsx.core.spans import Spans
 from dsx.core.transfers import PartDigest
-from dsx.hub.control import Control, Controls, stale, unseen
 from dsx.hub.intake import hash_beside
-from dsx.hub.tails import Tail
+from dsx.hub.transfers.control import Control, Controls, stale, unseen
+from dsx.hub.transfers.tails import Tail
 
 Write = Callable[[Buffer], object]
 

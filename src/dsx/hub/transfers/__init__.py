@@ -1,0 +1,1 @@
+"""Uploads that span requests, and the tasks that control them and other transfers."""
