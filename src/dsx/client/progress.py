@@ -89,4 +89,4 @@ def in_threads(jobs: Iterable[Callable[[], Any]], workers: int, meter: Meter) ->
         if not all(future.done() for future in futures):
             meter.stop()
         pool.shutdown(wait=False, cancel_futures=True)
-        wait(futures, patience)
+        wait([future for future in futures if not future.cancelled()], patience)
