@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 import requests
+from requests import Response
 from tests.support.hub import RunningHub, running_hub
+from tests.support.wire import open_descriptors
 from tests.uploads.conftest import noise
 from tests.uploads.speakers import CHUNK, TUS, Native, Speaker, Tus
 
@@ -302,6 +304,32 @@ def test_progress_as_server_sent_events(hub: RunningHub) -> None:
     drip.join(20)
     assert len(seen) > 3
     assert '"done":0' in seen[0]
+
+
+def watching(hub: RunningHub) -> Response:
+    """An open stream of events that has begun."""
+    url, headers = f"{hub.url}/api/v1/tasks/events", {"Authorization": hub.key}
+    hub.post("/api/v1/tasks", json={})
+    answer = requests.get(url, headers=headers, stream=True, timeout=20)
+    assert next(answer.iter_lines()) == b"event: task"
+    return answer
+
+
+def test_a_watcher_that_leaves_is_noticed(tmp_path: Path) -> None:
+    with running_hub(tmp_path) as hub:
+        before = open_descriptors(hub)
+        watching(hub).close()
+        eventually(lambda: open_descriptors(hub) <= before, 3)
+
+
+def test_the_server_stops_though_somebody_watches(tmp_path: Path) -> None:
+    with running_hub(tmp_path) as hub, watching(hub):
+        begun = time.monotonic()
+        assert hub.stop() == 0
+        assert time.monotonic() - begun < 4
+        log = hub.log.read_text()
+        assert "Traceback" not in log
+        assert "ERROR" not in log
 
 
 @pytest.mark.ledger("S1.36")

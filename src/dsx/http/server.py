@@ -7,6 +7,7 @@
   one filling while a worker thread writes the other.
 - `INTERIM` (our extension): 1xx responses before the final one.
 - `TRAILERS` (our extension): what came behind a chunked body.
+- `WANTED` (our extension): whether an answer that has no end is to go on.
 - Bounds: a request's head must arrive within `HEAD_SECONDS` and is cut off beyond `HEAD_BYTES`; a
   body may not stall longer than ``stall_timeout``.
 - A request that is answered before its body has been read gets its answer, even if it goes on
@@ -40,6 +41,7 @@ ZERO_COPY = "http.response.zerocopysend"
 RECEIVE_INTO = "dsx.request.receive_into"
 TRAILERS = "dsx.request.trailers"
 INTERIM = "dsx.response.interim"
+WANTED = "dsx.response.wanted"
 HEAD_SECONDS = 30.0
 HEAD_BYTES = 64 * 1024
 STEP = 16 * 1024
@@ -70,6 +72,7 @@ class DSXProtocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
         self._unread = False  # what follows the last request is not read as one
         self._ended = False  # the client sends no more
+        self._stopping = False  # the server is about to
         self._head_deadline: asyncio.TimerHandle | None = None
         self._expect_head()
 
@@ -86,6 +89,11 @@ class DSXProtocol(HttpToolsProtocol):
         """The client sends no more: go on as long as there are whole requests to answer."""
         self._ended = self._answering() and not self.cycle.more_body and self.scheme == "http"
         return self._ended
+
+    def shutdown(self) -> None:
+        """The server stops: answer what has been asked, and close."""
+        self._stopping = True
+        super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, unless requests wait in the pipeline."""
@@ -191,6 +199,9 @@ class DSXProtocol(HttpToolsProtocol):
                 scope["extensions"][ZERO_COPY] = {}
             scope["extensions"][RECEIVE_INTO] = lambda write, gate: self._receive_into(
                 cycle, write, gate
+            )
+            scope["extensions"][WANTED] = lambda: (
+                not (self._stopping or self._ended or cycle.disconnected)
             )
             scope["extensions"][INTERIM] = lambda *said: self._send_interim(cycle, *said)
             await app(scope, lambda: self._receive(cycle), lambda sent: self._send(cycle, sent))

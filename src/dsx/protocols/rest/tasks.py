@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any
 
@@ -14,6 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from dsx.core.model import FileQuery, Principal
 from dsx.http.controlled import ControlledResponse
 from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.events import Event, event_stream
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS
 from dsx.hub.clock import now
@@ -22,8 +20,6 @@ from dsx.protocols.rest.transfer_models import NewTask, Task, TaskId, TaskList
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 
-EVENT_SECONDS = 0.5
-HEARTBEAT_SECONDS = 15.0
 _RESPONSES = DOWNLOADS | documented(404, 409, 410, 412, 413, 416)
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -66,6 +62,7 @@ async def list_tasks(
     responses=_EVENTS | documented(404),
 )
 async def watch_tasks(
+    request: Request,
     hub: HubDep,
     principal: PrincipalDep,
     id: Annotated[str | None, Query(max_length=64, description="Only this task.")] = None,  # noqa: A002
@@ -76,9 +73,7 @@ async def watch_tasks(
     """Server-sent events: `task` with a task's JSON, at first and whenever one changes."""
     if id is not None:
         await hub.tasks.get(principal, id)
-    events = _events(hub, principal, id, seconds)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(events, headers=headers, media_type="text/event-stream")
+    return event_stream(request, _News(hub, principal, id), seconds)
 
 
 @router.get("/{id}", summary="Read a task", responses=documented(404))
@@ -139,21 +134,25 @@ async def delete_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:
     return Task.of(await hub.tasks.delete(principal, id))
 
 
-async def _events(
-    hub: Hub, principal: Principal, wanted: str | None, seconds: float | None
-) -> AsyncIterator[str]:
-    known: dict[str, int] = {}
-    since, spoken, begun = 0, time.monotonic(), time.monotonic()
-    while seconds is None or time.monotonic() - begun < seconds:
-        since = min(since, now())  # the clock may have been set back
-        for task in await hub.tasks.changed(principal, since):
-            since = max(since, task.updated)
-            if known.get(task.id) != task.updated and wanted in {None, task.id}:
-                known[task.id] = task.updated
-                spoken = time.monotonic()
-                data = Task.of(task).model_dump_json()
-                yield f"event: task\nid: {task.updated}\ndata: {data}\n\n"
-        if time.monotonic() - spoken > HEARTBEAT_SECONDS:
-            spoken = time.monotonic()
-            yield ": still here\n\n"
-        await asyncio.sleep(EVENT_SECONDS)
+class _News:
+    """What has changed of a principal's tasks, or of the one that is *wanted*."""
+
+    def __init__(self, hub: Hub, principal: Principal, wanted: str | None) -> None:
+        self._hub = hub
+        self._principal = principal
+        self._wanted = wanted
+        self._known: dict[str, int] = {}
+        self._since = 0
+
+    async def __call__(self) -> list[Event]:
+        """The tasks that have changed since the last call."""
+        self._since = min(self._since, now())  # the clock may have been set back
+        found = await self._hub.tasks.changed(self._principal, self._since)
+        new = [task for task in found if self._known.get(task.id) != task.updated]
+        self._known = {task.id: task.updated for task in found}
+        self._since = max([self._since, *self._known.values()])
+        return [
+            Event("task", str(task.updated), Task.of(task).model_dump_json())
+            for task in new
+            if self._wanted in {None, task.id}
+        ]

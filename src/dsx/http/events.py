@@ -1,0 +1,58 @@
+"""Server-sent events (HTML Standard §9.2), for as long as somebody wants them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+
+from dsx.http.server import WANTED
+
+INTERVAL = 0.5
+"""Seconds between two questions for news."""
+HEARTBEAT = 15.0
+"""Seconds of silence after which a comment shows that the stream lives."""
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. *data* is a single line."""
+
+    name: str
+    id: str
+    data: str
+
+    def __str__(self) -> str:
+        return f"event: {self.name}\nid: {self.id}\ndata: {self.data}\n\n"
+
+
+def event_stream(
+    request: Request, news: Callable[[], Awaitable[Sequence[Event]]], seconds: float | None = None
+) -> StreamingResponse:
+    """Send what *news* returns, again and again, for so many *seconds*; None: until either leaves.
+
+    A client has left when it closes its side, for it has nothing more to send; the server leaves
+    when it is told to stop.
+    """
+    body = _events(request, news, seconds)
+    return StreamingResponse(body, headers=_HEADERS, media_type="text/event-stream")
+
+
+async def _events(
+    request: Request, news: Callable[[], Awaitable[Sequence[Event]]], seconds: float | None
+) -> AsyncIterator[str]:
+    wanted = request.scope.get("extensions", {}).get(WANTED, lambda: True)
+    begun = spoken = time.monotonic()
+    while wanted() and (seconds is None or time.monotonic() - begun < seconds):
+        text = "".join(map(str, await news()))
+        if not text and time.monotonic() - spoken > HEARTBEAT:
+            text = ": still here\n\n"
+        if text:
+            spoken = time.monotonic()
+            yield text
+        await asyncio.sleep(INTERVAL)
