@@ -43,7 +43,7 @@ def copyparty(directory: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [
         *(sys.executable, "-m", "copyparty", "-q", "-i", "127.0.0.1", "-p", str(port)),
-        *("-e2d", "--no-mdns", "--no-ssdp", "-v", f"{directory}::rwmd"),
+        *("-e2d", "-v", f"{directory}::rwmd"),
     ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

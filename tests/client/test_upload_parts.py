@@ -179,15 +179,7 @@ def test_a_lost_answer_does_no_harm(
 
 
 @pytest.mark.usefixtures("small_parts")
-@pytest.mark.parametrize(
-    "version",
-    [
-        1,
-        pytest.param(
-            2, marks=pytest.mark.xfail(reason="finishing cannot be told what to expect yet")
-        ),
-    ],
-)
+@pytest.mark.parametrize("version", [1, 2])
 def test_changed_bytes_never_become_a_file(
     hub: RunningHub,
     through: DatasetHubClient,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -146,6 +146,12 @@ def touch(connection: Connection, ids: Iterable[str], expires: Micros) -> None:
             )
             .values(expires=expires)
         )
+
+
+def expect(connection: Connection, upload: Upload, digests: Mapping[str, str]) -> None:
+    """Note what the bytes have to hash to, beside what was announced before."""
+    expected = {**upload.expected, **digests}
+    connection.execute(update(uploads).where(uploads.c.id == upload.id).values(expected=expected))
 
 
 def note_digest(connection: Connection, id_: str, blob: BlobInfo) -> None:

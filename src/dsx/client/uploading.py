@@ -233,18 +233,21 @@ class _Sending:
     def _finish(self, id_: str) -> FileInfo:
         path = UPLOADS + segments(id_, "finish")
         patience = self._file.size / _FINISH_RATE
-        return FileInfo.model_validate(self._connection.json("POST", path, patience=patience))
+        how = {"sha256": self._digest}
+        try:
+            answer = self._connection.json("POST", path, json=how, patience=patience)
+        except core.DigestMismatch as error:
+            raise self._changed(error.details.get("received")) from None
+        return FileInfo.model_validate(answer)
 
     def _compare(self, info: FileInfo) -> None:
-        if info.sha256 == self._digest:
-            return
-        told = "upload it again."
-        if info.version == 1 and info.latest:  # else its good versions would go, too
-            self._connection.request("DELETE", f"/api/v1/files/{info.id}")
-            told = "what arrived is in the trash; upload it again."
-        raise DigestMismatch(
-            f"{info.name!r} was changed on the way to the server; {told}",
-            {"expected": self._digest, "received": info.sha256, "id": info.id},
+        if info.sha256 != self._digest:
+            raise self._changed(info.sha256)
+
+    def _changed(self, received: object) -> DigestMismatch:
+        return DigestMismatch(
+            f"{self._facts.name!r} was changed on the way to the server; upload it again.",
+            {"expected": self._digest, "received": received},
         )
 
     def _hashed(self, readable: Callable[[int], int]) -> Digest:

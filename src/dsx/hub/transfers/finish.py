@@ -25,6 +25,7 @@ from dsx.hub.files import refuse_taken
 from dsx.hub.transfers.begin import total
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.leases import EVERYTHING
+from dsx.hub.transfers.tails import another_digest
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,27 @@ class Finisher:
         if not upload.complete:
             raise _incomplete(upload)
         return await self._made(await self.finished(upload))
+
+    async def expect(self, owner: str, id_: str, digest: Digest) -> None:
+        """Have the bytes hash to *digest*, or never become a file.
+
+        `DigestMismatch` if they are known not to, or another digest was announced.
+        """
+
+        def work(connection: Connection) -> None:
+            uploads.claim(connection, id_)
+            upload = uploads.get_open(connection, owner, id_, now())
+            known = upload.blob.digest if upload.blob else upload.expected.get("sha256")
+            if upload.version is not None and (
+                made := files.find_number(connection, upload.version)
+            ):
+                known = made.sha256
+            if known is not None and known != digest:
+                raise another_digest("sha256", digest, known)
+            if upload.state == "open":
+                uploads.expect(connection, upload, {"sha256": digest})
+
+        await self._catalog.write(work)
 
     async def finished(self, upload: Upload) -> Upload:
         """*upload*, which is complete, once it is finished."""

@@ -58,11 +58,7 @@ class Tail:
         for algorithm, expected in upload.expected.items():
             found = self.hasher.hexdigest(algorithm)
             if not hmac.compare_digest(found, expected):
-                raise DigestMismatch(
-                    f"The {algorithm} of the bytes is another than the one announced; the upload "
-                    "is kept as it is, abort it and begin again.",
-                    {"algorithm": algorithm, "expected": expected, "received": found},
-                )
+                raise another_digest(algorithm, expected, found)
         return BlobInfo(self.hasher.digest, self.hasher.size, self.hasher.crc32)
 
     def _read(self, stage: Stage, stop: int) -> None:
@@ -102,3 +98,12 @@ class Tails:
     def drop(self, upload: str) -> None:
         """Forget a tail: the upload has ended, or what was hashed is not what was kept."""
         self._tails.pop(upload, None)
+
+
+def another_digest(algorithm: str, expected: str, found: str) -> DigestMismatch:
+    """The failure of an upload whose bytes are not the ones that were announced."""
+    return DigestMismatch(
+        f"The {algorithm} of the bytes is another than the one announced; the upload is kept as it "
+        "is, abort it and begin again.",
+        {"algorithm": algorithm, "expected": expected, "received": found},
+    )

@@ -151,18 +151,25 @@ class Uploads:
         return upload
 
     async def finish(
-        self, principal: Principal, id_: str, *, length: int | None = None
+        self,
+        principal: Principal,
+        id_: str,
+        *,
+        length: int | None = None,
+        sha256: str | None = None,
     ) -> FileVersion | None:
         """Make the file, in one step, once all bytes are there; None for a partial.
 
-        Idempotent: finishing again gives the same version. *length* may be told now; if it never
-        was, the upload ends where its bytes do. Raises `Incomplete` with the gaps, `DigestMismatch`
-        if the bytes are not the ones announced (they are kept), `TooLarge` over the quota,
-        `PreconditionFailed` if the name is taken and should not be.
+        Idempotent: finishing again gives the same version. *length* and *sha256* may be told now;
+        if the length never was, the upload ends where its bytes do. Raises `Incomplete` with the
+        gaps, `DigestMismatch` if the bytes are not the ones announced (they are kept), `TooLarge`
+        over the quota, `PreconditionFailed` if the name is taken and should not be.
         """
         upload = await self.get(principal, id_)
         if length is not None and upload.length not in {None, length}:
             raise inconsistent(upload.length, length)
+        if sha256 is not None:
+            await self._finisher.expect(principal.id, id_, parse_digest(sha256.lower()))
         if upload.kind == "final":
             return await self._finisher.assembled(principal.id, id_)
         if upload.length is None:

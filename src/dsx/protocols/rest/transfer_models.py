@@ -133,6 +133,7 @@ class Finish(BaseModel):
     length: int | None = Field(
         None, ge=0, le=(1 << 62) - 1, description="Bytes in all, if that was not told before."
     )
+    sha256: Hex | None = Field(None, description="Of the whole, verified before it is a file.")
 
 
 class Proof(BaseModel):

@@ -135,7 +135,8 @@ async def finish_upload(
     how: Finish | None = None,
 ) -> File:
     """Make the file, in one step, once all bytes are there. Finishing again gives the same file."""
-    version = await hub.uploads.finish(principal, id, length=how.length if how else None)
+    how = how or Finish()
+    version = await hub.uploads.finish(principal, id, length=how.length, sha256=how.sha256)
     if version is None:
         raise Conflict("The upload is a partial one: it becomes no file by itself.", {"id": id})
     return _made(response, version)

@@ -1,0 +1,55 @@
+"""The digest may be told at the end, when a client has read all that it sends."""
+
+from __future__ import annotations
+
+import uuid
+from hashlib import sha256
+
+import pytest
+from tests.support.hub import RunningHub
+from tests.uploads.conftest import noise
+from tests.uploads.speakers import Native
+
+DATA = noise(300_000)
+RIGHT = {"sha256": sha256(DATA).hexdigest().upper()}
+WRONG = {"sha256": sha256(b"other").hexdigest()}
+
+
+@pytest.fixture(params=["in order", "out of order"])
+def sent(hub: RunningHub, request: pytest.FixtureRequest) -> Native:
+    """An upload with all its bytes: the hub knows their hash already, or has yet to read them."""
+    speaker = Native(hub, f"finish-{uuid.uuid4()}", len(DATA))
+    speaker.create()
+    half = len(DATA) // 2
+    parts = [(0, DATA[:half]), (half, DATA[half:])]
+    for start, part in parts if request.param == "in order" else reversed(parts):
+        hub.request("PUT", f"{speaker.path}/parts/{start}", data=part).raise_for_status()
+    return speaker
+
+
+def test_the_right_digest(hub: RunningHub, sent: Native) -> None:
+    made = [hub.post(f"{sent.path}/finish", json=RIGHT) for _ in range(2)]
+    assert [answer.status_code for answer in made] == [201, 201]
+    assert made[0].json() == made[1].json()
+
+
+def test_another_digest(hub: RunningHub, sent: Native) -> None:
+    """Nothing is made and nothing is lost."""
+    for _ in range(2):
+        answer = hub.post(f"{sent.path}/finish", json=WRONG)
+        assert (answer.status_code, answer.json().get("code")) == (422, "digest_mismatch")
+    assert hub.get("/api/v1/files", params={"name": sent.name}).json()["items"] == []
+    assert hub.get(sent.path).json()["offset"] == len(DATA)
+    assert hub.request("DELETE", sent.path).status_code == 204
+
+
+def test_another_digest_after_the_right_one(hub: RunningHub, sent: Native) -> None:
+    assert hub.post(f"{sent.path}/finish").json()["sha256"] == RIGHT["sha256"].lower()
+    answer = hub.post(f"{sent.path}/finish", json=WRONG)
+    assert (answer.status_code, answer.json().get("code")) == (422, "digest_mismatch")
+
+
+@pytest.mark.parametrize("digest", ["", "xyz", "ab", "0" * 63, "0" * 65, 7])
+def test_no_digest(hub: RunningHub, sent: Native, digest: object) -> None:
+    answer = hub.post(f"{sent.path}/finish", json={"sha256": digest})
+    assert answer.status_code in {400, 422}
