@@ -177,7 +177,7 @@ class Uploads:
         return await self._finisher.finish(principal.id, id_)
 
     async def version(self, principal: Principal, upload: Upload) -> FileVersion | None:
-        """The file version an upload became; None if it did not, `Gone` if that was purged since."""
+        """The version an upload became; None if it did not, `Gone` if that was purged since."""
         if upload.state != "finished" or upload.version is None:
             return None
         return await self._finisher.finish(principal.id, upload.id)
