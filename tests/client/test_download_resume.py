@@ -13,7 +13,7 @@ import uuid
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,7 @@ from dsx.client import kept, transfer
 {setup}
 url, key, ref, target = sys.argv[1:]
 with DatasetHubClient(url, key, None, connections=2) as client:
-    client.download(ref, target)
+    {call}(ref, target)
 """
 
 
@@ -92,11 +92,17 @@ def sha256(data: bytes) -> str:
 
 
 def stopped_process(
-    hub: RunningHub, proxy: Proxy, wanted: Wanted, number: int, *, ranges: bool
+    hub: RunningHub,
+    proxy: Proxy,
+    wanted: Wanted,
+    number: int,
+    *,
+    ranges: bool = False,
+    call: str = "client.download",
 ) -> int:
     """A process that got a good half, and then the signal *number*; its exit code."""
     proxy.faults = faults = Faults(hang_after_replies=8 * MIB)
-    program = PROGRAM.format(setup=SMALL_RANGES if ranges else "")
+    program = PROGRAM.format(setup=SMALL_RANGES if ranges else "", call=call)
     process = subprocess.Popen(
         [sys.executable, "-c", program, proxy.url, hub.key, wanted.ref, str(wanted.place)],
         env=clean_environment(),
@@ -290,3 +296,21 @@ def test_the_zip_of_a_task_resumes_by_range(
     with zipfile.ZipFile(wanted.place) as archive:
         assert archive.read(wanted.ref) == wanted.data
     assert wanted.drafts() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_the_zip_of_a_task_resumes_in_another_process(
+    hub: RunningHub,
+    proxy: Proxy,
+    real: DatasetHubClient,
+    through: DatasetHubClient,
+    wanted: Wanted,
+    number: int,
+) -> None:
+    task = real.tasks.create_download([real.get_info(wanted.ref)])
+    stopped_process(hub, proxy, replace(wanted, ref=task.id), number, call="client.tasks.download")
+    assert through.tasks.download(task, wanted.place) == wanted.place
+    assert len(proxy.faults.ranges) == 1
+    assert wanted.drafts() == []
+    with zipfile.ZipFile(wanted.place) as archive:
+        assert archive.read(wanted.ref) == wanted.data

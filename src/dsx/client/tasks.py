@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ import urllib3
 
 from dsx.client.errors import Broken, Invalid
 from dsx.client.http import Connection, pause
-from dsx.client.kept import draft_beside
+from dsx.client.kept import Kept, kept_beside
 from dsx.client.models import FileInfo, TaskInfo
 from dsx.client.names import segments
 from dsx.client.progress import Progress
 from dsx.client.transfer import Remote, fetch_file
 from dsx.core import errors as core
+from dsx.core.digest import digest_of
 
 TASKS = "/api/v1/tasks"
 _PAGE = 1000
@@ -127,17 +129,19 @@ class TaskOperations:
     ) -> Path:
         """Carry a download task out: its files, as one ZIP, at *target*.
 
-        While the task is paused this waits, then goes on where it was. `Gone` if it is aborted.
+        While the task is paused this waits, then goes on where it was; so does another process
+        after this one. `Gone` if it is aborted.
         """
         place = Path(target)
         remote = Remote(
-            self._connection,
-            _path(task, "content"),
-            place.name,
-            wait=lambda: self._wait(task),
+            self._connection, _path(task, "content"), place.name, wait=lambda: self._wait(task)
         )
-        with draft_beside(place) as (draft, descriptor):
-            fetch_file(remote, descriptor, progress or self._progress, ranges=False)
+        with replace(remote, method="HEAD").ask({}) as head:
+            size, etag = int(head.headers["Content-Length"]), head.headers["ETag"]
+        remote = replace(remote, size=size, etag=etag)
+        with kept_beside(place, digest_of(etag.encode())) as (draft, descriptor):
+            kept = Kept(descriptor, size)
+            fetch_file(remote, descriptor, progress or self._progress, ranges=False, kept=kept)
             os.fsync(descriptor)
             draft.replace(place)
         return place

@@ -48,6 +48,7 @@ class Remote:
         name: what a person calls it.
         sha256: what its bytes must hash to, unless the answer itself says.
         size: bytes in all, if that is known before anything is asked.
+        etag: of the body, if that is known before and is not its *sha256*.
         method: ``GET``, or ``POST`` with *json*.
         begun: an answer that has come already; it is used first.
         wait: returns once the server sends it again, after it said that it is paused.
@@ -58,6 +59,7 @@ class Remote:
     name: str
     sha256: str | None = None
     size: int | None = None
+    etag: str | None = None
     method: str = "GET"
     json: Any = None
     begun: requests.Response | None = None
@@ -135,9 +137,8 @@ def fetch_file(
 
     truncate, read = partial(os.ftruncate, descriptor), partial(os.pread, descriptor)
     download = _Download(remote, write, truncate, progress, kept)
-    if kept is not None and kept.size:
-        return download.go_on(read)
-    return download.run(read if ranges else None)
+    ranged = read if ranges else None
+    return download.go_on(read, ranged) if kept is not None and kept.size else download.run(ranged)
 
 
 class _Download:
@@ -173,18 +174,18 @@ class _Download:
                     raise
             response = self._remote.ask({})
 
-    def go_on(self, read: Read) -> Fetched:
+    def go_on(self, read: Read, ranged: Read | None) -> Fetched:
         """Take what is missing after what is kept; if that turns out to be wrong, the whole."""
         hasher = self._hash_kept(read)
+        etag = self._remote.etag or f'"{self._remote.sha256}"'
         try:
             if hasher.size == self._remote.size:
                 self._truncate(hasher.size)
-                return self._verified({"ETag": f'"{self._remote.sha256}"'}, hasher)
-            etag = f'"{self._remote.sha256}"'
+                return self._verified({"ETag": etag}, hasher)
             headers = {"Range": f"bytes={hasher.size}-", "If-Range": etag}
-            return self._take(_expecting(hasher.size, self._remote.ask(headers)), hasher, read)
+            return self._take(_expecting(hasher.size, self._remote.ask(headers)), hasher, ranged)
         except (_Changed, DigestMismatch):
-            return self.run(read, attempts=1)
+            return self.run(ranged, attempts=1)
 
     def _hash_kept(self, read: Read) -> Hasher:
         hasher = Hasher()

@@ -13,7 +13,7 @@ from dsx.http.controlled import ControlledResponse
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.events import Event, event_stream
 from dsx.http.problems import documented
-from dsx.http.send import DOWNLOADS
+from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.hub.clock import now
 from dsx.hub.services import Hub
 from dsx.protocols.rest.transfer_models import NewTask, Task, TaskId, TaskList
@@ -125,6 +125,8 @@ async def download_task(
 ) -> Response:
     """A ZIP of the task's files, of a length that is known: ranges go on where it was paused."""
     content = await hub.tasks.content(principal, id)
+    if request.method == "HEAD":  # which transfers nothing
+        return ContentResponse(request, content)
     return ControlledResponse(request, content, partial(hub.tasks.transfer, principal, id))
 
 
