@@ -88,8 +88,6 @@ def check(upload: Upload, addition: Addition, limits: Limits) -> None:
         raise Paused("The upload is paused; resume its task first.", {"id": upload.id})
     if not 0 <= span.start <= MAX_LENGTH:
         raise Invalid("An offset is a number of bytes from 0 on.", {"offset": span.start})
-    if upload.state == "finished" and addition.part:
-        raise Conflict("The upload is finished.", {"id": upload.id})
     behind = span.start < upload.offset or upload.state == "finished"
     if behind and not addition.part and span.start != upload.offset:
         raise mismatch(upload, span.start)
@@ -120,10 +118,16 @@ def mismatch(upload: Upload, offset: int) -> OffsetMismatch:
     )
 
 
-def refuse_more(upload: Upload, data: Buffer) -> None:
+async def refuse_more(upload: Upload, source: Source, addition: Addition) -> None:
     """Take none of the bytes of a request to a finished upload: `TooLarge` if there are any."""
-    if len(data):
-        raise TooLarge(f"The upload ended at {upload.length}.", {"limit": upload.length})
+    if addition.part:
+        raise Conflict("The upload is finished.", {"id": upload.id})
+
+    def write(data: Buffer) -> None:
+        if len(data):
+            raise TooLarge(f"The upload ended at {upload.length}.", {"limit": upload.length})
+
+    await source(write, _at_once)
 
 
 class Appender:
@@ -145,6 +149,8 @@ class Appender:
         enter = partial(self._fixed, upload, addition.length, room, addition)
         async with self._leases.hold(upload.id, span, enter) as (control, current):
             stage = await self._open(current)
+            if stage is None:
+                return await self._too_late(upload, source, addition)
             try:
                 return await self._receive(current, stage, source, addition, control)
             finally:
@@ -192,14 +198,33 @@ class Appender:
         tasks.change(connection, upload.id, now(), total=length)
         return uploads.set_length(connection, current, length)
 
-    async def _open(self, upload: Upload) -> Stage:
+    async def _open(self, upload: Upload) -> Stage | None:
+        """The upload's stage; None if it has none any more."""
+        if upload.state == "finished":
+            return None
         try:
             return await self._stages.stage(upload.id, existing=bool(upload.received.parts))
         except NotFound:
+            return None
+
+    async def _too_late(self, upload: Upload, source: Source, addition: Addition) -> Upload:
+        """The upload as somebody has finished it meanwhile; `Gone` if its bytes are lost instead.
+
+        Who seals the bytes does that in a transaction, under the upload's claim.
+        """
+
+        def work(connection: Connection) -> Upload:
+            uploads.claim(connection, upload.id)
+            return uploads.get_held(connection, upload.owner, upload.id)
+
+        current = await self._catalog.write(work, durable=False)
+        if current.state != "finished" and current.blob is None:
             raise Gone(
                 "The bytes of the upload are not on the disk any more; begin again.",
                 {"id": upload.id},
-            ) from None
+            )
+        await refuse_more(current, source, addition)
+        return current
 
     async def _receive(
         self, upload: Upload, stage: Stage, source: Source, addition: Addition, control: Control
@@ -274,6 +299,10 @@ class Appender:
                 uploads.note_digest(connection, upload.id, blob)
                 return replace(upload, blob=blob)
         return upload
+
+
+async def _at_once() -> None:
+    """The gate of a request that nobody can pause: its upload has ended."""
 
 
 async def _pour(source: Source, incoming: Incoming, control: Control) -> None:

@@ -143,7 +143,7 @@ class Uploads:
         upload = await self.get(principal, id_)
         check(upload, addition, self.limits)
         if upload.state == "finished":
-            await source(partial(refuse_more, upload), _at_once)
+            await refuse_more(upload, source, addition)
         else:
             upload = await self._appender.append(upload, source, addition)
         if finish and upload.complete and upload.state == "open":
@@ -279,7 +279,3 @@ class Uploads:
         except NotFound:
             return
         await stage.discard()
-
-
-async def _at_once() -> None:
-    """The gate of a request that nobody can pause: its upload has ended."""
