@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.corrupting import Proxy, corrupting_proxy
 from tests.support.faulty import FaultyServer, faulty_server
 from tests.support.hub import RunningHub
 
@@ -55,4 +56,17 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
 @pytest.fixture
 def real(hub: RunningHub) -> Iterator[DatasetHubClient]:
     with DatasetHubClient(hub.url, hub.key, None) as opened:
+        yield opened
+
+
+@pytest.fixture
+def proxy(hub: RunningHub) -> Iterator[Proxy]:
+    with corrupting_proxy(hub.url) as running:
+        yield running
+
+
+@pytest.fixture
+def through(hub: RunningHub, proxy: Proxy) -> Iterator[DatasetHubClient]:
+    """A client that reaches the hub through the proxy."""
+    with DatasetHubClient(proxy.url, hub.key, None) as opened:
         yield opened

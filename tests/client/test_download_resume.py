@@ -11,13 +11,12 @@ import subprocess
 import sys
 import uuid
 import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from tests.support.corrupting import Faults, Proxy, corrupting_proxy
+from tests.support.corrupting import Faults, Proxy
 from tests.support.hub import RunningHub, clean_environment
 from tests.support.waiting import eventually
 
@@ -37,18 +36,6 @@ url, key, ref, target = sys.argv[1:]
 with DatasetHubClient(url, key, None, connections=2) as client:
     {call}(ref, target)
 """
-
-
-@pytest.fixture
-def proxy(hub: RunningHub) -> Iterator[Proxy]:
-    with corrupting_proxy(hub.url) as running:
-        yield running
-
-
-@pytest.fixture
-def through(hub: RunningHub, proxy: Proxy) -> Iterator[DatasetHubClient]:
-    with DatasetHubClient(proxy.url, hub.key, None, connections=2) as opened:
-        yield opened
 
 
 @dataclass

@@ -6,12 +6,11 @@ import hashlib
 import os
 import threading
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.corrupting import Faults, Proxy, corrupting_proxy
+from tests.support.corrupting import Faults, Proxy
 from tests.support.hub import RunningHub
 from tests.support.waiting import eventually
 
@@ -20,19 +19,6 @@ from dsx.client import errors, uploading
 
 MIB = 1 << 20
 SIZE = 3 * MIB + 12_345
-
-
-@pytest.fixture
-def proxy(hub: RunningHub) -> Iterator[Proxy]:
-    with corrupting_proxy(hub.url) as running:
-        yield running
-
-
-@pytest.fixture
-def through(hub: RunningHub, proxy: Proxy) -> Iterator[DatasetHubClient]:
-    """A client that reaches the hub through the proxy."""
-    with DatasetHubClient(proxy.url, hub.key, None) as opened:
-        yield opened
 
 
 @pytest.fixture

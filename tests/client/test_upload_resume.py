@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,18 +28,6 @@ from dsx.client.uploading import Facts
 MIB = 1 << 20
 SIZE = 40 * MIB
 """Of a file that a process of its own sends in three parts."""
-
-
-@pytest.fixture
-def proxy(hub: RunningHub) -> Iterator[Proxy]:
-    with corrupting_proxy(hub.url) as running:
-        yield running
-
-
-@pytest.fixture
-def through(hub: RunningHub, proxy: Proxy) -> Iterator[DatasetHubClient]:
-    with DatasetHubClient(proxy.url, hub.key, None) as opened:
-        yield opened
 
 
 @pytest.fixture
