@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from tests.support.hub import RunningHub
 from tests.uploads.speakers import SPEAKERS, Speaker, Tus
+from tests.uploads.wires import hang_up
 
 Begin = Callable[..., Speaker]
 
@@ -40,3 +41,9 @@ def tus(hub: RunningHub) -> Begin:
 def noise(size: int, seed: int = 1) -> bytes:
     """Bytes that do not repeat."""
     return random.Random(seed).randbytes(size)
+
+
+@pytest.fixture(autouse=True)
+def _wires() -> Iterator[None]:
+    yield
+    hang_up()

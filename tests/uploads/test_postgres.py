@@ -21,8 +21,8 @@ from tests.uploads.test_adversary import (
     test_finishing_a_final_whose_partials_are_not_ready,
     test_finishing_while_a_part_arrives,
 )
+from tests.uploads.test_fault_fields import test_17_lengths_are_exact, test_20_names_of_the_world
 from tests.uploads.test_faults import (
-    close_wires,
     test_2_identical_part_again,
     test_3_other_bytes_for_the_same_part,
     test_5_part_digest_that_does_not_fit,
@@ -31,14 +31,11 @@ from tests.uploads.test_faults import (
     test_10_newcomer_wins_over_a_stale_writer,
     test_11_two_finishers_make_one_file,
     test_12_final_reply_lost,
-    test_17_lengths_are_exact,
-    test_20_names_of_the_world,
     test_25_aborted_uploads_stay_so,
 )
 from tests.uploads.test_machine import run
 
 __all__ = [
-    "close_wires",
     "nothing_unforeseen",
     "postgres",
     "test_2_identical_part_again",
