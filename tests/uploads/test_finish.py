@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
-from tests.support.hub import RunningHub
+from tests.support.hub import RunningHub, running_hub
 from tests.uploads.conftest import noise
 from tests.uploads.speakers import Native
 
@@ -53,3 +54,19 @@ def test_another_digest_after_the_right_one(hub: RunningHub, sent: Native) -> No
 def test_no_digest(hub: RunningHub, sent: Native, digest: object) -> None:
     answer = hub.post(f"{sent.path}/finish", json={"sha256": digest})
     assert answer.status_code in {400, 422}
+
+
+def test_26_a_key_that_is_withdrawn_finishes_nothing(tmp_path: Path) -> None:
+    """Its upload is kept for whoever still has a key."""
+    with running_hub(tmp_path, DSX_API_KEY="old") as hub:
+        speaker = Native(hub, "withdrawn", len(DATA))
+        speaker.create()
+        hub.request("PUT", f"{speaker.path}/parts/0", data=DATA).raise_for_status()
+    with running_hub(tmp_path, DSX_API_KEY="new") as hub:
+        old = {"Authorization": "Bearer old"}
+        for method, path in (("POST", "finish"), ("PUT", "parts/0"), ("DELETE", "")):
+            answer = hub.request(method, f"{speaker.path}/{path}".rstrip("/"), headers=old)
+            assert answer.status_code == 401
+        assert hub.get("/api/v1/files").json()["items"] == []
+        made = hub.post(f"{speaker.path}/finish", json=RIGHT)
+        assert (made.status_code, made.json()["name"]) == (201, "withdrawn")
