@@ -18,6 +18,7 @@ from dsx.core.spans import Spans
 from dsx.core.transfers import Upload, UploadState
 
 _ROOM = 0x726F6F6D  # "room"
+_HELD = exists().where(writers.c.upload == uploads.c.id)
 
 
 def claim(connection: Connection, id_: str) -> None:
@@ -226,10 +227,9 @@ def expired(
     connection: Connection, now: Micros, limit: int, *, held: bool = False
 ) -> list[tuple[str, UploadState]]:
     """Ids and states of uploads whose time is over: those that nobody, or somebody, writes to."""
-    busy = exists().where(writers.c.upload == uploads.c.id)
     query = (
         select(uploads.c.id, uploads.c.state)
-        .where(uploads.c.expires <= now, busy if held else ~busy)
+        .where(uploads.c.expires <= now, _HELD if held else ~_HELD)
         .order_by(uploads.c.expires)
         .limit(limit)
     )
@@ -238,9 +238,8 @@ def expired(
 
 def is_expired(connection: Connection, id_: str, now: Micros, *, held: bool = False) -> bool:
     """Whether it is one of `expired`, or as it is *held* by a writer, would be."""
-    busy = exists().where(writers.c.upload == uploads.c.id)
     over = (uploads.c.id == id_) & (uploads.c.state == "open") & (uploads.c.expires <= now)
-    query = select(uploads.c.id).where(over if held else over & ~busy)
+    query = select(uploads.c.id).where(over if held else over & ~_HELD)
     return connection.execute(query).first() is not None
 
 

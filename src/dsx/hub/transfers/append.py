@@ -146,7 +146,7 @@ class Appender:
         """Add what *source* hands over; when this returns, it is on the disk and recorded."""
         span = addition.span if addition.part else ByteRange(0, EVERYTHING)
         room = await self._stages.room() if addition.length is not None else None
-        enter = partial(self._fixed, upload, addition.length, room, addition)
+        enter = partial(self._entered, upload, room, addition)
         async with self._leases.hold(upload.id, span, enter) as (control, current):
             stage = await self._open(current)
             if stage is None:
@@ -166,28 +166,30 @@ class Appender:
         async with self._leases.hold(upload.id, ByteRange(0, EVERYTHING), then) as (_, fixed):
             return fixed
 
-    def _ended(
-        self, upload: Upload, length: int | None, room: int | None, connection: Connection
-    ) -> Upload:
-        uploads.claim(connection, upload.id)
-        current = uploads.get_open(connection, upload.owner, upload.id, now())
-        if length is None and current.length is None:
-            length = current.received.end
-        return self._fixed(current, length, room, None, connection)
-
-    def _fixed(
-        self,
-        upload: Upload,
-        length: int | None,
-        room: int | None,
-        addition: Addition | None,
-        connection: Connection,
+    def _entered(
+        self, upload: Upload, room: int | None, addition: Addition, connection: Connection
     ) -> Upload:
         """The upload as it is now, with its length if that is told; *addition* has to fit."""
         uploads.claim(connection, upload.id)
         current = uploads.get_open(connection, upload.owner, upload.id, now())
-        if addition and not addition.part and current.offset != addition.offset:
+        if not addition.part and current.offset != addition.offset:
             raise mismatch(current, addition.offset)
+        return self._sized(connection, current, addition.length, room)
+
+    def _ended(
+        self, upload: Upload, length: int | None, room: int | None, connection: Connection
+    ) -> Upload:
+        """The upload as it is now, with *length*; None: it ends where its bytes do."""
+        uploads.claim(connection, upload.id)
+        current = uploads.get_open(connection, upload.owner, upload.id, now())
+        if length is None and current.length is None:
+            length = current.received.end
+        return self._sized(connection, current, length, room)
+
+    def _sized(
+        self, connection: Connection, current: Upload, length: int | None, room: int | None
+    ) -> Upload:
+        """*current* with its length, if that is told now and may be."""
         if length is None or length == current.length:
             return current
         if current.length is not None or length < current.received.end:
@@ -195,7 +197,7 @@ class Appender:
         self._limits.check_size(length)
         check_room(connection, room, length - current.received.size)
         self._limits.check_quota(connection, current.owner, length)
-        tasks.change(connection, upload.id, now(), total=length)
+        tasks.change(connection, current.id, now(), total=length)
         return uploads.set_length(connection, current, length)
 
     async def _open(self, upload: Upload) -> Stage | None:

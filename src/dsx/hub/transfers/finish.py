@@ -79,7 +79,8 @@ class Finisher:
             if upload.state == "open":
                 uploads.expect(connection, upload, {"sha256": digest})
 
-        await self._catalog.write(work)
+        # Sealing, which follows, is durable; who has to finish again tells the digest again.
+        await self._catalog.write(work, durable=False)
 
     async def finished(self, upload: Upload) -> Upload:
         """*upload*, which is complete, once it is finished."""
