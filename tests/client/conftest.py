@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,3 +72,11 @@ def through(hub: RunningHub, proxy: Proxy) -> Iterator[DatasetHubClient]:
     """A client that reaches the hub through the proxy."""
     with DatasetHubClient(proxy.url, hub.key, None) as opened:
         yield opened
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """A file for `small_parts`."""
+    path = tmp_path / f"{uuid.uuid4().hex}.bin"
+    path.write_bytes(os.urandom(3 << 20))
+    return path

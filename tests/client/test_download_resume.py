@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import random
 import signal
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.corrupting import Faults, Proxy
+from tests.support.digests import sha256
 from tests.support.hub import RunningHub, clean_environment
 from tests.support.waiting import eventually
 
@@ -72,10 +72,6 @@ def ranges(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> b
         monkeypatch.setattr(transfer, "RANGE", MIB)
         monkeypatch.setattr(kept, "_NOTE_SECONDS", 0)
     return bool(request.param == "ranges")
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def stopped_process(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import uuid
@@ -49,13 +48,6 @@ def boss(brisk: RunningHub) -> Iterator[DatasetHubClient]:
     """Who controls it, from elsewhere."""
     with DatasetHubClient(brisk.url, brisk.key, None) as opened:
         yield opened
-
-
-@pytest.fixture
-def few(tmp_path: Path) -> Path:
-    path = tmp_path / f"{uuid.uuid4().hex}.bin"
-    path.write_bytes(os.urandom(3 * MIB))
-    return path
 
 
 class Interfering:

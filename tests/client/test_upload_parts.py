@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import uuid
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.corrupting import Faults, Proxy
+from tests.support.digests import sha256
 from tests.support.hub import RunningHub
 from tests.support.waiting import eventually
 
@@ -27,10 +27,6 @@ def large(tmp_path: Path) -> Path:
     path = tmp_path / f"{uuid.uuid4().hex}.bin"
     path.write_bytes(os.urandom(SIZE))
     return path
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def stored_well(client: DatasetHubClient, path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.corrupting import Faults, Proxy, corrupting_proxy
+from tests.support.digests import sha256
 from tests.support.hub import RunningHub, clean_environment, running_hub, start_hub
 from tests.support.waiting import eventually
 
@@ -37,14 +37,6 @@ def large(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def few(tmp_path: Path) -> Path:
-    """A file for `small_parts`."""
-    path = tmp_path / f"{uuid.uuid4().hex}.bin"
-    path.write_bytes(os.urandom(3 * MIB))
-    return path
-
-
 def begin(url: str, key: str, path: Path, *options: str) -> subprocess.Popen[bytes]:
     """`dsx upload` in a process of its own."""
     return subprocess.Popen(
@@ -60,10 +52,6 @@ def end(process: subprocess.Popen[bytes]) -> dict:
     assert process.returncode == 0, told.decode()
     (info,) = [json.loads(line) for line in printed.splitlines()]
     return info
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def received(hub: RunningHub, id_: str) -> int:

@@ -11,10 +11,10 @@ from urllib.parse import unquote
 
 import pytest
 from tests.support.hub import RunningHub, running_hub
+from tests.support.waiting import in_time
 from tests.support.wire import (
     Wire,
     content,
-    eventually,
     healthy,
     open_descriptors,
     status_value,
@@ -52,7 +52,7 @@ def reset(client: Wire) -> None:
 def at_rest(hub: RunningHub) -> int:
     """Open descriptors, once connections that were closed are gone."""
     counts = [open_descriptors(hub)]
-    while eventually(lambda: open_descriptors(hub) < counts[-1], 0.3):
+    while in_time(lambda: open_descriptors(hub) < counts[-1], 0.3):
         counts.append(open_descriptors(hub))
     return counts[-1]
 
@@ -77,13 +77,13 @@ def test_stalled_readers_cost_no_thread_and_no_memory(quiet: RunningHub, path: s
             reader.send(reader.head("GET", path))
         for reader in readers:
             assert reader.socket.recv(100)
-        assert eventually(lambda: open_descriptors(quiet) >= idle + 2 * READERS)
+        assert in_time(lambda: open_descriptors(quiet) >= idle + 2 * READERS)
         assert all(healthy(quiet) for _ in range(5))
         with wire(quiet) as client:
             assert client.ask("GET", path).body == BIG
         assert status_value(quiet, "Threads") < POOLS
         assert status_value(quiet, "VmRSS") - memory < READERS * 200  # KiB
-    assert eventually(lambda: open_descriptors(quiet) <= idle)
+    assert in_time(lambda: open_descriptors(quiet) <= idle)
 
 
 def test_a_slow_reader_gets_every_byte(quiet: RunningHub, path: str) -> None:
@@ -106,7 +106,7 @@ def test_leaving_in_the_middle_leaks_nothing(
         client.send(client.head("GET", path, *fields))
         client.socket.recv(5000)
         leave(client)
-    assert eventually(lambda: open_descriptors(quiet) <= idle)
+    assert in_time(lambda: open_descriptors(quiet) <= idle)
     assert healthy(quiet)
 
 
@@ -117,7 +117,7 @@ def test_leaving_before_the_answer_leaks_nothing(quiet: RunningHub, path: str) -
         client.send(client.head("GET", path))
         reset(client)
     assert healthy(quiet)
-    assert eventually(lambda: open_descriptors(quiet) <= idle)
+    assert in_time(lambda: open_descriptors(quiet) <= idle)
 
 
 def test_leavers_are_no_failures_of_the_server(quiet: RunningHub, path: str) -> None:

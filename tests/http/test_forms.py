@@ -6,11 +6,11 @@ import os
 
 import pytest
 from tests.support.hub import RunningHub
+from tests.support.waiting import in_time
 from tests.support.wire import (
     FILES,
     Answer,
     content,
-    eventually,
     healthy,
     listed,
     staged,
@@ -49,7 +49,7 @@ def refused(hub: RunningHub, status: int, body: bytes, *fields: str) -> None:
     answer = posted(hub, body, *fields)
     assert answer.status == status
     assert answer.headers["content-type"] == "application/problem+json"
-    assert eventually(lambda: not staged(hub))
+    assert in_time(lambda: not staged(hub))
     assert not listed(hub, "http-form-bad")
 
 
@@ -176,7 +176,7 @@ HUGE = {
 def test_a_form_too_big(hub: RunningHub, body: bytes) -> None:
     answer = posted(hub, body)
     assert answer.status in {400, 413}
-    assert eventually(lambda: not staged(hub))
+    assert in_time(lambda: not staged(hub))
     assert not listed(hub, "http-form-bad")
     assert healthy(hub)
 

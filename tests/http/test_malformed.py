@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support.hub import KEY, RunningHub
-from tests.support.wire import FILES, content, eventually, healthy, staged, status_value, wire
+from tests.support.waiting import in_time
+from tests.support.wire import FILES, content, healthy, staged, status_value, wire
 
 START = (
     f"POST {FILES}?name=http-malformed HTTP/1.1\r\nHost: hub\r\nAuthorization: {KEY}\r\n".encode()
@@ -103,7 +104,7 @@ def _unharmed(hub: RunningHub) -> Iterator[None]:
     """After each test the hub is well, keeps nothing, and has logged no failure of its own."""
     before = len(hub.log.read_text())
     yield
-    assert eventually(lambda: not staged(hub))
+    assert in_time(lambda: not staged(hub))
     assert healthy(hub)
     news = hub.log.read_text()[before:]
     assert "Traceback" not in news

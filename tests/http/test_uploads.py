@@ -9,7 +9,8 @@ from hashlib import sha256
 
 import pytest
 from tests.support.hub import RunningHub, running_hub
-from tests.support.wire import FILES, content, eventually, healthy, listed, staged, wire
+from tests.support.waiting import in_time
+from tests.support.wire import FILES, content, healthy, listed, staged, wire
 
 MIB = 1024**2
 BIG = os.urandom(5 * MIB + 12_345)
@@ -25,7 +26,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
 
 def left_nothing(hub: RunningHub, name: str) -> bool:
     """Whether an upload that failed is gone without a trace, and the hub well."""
-    gone = eventually(lambda: not staged(hub)) and not listed(hub, name)
+    gone = in_time(lambda: not staged(hub)) and not listed(hub, name)
     return gone and healthy(hub) and "Traceback" not in hub.log.read_text()
 
 
@@ -115,7 +116,7 @@ def test_a_client_that_leaves_in_the_middle(hub: RunningHub, sent: int) -> None:
     with wire(hub) as client:
         request = client.upload(name, BIG)
         client.send(request[: len(request) - len(BIG) + sent])
-        assert eventually(lambda: bool(staged(hub)))
+        assert in_time(lambda: bool(staged(hub)))
     assert left_nothing(hub, name)
 
 
@@ -124,7 +125,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_chunked_body(hub: RunningHub) -
         path = f"{FILES}?name=http-left-chunked"
         client.send(client.head("POST", path, "Transfer-Encoding: chunked"))
         client.send(b"%x\r\n" % len(BIG) + BIG[:MIB])
-        assert eventually(lambda: bool(staged(hub)))
+        assert in_time(lambda: bool(staged(hub)))
     assert left_nothing(hub, "http-left-chunked")
 
 
@@ -132,7 +133,7 @@ def test_many_clients_leave_at_once(hub: RunningHub) -> None:
     with wire(hub) as a, wire(hub) as b, wire(hub) as c, wire(hub) as d:
         for client in (a, b, c, d):
             client.send(client.upload("http-left-many", BIG)[: 2 * MIB])
-        assert eventually(lambda: len(staged(hub)) == 4)
+        assert in_time(lambda: len(staged(hub)) == 4)
     assert left_nothing(hub, "http-left-many")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -133,16 +133,6 @@ def status_value(hub: RunningHub, field: str) -> int:
     """A number from the server's /proc/PID/status: ``Threads``, or ``VmRSS`` in KiB."""
     lines = Path(f"/proc/{hub.process.pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1])
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    """Whether *condition* comes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
 
 
 def healthy(hub: RunningHub) -> bool:

@@ -22,6 +22,11 @@ def encoded(**metadata: str) -> str:
     return ",".join(f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in metadata.items())
 
 
+def id_of(path: str) -> str:
+    """The id of the upload at *path*."""
+    return path.rsplit("/", 1)[1]
+
+
 def path_of(answer: requests.Response) -> str:
     """The path of what was created, whether ``Location`` is one or a whole URL."""
     return urlsplit(answer.headers["Location"]).path

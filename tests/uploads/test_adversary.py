@@ -11,21 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from tests.support.digests import sha256
 from tests.support.hub import RunningHub, running_hub
-from tests.support.wire import Answer, eventually, wire
+from tests.support.waiting import in_time
+from tests.support.wire import Answer, wire
 from tests.uploads.conftest import Begin, noise
 from tests.uploads.speakers import CHUNK, TUS, encoded, path_of
 
 MIB = 1024**2
 PARTIAL = TUS | {"Upload-Concat": "partial"}
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def id_of(path: str) -> str:
-    return path.rsplit("/", 1)[1]
 
 
 def partial(hub: RunningHub, length: int | None, data: bytes = b"") -> str:
@@ -132,7 +126,7 @@ def test_finishing_while_a_part_arrives(hub: RunningHub) -> None:
     with wire(hub) as connection:
         size = f"Content-Length: {len(data)}"
         connection.send(connection.head("PUT", f"{path}/parts/0", size) + data[: 3 * MIB])
-        assert eventually(lambda: hub.get(path).json()["offset"] == 3 * MIB)
+        assert in_time(lambda: hub.get(path).json()["offset"] == 3 * MIB)
         file = hub.post(f"{path}/finish").json()
         connection.send(data[3 * MIB :])
         assert connection.answer().status in {409, 410}

@@ -14,17 +14,14 @@ from pathlib import Path
 import pytest
 from tests.support.apt import install
 from tests.support.hub import RunningHub, running_hub, start_hub
-from tests.support.wire import Wire, eventually, wire
+from tests.support.waiting import in_time
+from tests.support.wire import Wire, wire
 from tests.uploads.conftest import noise
-from tests.uploads.speakers import CHUNK, TUS, Native, Speaker, Tus, path_of
+from tests.uploads.speakers import CHUNK, TUS, Native, Speaker, Tus, id_of, path_of
 
 MIB = 1024**2
 DAY = 24 * 3600
 STRICT = {"DSX_UPLOAD_EXPIRY": "2", "DSX_COLLECT_INTERVAL": "0.3"}
-
-
-def id_of(path: str) -> str:
-    return path.rsplit("/", 1)[1]
 
 
 def offset_of(speaker: Speaker) -> int:
@@ -53,14 +50,14 @@ def test_an_upload_whose_writer_crashed_expires(tmp_path: Path) -> None:
     speaker = Native(hub, "crashed", len(data))
     speaker.create()
     with sending(speaker, data):
-        assert eventually(lambda: offset_of(speaker) == MIB)
+        assert in_time(lambda: offset_of(speaker) == MIB)
         hub.kill()
     with running_hub(tmp_path, **STRICT) as again:
         stage = again.data_dir / "staging" / id_of(speaker.path)
-        assert eventually(lambda: not stage.exists())
+        assert in_time(lambda: not stage.exists())
         assert again.get(speaker.path).status_code in {404, 410}
         with closing(sqlite3.connect(again.data_dir / "catalog.db")) as catalog:
-            assert eventually(
+            assert in_time(
                 lambda: catalog.execute("SELECT count(*) FROM writers").fetchone() == (0,)
             )
 
@@ -182,7 +179,7 @@ def test_24_the_clock_jumps(
     speaker.create()
     with sending(speaker, data, *([checksum(data)] if checked else [])) as connection:
         stage = hub.data_dir / "staging" / id_of(speaker.path)
-        assert eventually(lambda: stage.exists() and stage.stat().st_size >= MIB)
+        assert in_time(lambda: stage.exists() and stage.stat().st_size >= MIB)
         today = day(hub)
         jump(clock)
         assert day(hub) != today
@@ -204,7 +201,7 @@ def test_24_a_newer_writer_takes_over_while_the_clock_jumps(
         speaker = Tus(hub, f"jump-{number}", len(data))
         speaker.create()
         with sending(speaker, data) as stale:
-            assert eventually(lambda: offset_of(speaker) == 2 * MIB)  # noqa: B023
+            assert in_time(lambda: offset_of(speaker) == 2 * MIB)  # noqa: B023
             jump(clock)
             time.sleep(0.5)
             began = time.monotonic()

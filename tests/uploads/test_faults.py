@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.support.digests import sha256
 from tests.support.hub import RunningHub, running_hub
 from tests.support.waiting import eventually
 from tests.support.wire import Wire
@@ -32,10 +33,6 @@ from tests.uploads.speakers import (
 from tests.uploads.wires import dial, lines
 
 MIB = 1024**2
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def start_sending(speaker: Speaker, offset: int, size: int, data: bytes) -> Wire:
