@@ -149,10 +149,23 @@ def touch(connection: Connection, ids: Iterable[str], expires: Micros) -> None:
         )
 
 
+def describe(connection: Connection, id_: str, facts: Mapping[str, Any]) -> None:
+    """Set what the file will be recorded with: columns as `name` and `category`."""
+    connection.execute(update(uploads).where(uploads.c.id == id_).values(**facts))
+    if "name" in facts:
+        connection.execute(update(tasks).where(tasks.c.id == id_).values(name=facts["name"]))
+
+
 def expect(connection: Connection, upload: Upload, digests: Mapping[str, str]) -> None:
-    """Note what the bytes have to hash to, beside what was announced before."""
-    expected = {**upload.expected, **digests}
-    connection.execute(update(uploads).where(uploads.c.id == upload.id).values(expected=expected))
+    """Note what the bytes have to hash to, beside what was announced before.
+
+    What they were found to be before is worth nothing then, unless it is that: they are hashed
+    again.
+    """
+    values: dict[str, Any] = {"expected": {**upload.expected, **digests}}
+    if set(digests) - {"sha256", *upload.expected}:
+        values |= {"digest": None, "crc32": None}
+    connection.execute(update(uploads).where(uploads.c.id == upload.id).values(values))
 
 
 def note_digest(connection: Connection, id_: str, blob: BlobInfo) -> None:

@@ -75,7 +75,7 @@ class Form:
     fields: dict[str, list[str]] = field(default_factory=dict)
 
 
-async def pump_form(request: Request, write: Write) -> Form:
+async def pump_form(request: Request, write: Write, gate: Gate = always_open) -> Form:
     """Hand the part ``file`` of a multipart/form-data body (RFC 7578) to *write*, as `pump` does.
 
     Parts may come in any order. Raises `Invalid` unless there is exactly one such part and the
@@ -87,7 +87,7 @@ async def pump_form(request: Request, write: Write) -> Form:
     receiver = _FormReceiver(write)
     try:
         parser = MultipartParser(options[b"boundary"], receiver.callbacks())  # type: ignore[arg-type]
-        await pump(request, lambda data: parser.write(bytes(data)))
+        await pump(request, lambda data: parser.write(bytes(data)), gate)
         parser.finalize()
     except FormParserError as error:
         raise Invalid(f"The form is malformed: {error}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import uuid_utils
 from sqlalchemy import Connection
@@ -12,9 +13,10 @@ from sqlalchemy import Connection
 from dsx.catalog import tasks, uploads
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound
 from dsx.core.model import Micros, NewFile
+from dsx.core.names import check_file_name, check_label
 from dsx.core.spans import Spans
 from dsx.core.transfers import ALGORITHMS, NewUpload, Task, Upload
-from dsx.hub.facts import DEFAULT_CATEGORY, DEFAULT_TYPE, new_file
+from dsx.hub.facts import DEFAULT_CATEGORY, DEFAULT_TYPE, media_type, new_file
 from dsx.hub.transfers import possession
 
 MAX_LENGTH = (1 << 62) - 1
@@ -28,7 +30,7 @@ def described(owner: str, new: NewUpload, instant: Micros, expires: Micros) -> U
     """*new* as an upload of *owner*; `Invalid` if its facts are not acceptable."""
     if new.length is not None and not 0 <= new.length <= MAX_LENGTH:
         raise Invalid("A length is a number of bytes from 0 on.", {"length": new.length})
-    expected = _digests(new.expected)
+    expected = check_digests(new.expected)
     id_ = new.task or str(uuid_utils.uuid7())
     facts = _facts(owner, new, new.name or id_)
     provable = "sha256" in expected and new.length and new.kind == "whole"
@@ -122,7 +124,23 @@ def _facts(owner: str, new: NewUpload, name: str) -> NewFile:
     )
 
 
-def _digests(expected: Mapping[str, str]) -> dict[str, str]:
+def changed_facts(
+    upload: Upload, name: str | None, category: str | None, content_type: str | None
+) -> dict[str, Any]:
+    """Those of the facts that are told, checked; a new name brings the type that it suggests."""
+    facts: dict[str, Any] = {}
+    if name is not None:
+        facts["name"] = check_file_name(name)
+        facts["content_type"] = media_type(content_type, name)
+    elif content_type is not None:
+        facts["content_type"] = media_type(content_type, upload.name or "")
+    if category is not None:
+        facts["category"] = check_label("A category", category or DEFAULT_CATEGORY)
+    return facts
+
+
+def check_digests(expected: Mapping[str, str]) -> dict[str, str]:
+    """Digests by algorithm in lower case; `Invalid` unless each is what it says."""
     found = {}
     for algorithm, value in expected.items():
         text = value.lower()

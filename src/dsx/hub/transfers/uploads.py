@@ -9,7 +9,7 @@ no more. `Uploads` is what protocols translate to. Its neighbours: `begin` (what
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -19,7 +19,7 @@ from dsx.blobs.contract import BlobStore, Stages
 from dsx.catalog import tasks, uploads
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest, parse_digest
-from dsx.core.errors import Denied, DSXError, NotFound
+from dsx.core.errors import Conflict, Denied, DSXError, NotFound
 from dsx.core.model import FileVersion, NewFile, Principal
 from dsx.core.transfers import NewUpload, Upload, UploadState
 from dsx.hub.clock import now
@@ -28,12 +28,18 @@ from dsx.hub.limits import Limits, check_room, inconsistent
 from dsx.hub.removal import remove_unknown
 from dsx.hub.transfers import possession
 from dsx.hub.transfers.append import Addition, Appender, Source, check, refuse_more
-from dsx.hub.transfers.begin import described, take_up, with_parts
+from dsx.hub.transfers.begin import (
+    changed_facts,
+    check_digests,
+    described,
+    take_up,
+    with_parts,
+)
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.finish import Finisher
 from dsx.hub.transfers.leases import Leases
-from dsx.hub.transfers.tails import Tails
+from dsx.hub.transfers.tails import Tails, another_digest
 
 _BATCH = 200
 _SIGN_OF_LIFE = 2.0
@@ -149,6 +155,43 @@ class Uploads:
         if finish and upload.complete and upload.state == "open":
             return await self._finisher.finished(upload)
         return upload
+
+    async def describe(
+        self,
+        principal: Principal,
+        id_: str,
+        *,
+        name: str | None = None,
+        category: str | None = None,
+        content_type: str | None = None,
+        expected: Mapping[str, str] | None = None,
+    ) -> Upload:
+        """Say of an open upload, before it is finished, what could not be said when it began.
+
+        None leaves a fact alone. Raises `Invalid` for unacceptable facts or digests, `Conflict` if
+        the upload has become a file, `DigestMismatch` if another digest was announced before.
+        """
+        digests = check_digests(expected or {})
+
+        def work(connection: Connection) -> Upload:
+            uploads.claim(connection, id_)
+            upload = uploads.get_open(connection, principal.id, id_, now())
+            if upload.state != "open":
+                raise Conflict("The upload is finished.", {"id": id_})
+            facts = changed_facts(upload, name, category, content_type)
+            if facts:
+                uploads.describe(connection, id_, facts)
+            for algorithm, value in digests.items():
+                known = upload.expected.get(algorithm, value)
+                if algorithm == "sha256" and upload.blob is not None:
+                    known = upload.blob.digest
+                if known != value:
+                    raise another_digest(algorithm, value, known)
+            if digests:
+                uploads.expect(connection, upload, digests)
+            return uploads.get_open(connection, principal.id, id_, now())
+
+        return await self._catalog.write(work)
 
     async def finish(
         self,
