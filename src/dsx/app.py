@@ -25,14 +25,16 @@ from dsx.http.metrics import Observe
 from dsx.http.server import DSXProtocol
 from dsx.hub.access import Access, admin_key
 from dsx.hub.datasets import Datasets
+from dsx.hub.drop import Drop
 from dsx.hub.files import Files
 from dsx.hub.limits import Limits
 from dsx.hub.services import Hub
+from dsx.hub.transfers.chunks import Chunks
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.protocols import dsx, rest, rufh, system, tus
+from dsx.protocols import dsx, rest, rufh, system, tinydist, tus
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
 
@@ -66,7 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    for protocol in (system, rest, rufh, tus, dsx):
+    for protocol in (system, rest, rufh, tus, dsx, tinydist):
         app.include_router(protocol.router)
     system.add_docs(app)
     problems.install(app)
@@ -90,6 +92,8 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 files=files,
                 trash=trash,
                 uploads=uploads,
+                chunks=Chunks(catalog, uploads, limits),
+                drop=Drop(settings.data_dir / "drop", files, trash),
                 tasks=Tasks(catalog, controls, files, trash, uploads, ttl=settings.task_ttl),
                 datasets=Datasets(catalog, settings.dataset_path),
                 catalog=catalog,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -72,12 +72,14 @@ class Files:
         tags: Sequence[str] = (),
         expected: Digest | None = None,
         only_if_absent: bool = False,
+        then: Callable[[Connection, FileVersion], None] | None = None,
     ) -> FileVersion:
         """Store what *receiver* has as *name*: a new file, or the next version of that file.
 
         When this returns, bytes and record are durable. Raises `Invalid` for unacceptable facts,
         `DigestMismatch` unless the bytes are the *expected* ones, `PreconditionFailed` if the name
-        is taken and it should not be; then nothing is stored.
+        is taken and it should not be; then nothing is stored. *then* is what has to happen to the
+        new version in the same transaction.
         """
         new = new_file(
             principal.id,
@@ -100,7 +102,10 @@ class Files:
             blob_records.claim(connection, blob.digest)
             receiver.seal(blob)
             blob_records.add(connection, blob, now())
-            return records.add(connection, new, blob, now())
+            version = records.add(connection, new, blob, now())
+            if then is not None:
+                then(connection, version)
+            return version
 
         return await self._catalog.write(commit)
 
@@ -115,6 +120,19 @@ class Files:
         return await self._catalog.read(
             lambda connection: records.get(connection, principal.id, ref)
         )
+
+    async def named(self, principal: Principal, name: str) -> FileVersion:
+        """The newest version of the file *name*, or `NotFound`."""
+        version = await self._catalog.read(
+            lambda connection: records.find(connection, principal.id, name)
+        )
+        if version is None:
+            raise NotFound(f"There is no file named {name!r}.", {"name": name})
+        return version
+
+    async def has_bytes(self, version: FileVersion) -> bool:
+        """Whether the bytes of *version* are in the store, as they should be."""
+        return version.sha256 in await self.blobs.stat([version.sha256])
 
     async def get_many(self, principal: Principal, refs: Sequence[str]) -> Sequence[FileVersion]:
         """The versions with these ids or numbers in that order, or `NotFound` for the first."""

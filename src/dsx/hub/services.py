@@ -8,7 +8,9 @@ from dsx.blobs.contract import BlobStore
 from dsx.catalog.engine import Catalog
 from dsx.hub.access import Access
 from dsx.hub.datasets import Datasets
+from dsx.hub.drop import Drop
 from dsx.hub.files import Files
+from dsx.hub.transfers.chunks import Chunks
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
@@ -22,6 +24,8 @@ class Hub:
     files: Files
     trash: Trash
     uploads: Uploads
+    chunks: Chunks
+    drop: Drop
     tasks: Tasks
     datasets: Datasets
     catalog: Catalog

@@ -45,11 +45,28 @@ class Trash:
         def work(connection: Connection) -> FileVersion:
             records.claim(connection, principal.id)
             version = records.get(connection, principal.id, ref)
-            instant = now()
-            records.trash(connection, version.file, instant, instant + self._keep)
+            self.put(connection, version)
             return version
 
         return await self._catalog.write(work)
+
+    async def delete_named(self, principal: Principal, name: str) -> FileVersion:
+        """`delete` for the file that has this name now; `NotFound` if none has."""
+
+        def work(connection: Connection) -> FileVersion:
+            records.claim(connection, principal.id)
+            version = records.find(connection, principal.id, name)
+            if version is None:
+                raise NotFound(f"There is no file named {name!r}.", {"name": name})
+            self.put(connection, version)
+            return version
+
+        return await self._catalog.write(work)
+
+    def put(self, connection: Connection, version: FileVersion) -> None:
+        """Move the file of *version* here, inside a transaction that has claimed its owner."""
+        instant = now()
+        records.trash(connection, version.file, instant, instant + self._keep)
 
     async def delete_if_live(self, principal: Principal, ref: str) -> None:
         """`delete`, unless the file is gone already."""
