@@ -10,11 +10,13 @@ import asyncio
 import fcntl
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from dsx.core.errors import Conflict, Invalid, NotFound
-from dsx.core.model import FileVersion, Principal
+from dsx.core.model import FileVersion
 from dsx.core.names import check_file_name
+from dsx.core.principals import Principal
 from dsx.core.shielded import in_thread, whatever_happens
 from dsx.hub.contained import open_to_move
 from dsx.hub.files import Files
@@ -42,7 +44,7 @@ class Drop:
         name is stored meanwhile, and what else `Files.create` raises.
         """
         missing = NotFound(f"There is no file named {name!r}.", {"name": name})
-        if not principal.admin:
+        if not principal.admin or principal.places is not None:
             raise missing
         try:
             found = await in_thread(_Found, self._directory, check_file_name(name))
@@ -51,12 +53,13 @@ class Drop:
         return await whatever_happens(self._move(principal, found, name))
 
     async def _move(self, principal: Principal, found: _Found, name: str) -> FileVersion:
+        put = partial(self._trash.put, principal)
         try:
             receiver = await self._files.receive(principal, found.size)
             try:
                 await in_thread(found.copy, receiver)
                 version = await self._files.create(
-                    principal, receiver, name=name, only_if_absent=True, then=self._trash.put
+                    principal, receiver, name=name, only_if_absent=True, then=put
                 )
             finally:
                 await receiver.abandon()

@@ -18,7 +18,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from dsx.core.content import Content
 from dsx.core.errors import Invalid, NotFound, Unprocessable
-from dsx.core.model import FileQuery, FileVersion, Page, Principal
+from dsx.core.model import FileQuery, FileVersion, Page
+from dsx.core.principals import Principal
 from dsx.http.body import Gate
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
@@ -28,7 +29,7 @@ from dsx.hub.archive import archive
 from dsx.hub.services import Hub
 from dsx.hub.transfers.chunks import Place
 
-router = APIRouter(tags=["dialect: tinydist"], responses=documented(400, 401, 405, 422, 503))
+router = APIRouter(tags=["dialect: tinydist"], responses=documented(400, 401, 403, 405, 422, 503))
 
 _PAGE = 1000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

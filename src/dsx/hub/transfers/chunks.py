@@ -2,7 +2,8 @@
 
 Each chunk is a partial upload; what it is a chunk of is noted once it has been read, for a form may
 tell that behind the bytes. With the last one missing, a final upload joins them. What belongs
-together is what has the same owner, name, number of chunks and checksum: that, hashed, is the key.
+together is what has the same owner (and limits of a token), name, number of chunks and checksum:
+that, hashed, is the key.
 """
 
 from __future__ import annotations
@@ -32,11 +33,14 @@ from dsx.core.errors import (
     Superseded,
     Unprocessable,
 )
-from dsx.core.model import FileVersion, Principal
+from dsx.core.model import FileVersion
 from dsx.core.names import check_file_name, check_label
+from dsx.core.principals import Principal
 from dsx.core.shielded import whatever_happens
 from dsx.core.transfers import ALGORITHMS, NewUpload
+from dsx.hub import access
 from dsx.hub.clock import SECOND, now
+from dsx.hub.facts import DEFAULT_CATEGORY
 from dsx.hub.intake import hash_beside
 from dsx.hub.limits import Limits
 from dsx.hub.transfers.append import Addition, Source
@@ -113,6 +117,7 @@ class Chunks:
         try:
             place = told()
             expected = _check(place)
+            access.require_place(principal, place.name, place.category or DEFAULT_CATEGORY)
             chunk = Chunk(place.index, id_, hasher.size, hasher.digest)
             key = _key(principal, place)
             placed = await self._catalog.write(partial(self._place, principal, place, key, chunk))
@@ -264,7 +269,8 @@ def _check(place: Place) -> dict[str, str]:
 
 
 def _key(principal: Principal, place: Place) -> str:
-    what = [principal.id, place.name, place.total, place.checksum.lower()]
+    limits = [[one.kind, one.value] for one in principal.places or ()]
+    what = [principal.id, limits, place.name, place.total, place.checksum.lower()]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
