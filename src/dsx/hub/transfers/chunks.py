@@ -226,20 +226,29 @@ class Chunks:
         return version
 
     async def _finish(self, principal: Principal, id_: str) -> FileVersion:
-        """What the final upload becomes, even if a newer request, which overtook us, makes it."""
+        """What the final upload becomes, even if another request for it overtakes this one."""
         try:
             version = await self._uploads.finish(principal, id_)
-        except Superseded:
-            version = None
-            deadline = time.monotonic() + _PATIENCE
-            while version is None:
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(_STEP)
-                upload = await self._uploads.get(principal, id_)
-                version = await self._uploads.version(principal, upload)
+        except DSXError as error:
+            version = await self._made_by_another(
+                principal, id_, wait=isinstance(error, Superseded)
+            )
+            if version is None:
+                raise
         assert version is not None  # only partial uploads become none
         return version
+
+    async def _made_by_another(
+        self, principal: Principal, id_: str, *, wait: bool
+    ) -> FileVersion | None:
+        """What another request makes of the final upload; *wait*: it may still be at it."""
+        deadline = time.monotonic() + (_PATIENCE if wait else 0)
+        while True:
+            upload = await self._uploads.get(principal, id_)
+            version = await self._uploads.version(principal, upload)
+            if version is not None or time.monotonic() > deadline:
+                return version
+            await asyncio.sleep(_STEP)
 
     async def _drop(self, principal: Principal, id_: str) -> None:
         with suppress(DSXError):  # it is gone, or will expire
