@@ -28,6 +28,7 @@ from dsx.http.server import DSXProtocol
 from dsx.hub.accounts import Accounts
 from dsx.hub.audit import Audit
 from dsx.hub.datasets import Datasets
+from dsx.hub.drop import Drop
 from dsx.hub.files import Files
 from dsx.hub.identity import Identity
 from dsx.hub.keyring import Keyring, kept_secret
@@ -37,11 +38,12 @@ from dsx.hub.services import Hub
 from dsx.hub.shares import Shares
 from dsx.hub.throttle import Pace, Throttle
 from dsx.hub.tokens import Tokens
+from dsx.hub.transfers.chunks import Chunks
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.protocols import dsx, links, rest, rufh, system, tus
+from dsx.protocols import dsx, links, rest, rufh, system, tinydist, tus
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
 
@@ -50,7 +52,7 @@ KEY_PREFIX = "dsx_"
 SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file name)
 
 
-DIALECTS: dict[str, APIRouter] = {"dsx": dsx.router}
+DIALECTS: dict[str, APIRouter] = {"dsx": dsx.router, "tinydist": tinydist.router}
 """The seed systems, each of which can be switched off."""
 
 
@@ -110,6 +112,8 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 files=files,
                 trash=trash,
                 uploads=uploads,
+                chunks=Chunks(catalog, uploads, limits),
+                drop=Drop(settings.data_dir / "drop", files, trash),
                 tasks=Tasks(catalog, controls, files, trash, uploads, ttl=settings.task_ttl),
                 datasets=Datasets(catalog, settings.dataset_path, everyone=settings.open_datasets),
                 catalog=catalog,

@@ -61,9 +61,17 @@ def add(connection: Connection, upload: Upload, reserved: int) -> None:
 
 def get(connection: Connection, owner: str, id_: str) -> Upload:
     """The owner's upload, or `NotFound`."""
+    upload = find(connection, owner, id_)
+    if upload is None:
+        raise NotFound(f"There is no upload {id_!r}.")
+    return upload
+
+
+def find(connection: Connection, owner: str, id_: str) -> Upload | None:
+    """The owner's upload, if there is one of that id."""
     row = connection.execute(_query().where(uploads.c.id == id_, uploads.c.owner == owner)).first()
     if row is None:
-        raise NotFound(f"There is no upload {id_!r}.")
+        return None
     upload = _upload(row)
     if upload.kind == "final":
         return replace(upload, parts=tuple(_parts(connection, id_)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -69,12 +69,14 @@ class Files:
         tags: Sequence[str] = (),
         expected: Digest | None = None,
         only_if_absent: bool = False,
+        then: Callable[[Connection, FileVersion], None] | None = None,
     ) -> FileVersion:
         """Store what *receiver* has as *name*: a new file, or the next version of that file.
 
         When this returns, bytes and record are durable. Raises `Invalid` for unacceptable facts,
         `DigestMismatch` unless the bytes are the *expected* ones, `PreconditionFailed` if the name
-        is taken and it should not be; then nothing is stored.
+        is taken and it should not be; then nothing is stored. *then* is what has to happen to the
+        new version in the same transaction.
         """
         new = new_file(
             principal.id,
@@ -101,6 +103,8 @@ class Files:
             blob_records.add(connection, blob, now())
             version = records.add(connection, new, blob, now())
             note(connection, principal, "file.create", version.id, name=version.name)
+            if then is not None:
+                then(connection, version)
             return version
 
         return await self._catalog.write(commit)
@@ -142,6 +146,10 @@ class Files:
     async def get(self, principal: Principal, ref: str) -> FileVersion:
         """The version with this id or number, or `NotFound`."""
         return await self._catalog.read(lambda connection: access.file(connection, principal, ref))
+
+    async def has_bytes(self, version: FileVersion) -> bool:
+        """Whether the bytes of *version* are in the store, as they should be."""
+        return version.sha256 in await self.blobs.stat([version.sha256])
 
     async def get_many(self, principal: Principal, refs: Sequence[str]) -> Sequence[FileVersion]:
         """The versions with these ids or numbers in that order, or `NotFound` for the first."""

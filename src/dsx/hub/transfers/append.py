@@ -232,7 +232,8 @@ class Appender:
         self, upload: Upload, stage: Stage, source: Source, addition: Addition, control: Control
     ) -> Upload:
         """Write what comes, and record what may be kept of it, whatever happens."""
-        tail = None if addition.checked else self._tails.of(upload)
+        hashed = upload.kind != "partial"  # which is copied, not sealed: its hash is nobody's
+        tail = None if addition.checked or not hashed else self._tails.of(upload)
         limit = upload.length if upload.length is not None else self._limits.file_size
         guard = Guard(control, self._controls)
         incoming = Incoming(
@@ -252,7 +253,8 @@ class Appender:
                 with suppress(DSXError):  # what is raised is why it came to this
                     await whatever_happens(record(leave=True))
             raise
-        await in_thread(self._tails.of(recorded).follow, stage, recorded.offset)
+        if hashed:
+            await in_thread(self._tails.of(recorded).follow, stage, recorded.offset)
         return recorded
 
     async def _record(

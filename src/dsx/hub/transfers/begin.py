@@ -31,7 +31,7 @@ def described(owner: str, new: NewUpload, instant: Micros, expires: Micros) -> U
     if new.length is not None and not 0 <= new.length <= MAX_LENGTH:
         raise Invalid("A length is a number of bytes from 0 on.", {"length": new.length})
     expected = check_digests(new.expected)
-    id_ = new.task or str(uuid_utils.uuid7())
+    id_ = new.id or new.task or str(uuid_utils.uuid7())
     facts = _facts(owner, new, new.name or id_)
     provable = "sha256" in expected and new.length and new.kind == "whole"
     return Upload(

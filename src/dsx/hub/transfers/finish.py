@@ -107,7 +107,8 @@ class Finisher:
         if not upload.complete:
             span, then = ByteRange(0, EVERYTHING), partial(self._now, owner, id_)
             async with self._leases.hold(id_, span, then) as (control, upload):
-                await control.run(self._copy(upload, parts))
+                if not upload.complete:  # else another request copied them while we waited
+                    await control.run(self._copy(upload, parts))
         return await self.finish(owner, id_)
 
     async def assembled(self, owner: str, id_: str) -> FileVersion:

@@ -17,7 +17,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from dsx.blobs.contract import BlobStore, Stages
-from dsx.catalog import tasks, uploads
+from dsx.catalog import chunks, tasks, uploads
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest, parse_digest
 from dsx.core.errors import Conflict, Denied, DSXError, NotFound
@@ -76,6 +76,9 @@ class Uploads:
 
         Raises `Invalid` for unacceptable facts, `TooLarge` or `StorageFull` if its length tells
         that it cannot be stored, `PreconditionFailed` if its name is taken and should not be.
+
+        A final upload is made at once if its partials are ready; but one whose id the caller has
+        chosen is returned as it is, new or old, and is the caller's to finish.
         """
         access.require(principal, "write")
         self.limits.check_size(new.length)
@@ -86,6 +89,10 @@ class Uploads:
         room = await self._stages.room()
 
         def work(connection: Connection) -> Upload:
+            if new.id is not None:
+                uploads.claim(connection, new.id)
+                if (known := uploads.find(connection, principal.id, new.id)) is not None:
+                    return known
             created = with_parts(connection, upload, instant)
             needed = created.length or 0
             self.limits.check_size(needed)
@@ -100,7 +107,7 @@ class Uploads:
             return created
 
         created = await self._catalog.write(work)
-        if created.kind != "final":
+        if created.kind != "final" or new.id is not None:
             return created
         try:
             await self._finisher.assemble(principal.id, created.id)
@@ -277,6 +284,7 @@ class Uploads:
             dropped += len(found)
         dropped += await self._drop_abandoned()
         await self._catalog.write(lambda connection: tasks.tidy(connection, now()))
+        await self._catalog.write(lambda connection: chunks.tidy(connection, now()))
         return dropped
 
     async def _get(self, principal: Principal, id_: str, scope: Scope) -> Upload:
