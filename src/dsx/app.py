@@ -32,7 +32,7 @@ from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.protocols import dsx, rest, rufh, system, tus
+from dsx.protocols import dsx, rest, rufh, storage, system, tus
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
 
@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    for protocol in (system, rest, rufh, tus, dsx):
+    for protocol in (system, rest, rufh, tus, dsx, storage):
         app.include_router(protocol.router)
     system.add_docs(app)
     problems.install(app)
@@ -78,7 +78,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
     """A hub on the catalog and the blobs of *settings*, closed on the way out."""
-    limits = Limits(settings.max_file_size, settings.quota, settings.upload_expiry)
+    limits = Limits(
+        settings.max_file_size,
+        settings.quota,
+        settings.upload_expiry,
+        checksum=settings.require_checksum,
+    )
     async with open_store(settings) as (catalog, blobs):
         controls = Controls(catalog, grace=settings.pause_grace, upload_expiry=limits.expiry)
         files = Files(catalog, blobs, limits)

@@ -59,17 +59,19 @@ def claim(connection: Connection, owner: str) -> None:
     lock(connection, int.from_bytes(hashlib.blake2b(owner.encode(), digest_size=7).digest()))
 
 
-def add(connection: Connection, new: NewFile, blob: BlobInfo, now: Micros) -> FileVersion:
+def add(
+    connection: Connection, new: NewFile, blob: BlobInfo, now: Micros, *, id_: str | None = None
+) -> FileVersion:
     """Add a version: of the live file of that owner and name, or else the first of a new file.
 
-    The owner has to be claimed.
+    The owner has to be claimed. *id_* is what the version was known by before, if at all.
     """
     before = connection.execute(
         select(files.c.number, files.c.file, files.c.version).where(
             LIVE, files.c.owner == new.owner, files.c.name == new.name
         )
     ).first()
-    id_ = str(uuid_utils.uuid7())
+    id_ = id_ or str(uuid_utils.uuid7())
     if before is not None:
         connection.execute(
             update(files).where(files.c.number == before.number).values(latest=False)
@@ -135,6 +137,37 @@ def versions(connection: Connection, file: str) -> list[FileVersion]:
     """All versions of one file, newest first."""
     query = _records().where(files.c.file == file).order_by(files.c.version.desc())
     return _versions(connection, query)
+
+
+def earlier(
+    connection: Connection, of: Sequence[str], limit: int
+) -> dict[str, list[tuple[str, Micros]]]:
+    """Ids and times of the versions before the newest of each of the files *of*.
+
+    Newest first, at most *limit* of each file; one query, however many files.
+    """
+    newest = files.alias()
+    query = (
+        select(files.c.file, files.c.id, files.c.created)
+        .join(newest, (newest.c.file == files.c.file) & newest.c.latest)
+        .where(
+            files.c.file.in_(of),
+            files.c.version < newest.c.version,
+            files.c.version >= newest.c.version - limit,
+        )
+        .order_by(files.c.file, files.c.version.desc())
+    )
+    found: dict[str, list[tuple[str, Micros]]] = {file: [] for file in of}
+    for row in connection.execute(query):
+        found[row.file].append((row.id, row.created))
+    return found
+
+
+def count_live(connection: Connection, owner: str) -> int:
+    """How many live files the owner has."""
+    rows = file_labels.c
+    query = select(func.count()).where(rows.owner == owner, rows.label == labels.EVERY)
+    return int(connection.execute(query).scalar_one())
 
 
 def change(connection: Connection, version: FileVersion, values: dict[str, Any]) -> None:
@@ -237,7 +270,9 @@ def list_live(connection: Connection, owner: str, wanted: FileQuery) -> Page:
         query = query.where(rows.created >= wanted.created_from)
     if wanted.created_to is not None:
         query = query.where(rows.created < wanted.created_to)
-    where = _Position((column, rows.number), wanted.sort, wanted.cursor, wanted.limit)
+    where = _Position(
+        (column, rows.number), wanted.sort, wanted.cursor, wanted.limit, wanted.offset
+    )
     return _page(connection, query, where, matchers)
 
 
@@ -262,6 +297,7 @@ class _Position:
     sort: str
     cursor: str | None
     limit: int
+    offset: int = 0
 
 
 def _page(
@@ -294,10 +330,11 @@ def _rows(
         batch
     )
     position = cursors.decode(where.cursor, where.sort) if where.cursor else None
+    first = part.offset(where.offset)
     while True:
         edge = tuple_(*where.pair), tuple_(*position or ())
         beyond = edge[0] < edge[1] if down else edge[0] > edge[1]
-        rows = connection.execute(part.where(beyond) if position else part).all()
+        rows = connection.execute(part.where(beyond) if position else first).all()
         yield from rows
         if len(rows) < batch:
             return

@@ -22,6 +22,7 @@ from dsx.core.model import (
     FileQuery,
     FileVersion,
     NewFile,
+    NumberedPage,
     Page,
     Principal,
 )
@@ -110,6 +111,24 @@ class Files:
             lambda connection: records.list_live(connection, principal.id, query)
         )
 
+    async def numbered(self, principal: Principal, page: int, size: int) -> NumberedPage:
+        """Page *page*, from 1 on, of the principal's files, each with up to 100 older versions.
+
+        Unlike those of `list`, pages shift when a file comes or goes meanwhile. `NotFound` beyond
+        the last page; there always is a first.
+        """
+        query = FileQuery(limit=size, offset=(page - 1) * size)
+
+        def work(connection: Connection) -> NumberedPage:
+            count = records.count_live(connection, principal.id)
+            if page > 1 and query.offset >= count:
+                raise NotFound(f"There is no page {page}.", {"count": count})
+            items = records.list_live(connection, principal.id, query).items
+            files = [item.file for item in items]
+            return NumberedPage(count, items, records.earlier(connection, files, _EARLIER))
+
+        return await self._catalog.read(work)
+
     async def get(self, principal: Principal, ref: str) -> FileVersion:
         """The version with this id or number, or `NotFound`."""
         return await self._catalog.read(
@@ -167,6 +186,7 @@ class Files:
         )
 
 
+_EARLIER = 100
 _FORM_OVERHEAD = 64 * 1024
 """A multipart body may be this much longer than the file in it before it is refused unread."""
 

@@ -19,11 +19,13 @@ class Limits:
         file_size: bytes of one file; None: any number.
         quota: bytes of all files of one owner, versions and trash included; None: any number.
         expiry: seconds for which an upload waits for its next byte, and an ended one is remembered.
+        checksum: dialects that may finish an upload without a digest must not.
     """
 
     file_size: int | None = None
     quota: int | None = None
     expiry: float = 24 * 3600
+    checksum: bool = False
 
     def check_size(self, size: int | None) -> None:
         """Raise `TooLarge` for a file of *size* bytes (None: not known yet) beyond the limit."""

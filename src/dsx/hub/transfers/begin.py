@@ -10,7 +10,7 @@ from typing import Any
 import uuid_utils
 from sqlalchemy import Connection
 
-from dsx.catalog import tasks, uploads
+from dsx.catalog import files, tasks, uploads
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound
 from dsx.core.model import Micros, NewFile
 from dsx.core.names import check_file_name, check_label
@@ -23,6 +23,8 @@ MAX_LENGTH = (1 << 62) - 1
 MAX_PARTS = 10_000
 NEVER: Micros = 1 << 62
 """The expiry of an upload's own task, which ends with the upload."""
+PARENT = "parent"
+"""The note of an upload that says which file version it follows."""
 _HEX = re.compile(r"[0-9a-f]+")
 
 
@@ -137,6 +139,22 @@ def changed_facts(
     if category is not None:
         facts["category"] = check_label("A category", category or DEFAULT_CATEGORY)
     return facts
+
+
+def succession(connection: Connection, upload: Upload, parent: str | None) -> dict[str, Any]:
+    """The facts of an upload that is to be the next version of the file *parent* belongs to.
+
+    None: of the file that was told before, if any. `NotFound` if there is no such version.
+    """
+    told = parent or upload.notes.get(PARENT)
+    if told is None:
+        return {}
+    version = files.get(connection, upload.owner, told)
+    return {
+        "name": version.name,
+        "content_type": media_type(None, version.name),
+        "notes": {**upload.notes, PARENT: version.id},
+    }
 
 
 def check_digests(expected: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
@@ -22,7 +23,7 @@ from dsx.core.shielded import in_thread
 from dsx.core.transfers import Upload
 from dsx.hub.clock import now
 from dsx.hub.files import refuse_taken
-from dsx.hub.transfers.begin import total
+from dsx.hub.transfers.begin import succession, total
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.leases import EVERYTHING
 from dsx.hub.transfers.tails import another_digest
@@ -234,6 +235,8 @@ class Finisher:
     def _admitted(self, connection: Connection, upload: Upload, blob: BlobInfo) -> NewFile:
         """The facts of the file, if it may be made now: checked before anything is sealed."""
         self._limits.check_quota(connection, upload.owner, blob.size)
+        with suppress(NotFound):  # the file it is to follow is gone: it is the first of its name
+            upload = replace(upload, **succession(connection, upload, None))
         new = NewFile(
             upload.owner,
             upload.name or upload.id,
@@ -249,7 +252,7 @@ class Finisher:
     def _make(
         self, connection: Connection, upload: Upload, new: NewFile, blob: BlobInfo
     ) -> FileVersion:
-        version = files.add(connection, new, blob, now())
+        version = files.add(connection, new, blob, now(), id_=upload.id)
         self._end(connection, upload, version.number)
         return version
 
