@@ -12,22 +12,18 @@ from sqlalchemy import Connection
 from dsx.blobs.contract import BlobStore, Locates, Stages
 from dsx.catalog import blobs as blob_records
 from dsx.catalog import files as records
+from dsx.catalog import numbered
 from dsx.catalog.engine import Catalog
 from dsx.core.content import Content, FileSlice, Piece, Stream
 from dsx.core.digest import Digest
 from dsx.core.errors import Gone, NotFound, PreconditionFailed
 from dsx.core.metadata import check_metadata, merge_patch
-from dsx.core.model import (
-    FileChanges,
-    FileQuery,
-    FileVersion,
-    NewFile,
-    NumberedPage,
-    Page,
-    Principal,
-)
+from dsx.core.model import FileChanges, FileQuery, FileVersion, NewFile, NumberedPage, Page
 from dsx.core.names import check_file_name, check_label
+from dsx.core.principals import Principal, Scope
 from dsx.core.ranges import ByteRange
+from dsx.hub import access
+from dsx.hub.audit import note
 from dsx.hub.clock import now
 from dsx.hub.facts import check_tags, new_file
 from dsx.hub.intake import Receiver
@@ -57,7 +53,7 @@ class Files:
         Raises `TooLarge` or `StorageFull` before the first byte where the announcement tells. The
         caller owes it a call of ``abandon``, whatever happens.
         """
-        _ = principal
+        access.require(principal, "write")
         self._limits.check_size(max(0, (announced or 0) - _FORM_OVERHEAD))
         return Receiver(await self._stages.stage(reserve=announced or 0), self._limits.file_size)
 
@@ -88,6 +84,8 @@ class Files:
             metadata=metadata,
             tags=tags,
         )
+        access.require(principal, "write")
+        access.require_place(principal, new.name, new.category)
         if only_if_absent:
             await self._catalog.read(partial(refuse_taken, new=new))
         blob = await receiver.finish(expected)
@@ -101,15 +99,26 @@ class Files:
             blob_records.claim(connection, blob.digest)
             receiver.seal(blob)
             blob_records.add(connection, blob, now())
-            return records.add(connection, new, blob, now())
+            version = records.add(connection, new, blob, now())
+            note(connection, principal, "file.create", version.id, name=version.name)
+            return version
 
         return await self._catalog.write(commit)
 
-    async def list(self, principal: Principal, query: FileQuery) -> Page:
-        """One page of the newest versions of the principal's files."""
-        return await self._catalog.read(
-            lambda connection: records.list_live(connection, principal.id, query)
-        )
+    async def list(
+        self, principal: Principal, query: FileQuery, *, owner: str | None = None
+    ) -> Page:
+        """One page of the newest versions of the principal's files.
+
+        *owner*: of that user's, those that are shared with the principal; `NotFound`: there are
+        none.
+        """
+
+        def work(connection: Connection) -> Page:
+            whose, places = access.space(connection, principal, owner)
+            return records.list_live(connection, whose, query, places)
+
+        return await self._catalog.read(work)
 
     async def numbered(self, principal: Principal, page: int, size: int) -> NumberedPage:
         """Page *page*, from 1 on, of the principal's files, each with up to 100 older versions.
@@ -120,32 +129,29 @@ class Files:
         query = FileQuery(limit=size, offset=(page - 1) * size)
 
         def work(connection: Connection) -> NumberedPage:
-            count = records.count_live(connection, principal.id)
+            whose, places = access.space(connection, principal, None)
+            count = numbered.count_live(connection, whose, places)
             if page > 1 and query.offset >= count:
                 raise NotFound(f"There is no page {page}.", {"count": count})
-            items = records.list_live(connection, principal.id, query).items
+            items = records.list_live(connection, whose, query, places).items
             files = [item.file for item in items]
-            return NumberedPage(count, items, records.earlier(connection, files, _EARLIER))
+            return NumberedPage(count, items, numbered.earlier(connection, files, _EARLIER))
 
         return await self._catalog.read(work)
 
     async def get(self, principal: Principal, ref: str) -> FileVersion:
         """The version with this id or number, or `NotFound`."""
-        return await self._catalog.read(
-            lambda connection: records.get(connection, principal.id, ref)
-        )
+        return await self._catalog.read(lambda connection: access.file(connection, principal, ref))
 
     async def get_many(self, principal: Principal, refs: Sequence[str]) -> Sequence[FileVersion]:
         """The versions with these ids or numbers in that order, or `NotFound` for the first."""
-        return await self._catalog.read(
-            lambda connection: records.get_many(connection, principal.id, refs)
-        )
+        return await self._catalog.read(lambda connection: access.many(connection, principal, refs))
 
     async def versions(self, principal: Principal, ref: str) -> Sequence[FileVersion]:
         """All versions of the file *ref* belongs to, newest first."""
 
         def work(connection: Connection) -> Sequence[FileVersion]:
-            return records.versions(connection, records.get(connection, principal.id, ref).file)
+            return records.versions(connection, access.file(connection, principal, ref).file)
 
         return await self._catalog.read(work)
 
@@ -162,12 +168,15 @@ class Files:
             values["tags"] = check_tags(changes.tags)
 
         def work(connection: Connection) -> FileVersion:
-            records.claim(connection, principal.id)
-            version = records.get(connection, principal.id, ref)
+            version = claimed(connection, principal, ref, "write")
+            name, category = values.get("name", version.name), values.get("category")
+            if version.owner == principal.id:
+                access.require_place(principal, name, category or version.category)
             if changes.metadata is not None:
                 merged = merge_patch(version.metadata, changes.metadata)
                 values["metadata"] = check_metadata(merged)
             records.change(connection, version, values)
+            note(connection, principal, "file.change", version.id, facts=sorted(values))
             return records.by_number(connection, version.number)
 
         return await self._catalog.write(work)
@@ -189,6 +198,18 @@ class Files:
 _EARLIER = 100
 _FORM_OVERHEAD = 64 * 1024
 """A multipart body may be this much longer than the file in it before it is refused unread."""
+
+
+def claimed(
+    connection: Connection, principal: Principal, ref: str, scope: Scope, *, trashed: bool = False
+) -> FileVersion:
+    """The version as it is once nobody else can change its owner's files: see `records.claim`.
+
+    Raises what `access.file` raises.
+    """
+    version = access.file(connection, principal, ref, scope, trashed=trashed)
+    records.claim(connection, version.owner)
+    return access.file(connection, principal, ref, scope, trashed=trashed)
 
 
 def missing(version: FileVersion) -> Gone:

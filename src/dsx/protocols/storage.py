@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -20,11 +20,12 @@ from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
 from dsx.core.errors import Conflict, DigestMismatch, DSXError, Invalid, OffsetMismatch
-from dsx.core.model import FileVersion, Micros, Principal
+from dsx.core.model import FileVersion, Micros
+from dsx.core.principals import Principal
 from dsx.core.ranges import parse_content_range
 from dsx.core.transfers import NewUpload, Upload
 from dsx.http.body import Gate
-from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.credentials import HubDep, PrincipalDep, address_of
 from dsx.http.fields import read_fields
 from dsx.http.problems import documented
 from dsx.http.receive import Form, Write, pump_form
@@ -35,8 +36,9 @@ from dsx.hub.transfers.append import Addition
 from dsx.hub.transfers.begin import MAX_LENGTH, PARENT
 
 _UPLOADS, _FILES, _DOWNLOADS = "/storage/tmp-upload/", "/storage/files/", "/storage/download/"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MD5 = "md5"
+_CLAIM = Addition(0, claimed=True, digests=(_MD5,))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT = {"type": "string"}
 _FACTS = {
     "filename": _TEXT,
@@ -61,13 +63,10 @@ _CHUNK_BODY["parameters"] = [
         "schema": {"type": "string", "pattern": r"^bytes \d{1,18}-\d{1,18}/(\d{1,18}|\*)$"},
     }
 ]
-_SMALL_BODY = _body(
-    _FACTS,
-    "application/x-www-form-urlencoded",
-    "multipart/form-data",
-    "application/json",
-    required=[],
-)
+_SMALL = "application/x-www-form-urlencoded", "multipart/form-data", "application/json"
+_SMALL_BODY = _body(_FACTS, *_SMALL, required=[])
+_LOGIN = {"username": _TEXT, "password": _TEXT}
+_LOGIN_BODY = _body(_LOGIN, *_SMALL, required=[*_LOGIN])
 _CHUNK: dict[str, Any] = {
     "response_model_exclude_unset": True,
     "responses": documented(400, 404, 408, 409, 410, 413, 507),
@@ -141,10 +140,27 @@ class StorageRoute(APIRoute):
         return handler
 
 
+Ref = Annotated[str, Path(max_length=64, description="Id of an upload, or of a file version.")]
 router = APIRouter(
     tags=["dialect: storage"], route_class=StorageRoute, responses=documented(401, 405, 422, 503)
 )
-Ref = Annotated[str, Path(max_length=64, description="Id of an upload, or of a file version.")]
+
+
+@router.post(
+    "/api-token-auth/",
+    operation_id="storage_token",
+    summary="Sign in",
+    responses=documented(400, 413, 429),
+    openapi_extra=_LOGIN_BODY,
+)
+async def token(request: Request, hub: HubDep) -> Mapping[str, str]:
+    """A signed token for an account's name and password, to be sent as `JWT TOKEN`."""
+    told = await read_fields(request)
+    if not {"username", "password"} <= told.keys():
+        raise Invalid("Send username and password.", {"fields": ["username", "password"]})
+    address = address_of(request)
+    user = await hub.accounts.sign_in(told["username"], told["password"], address=address)
+    return {"token": await hub.accounts.issue_jwt(user)}
 
 
 @router.put(
@@ -227,11 +243,7 @@ async def files(
     found = await hub.files.numbered(principal, page, page_size)
 
     def turned(to: int) -> str:
-        given = {"page": to, "page_size": page_size}
-        shown = {key: value for key, value in given.items() if key in request.query_params}
-        shown |= {"page": to} if to > 1 else {}
-        query = f"?{urlencode(shown)}" if shown else ""
-        return absolute(request, _FILES) + query
+        return f"{absolute(request, _FILES)}?{urlencode({'page': to, 'page_size': page_size})}"
 
     def version(id_: str, created: Micros) -> dict[str, str]:
         url = absolute(request, f"{_DOWNLOADS}{id_}/")
@@ -266,17 +278,7 @@ async def download(ref: Ref, request: Request, hub: HubDep, principal: Principal
     return ContentResponse(request, await hub.files.content(principal, ref))
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What Content-Range says; without one, that the request brings the whole."""
-
-    offset: int = 0
-    size: int | None = None
-    length: int | None = None
-    whole: bool = True
-
-
-def _said(request: Request, upload: Upload | None) -> _Said:
+def _said(request: Request, upload: Upload | None) -> Addition:
     """What a chunk says of itself; `Invalid`, with the offset, unless it fits *upload*.
 
     The seed's own example counts from 1: ``1-N/N`` is taken as all N bytes, and no other range
@@ -285,7 +287,7 @@ def _said(request: Request, upload: Upload | None) -> _Said:
     header = request.headers.get("content-range")
     known = upload.length if upload else None
     if header is None:
-        return _Said(size=known)
+        return replace(_CLAIM, size=known, last=True)
     first, last, length = parse_content_range(header) or (1, 0, known)
     if first == 1 and last == length:
         first, last = 0, last - 1
@@ -296,7 +298,7 @@ def _said(request: Request, upload: Upload | None) -> _Said:
             "Content-Range is bytes FIRST-LAST/LENGTH, from 0 on, and LENGTH does not change.",
             {"offset": upload.offset if upload else 0, "length": known},
         )
-    return _Said(first, last - first + 1, length, whole=False)
+    return replace(_CLAIM, offset=first, size=last - first + 1, length=length)
 
 
 @asynccontextmanager
@@ -319,23 +321,15 @@ async def _begun(request: Request, hub: Hub, principal: Principal) -> AsyncItera
 
 
 async def _receive(
-    request: Request, hub: Hub, principal: Principal, upload: Upload, said: _Said
+    request: Request, hub: Hub, principal: Principal, upload: Upload, addition: Addition
 ) -> Form:
-    """Add the file in the request's form to *upload*, if it is what was *said*; the form."""
+    """Add the file in the request's form to *upload*, if it is what was said; the form."""
     form = Form()
 
     async def source(write: Write, gate: Gate) -> None:
         nonlocal form
         form = await pump_form(request, write, gate)
 
-    addition = Addition(
-        said.offset,
-        size=said.size,
-        length=said.length,
-        last=said.whole,
-        claimed=True,
-        digests=(_MD5,),
-    )
     await hub.uploads.append(principal, upload.id, source, addition, finish=False)
     return form
 
@@ -376,7 +370,7 @@ async def _state(request: Request, hub: Hub, principal: Principal, upload: Uploa
         created_at=_time(upload.created),
         status=1,
         completed_at=None,
-        user=getattr(principal, "number", 0),
+        user=principal.number,
         parent=upload.notes.get(PARENT),
         expires=_time(upload.expires),
     )

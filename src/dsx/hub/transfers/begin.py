@@ -10,9 +10,9 @@ from typing import Any
 import uuid_utils
 from sqlalchemy import Connection
 
-from dsx.catalog import files, tasks, uploads
+from dsx.catalog import tasks, uploads
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound
-from dsx.core.model import Micros, NewFile
+from dsx.core.model import FileVersion, Micros, NewFile
 from dsx.core.names import check_file_name, check_label
 from dsx.core.spans import Spans
 from dsx.core.transfers import ALGORITHMS, NewUpload, Task, Upload
@@ -131,7 +131,7 @@ def changed_facts(
 ) -> dict[str, Any]:
     """Those of the facts that are told, checked; a new name brings the type that it suggests."""
     facts: dict[str, Any] = {}
-    if name is not None:
+    if name is not None and PARENT not in upload.notes:  # it goes by the name of that file
         facts["name"] = check_file_name(name)
         facts["content_type"] = media_type(content_type, name)
     elif content_type is not None:
@@ -141,19 +141,15 @@ def changed_facts(
     return facts
 
 
-def succession(connection: Connection, upload: Upload, parent: str | None) -> dict[str, Any]:
-    """The facts of an upload that is to be the next version of the file *parent* belongs to.
-
-    None: of the file that was told before, if any. `NotFound` if there is no such version.
-    """
-    told = parent or upload.notes.get(PARENT)
-    if told is None:
-        return {}
-    version = files.get(connection, upload.owner, told)
+def succession(upload: Upload, parent: FileVersion) -> dict[str, Any]:
+    """The facts of an upload that is to be the next version of the file *parent* belongs to."""
+    if parent.owner != upload.owner:
+        raise NotFound(f"You have no file {parent.id!r}.")
     return {
-        "name": version.name,
-        "content_type": media_type(None, version.name),
-        "notes": {**upload.notes, PARENT: version.id},
+        "name": parent.name,
+        "category": parent.category,
+        "content_type": media_type(None, parent.name),
+        "notes": {**upload.notes, PARENT: parent.id},
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
@@ -18,12 +17,14 @@ from dsx.catalog import files, tasks, uploads
 from dsx.core.digest import Digest
 from dsx.core.errors import DSXError, Gone, Incomplete, NotFound
 from dsx.core.model import BlobInfo, FileVersion, NewFile
+from dsx.core.principals import Principal
 from dsx.core.ranges import ByteRange
 from dsx.core.shielded import in_thread
 from dsx.core.transfers import Upload
+from dsx.hub.audit import note
 from dsx.hub.clock import now
 from dsx.hub.files import refuse_taken
-from dsx.hub.transfers.begin import succession, total
+from dsx.hub.transfers.begin import total
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.leases import EVERYTHING
 from dsx.hub.transfers.tails import another_digest
@@ -235,8 +236,6 @@ class Finisher:
     def _admitted(self, connection: Connection, upload: Upload, blob: BlobInfo) -> NewFile:
         """The facts of the file, if it may be made now: checked before anything is sealed."""
         self._limits.check_quota(connection, upload.owner, blob.size)
-        with suppress(NotFound):  # the file it is to follow is gone: it is the first of its name
-            upload = replace(upload, **succession(connection, upload, None))
         new = NewFile(
             upload.owner,
             upload.name or upload.id,
@@ -253,6 +252,8 @@ class Finisher:
         self, connection: Connection, upload: Upload, new: NewFile, blob: BlobInfo
     ) -> FileVersion:
         version = files.add(connection, new, blob, now(), id_=upload.id)
+        owner = Principal(upload.owner)  # the token that was shown stands with the upload's begin
+        note(connection, owner, "file.create", version.id, name=version.name, upload=upload.id)
         self._end(connection, upload, version.number)
         return version
 
