@@ -142,7 +142,9 @@ class StorageRoute(APIRoute):
 
 Ref = Annotated[str, Path(max_length=64, description="Id of an upload, or of a file version.")]
 router = APIRouter(
-    tags=["dialect: storage"], route_class=StorageRoute, responses=documented(401, 405, 422, 503)
+    tags=["dialect: storage"],
+    route_class=StorageRoute,
+    responses=documented(401, 403, 405, 422, 503),
 )
 
 
