@@ -32,7 +32,7 @@ from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.protocols import dsx, rest, rufh, system, tus
+from dsx.protocols import datastore, dsx, rest, rufh, system, tus
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
 
@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    for protocol in (system, rest, rufh, tus, dsx):
+    for protocol in (system, rest, rufh, tus, dsx, datastore):
         app.include_router(protocol.router)
     system.add_docs(app)
     problems.install(app)
@@ -90,7 +90,15 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 files=files,
                 trash=trash,
                 uploads=uploads,
-                tasks=Tasks(catalog, controls, files, trash, uploads, ttl=settings.task_ttl),
+                tasks=Tasks(
+                    catalog,
+                    controls,
+                    files,
+                    trash,
+                    uploads,
+                    ttl=settings.task_ttl,
+                    max_seconds=settings.task_max_seconds,
+                ),
                 datasets=Datasets(catalog, settings.dataset_path),
                 catalog=catalog,
                 blobs=blobs,

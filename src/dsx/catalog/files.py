@@ -41,7 +41,7 @@ from dsx.catalog.matching import (
 )
 from dsx.catalog.schema import LIVE, blobs, file_labels, files
 from dsx.core.digest import Digest
-from dsx.core.errors import AlreadyExists, NotFound
+from dsx.core.errors import AlreadyExists, Gone, NotFound
 from dsx.core.model import BlobInfo, FileQuery, FileVersion, Micros, NewFile, Page
 
 _SCAN = 2000
@@ -123,6 +123,22 @@ def get(connection: Connection, owner: str, ref: str, *, trashed: bool = False) 
 def get_many(connection: Connection, owner: str, refs: Sequence[str]) -> list[FileVersion]:
     """The owner's live versions *refs*, in that order; `NotFound` names the first that is not."""
     return [get(connection, owner, ref) for ref in refs]
+
+
+def numbered(connection: Connection, owner: str, numbers: Sequence[int]) -> list[FileVersion]:
+    """The owner's versions *numbers* in that order, live or in the trash.
+
+    `Gone` if one was dropped from the trash.
+    """
+    found: dict[int, FileVersion] = {}
+    for start in range(0, len(numbers), 500):
+        some = files.c.number.in_(numbers[start : start + 500])
+        query = _records().where(some, files.c.owner == owner)
+        found.update({version.number: version for version in _versions(connection, query)})
+    for number in numbers:
+        if number not in found:
+            raise Gone(f"File {number} has been deleted for good.", {"number": number})
+    return [found[number] for number in numbers]
 
 
 def find(connection: Connection, owner: str, name: str) -> FileVersion | None:

@@ -122,6 +122,15 @@ class Files:
             lambda connection: records.get_many(connection, principal.id, refs)
         )
 
+    async def chosen(self, principal: Principal, numbers: Sequence[int]) -> Sequence[FileVersion]:
+        """Versions that were chosen before, though they may have gone to the trash since.
+
+        `Gone` if one was dropped for good.
+        """
+        return await self._catalog.read(
+            lambda connection: records.numbered(connection, principal.id, numbers)
+        )
+
     async def versions(self, principal: Principal, ref: str) -> Sequence[FileVersion]:
         """All versions of the file *ref* belongs to, newest first."""
 

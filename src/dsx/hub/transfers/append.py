@@ -27,10 +27,11 @@ from dsx.core.errors import (
     Superseded,
     TooLarge,
 )
+from dsx.core.model import Micros
 from dsx.core.ranges import ByteRange
 from dsx.core.shielded import in_thread, whatever_happens
 from dsx.core.transfers import PartDigest, Upload
-from dsx.hub.clock import now
+from dsx.hub.clock import SECOND, now
 from dsx.hub.limits import Limits, check_room, inconsistent
 from dsx.hub.transfers.begin import MAX_LENGTH
 from dsx.hub.transfers.control import Control
@@ -44,6 +45,8 @@ before it asks for more: that is how a pause holds a sender back."""
 
 MAX_SPANS = 10_000
 CHECKPOINT_SECONDS = 0.5
+_SILENCE: Micros = 3 * SECOND
+"""A writer that recorded nothing for so long is dead: the living do, whether bytes come or not."""
 
 
 def no_digest() -> PartDigest | None:
@@ -63,6 +66,7 @@ class Addition:
         checked: they have a digest, so nothing is kept before it was compared.
         digest: asked once the bytes are there: what they have to hash to.
         part: they may go anywhere, beside other parts that come at the same time.
+        alone: while somebody else adds bytes, these are refused; else the newer writer wins.
     """
 
     offset: int
@@ -72,6 +76,7 @@ class Addition:
     checked: bool = False
     digest: Callable[[], PartDigest | None] = no_digest
     part: bool = False
+    alone: bool = False
 
     @property
     def span(self) -> ByteRange:
@@ -147,7 +152,8 @@ class Appender:
         span = addition.span if addition.part else ByteRange(0, EVERYTHING)
         room = await self._stages.room() if addition.length is not None else None
         enter = partial(self._entered, upload, room, addition)
-        async with self._leases.hold(upload.id, span, enter) as (control, current):
+        admit = partial(self._alone, upload.id) if addition.alone else None
+        async with self._leases.hold(upload.id, span, enter, admit) as (control, current):
             stage = await self._open(current)
             if stage is None:
                 return await self._too_late(upload, source, addition)
@@ -175,6 +181,18 @@ class Appender:
         if not addition.part and current.offset != addition.offset:
             raise mismatch(current, addition.offset)
         return self._sized(connection, current, addition.length, room)
+
+    def _alone(self, id_: str, connection: Connection) -> None:
+        """Raise `Conflict` if somebody who lives adds bytes; else show that we do, now."""
+        instant = now()
+        if writers.overlapping(connection, id_, ByteRange(0, EVERYTHING)):
+            heard = uploads.expiry(connection, id_) - self._expiry
+            if heard > instant - _SILENCE:
+                raise Conflict(
+                    "Another request is sending this upload; wait for it, or abort the task.",
+                    {"id": id_},
+                )
+        uploads.touch(connection, [id_], instant + self._expiry)
 
     def _ended(
         self, upload: Upload, length: int | None, room: int | None, connection: Connection

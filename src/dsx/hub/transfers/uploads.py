@@ -234,6 +234,10 @@ class Uploads:
         await self.get(principal, id_)
         await self._end(id_, "aborted")
 
+    async def stop(self, id_: str, why: str) -> None:
+        """Abort it, whosever it is, and note *why* at its task; nothing if it is not open."""
+        await self._end(id_, "aborted", why=why)
+
     async def prove(self, principal: Principal, id_: str, proof: str) -> FileVersion:
         """Finish an upload without its bytes, if the hub has them and *proof* shows possession.
 
@@ -290,8 +294,13 @@ class Uploads:
         )
         return await self._stages.sweep(id_ for id_ in found if id_ not in needed)
 
-    async def _end(self, id_: str, state: UploadState, *, held: bool = False) -> None:
-        """Close an upload and drop what it had; *held*: even if it expired under a writer."""
+    async def _end(
+        self, id_: str, state: UploadState, *, held: bool = False, why: str | None = None
+    ) -> None:
+        """Close an upload and drop what it had; *held*: even if it expired under a writer.
+
+        With *why*, only if it is still open.
+        """
         instant = now()
         forgotten = instant + self._expiry
 
@@ -299,9 +308,11 @@ class Uploads:
             uploads.claim(connection, id_)
             if state == "expired" and not uploads.is_expired(connection, id_, instant, held=held):
                 return None
+            if why is not None and not uploads.is_open(connection, id_):
+                return None
             noted = uploads.noted_digest(connection, id_)
             uploads.end(connection, id_, state, forgotten)
-            tasks.end(connection, id_, instant, forgotten, state=state)
+            tasks.end(connection, id_, instant, forgotten, state=state, message=why)
             return [noted] if noted else []
 
         digests = await self._catalog.write(work)
