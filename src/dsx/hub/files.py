@@ -17,16 +17,12 @@ from dsx.core.content import Content, FileSlice, Piece, Stream
 from dsx.core.digest import Digest
 from dsx.core.errors import Gone, NotFound, PreconditionFailed
 from dsx.core.metadata import check_metadata, merge_patch
-from dsx.core.model import (
-    FileChanges,
-    FileQuery,
-    FileVersion,
-    NewFile,
-    Page,
-    Principal,
-)
+from dsx.core.model import FileChanges, FileQuery, FileVersion, NewFile, Page
 from dsx.core.names import check_file_name, check_label
+from dsx.core.principals import Principal, Scope
 from dsx.core.ranges import ByteRange
+from dsx.hub import access
+from dsx.hub.audit import note
 from dsx.hub.clock import now
 from dsx.hub.facts import check_tags, new_file
 from dsx.hub.intake import Receiver
@@ -56,7 +52,7 @@ class Files:
         Raises `TooLarge` or `StorageFull` before the first byte where the announcement tells. The
         caller owes it a call of ``abandon``, whatever happens.
         """
-        _ = principal
+        access.require(principal, "write")
         self._limits.check_size(max(0, (announced or 0) - _FORM_OVERHEAD))
         return Receiver(await self._stages.stage(reserve=announced or 0), self._limits.file_size)
 
@@ -87,6 +83,8 @@ class Files:
             metadata=metadata,
             tags=tags,
         )
+        access.require(principal, "write")
+        access.require_place(principal, new.name, new.category)
         if only_if_absent:
             await self._catalog.read(partial(refuse_taken, new=new))
         blob = await receiver.finish(expected)
@@ -100,42 +98,56 @@ class Files:
             blob_records.claim(connection, blob.digest)
             receiver.seal(blob)
             blob_records.add(connection, blob, now())
-            return records.add(connection, new, blob, now())
+            version = records.add(connection, new, blob, now())
+            note(connection, principal, "file.create", version.id, name=version.name)
+            return version
 
         return await self._catalog.write(commit)
 
-    async def list(self, principal: Principal, query: FileQuery) -> Page:
-        """One page of the newest versions of the principal's files."""
-        return await self._catalog.read(
-            lambda connection: records.list_live(connection, principal.id, query)
-        )
+    async def list(
+        self, principal: Principal, query: FileQuery, *, owner: str | None = None
+    ) -> Page:
+        """One page of the newest versions of the principal's files.
+
+        *owner*: of that user's, those that are shared with the principal; `NotFound`: there are
+        none.
+        """
+
+        def work(connection: Connection) -> Page:
+            whose, places = access.space(connection, principal, owner)
+            return records.list_live(connection, whose, query, places)
+
+        return await self._catalog.read(work)
 
     async def get(self, principal: Principal, ref: str) -> FileVersion:
         """The version with this id or number, or `NotFound`."""
-        return await self._catalog.read(
-            lambda connection: records.get(connection, principal.id, ref)
-        )
+        return await self._catalog.read(lambda connection: access.file(connection, principal, ref))
 
     async def get_many(self, principal: Principal, refs: Sequence[str]) -> Sequence[FileVersion]:
         """The versions with these ids or numbers in that order, or `NotFound` for the first."""
-        return await self._catalog.read(
-            lambda connection: records.get_many(connection, principal.id, refs)
-        )
+        return await self._catalog.read(lambda connection: access.many(connection, principal, refs))
 
     async def chosen(self, principal: Principal, numbers: Sequence[int]) -> Sequence[FileVersion]:
-        """Versions that were chosen before, though they may have gone to the trash since.
+        """Versions that were chosen before; one's own may have gone to the trash since.
 
-        `Gone` if one was dropped for good.
+        `NotFound` for the first that was dropped for good, or is not shared any more.
         """
-        return await self._catalog.read(
-            lambda connection: records.numbered(connection, principal.id, numbers)
-        )
+        access.require(principal, "read")
+
+        def work(connection: Connection) -> Sequence[FileVersion]:
+            own = records.numbered(connection, principal.id, numbers)
+            return [
+                own.get(number) or access.file(connection, principal, str(number))
+                for number in numbers
+            ]
+
+        return await self._catalog.read(work)
 
     async def versions(self, principal: Principal, ref: str) -> Sequence[FileVersion]:
         """All versions of the file *ref* belongs to, newest first."""
 
         def work(connection: Connection) -> Sequence[FileVersion]:
-            return records.versions(connection, records.get(connection, principal.id, ref).file)
+            return records.versions(connection, access.file(connection, principal, ref).file)
 
         return await self._catalog.read(work)
 
@@ -152,12 +164,15 @@ class Files:
             values["tags"] = check_tags(changes.tags)
 
         def work(connection: Connection) -> FileVersion:
-            records.claim(connection, principal.id)
-            version = records.get(connection, principal.id, ref)
+            version = claimed(connection, principal, ref, "write")
+            name, category = values.get("name", version.name), values.get("category")
+            if version.owner == principal.id:
+                access.require_place(principal, name, category or version.category)
             if changes.metadata is not None:
                 merged = merge_patch(version.metadata, changes.metadata)
                 values["metadata"] = check_metadata(merged)
             records.change(connection, version, values)
+            note(connection, principal, "file.change", version.id, facts=sorted(values))
             return records.by_number(connection, version.number)
 
         return await self._catalog.write(work)
@@ -178,6 +193,18 @@ class Files:
 
 _FORM_OVERHEAD = 64 * 1024
 """A multipart body may be this much longer than the file in it before it is refused unread."""
+
+
+def claimed(
+    connection: Connection, principal: Principal, ref: str, scope: Scope, *, trashed: bool = False
+) -> FileVersion:
+    """The version as it is once nobody else can change its owner's files: see `records.claim`.
+
+    Raises what `access.file` raises.
+    """
+    version = access.file(connection, principal, ref, scope, trashed=trashed)
+    records.claim(connection, version.owner)
+    return access.file(connection, principal, ref, scope, trashed=trashed)
 
 
 def missing(version: FileVersion) -> Gone:

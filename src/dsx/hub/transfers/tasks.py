@@ -16,9 +16,11 @@ from dsx.catalog import tasks as records
 from dsx.catalog.engine import Catalog
 from dsx.core.content import Content, FileSlice, Piece
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
-from dsx.core.model import FileQuery, Micros, Principal
+from dsx.core.model import FileQuery, Micros
+from dsx.core.principals import Principal, Scope
 from dsx.core.shielded import whatever_happens
 from dsx.core.transfers import Task, TaskKind, TaskState
+from dsx.hub import access
 from dsx.hub.archive import archive
 from dsx.hub.clock import SECOND, now
 from dsx.hub.files import Files
@@ -34,6 +36,13 @@ _PROGRESS_SECONDS = 0.5
 _PAGE = 1000
 SelectingKind = Literal["download", "delete"]
 SELECTING: frozenset[TaskKind | None] = frozenset(("download", "delete"))
+_SCOPE: dict[TaskKind | None, Scope] = {
+    None: "read",
+    "upload": "write",
+    "download": "read",
+    "delete": "delete",
+}
+"""What it takes to make or control a task of each kind; one of no kind does nothing yet."""
 _SETTLED: Micros = 2 * SECOND  # a transaction that began earlier than this has ended
 
 
@@ -78,6 +87,7 @@ class Tasks:
         Of a download or a delete, *refs* or *query* say now which files it is about; those that
         come later are not. `NotFound` if one of *refs* is unknown.
         """
+        access.require(principal, _SCOPE[kind])
         subject: dict[str, Any] = {}
         if kind in SELECTING:
             found = await self._select(principal, query, refs)
@@ -109,6 +119,7 @@ class Tasks:
         or the same. Else, or if the task is for something else, `Conflict`. `Gone` if it has ended,
         `Paused`, `NotFound` if there is nothing to download.
         """
+        access.require(principal, _SCOPE[kind])
         task = await self.get(principal, id_)
         asked = _filters(query)
         if task.kind is None and _may_run(task):
@@ -129,19 +140,24 @@ class Tasks:
 
     async def get(self, principal: Principal, id_: str) -> Task:
         """The task, or `NotFound`."""
-        task = await self._catalog.read(
-            lambda connection: records.get(connection, principal.id, id_)
-        )
-        return _as_of(task, now())
+        access.require(principal, "read")
+
+        def work(connection: Connection) -> Task:
+            return _own(connection, principal, id_)
+
+        return await self._catalog.read(work)
 
     async def list(
         self, principal: Principal, *, before: str | None = None, limit: int
     ) -> Sequence[Task]:
         """The principal's tasks, those with the greatest ids first."""
-        page = await self._catalog.read(
-            lambda connection: records.page(connection, principal.id, before, limit)
-        )
-        return [_as_of(task, now()) for task in page]
+        access.require(principal, "read")
+
+        def work(connection: Connection) -> Sequence[Task]:
+            found = records.page(connection, principal.id, before, limit)
+            return [task for task in found if access.task(connection, principal, task)]
+
+        return [_as_of(task, now()) for task in await self._catalog.read(work)]
 
     async def changed(self, principal: Principal, since: Micros) -> Sequence[Task]:
         """Tasks that changed at *since* or later, oldest change first.
@@ -149,9 +165,13 @@ class Tasks:
         A change may become visible a little after its time; who follows asks from two seconds
         before the last one seen, and ignores what it knows.
         """
-        return await self._catalog.read(
-            lambda connection: records.changed(connection, principal.id, since - _SETTLED)
-        )
+        access.require(principal, "read")
+
+        def work(connection: Connection) -> Sequence[Task]:
+            found = records.changed(connection, principal.id, since - _SETTLED)
+            return [task for task in found if access.task(connection, principal, task)]
+
+        return await self._catalog.read(work)
 
     async def pause(self, principal: Principal, id_: str) -> Task:
         """Have the transfer wait. Idempotent; `Conflict` if it has ended."""
@@ -164,6 +184,7 @@ class Tasks:
     async def abort(self, principal: Principal, id_: str) -> Task:
         """End the transfer and drop what it had. Idempotent; `Conflict` if it is completed."""
         task = await self.get(principal, id_)
+        access.require(principal, _SCOPE[task.kind])
         if task.state in {"aborted", "expired"}:
             return task
         if task.state == "completed":
@@ -254,6 +275,7 @@ class Tasks:
 
     async def _of_kind(self, principal: Principal, id_: str, kind: TaskKind) -> Task:
         task = await self.get(principal, id_)
+        access.require(principal, _SCOPE[kind])
         if task.kind != kind:
             raise Invalid(f"The task is no {kind} task.", {"kind": task.kind})
         return task
@@ -266,7 +288,8 @@ class Tasks:
         state: Any,
     ) -> Task:
         def work(connection: Connection) -> None:
-            task = _as_of(records.get(connection, principal.id, id_), now())
+            task = _own(connection, principal, id_)
+            access.require(principal, _SCOPE[task.kind])
             if task.state not in records.LIVING:
                 raise _over(task)
             begun = "pending" if task.kind is None and state == "running" else state
@@ -330,6 +353,13 @@ def _part(piece: Piece, offset: int, size: int) -> Piece:
     if isinstance(piece, FileSlice):
         return replace(piece, start=piece.start + offset, size=min(size, piece.size - offset))
     return piece
+
+
+def _own(connection: Connection, principal: Principal, id_: str) -> Task:
+    task = records.get(connection, principal.id, id_)
+    if not access.task(connection, principal, task):
+        raise access.hidden(NotFound(f"There is no task {id_!r}."))
+    return _as_of(task, now())
 
 
 def _as_of(task: Task, instant: Micros) -> Task:
