@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.hub import RunningHub, running_hub
-from tests.support.seed import User, ended
+from tests.support.seed import User, ended, sign_up
 from tests.support.waiting import eventually
 
 MIB = 1024**2
@@ -23,7 +23,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
 
 @pytest.fixture
 def user(hub: RunningHub, tmp_path: Path) -> User:
-    return User(hub, f"x:{hub.key}", tmp_path)
+    return sign_up(hub, tmp_path)
 
 
 def zipped(user: User, arguments: str = "", **variables: str) -> set[str]:
@@ -90,7 +90,7 @@ def test_s1_22_s1_23_dates(user: User) -> None:
     user.upload("dated-1.txt", b"1")
     time.sleep(0.05)
     user.upload("dated-2.txt", b"2")
-    listed = user.hub.get("/api/v1/files", params={"name": "dated-?.txt", "sort": "created"})
+    listed = user.get("/api/v1/files", params={"name": "dated-?.txt", "sort": "created"})
     first, second = (item["created"] for item in listed.json()["items"])
     both, name = {"dated-1.txt", "dated-2.txt"}, "-G -d filename=dated-"
     assert zipped(user, f"{name} -d from_date=$T", T=first) == both  # inclusive
@@ -206,9 +206,9 @@ def test_s1_30_delete_everything_to_the_trash(user: User) -> None:
     answer = user.sh("curl -fsu $U -X DELETE $B/delete_file/$ID | jq .deleted", ID=id_)
     assert int(answer) == len(names)
     assert user.names() == set()
-    trashed = user.hub.get("/api/v1/trash", params={"limit": 1000}).json()["items"]
+    trashed = user.get("/api/v1/trash", params={"limit": 1000}).json()["items"]
     assert {item["name"] for item in trashed} >= names
     number = next(item["number"] for item in trashed if item["name"] == "s30.txt")
-    user.hub.post(f"/api/v1/trash/{number}/restore")
+    user.request("POST", f"/api/v1/trash/{number}/restore")
     user.sh("curl -fsu $U -X DELETE $B/delete_file/$ID", ID=id_)  # done: what came back stays
     assert user.names() == {"s30.txt"}

@@ -1,4 +1,4 @@
-"""S1 (Datastore): accounts, tasks and what controls them, with the seed's own commands."""
+"""S1 (Datastore): tasks and what controls them, with the seed's own commands."""
 
 from __future__ import annotations
 
@@ -12,24 +12,15 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.support.hub import RunningHub, running_hub
-from tests.support.seed import User, ended
+from tests.support.seed import ROUTES, User, ended, sign_up
 from tests.support.waiting import eventually
 
 MIB = 1024**2
-ROUTES = (
-    "-X PUT -F file=@a.bin $B/upload_file/$ID",
-    "-X POST $B/pause_task/$ID",
-    "-X POST $B/resume_task/$ID",
-    "-X POST $B/abort_task/$ID",
-    "$B/download_file/$ID",
-    "-X DELETE $B/delete_file/$ID",
-    "$B/task/$ID",
-)
 
 
 @pytest.fixture
 def user(hub: RunningHub, tmp_path: Path) -> User:
-    return User(hub, f"x:{hub.key}", tmp_path)
+    return sign_up(hub, tmp_path)
 
 
 @pytest.mark.ledger("S1.5", "S1.6")
@@ -114,7 +105,7 @@ def test_s1_35_abort_deletes_the_mapping(user: User) -> None:
     user.order("abort", id_)
     for route in ROUTES:
         assert user.status(f"curl -u $U {route}", ID=id_) == 404, route
-    assert user.hub.get(f"/api/v1/tasks/{id_}").json()["state"] == "aborted"
+    assert user.get(f"/api/v1/tasks/{id_}").json()["state"] == "aborted"
 
 
 def test_unknown_tasks_are_not_found(user: User) -> None:
@@ -128,7 +119,7 @@ def test_unknown_tasks_are_not_found(user: User) -> None:
 @pytest.mark.ledger("S1.33", "S1.36")
 def test_s1_33_s1_36_the_end_of_a_mapping_ends_its_transfer(tmp_path: Path) -> None:
     with running_hub(tmp_path, DSX_TASK_TTL="3") as hub:
-        user = User(hub, f"x:{hub.key}", tmp_path)
+        user = sign_up(hub, tmp_path)
         big = user.file("big.bin", bytes(30 * MIB))
         idle = user.task()
         slow, curl = user.uploading(big, rate="1M")
@@ -144,7 +135,7 @@ def test_s1_33_s1_36_the_end_of_a_mapping_ends_its_transfer(tmp_path: Path) -> N
 @pytest.mark.ledger("S1.4")
 def test_s1_4_a_task_that_runs_too_long_is_aborted(tmp_path: Path) -> None:
     with running_hub(tmp_path, DSX_TASK_MAX_SECONDS="3") as hub:
-        user = User(hub, f"x:{hub.key}", tmp_path)
+        user = sign_up(hub, tmp_path)
         big = user.file("big.bin", bytes(30 * MIB))
         begun = time.monotonic()
         id_, curl = user.uploading(big, rate="1M")
@@ -155,7 +146,7 @@ def test_s1_4_a_task_that_runs_too_long_is_aborted(tmp_path: Path) -> None:
         code, _ = ended(user.start(command, ID=id_))
         assert code != 0
         assert 2.5 < time.monotonic() - begun < 6
-        task = hub.get(f"/api/v1/tasks/{id_}").json()
+        task = user.get(f"/api/v1/tasks/{id_}").json()
         assert task["state"] == "aborted"
         assert "3 seconds" in task["message"]
         assert user.status("curl -u $U $B/task/$ID", ID=id_) == 404
@@ -167,11 +158,11 @@ def test_s1_4_a_task_that_runs_too_long_is_aborted(tmp_path: Path) -> None:
 @pytest.mark.ledger("S1.4")
 def test_s1_4_downloads_too(tmp_path: Path) -> None:
     with running_hub(tmp_path, DSX_TASK_MAX_SECONDS="2") as hub:
-        user = User(hub, f"x:{hub.key}", tmp_path)
+        user = sign_up(hub, tmp_path)
         user.upload("big.bin", bytes(60 * MIB))
         id_ = user.task()
         code, _ = ended(
             user.start("curl -fsu $U --limit-rate 2M -o o.zip $B/download_file/$ID", ID=id_)
         )
         assert code == 18
-        assert hub.get(f"/api/v1/tasks/{id_}").json()["state"] == "aborted"
+        assert user.get(f"/api/v1/tasks/{id_}").json()["state"] == "aborted"

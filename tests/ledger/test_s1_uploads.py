@@ -7,12 +7,13 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.support.digests import sha256
 from tests.support.hub import RunningHub, running_hub, start_hub
-from tests.support.seed import User, ended
+from tests.support.seed import User, ended, sign_up
 from tests.support.waiting import eventually
 
 MIB = 1024**2
@@ -25,7 +26,7 @@ def noise(size: int, seed: int = 1) -> bytes:
 
 @pytest.fixture
 def user(hub: RunningHub, tmp_path: Path) -> User:
-    return User(hub, f"x:{hub.key}", tmp_path)
+    return sign_up(hub, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_s1_13_s1_14_pause_and_resume(user: User) -> None:
 def test_s1_14_resumed_after_the_request_was_closed(
     brief: RunningHub, tmp_path: Path, again: str
 ) -> None:
-    user = User(brief, f"x:{brief.key}", tmp_path)
+    user = sign_up(brief, tmp_path)
     data = noise(6 * MIB)
     path = user.file("closed.bin", data)
     id_, curl = user.uploading(path)
@@ -202,7 +203,7 @@ def test_s1_17_of_two_at_once_one_is_taken(user: User) -> None:
 @pytest.mark.ledger("S1.37")
 def test_s1_37_abort_releases_everything(tmp_path: Path) -> None:
     with running_hub(tmp_path, DSX_QUOTA="40MiB") as hub:
-        user = User(hub, f"x:{hub.key}", tmp_path)
+        user = sign_up(hub, tmp_path)
         path = user.file("released.bin", noise(35 * MIB))
         user.upload("warm.txt", b"the catalog's connections are open")
         before = held(user)
@@ -237,8 +238,8 @@ def test_s1_38_paused_through_another_server(tmp_path: Path) -> None:
         running_hub(tmp_path / "a", DSX_DATA_DIR=shared) as here,
         running_hub(tmp_path / "b", DSX_DATA_DIR=shared) as there,
     ):
-        a = User(here, f"x:{here.key}", tmp_path)
-        b = User(there, f"x:{there.key}", tmp_path)
+        a = sign_up(here, tmp_path)
+        b = replace(a, hub=there)
         data = noise(12 * MIB)
         id_, curl = b.uploading(b.file("two.bin", data))
         a.order("pause", id_)
@@ -260,7 +261,7 @@ def test_s1_38_paused_through_another_server(tmp_path: Path) -> None:
 @pytest.mark.ledger("S1.43")
 def test_s1_43_ctrl_c_stops_cleanly(tmp_path: Path) -> None:
     with running_hub(tmp_path) as hub:
-        user = User(hub, f"x:{hub.key}", tmp_path)
+        user = sign_up(hub, tmp_path)
         data = noise(40 * MIB)
         id_, curl = user.uploading(user.file("durable.bin", data))
         eventually(lambda: user.offset(id_) > MIB)
@@ -273,7 +274,7 @@ def test_s1_43_ctrl_c_stops_cleanly(tmp_path: Path) -> None:
         assert "Traceback" not in hub.log.read_text()
     hub = start_hub(tmp_path)
     try:
-        user = User(hub, f"x:{hub.key}", tmp_path)
+        user = replace(user, hub=hub)
         kept = user.offset(id_)
         assert offset <= kept < len(data)
         user.sh("curl -fsu $U -C $O -T durable.bin $B/upload_file/$ID?filename=durable.bin",
@@ -285,14 +286,14 @@ def test_s1_43_ctrl_c_stops_cleanly(tmp_path: Path) -> None:
 
 def test_after_a_crash_the_upload_goes_on(tmp_path: Path) -> None:
     with running_hub(tmp_path) as hub:
-        user = User(hub, f"x:{hub.key}", tmp_path)
+        user = sign_up(hub, tmp_path)
         data = noise(12 * MIB)
         id_, curl = user.uploading(user.file("crash.bin", data))
         eventually(lambda: user.offset(id_) > MIB)
         hub.kill()
         assert ended(curl)[0] != 0
     with running_hub(tmp_path) as hub:
-        user = User(hub, f"x:{hub.key}", tmp_path)
+        user = replace(user, hub=hub)
         time.sleep(3)  # so long the writer that died may count as alive
         user.sh("curl -fsu $U -T crash.bin $B/upload_file/$ID?filename=crash.bin", ID=id_)
         assert stored(user, "crash.bin") == data

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import json
 import subprocess
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import requests
 from tests.support import shell
 from tests.support.hub import RunningHub, clean_environment
 from tests.support.waiting import eventually
+
+PASSWORD = "correct-horse"
+
+ROUTES = (
+    "-X PUT -F file=@a.bin $B/upload_file/$ID",
+    "-X POST $B/pause_task/$ID",
+    "-X POST $B/resume_task/$ID",
+    "-X POST $B/abort_task/$ID",
+    "$B/download_file/$ID",
+    "-X DELETE $B/delete_file/$ID",
+    "$B/task/$ID",
+)
+"""Datastore's routes of one task, as arguments of curl."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +37,6 @@ class User:
     directory: Path
 
     def _variables(self, given: dict[str, str]) -> dict[str, str]:
-        (self.directory / ".curlrc").write_text(f'header = "Authorization: Bearer {self.hub.key}"')
         return {"B": self.hub.url, "U": self.credentials, "HOME": str(self.directory)} | given
 
     def sh(self, command: str, **variables: str) -> str:
@@ -47,6 +61,14 @@ class User:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def request(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        """One request as this user, for what the seed has no words for."""
+        name, _, password = self.credentials.partition(":")
+        return self.hub.request(method, path, auth=(name, password), **kwargs)
+
+    def get(self, path: str, **kwargs: Any) -> requests.Response:
+        return self.request("GET", path, **kwargs)
 
     def task(self) -> str:
         """The id of a new task."""
@@ -93,6 +115,15 @@ class User:
         """Of all the user's files."""
         listed = self.sh("curl -fsu $U $B/api/v1/files | jq -r '.items[].name'")
         return set(listed.splitlines())
+
+
+def sign_up(hub: RunningHub, directory: Path, name: str | None = None) -> User:
+    """A new user, made by the hub's admin."""
+    name = name or f"user-{uuid.uuid4().hex[:8]}"
+    facts = {"username": name, "password": PASSWORD}
+    answer = hub.post("/create_account", json=facts)
+    assert answer.status_code == 201, answer.text
+    return User(hub, f"{name}:{PASSWORD}", directory)
 
 
 def ended(process: subprocess.Popen[str], seconds: float = 30) -> tuple[int, str]:

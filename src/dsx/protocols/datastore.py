@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from python_multipart.multipart import parse_options_header
 
 from dsx.core.errors import Conflict, Invalid, NotFound
-from dsx.core.model import FileQuery, Principal
+from dsx.core.model import FileQuery
+from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload, Upload
 from dsx.core.transfers import Task as TaskValue
 from dsx.http.body import Gate
 from dsx.http.controlled import ControlledResponse
-from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.credentials import CallerDep, HubDep, PrincipalDep, address_of
+from dsx.http.fields import read_fields
 from dsx.http.problems import documented
 from dsx.http.receive import Form, Write, announced, pump, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
@@ -43,6 +45,14 @@ _EXAMPLE: dict[str, Any] = {
 _DOWNLOAD = DOWNLOADS | documented(404, 409, 410, 412, 413, 416)
 _BINARY = {"type": "string", "format": "binary"}
 _FORM = {"type": "object", "required": ["file"], "properties": {"file": _BINARY}}
+_TEXT = {"type": "string"}
+_ACCOUNT = {
+    "type": "object",
+    "required": ["username", "password"],
+    "properties": {"username": _TEXT, "password": _TEXT, "invite": _TEXT},
+}
+_FIELDS = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+_ACCOUNT_BODY = {"required": True, "content": {key: {"schema": _ACCOUNT} for key in _FIELDS}}
 _BODY = {
     "required": True,
     "content": {
@@ -54,6 +64,15 @@ Endpoint = Callable[..., Coroutine[Any, Any, "Task"]]
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 TaskId = Annotated[str, Path(description="Id of a task.", examples=[_ID], max_length=64)]
+
+
+class Account(BaseModel):
+    """A new account."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"username": "alice", "id": _ID}]})
+
+    username: str
+    id: str
 
 
 class Task(BaseModel):
@@ -145,6 +164,27 @@ def _control(what: str) -> Callable[[Endpoint], Endpoint]:
         return endpoint
 
     return decorate
+
+
+@router.post(
+    "/create_account",
+    status_code=201,
+    operation_id="datastore_create_account",
+    summary="Make an account",
+    openapi_extra={"requestBody": _ACCOUNT_BODY},
+    responses=documented(403, 409, 413, 429),
+)
+async def create_account(request: Request, hub: HubDep, caller: CallerDep) -> Account:
+    """Needs no credentials where sign-up is open, or else an admin's, or an `invite`."""
+    fields = await read_fields(request)
+    user = await hub.accounts.sign_up(
+        fields.get("username", ""),
+        fields.get("password", ""),
+        by=caller,
+        invite=fields.get("invite"),
+        address=address_of(request),
+    )
+    return Account(username=user.name, id=user.id)
 
 
 @router.post(
