@@ -101,7 +101,7 @@ def test_unknown_tasks_are_not_found(user: User) -> None:
 
 @pytest.mark.ledger("S1.33", "S1.36")
 def test_s1_33_s1_36_the_end_of_a_mapping_ends_its_transfer(tmp_path: Path) -> None:
-    with running_hub(tmp_path, DSX_TASK_TTL="3") as hub:
+    with running_hub(tmp_path, DSX_TASK_TTL="3", DSX_COLLECT_INTERVAL="1") as hub:
         user = sign_up(hub, tmp_path)
         big = user.file("big.bin", bytes(30 * MIB))
         idle = user.task()
@@ -113,6 +113,7 @@ def test_s1_33_s1_36_the_end_of_a_mapping_ends_its_transfer(tmp_path: Path) -> N
         for id_ in (idle, slow):
             eventually(lambda: user.status("curl -u $U $B/task/$ID", ID=id_) == 404, 3)  # noqa: B023
         assert user.names() == set()
+        eventually(lambda: not list((hub.data_dir / "staging").iterdir()), 5)
 
 
 @pytest.mark.ledger("S1.4")

@@ -110,12 +110,17 @@ def end(connection: Connection, id_: str, now: Micros, forgotten: Micros, **valu
     change(connection, id_, now, LIVING, expires=forgotten, **values)
 
 
-def tidy(connection: Connection, now: Micros) -> None:
-    """End the tasks whose time is over, and forget those that have ended."""
+def tidy(connection: Connection, now: Micros) -> list[str]:
+    """End the tasks whose time is over, and forget those that have ended.
+
+    Returns the ids of uploads whose tasks have just ended so.
+    """
     living = tasks.c.state.in_(LIVING)
     over = tasks.c.expires <= now
     connection.execute(delete(tasks).where(over, ~living))
-    connection.execute(update(tasks).where(over, living).values(state="expired", updated=now))
+    ended = update(tasks).where(over, living).values(state="expired", updated=now)
+    rows = connection.execute(ended.returning(tasks.c.id, tasks.c.kind))
+    return [row.id for row in rows if row.kind == "upload"]
 
 
 def _task(row: Row[Any]) -> Task:

@@ -187,7 +187,7 @@ class Appender:
         instant = now()
         if writers.overlapping(connection, id_, ByteRange(0, EVERYTHING)):
             heard = uploads.expiry(connection, id_) - self._expiry
-            if heard > instant - _SILENCE:
+            if abs(instant - heard) < _SILENCE:
                 raise Conflict(
                     "Another request is sending this upload; wait for it, or abort the task.",
                     {"id": id_},

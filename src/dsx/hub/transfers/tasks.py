@@ -21,7 +21,7 @@ from dsx.core.principals import Principal, Scope
 from dsx.core.shielded import whatever_happens
 from dsx.core.transfers import Task, TaskKind, TaskState
 from dsx.hub import access
-from dsx.hub.archive import archive
+from dsx.hub.archive import archive, check_count
 from dsx.hub.clock import SECOND, now
 from dsx.hub.files import Files
 from dsx.hub.transfers.control import Control, Controls
@@ -117,15 +117,15 @@ class Tasks:
 
         Of a task that was taken up before it is the first query that counts; a later one is empty
         or the same. Else, or if the task is for something else, `Conflict`. `Gone` if it has ended,
-        `Paused`, `NotFound` if there is nothing to download.
+        `Paused`; `NotFound` if there is nothing to download, `TooLarge` if it is too much.
         """
         access.require(principal, _SCOPE[kind])
         task = await self.get(principal, id_)
         asked = _filters(query)
         if task.kind is None and _may_run(task):
             found = await self._select(principal, query, ())
-            if kind == "download" and not found:
-                raise NotFound("None of your files matches.")
+            if kind == "download":
+                _check_download(found)
             subject = {"files": found, "query": asked}
             values = {"kind": kind, "name": _called(found), "subject": subject}
             await self._catalog.write(
@@ -375,6 +375,12 @@ def _may_run(task: Task) -> bool:
     if task.state in {"aborted", "expired"}:
         raise Gone(f"The task was {task.state}.", {"id": task.id})
     return True
+
+
+def _check_download(found: Sequence[int]) -> None:
+    if not found:
+        raise NotFound("None of your files matches.")
+    check_count(len(found))
 
 
 def _called(numbers: Sequence[int]) -> str:

@@ -280,7 +280,9 @@ class Uploads:
                     await self._forget(id_)
             dropped += len(found)
         dropped += await self._drop_abandoned()
-        await self._catalog.write(lambda connection: tasks.tidy(connection, now()))
+        for id_ in await self._catalog.write(lambda connection: tasks.tidy(connection, now())):
+            await self._end(id_, "expired", why="The time of its task is over.")
+            dropped += 1
         return dropped
 
     async def _get(self, principal: Principal, id_: str, scope: Scope) -> Upload:
@@ -323,16 +325,20 @@ class Uploads:
     ) -> None:
         """Close an upload and drop what it had; *held*: even if it expired under a writer.
 
-        With *why*, only if it is still open.
+        With *why*, only if it is still open, expired or not.
         """
         instant = now()
         forgotten = instant + self._expiry
 
         def work(connection: Connection) -> list[Digest] | None:
             uploads.claim(connection, id_)
-            if state == "expired" and not uploads.is_expired(connection, id_, instant, held=held):
-                return None
-            if why is not None and not uploads.is_open(connection, id_):
+            if why is not None:
+                ended = not uploads.is_open(connection, id_)
+            else:
+                ended = state == "expired" and not uploads.is_expired(
+                    connection, id_, instant, held=held
+                )
+            if ended:
                 return None
             noted = uploads.noted_digest(connection, id_)
             uploads.end(connection, id_, state, forgotten)
