@@ -43,7 +43,7 @@ from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.protocols import dsx, links, rest, rufh, storage, system, tinydist, tus
+from dsx.protocols import datastore, dsx, links, rest, rufh, storage, system, tinydist, tus
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
 
@@ -54,6 +54,7 @@ SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file name)
 
 DIALECTS: dict[str, APIRouter] = {
     "tinydist": tinydist.router,
+    "datastore": datastore.router,
     "storage": storage.router,
     "dsx": dsx.router,
 }
@@ -122,7 +123,15 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 uploads=uploads,
                 chunks=Chunks(catalog, uploads, limits),
                 drop=Drop(settings.data_dir / "drop", files, trash),
-                tasks=Tasks(catalog, controls, files, trash, uploads, ttl=settings.task_ttl),
+                tasks=Tasks(
+                    catalog,
+                    controls,
+                    files,
+                    trash,
+                    uploads,
+                    ttl=settings.task_ttl,
+                    max_seconds=settings.task_max_seconds,
+                ),
                 datasets=Datasets(catalog, settings.dataset_path, everyone=settings.open_datasets),
                 catalog=catalog,
                 blobs=blobs,

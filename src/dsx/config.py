@@ -128,6 +128,9 @@ class Settings(BaseSettings):
     task_ttl: float = Field(
         24 * 3600, gt=0, description="Seconds after which a task ends, whatever it is doing."
     )
+    task_max_seconds: float | None = Field(
+        None, gt=0, description="Seconds a transfer may run before it is aborted; default: any."
+    )
     pause_grace: float = Field(
         20, ge=0, description="Seconds a paused request is kept open before it has to come again."
     )

@@ -134,6 +134,16 @@ def unknown(ref: str, *, trashed: bool = False) -> NotFound:
     return NotFound(f"There is no file {ref!r}{' in the trash' if trashed else ''}.")
 
 
+def numbered(connection: Connection, owner: str, numbers: Sequence[int]) -> dict[int, FileVersion]:
+    """Those of *numbers* that are versions of the owner's, live or in the trash."""
+    found: dict[int, FileVersion] = {}
+    for start in range(0, len(numbers), 500):
+        some = files.c.number.in_(numbers[start : start + 500])
+        query = _records().where(some, files.c.owner == owner)
+        found.update({version.number: version for version in _versions(connection, query)})
+    return found
+
+
 def find(connection: Connection, owner: str, name: str) -> FileVersion | None:
     """The newest version of the owner's live file *name*."""
     query = _records().where(LIVE, files.c.owner == owner, files.c.name == name)

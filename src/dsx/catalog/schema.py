@@ -207,10 +207,12 @@ tasks = Table(
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),
+    Column("begun", BigInteger),
     Index("tasks_owner", "owner", "id"),
     Index("tasks_expires", "expires"),
     Index("tasks_updated", "owner", "updated"),
 )
+"""``begun``: when the transfer was first seen to run, if transfers may not run for any length."""
 
 users = Table(
     "users",

@@ -265,6 +265,18 @@ def is_expired(connection: Connection, id_: str, now: Micros, *, held: bool = Fa
     return connection.execute(query).first() is not None
 
 
+def is_open(connection: Connection, id_: str) -> bool:
+    """Whether there is such an upload and it has not ended."""
+    query = select(uploads.c.id).where(uploads.c.id == id_, uploads.c.state == "open")
+    return connection.execute(query).first() is not None
+
+
+def expiry(connection: Connection, id_: str) -> Micros:
+    """When the upload, which exists, is dropped unless something arrives before."""
+    query = select(uploads.c.expires).where(uploads.c.id == id_)
+    return int(connection.execute(query).scalar_one())
+
+
 def forget(connection: Connection, id_: str) -> None:
     """Drop the record of an upload that has ended."""
     connection.execute(delete(upload_parts).where(upload_parts.c.final == id_))

@@ -125,17 +125,15 @@ class Files:
 
         return await self._catalog.read(work)
 
-    async def every(
-        self, principal: Principal, query: FileQuery, *, most: int | None = None
-    ) -> Sequence[FileVersion]:
-        """All files that *query* selects, page after page; no more are looked for than *most*."""
-        found: list[FileVersion] = []
+    async def every(self, principal: Principal, query: FileQuery) -> AsyncIterator[FileVersion]:
+        """All files that *query* selects, page after page."""
         query = replace(query, limit=_PAGE, cursor=None)
         while True:
             page = await self.list(principal, query)
-            found += page.items
-            if page.next is None or (most is not None and len(found) > most):
-                return found
+            for version in page.items:
+                yield version
+            if page.next is None:
+                return
             query = replace(query, cursor=page.next)
 
     async def named(self, principal: Principal, name: str) -> FileVersion:
@@ -174,6 +172,22 @@ class Files:
     async def get_many(self, principal: Principal, refs: Sequence[str]) -> Sequence[FileVersion]:
         """The versions with these ids or numbers in that order, or `NotFound` for the first."""
         return await self._catalog.read(lambda connection: access.many(connection, principal, refs))
+
+    async def chosen(self, principal: Principal, numbers: Sequence[int]) -> Sequence[FileVersion]:
+        """Versions that were chosen before; one's own may have gone to the trash since.
+
+        `NotFound` for the first that was dropped for good, or is not shared any more.
+        """
+        access.require(principal, "read")
+
+        def work(connection: Connection) -> Sequence[FileVersion]:
+            own = records.numbered(connection, principal.id, numbers)
+            return [
+                own.get(number) or access.file(connection, principal, str(number))
+                for number in numbers
+            ]
+
+        return await self._catalog.read(work)
 
     async def versions(self, principal: Principal, ref: str) -> Sequence[FileVersion]:
         """All versions of the file *ref* belongs to, newest first."""

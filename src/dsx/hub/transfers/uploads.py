@@ -281,6 +281,10 @@ class Uploads:
         await self._get(principal, id_, "write")
         await self._end(id_, "aborted", by=principal)
 
+    async def stop(self, id_: str, why: str) -> None:
+        """Abort it, whosever it is, and note *why* at its task; nothing if it is not open."""
+        await self._end(id_, "aborted", why=why)
+
     async def prove(self, principal: Principal, id_: str, proof: str) -> FileVersion:
         """Finish an upload without its bytes, if the hub has them and *proof* shows possession.
 
@@ -312,8 +316,10 @@ class Uploads:
                     await self._forget(id_)
             dropped += len(found)
         dropped += await self._drop_abandoned()
-        await self._catalog.write(lambda connection: tasks.tidy(connection, now()))
         await self._catalog.write(lambda connection: chunks.tidy(connection, now()))
+        for id_ in await self._catalog.write(lambda connection: tasks.tidy(connection, now())):
+            await self._end(id_, "expired", why="The time of its task is over.")
+            dropped += 1
         return dropped
 
     async def _get(self, principal: Principal, id_: str, scope: Scope) -> Upload:
@@ -346,19 +352,34 @@ class Uploads:
         return await self._stages.sweep(id_ for id_ in found if id_ not in needed)
 
     async def _end(
-        self, id_: str, state: UploadState, *, held: bool = False, by: Principal | None = None
+        self,
+        id_: str,
+        state: UploadState,
+        *,
+        held: bool = False,
+        why: str | None = None,
+        by: Principal | None = None,
     ) -> None:
-        """Close an upload and drop what it had; *held*: even if it expired under a writer."""
+        """Close an upload and drop what it had; *held*: even if it expired under a writer.
+
+        With *why*, only if it is still open, expired or not.
+        """
         instant = now()
         forgotten = instant + self._expiry
 
         def work(connection: Connection) -> list[Digest] | None:
             uploads.claim(connection, id_)
-            if state == "expired" and not uploads.is_expired(connection, id_, instant, held=held):
+            if why is not None:
+                ended = not uploads.is_open(connection, id_)
+            else:
+                ended = state == "expired" and not uploads.is_expired(
+                    connection, id_, instant, held=held
+                )
+            if ended:
                 return None
             noted = uploads.noted_digest(connection, id_)
             uploads.end(connection, id_, state, forgotten)
-            tasks.end(connection, id_, instant, forgotten, state=state)
+            tasks.end(connection, id_, instant, forgotten, state=state, message=why)
             if by is not None:
                 note(connection, by, "upload.abort", id_)
             return [noted] if noted else []
