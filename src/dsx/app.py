@@ -32,9 +32,11 @@ from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.protocols import dsx, rest, rufh, system, tus
+from dsx.protocols import dsx, fileserver, rest, rufh, system, tus
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
+
+log = structlog.get_logger(__name__)
 
 ADMIN_KEY_FILE = "admin.key"
 
@@ -66,7 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    for protocol in (system, rest, rufh, tus, dsx):
+    for protocol in (system, rest, rufh, tus, dsx, fileserver):
         app.include_router(protocol.router)
     system.add_docs(app)
     problems.install(app)
@@ -94,6 +96,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 datasets=Datasets(catalog, settings.dataset_path),
                 catalog=catalog,
                 blobs=blobs,
+                fileserver_max=settings.fileserver_max,
             )
         finally:
             await controls.aclose()
@@ -125,7 +128,13 @@ def open_blobs(url: str) -> BlobStore:
 
 def api_keys(settings: Settings) -> tuple[str, ...]:
     """The keys that open the hub: those configured, else the data directory's admin key."""
-    return settings.keys or (admin_key(settings.data_dir / ADMIN_KEY_FILE)[0],)
+    if settings.keys:
+        return settings.keys
+    path = settings.data_dir / ADMIN_KEY_FILE
+    key, new = admin_key(path)
+    if new:
+        log.warning("no DSX_API_KEY is set: an admin key was made", kept_in=str(path.absolute()))
+    return (key,)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -1,4 +1,4 @@
-"""Commands as a user types them, run by a real shell: the curl lines of the seeds, word for word."""
+"""Commands as a user types them, run by a real shell: the curl lines of the seeds, verbatim."""
 
 from __future__ import annotations
 

@@ -41,10 +41,28 @@ class Trash:
 
     async def delete(self, principal: Principal, ref: str) -> FileVersion:
         """Move the file that *ref* is a version of, with all its versions, to the trash."""
+        return await self._delete(
+            principal, lambda connection: records.get(connection, principal.id, ref)
+        )
 
+    async def delete_named(self, principal: Principal, name: str) -> FileVersion:
+        """`delete` the file of exactly this name; `NotFound` if there is none."""
+        check_file_name(name)
+
+        def find(connection: Connection) -> FileVersion:
+            version = records.find(connection, principal.id, name)
+            if version is None:
+                raise NotFound(f"There is no file named {name!r}.", {"name": name})
+            return version
+
+        return await self._delete(principal, find)
+
+    async def _delete(
+        self, principal: Principal, find: Callable[[Connection], FileVersion]
+    ) -> FileVersion:
         def work(connection: Connection) -> FileVersion:
             records.claim(connection, principal.id)
-            version = records.get(connection, principal.id, ref)
+            version = find(connection)
             instant = now()
             records.trash(connection, version.file, instant, instant + self._keep)
             return version
