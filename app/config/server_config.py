@@ -11,4 +11,5 @@ MAX_CONTENT_LENGTH = os.environ.get("DSX_FILESERVER_MAX", "16MiB")  # of POST /u
 
 bind = f"{HOST}:{PORT}"
 worker_class = "dsx.gunicorn.Worker"
+control_socket_disable = True
 raw_env = [f"DSX_FILESERVER_MAX={MAX_CONTENT_LENGTH}"]

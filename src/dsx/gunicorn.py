@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import signal
+from types import FrameType
 from typing import Any, ClassVar
 
 from uvicorn_worker import UvicornWorker
@@ -16,3 +18,11 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # that package has no types
     """A server process under gunicorn, which does the listening and the restarting."""
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = SERVING
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Leave at SIGQUIT, which is what the master makes of SIGINT.
+
+        The base class only notes that it should, and is killed after 30 seconds.
+        """
+        _ = sig, frame
+        signal.raise_signal(signal.SIGINT)

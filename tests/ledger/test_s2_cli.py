@@ -1,4 +1,4 @@
-"""S2 (the minimal file server seed): its client, `python -m cli.cli_client`, and the same flags of `dsx`."""
+"""S2 (the minimal file server seed): its client, and the same flags of `dsx`."""
 
 from __future__ import annotations
 
