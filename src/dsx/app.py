@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import structlog
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from dsx import __version__
@@ -23,11 +25,18 @@ from dsx.config import Settings
 from dsx.http import cors, problems
 from dsx.http.metrics import Observe
 from dsx.http.server import DSXProtocol
-from dsx.hub.access import Access, admin_key
+from dsx.hub.accounts import Accounts
+from dsx.hub.audit import Audit
 from dsx.hub.datasets import Datasets
 from dsx.hub.files import Files
+from dsx.hub.identity import Identity
+from dsx.hub.keyring import Keyring, kept_secret
 from dsx.hub.limits import Limits
+from dsx.hub.passwords import Passwords
 from dsx.hub.services import Hub
+from dsx.hub.shares import Shares
+from dsx.hub.throttle import Pace, Throttle
+from dsx.hub.tokens import Tokens
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
@@ -39,6 +48,12 @@ from dsx.workers.index import Indexer
 log = structlog.get_logger(__name__)
 
 ADMIN_KEY_FILE = "admin.key"
+KEY_PREFIX = "dsx_"
+SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file name)
+
+
+DIALECTS: dict[str, APIRouter] = {"dsx": dsx.router, "fileserver": fileserver.router}
+"""The seed systems, each of which can be switched off."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -52,7 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with (
             open_hub(settings) as hub,
             Indexer(hub.datasets, settings.data_dir / "indexer.lock"),
-            Collector(hub.trash, hub.uploads, settings.collect_interval),
+            Collector(hub, settings.collect_interval),
         ):
             app.state.hub = hub
             yield
@@ -68,8 +83,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    for protocol in (system, rest, rufh, tus, dsx, fileserver):
-        app.include_router(protocol.router)
+    for router in (system.router, rest.router, rufh.router, tus.router):
+        app.include_router(router)
+    for dialect in settings.dialects:
+        if dialect in DIALECTS:
+            app.include_router(DIALECTS[dialect])
     system.add_docs(app)
     problems.install(app)
     cors.install(app, settings.cors_origins)
@@ -80,26 +98,62 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
     """A hub on the catalog and the blobs of *settings*, closed on the way out."""
-    limits = Limits(settings.max_file_size, settings.quota, settings.upload_expiry)
-    async with open_store(settings) as (catalog, blobs):
+    limits = Limits(
+        settings.max_file_size, settings.quota, settings.quota_files, settings.upload_expiry
+    )
+    async with open_store(settings) as (catalog, blobs), open_doors(settings, catalog) as doors:
         controls = Controls(catalog, grace=settings.pause_grace, upload_expiry=limits.expiry)
         files = Files(catalog, blobs, limits)
         trash = Trash(catalog, blobs, days=settings.trash_days)
         uploads = Uploads(catalog, blobs, controls, limits)
         try:
             yield Hub(
-                access=Access(api_keys(settings)),
+                **doors,
                 files=files,
                 trash=trash,
                 uploads=uploads,
                 tasks=Tasks(catalog, controls, files, trash, uploads, ttl=settings.task_ttl),
-                datasets=Datasets(catalog, settings.dataset_path),
+                datasets=Datasets(catalog, settings.dataset_path, everyone=settings.open_datasets),
                 catalog=catalog,
                 blobs=blobs,
                 fileserver_max=settings.fileserver_max,
             )
         finally:
             await controls.aclose()
+
+
+@asynccontextmanager
+async def open_doors(settings: Settings, catalog: Catalog) -> AsyncIterator[dict[str, Any]]:
+    """Those fields of `Hub` that tell who may come in, closed on the way out."""
+    passwords = await asyncio.to_thread(Passwords)
+    throttle = Throttle(catalog)
+    accounts = Accounts(
+        catalog,
+        passwords,
+        throttle,
+        Keyring(catalog, secret_keys(settings)),
+        signup=settings.signup,
+        jwt_ttl=settings.jwt_ttl,
+    )
+    shares = Shares(catalog, passwords, throttle)
+    pace = Pace(settings.rate_limit and settings.rate_limit / settings.workers)
+    identity = Identity(
+        catalog, api_keys(settings), accounts, shares, pace=pace, anonymous=settings.anonymous
+    )
+    audit = Audit(catalog, days=settings.audit_days)
+    try:
+        yield {
+            "identity": identity,
+            "accounts": accounts,
+            "tokens": Tokens(catalog, session_ttl=settings.session_ttl),
+            "shares": shares,
+            "audit": audit,
+            "throttle": throttle,
+        }
+    finally:
+        await audit.aclose()
+        await identity.aclose()
+        passwords.close()
 
 
 @asynccontextmanager
@@ -131,10 +185,15 @@ def api_keys(settings: Settings) -> tuple[str, ...]:
     if settings.keys:
         return settings.keys
     path = settings.data_dir / ADMIN_KEY_FILE
-    key, new = admin_key(path)
+    key, new = kept_secret(path, KEY_PREFIX)
     if new:
         log.warning("no DSX_API_KEY is set: an admin key was made", kept_in=str(path.absolute()))
     return (key,)
+
+
+def secret_keys(settings: Settings) -> tuple[str, ...]:
+    """The keys that open what is encrypted: those configured, else the data directory's."""
+    return settings.secret_keys or (kept_secret(settings.data_dir / SECRET_KEY_FILE)[0],)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -11,7 +11,7 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, field_validator
 from pydantic.fields import FieldInfo
@@ -25,6 +25,9 @@ from pydantic_settings import (
 )
 
 from dsx.core.errors import Invalid
+
+Dialect = Literal["tinydist", "datastore", "fileserver", "storage", "dsx"]
+DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("kmgt", start=1)}
@@ -46,8 +49,16 @@ def _split_keys(value: Any) -> Any:
     return value
 
 
+def _split_dialects(value: Any) -> Any:
+    return () if value == "none" else _split_keys(value)
+
+
 Size = Annotated[int | None, BeforeValidator(_parse_size)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_keys)]
+Scopes = Annotated[
+    tuple[Literal["read", "write", "delete"], ...], NoDecode, BeforeValidator(_split_keys)
+]
+Dialects = Annotated[tuple[Dialect, ...], NoDecode, BeforeValidator(_split_dialects)]
 Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)]
 
 
@@ -128,6 +139,35 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=256, description="Server processes.")
     trash_days: float = Field(30, gt=0, description="Days until the trash drops a file for good.")
     quota: Size = Field(None, ge=0, description="Bytes of all files of one owner; default: any.")
+    quota_files: int | None = Field(
+        None, ge=0, description="Versions of all files of one owner; default: any number."
+    )
+    signup: Literal["open", "invite", "closed"] = Field(
+        "closed", description="Who may make an account: anybody, the invited, or only admins."
+    )
+    anonymous: Scopes = Field(
+        (),
+        description="What may do who shows no credential: read, write, delete; default: none.",
+    )
+    open_datasets: bool = Field(
+        True, description="Every account reads every dataset; false: those shared with it."
+    )
+    secret_key: Keys = Field(
+        (),
+        description="Encrypts what the catalog keeps of secrets; several: the first encrypts, all "
+        "decrypt. Default: one made in the data directory.",
+    )
+    session_ttl: float = Field(
+        30 * 24 * 3600, gt=0, description="Seconds until a browser has to sign in again."
+    )
+    jwt_ttl: float = Field(12 * 3600, gt=0, description="Seconds for which a signed token is good.")
+    rate_limit: float | None = Field(
+        None, gt=0, description="Requests a second of one principal, by process; default: any."
+    )
+    audit_days: float = Field(365, gt=0, description="Days for which the audit log is kept.")
+    dialects: Dialects = Field(
+        DIALECTS, description="Seed systems whose routes are served; `none`: none of them."
+    )
     upload_expiry: float = Field(
         24 * 3600, gt=0, description="Seconds an unfinished upload waits for its next byte."
     )
@@ -203,12 +243,19 @@ class Settings(BaseSettings):
         """The configured API keys in the clear."""
         return tuple(key.get_secret_value() for key in self.api_key)
 
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """The configured secret keys in the clear."""
+        return tuple(key.get_secret_value() for key in self.secret_key)
+
     def export(self) -> None:
         """Put the settings into the environment, so that worker processes read the same."""
         for name in type(self).model_fields:
             value = getattr(self, name)
-            if name == "api_key":
-                value = ",".join(self.keys)
+            if name in {"api_key", "secret_key"}:
+                value = ",".join(key.get_secret_value() for key in value)
+            elif name == "dialects":
+                value = ",".join(value) or "none"
             elif isinstance(value, tuple):
                 value = ",".join(value)
             if value not in (None, ""):

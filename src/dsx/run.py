@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from dsx import __version__
-from dsx.app import ADMIN_KEY_FILE
+from dsx.app import ADMIN_KEY_FILE, KEY_PREFIX
 from dsx.config import Settings
 from dsx.core.errors import Invalid
-from dsx.hub.access import admin_key
+from dsx.hub.keyring import kept_secret
 
 _GRACE = 8  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10
 SERVING: dict[str, Any] = {
@@ -96,7 +96,7 @@ def _see_to_a_key(settings: Settings, *, make_key: bool) -> None:
     if settings.keys:
         _tell(f"  API keys  {len(settings.keys)} configured")
         return
-    key, new = admin_key(key_file)
+    key, new = kept_secret(key_file, KEY_PREFIX)
     show = new or sys.stderr.isatty()
     _tell(f"  admin key {key if show else 'as before'}  (kept in {key_file.absolute()})")
 

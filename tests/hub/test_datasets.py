@@ -16,11 +16,13 @@ import pytest
 from dsx.catalog.engine import Catalog
 from dsx.core.content import FileSlice
 from dsx.core.errors import Conflict, Invalid, NotFound
+from dsx.core.principals import Principal
 from dsx.hub import datasets as module
 from dsx.hub import scan
 from dsx.hub.contained import open_file
 from dsx.hub.datasets import Datasets
 
+ALICE = Principal("alice")
 Work = Callable[[Datasets], Coroutine[Any, Any, Any]]
 
 
@@ -64,22 +66,22 @@ async def listing(datasets: Datasets, name: str = "set") -> dict[str, tuple[int,
 
 def test_the_index_follows_the_directory(root: Path, run: Callable[[Work], Any]) -> None:
     async def work(datasets: Datasets) -> None:
-        etags = [await datasets.manifest_etag("set")]
+        etags = [await datasets.manifest_etag(ALICE, "set")]
         assert await listing(datasets) == {"a.txt": (5, None), "train/b.bin": (5000, None)}
-        assert await datasets.manifest_etag("set") == etags[0]
-        assert (await datasets.info("set")).state == "hashing"
+        assert await datasets.manifest_etag(ALICE, "set") == etags[0]
+        assert (await datasets.info(ALICE, "set")).state == "hashing"
         await datasets.reconcile()
-        info = await datasets.info("set")
+        info = await datasets.info(ALICE, "set")
         assert (info.state, info.done, info.total, info.size) == ("ready", 2, 2, 5005)
         digest = hashlib.sha256(b"alpha").hexdigest()
         assert (await listing(datasets))["a.txt"] == (5, digest)
-        etags.append(await datasets.manifest_etag("set"))
+        etags.append(await datasets.manifest_etag(ALICE, "set"))
         (root / "set" / "a.txt").write_bytes(b"alphabet")
         assert (await listing(datasets))["a.txt"] == (8, None)
-        etags.append(await datasets.manifest_etag("set"))
+        etags.append(await datasets.manifest_etag(ALICE, "set"))
         (root / "set" / "a.txt").unlink()
         assert list(await listing(datasets)) == ["train/b.bin"]
-        etags.append(await datasets.manifest_etag("set"))
+        etags.append(await datasets.manifest_etag(ALICE, "set"))
         assert len(set(etags)) == len(etags)
 
     run(work)
@@ -91,7 +93,7 @@ def test_a_dataset_that_is_gone_is_forgotten(root: Path, run: Callable[[Work], A
         (root / "set").rename(root.parent / "elsewhere")
         await datasets.reconcile()
         with pytest.raises(NotFound, match="DSX_DATASET_PATH"):
-            await datasets.manifest_etag("set")
+            await datasets.manifest_etag(ALICE, "set")
         (root / "set").mkdir()
         assert await listing(datasets) == {}
 
@@ -109,13 +111,13 @@ def test_links(root: Path, run: Callable[[Work], Any]) -> None:
     (root / "other").symlink_to(root.parent)
 
     async def work(datasets: Datasets) -> None:
-        assert await datasets.names() == ["set"]
+        assert await datasets.names(ALICE) == ["set"]
         assert set(await listing(datasets)) == {"a.txt", "link.txt", "train/b.bin"}
         for path in ("link.txt", "dir/b.bin"):
-            assert (await datasets.content("set", path)).size > 0
+            assert (await datasets.content(ALICE, "set", path)).size > 0
         for path in ("out.txt", "up.txt", "loop", "dir", "train"):
             with pytest.raises(NotFound):
-                await datasets.content("set", path)
+                await datasets.content(ALICE, "set", path)
 
     run(work)
 
@@ -127,7 +129,7 @@ def test_only_regular_files(root: Path, run: Callable[[Work], Any]) -> None:
     async def work(datasets: Datasets) -> None:
         assert set(await listing(datasets)) == {"a.txt", "train/b.bin"}
         with pytest.raises(NotFound):
-            await datasets.content("set", "fifo")
+            await datasets.content(ALICE, "set", "fifo")
 
     run(work)
 
@@ -167,7 +169,7 @@ def test_a_link_swapped_in_between_never_leads_out(root: Path) -> None:
 
 def test_a_file_that_changes_is_not_sent_as_another(root: Path, run: Callable[[Work], Any]) -> None:
     async def work(datasets: Datasets) -> None:
-        content = await datasets.content("set", "a.txt")
+        content = await datasets.content(ALICE, "set", "a.txt")
         (root / "set" / "a.txt").write_bytes(b"other")
         os.utime(root / "set" / "a.txt", ns=(1, 1))
         async for piece in content.pieces(0, 5):
@@ -182,7 +184,7 @@ def test_pack(root: Path, run: Callable[[Work], Any]) -> None:
     (root / "set" / "large").write_bytes(os.urandom(5 * 1024 * 1024))
 
     async def pack(datasets: Datasets, paths: list[str] | None, start: int = 0) -> list[str]:
-        stream = await datasets.pack("set", paths, start)
+        stream = await datasets.pack(ALICE, "set", paths, start)
         data = b"".join([chunk async for chunk in stream])
         names = []
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
@@ -206,10 +208,10 @@ def test_pack(root: Path, run: Callable[[Work], Any]) -> None:
         (root / "set" / "new").write_bytes(b"not indexed yet")
         assert await pack(datasets, ["new"]) == ["new"]
         with pytest.raises(NotFound) as caught:
-            await datasets.pack("set", ["a.txt", "none", "neither"])
+            await datasets.pack(ALICE, "set", ["a.txt", "none", "neither"])
         assert caught.value.details["missing"] == ["none", "neither"]
         with pytest.raises(Invalid):
-            await datasets.pack("set", ["../secret"])
+            await datasets.pack(ALICE, "set", ["../secret"])
 
     run(work)
 
@@ -222,7 +224,7 @@ def test_many_requests_share_one_scan(
     monkeypatch.setattr(module.scan, "batches", lambda root: (scans.append(root), real(root))[1])
 
     async def work(datasets: Datasets) -> None:
-        await asyncio.gather(*(datasets.manifest_etag("set") for _ in range(20)))
+        await asyncio.gather(*(datasets.manifest_etag(ALICE, "set") for _ in range(20)))
 
     run(work)
     assert len(scans) == 1

@@ -27,13 +27,14 @@ from dsx.core.errors import (
     TooLarge,
     Unprocessable,
 )
-from dsx.core.model import FileChanges, FileQuery, FileVersion, Principal
+from dsx.core.model import FileChanges, FileQuery, FileVersion
+from dsx.core.principals import SCOPES, Principal
 from dsx.hub.files import Files
 from dsx.hub.fsck import fsck
 from dsx.hub.limits import Limits
 from dsx.hub.trash import Trash
 
-ADMIN, BOB = Principal("admin", admin=True), Principal("bob")
+ADMIN, BOB = Principal("admin", scopes=frozenset(SCOPES)), Principal("bob")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Commands as a user types them, run by a real shell: the curl lines of the seeds, verbatim."""
+"""Commands as a user types them, run by a real shell: the curl lines of the seeds."""
 
 from __future__ import annotations
 

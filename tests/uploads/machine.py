@@ -31,7 +31,7 @@ from dsx.core.errors import (
     Paused,
     TooLarge,
 )
-from dsx.core.model import Principal
+from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload, PartDigest
 from dsx.hub.files import Files
 from dsx.hub.limits import Limits

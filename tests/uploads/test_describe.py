@@ -12,7 +12,7 @@ from tests.support.catalogs import opened
 
 from dsx.blobs.local import LocalStore
 from dsx.core.errors import Conflict, DigestMismatch, Invalid
-from dsx.core.model import Principal
+from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload
 from dsx.hub.limits import Limits
 from dsx.hub.transfers.append import Addition

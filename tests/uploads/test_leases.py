@@ -15,7 +15,7 @@ from dsx.blobs.memory import MemoryStore
 from dsx.catalog import uploads, writers
 from dsx.catalog.engine import Catalog
 from dsx.core.errors import Conflict, DSXError, TooLarge
-from dsx.core.model import Principal
+from dsx.core.principals import Principal
 from dsx.core.ranges import ByteRange
 from dsx.core.transfers import NewUpload
 from dsx.hub.clock import now

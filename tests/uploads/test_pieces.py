@@ -18,7 +18,7 @@ from dsx.catalog.engine import THREADS, Catalog
 from dsx.catalog.schema import writers
 from dsx.core.digest import digest_of
 from dsx.core.errors import Conflict, Invalid, NotFound, Unavailable
-from dsx.core.model import Principal
+from dsx.core.principals import Principal
 from dsx.core.ranges import ByteRange
 from dsx.core.spans import Spans
 from dsx.core.transfers import NewUpload, Upload

@@ -43,11 +43,14 @@ from dsx.catalog.schema import LIVE, blobs, file_labels, files
 from dsx.core.digest import Digest
 from dsx.core.errors import AlreadyExists, NotFound
 from dsx.core.model import BlobInfo, FileQuery, FileVersion, Micros, NewFile, Page
+from dsx.core.principals import Place
 
 _SCAN = 2000
 _SCAN_SECONDS = 1.0  # a page that takes longer to find ends early; its cursor goes on
 _MAX_NUMBER = 1 << 62
 _TRASHED = text("trashed IS NOT NULL")
+Places = Sequence[Place] | None
+"""Where to look; None: everywhere."""
 
 
 def claim(connection: Connection, owner: str) -> None:
@@ -104,25 +107,28 @@ def find_number(connection: Connection, number: int) -> FileVersion | None:
     return next(iter(_versions(connection, _records().where(files.c.number == number))), None)
 
 
-def total_size(connection: Connection, owner: str) -> int:
-    """Bytes of all the owner's versions, those in the trash included."""
-    query = select(func.coalesce(func.sum(files.c.size), 0)).where(files.c.owner == owner)
-    return int(connection.execute(query).scalar_one())
+def usage(connection: Connection, owner: str) -> tuple[int, int]:
+    """Bytes and number of all the owner's versions, those in the trash included."""
+    query = select(func.coalesce(func.sum(files.c.size), 0), func.count())
+    size, number = connection.execute(query.where(files.c.owner == owner)).one()
+    return int(size), number
 
 
-def get(connection: Connection, owner: str, ref: str, *, trashed: bool = False) -> FileVersion:
-    """The owner's version *ref* (id or number), live or *trashed*; `NotFound` if none is."""
+def get(connection: Connection, ref: str, *, trashed: bool = False) -> FileVersion:
+    """The version *ref* (id or number), live or *trashed*, whoever's it is; or `NotFound`.
+
+    Who may know of it is not decided here: see `dsx.hub.access`.
+    """
     where = _TRASHED if trashed else files.c.trashed.is_(None)
-    query = _records().where(where, files.c.owner == owner, _refers(ref))
-    found = _versions(connection, query)
+    found = _versions(connection, _records().where(where, _refers(ref)))
     if not found:
-        raise NotFound(f"There is no file {ref!r}{' in the trash' if trashed else ''}.")
+        raise unknown(ref, trashed=trashed)
     return found[0]
 
 
-def get_many(connection: Connection, owner: str, refs: Sequence[str]) -> list[FileVersion]:
-    """The owner's live versions *refs*, in that order; `NotFound` names the first that is not."""
-    return [get(connection, owner, ref) for ref in refs]
+def unknown(ref: str, *, trashed: bool = False) -> NotFound:
+    """The failure of who asks for a version that is not, or is not theirs: they look the same."""
+    return NotFound(f"There is no file {ref!r}{' in the trash' if trashed else ''}.")
 
 
 def find(connection: Connection, owner: str, name: str) -> FileVersion | None:
@@ -202,32 +208,40 @@ def expired(connection: Connection, now: Micros, limit: int) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
-def trashed_files(connection: Connection, owner: str, limit: int) -> list[str]:
-    """Files in the owner's trash."""
+def trashed_files(
+    connection: Connection, owner: str, limit: int, places: Places = None
+) -> list[str]:
+    """Files in the owner's trash, those of them that lie in *places*."""
     query = (
         select(files.c.file)
-        .where(_TRASHED, files.c.latest, files.c.owner == owner)
+        .where(_TRASHED, files.c.latest, files.c.owner == owner, *_in_trash(places))
         .order_by(files.c.number)
         .limit(limit)
     )
     return list(connection.execute(query).scalars())
 
 
-def list_trash(connection: Connection, owner: str, limit: int, cursor: str | None) -> Page:
+def list_trash(
+    connection: Connection,
+    owner: str,
+    limit: int,
+    cursor: str | None,
+    places: Places = None,
+) -> Page:
     """The newest version of each file in the trash, latest deletion first."""
     query = select(files.c.number, files.c.trashed.label("key"), files.c.name).where(
-        _TRASHED, files.c.latest, files.c.owner == owner
+        _TRASHED, files.c.latest, files.c.owner == owner, *_in_trash(places)
     )
     where = _Position((files.c.trashed, files.c.number), "-trashed", cursor, limit)
     return _page(connection, query, where, [])
 
 
-def list_live(connection: Connection, owner: str, wanted: FileQuery) -> Page:
-    """The newest versions of the owner's live files that *wanted* selects."""
+def list_live(connection: Connection, owner: str, wanted: FileQuery, places: Places = None) -> Page:
+    """The newest versions of the owner's live files that *wanted* selects, in *places*."""
     rows = file_labels.c
     column = rows[wanted.sort.removeprefix("-")]
     query: Select[Any] = select(rows.number, column.label("key"), rows.name)
-    query = query.where(rows.owner == owner, *labels.chosen(wanted))
+    query = query.where(rows.owner == owner, *labels.chosen(wanted), *labels.within(places))
     matchers: list[Matcher] = []
     if wanted.glob is not None:
         query, matchers = _narrow(query, wanted.glob)
@@ -239,6 +253,13 @@ def list_live(connection: Connection, owner: str, wanted: FileQuery) -> Page:
         query = query.where(rows.created < wanted.created_to)
     where = _Position((column, rows.number), wanted.sort, wanted.cursor, wanted.limit)
     return _page(connection, query, where, matchers)
+
+
+def _in_trash(places: Places) -> list[ColumnElement[bool]]:
+    columns = files.c
+    return labels.any_of(
+        places, columns.file, columns.name, lambda category: columns.category == category
+    )
 
 
 def _narrow(query: Select[Any], glob: str) -> tuple[Select[Any], list[Matcher]]:

@@ -7,11 +7,25 @@ common. Rows exist for the newest version of live files only.
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select
+from collections.abc import Callable, Sequence
 
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    delete,
+    exists,
+    false,
+    insert,
+    or_,
+    select,
+    true,
+)
+
+from dsx.catalog.matching import successor
 from dsx.catalog.schema import LIVE, file_labels, files
 from dsx.core.model import FileQuery
 from dsx.core.names import check_label
+from dsx.core.principals import Place
 
 EVERY = ""
 """The label of every file."""
@@ -53,3 +67,35 @@ def chosen(wanted: FileQuery) -> list[ColumnElement[bool]]:
         file_labels.c.label == walked,
         *(exists().where(same, other.c.label == label) for label in others),
     ]
+
+
+def within(places: Sequence[Place] | None) -> list[ColumnElement[bool]]:
+    """The condition on rows that a file lies in one of *places*; None: it may lie anywhere."""
+    columns, other = file_labels.c, file_labels.alias()
+
+    def labelled(category: str) -> ColumnElement[bool]:
+        same = other.c.file == columns.file
+        return exists().where(same, other.c.label == of_category(category))
+
+    return any_of(places, columns.file, columns.name, labelled)
+
+
+def any_of(
+    places: Sequence[Place] | None,
+    file: ColumnElement[str],
+    name: ColumnElement[str],
+    in_category: Callable[[str], ColumnElement[bool]],
+) -> list[ColumnElement[bool]]:
+    """The same over other columns: `Place.holds` in SQL."""
+    if places is None:
+        return []
+    found: list[ColumnElement[bool]] = [false()]
+    for place in places:
+        if place.kind == "file":
+            found.append(file == place.value)
+        elif place.kind == "category":
+            found.append(in_category(place.value))
+        elif place.kind == "prefix":
+            end = successor(place.value)
+            found.append((name >= place.value) & (name < end if end is not None else true()))
+    return [or_(*found)]

@@ -57,6 +57,7 @@ files = Table(
     Column("expires", BigInteger),
     Index("files_file", "file", "version", unique=True),
     Index("files_sha256", "sha256"),
+    Index("files_owner", "owner", "size"),
     Index(
         "files_live_name", "owner", "name", unique=True, sqlite_where=LIVE, postgresql_where=LIVE
     ),
@@ -186,4 +187,95 @@ tasks = Table(
     Index("tasks_owner", "owner", "id"),
     Index("tasks_expires", "expires"),
     Index("tasks_updated", "owner", "updated"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),
+    Column("name", Name, nullable=False),
+    Column("key", Name, nullable=False, unique=True),
+    Column("role", String(8), nullable=False),
+    Column("password", Text),
+    Column("subject", Text, unique=True),
+    Column("quota_bytes", BigInteger),
+    Column("quota_files", BigInteger),
+    Column("disabled", Boolean(create_constraint=False), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""``key``: the name as it is compared. ``subject``: who it is at the OIDC provider."""
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("owner", Name, nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    Column("places", JSON, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger),
+    Column("used", BigInteger),
+    Index("tokens_owner", "owner", "kind", "id"),
+)
+"""``hash``: SHA-256 of the secret, which has 256 random bits and thus needs no salt."""
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("owner", Name, nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("value", Name, nullable=False),
+    Column("grantee", String(36)),
+    Column("hash", String(64), unique=True),
+    Column("password", Text),
+    Column("downloads", Integer),
+    Column("downloaded", Integer, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger),
+    Index("shares_owner", "owner", "id"),
+    Index("shares_grantee", "grantee", "owner"),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("sealed", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("retires", BigInteger),
+)
+"""``sealed``: the key, encrypted with the hub's secret key. ``retires``: it verifies until then."""
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("failed", Integer, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Index("attempts_since", "since"),
+)
+"""Failed sign-ins, counted by a hash of what they have in common, since an instant."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("principal", Name, nullable=False),
+    Column("via", String(36), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("outcome", String(8), nullable=False),
+    Column("details", JSON, nullable=False),
+    Index("audit_at", "at"),
+    Index("audit_principal", "principal", "number"),
+    sqlite_autoincrement=True,
 )

@@ -16,10 +16,14 @@ class DSXError(Exception):
     Args:
         message: one sentence for a person: what is wrong and, where it helps, what to do next.
         details: machine-readable facts (``expected_offset``, ``limit`` …); must be JSON values.
+
+    Attributes:
+        refused: somebody tried what they may not do, whatever they are told: goes into the log.
     """
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
+    refused: bool = False
 
     def __init__(self, message: str, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -44,12 +48,14 @@ class Unauthenticated(DSXError):
     """Nobody, or nobody we know, is asking."""
 
     code = "unauthenticated"
+    refused = True
 
 
 class Denied(DSXError):
     """We know who is asking, and they may not."""
 
     code = "denied"
+    refused = True
 
 
 class NotFound(DSXError):
@@ -142,6 +148,7 @@ class RateLimited(DSXError):
     """Too many requests; ``details["retry_after"]`` is in seconds."""
 
     code = "rate_limited"
+    refused = True
     retryable = True
 
 

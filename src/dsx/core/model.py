@@ -12,14 +12,6 @@ Micros = int
 
 
 @dataclass(frozen=True, slots=True)
-class Principal:
-    """Who is asking. ``id`` owns files; ``admin`` may do everything."""
-
-    id: str
-    admin: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class BlobInfo:
     """A sealed blob: its name, its size in bytes and its CRC-32 (what ZIP archives need)."""
 

@@ -9,13 +9,16 @@ from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
 from dsx.core.model import ManifestEntry
+from dsx.core.principals import Principal
 from dsx.http.conditions import not_modified
 from dsx.hub.datasets import Datasets
 
 
-async def manifest_response(request: Request, datasets: Datasets, dataset: str) -> Response:
+async def manifest_response(
+    request: Request, datasets: Datasets, principal: Principal, dataset: str
+) -> Response:
     """The manifest as one JSON array, with an ETag that changes whenever the index does."""
-    etag = await datasets.manifest_etag(dataset)
+    etag = await datasets.manifest_etag(principal, dataset)
     headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache"}
     if not_modified(request.headers, etag):
         return Response(status_code=304, headers=headers)

@@ -24,10 +24,13 @@ from dsx.core.errors import (
     Unauthenticated,
     Unprocessable,
 )
+from dsx.http.credentials import address_of
 
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+_BEARER = 'Bearer realm="dsx"'
+_CHALLENGES = f'Basic realm="dsx", charset="UTF-8", {_BEARER}'
 _TYPE = "tag:dsx-hub,2026:{code}"
 
 
@@ -75,7 +78,7 @@ def render(error: DSXError) -> JSONResponse:
     """The response that tells of *error*."""
     headers = {}
     if isinstance(error, Unauthenticated):
-        headers["WWW-Authenticate"] = 'Bearer realm="dsx"'
+        headers["WWW-Authenticate"] = _CHALLENGES
     if isinstance(error, RangeUnsatisfiable):
         headers["Content-Range"] = f"bytes */{error.details['size']}"
     if error.retryable:
@@ -113,8 +116,14 @@ def install(app: FastAPI) -> None:
         return render(Invalid("The connection broke in the middle of the request."))
 
     @app.exception_handler(DSXError)
-    async def designed(_: Request, error: DSXError) -> JSONResponse:
-        return render(error)
+    async def designed(request: Request, error: DSXError) -> JSONResponse:
+        if error.refused:
+            _note(request, error)
+        answer = render(error)
+        if request.headers.get("sec-fetch-dest") == "empty" and error.code == "unauthenticated":
+            # A page's script is asking: it shows a form of its own, the browser should not.
+            answer.headers["WWW-Authenticate"] = _BEARER
+        return answer
 
     @app.exception_handler(RequestValidationError)
     async def rejected(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -128,6 +137,14 @@ def install(app: FastAPI) -> None:
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
         log.error("unforeseen failure", path=request.url.path, exc_info=error)
         return render(DSXError("The server failed; its log says more."))
+
+
+def _note(request: Request, error: DSXError) -> None:
+    """Have the audit log know who was refused what."""
+    endpoint = getattr(request.scope.get("endpoint"), "__name__", "unmatched")
+    request.app.state.hub.audit.refused(
+        getattr(request.state, "principal", None), address_of(request), endpoint, error.code
+    )
 
 
 def _unprocessable(error: RequestValidationError) -> DSXError:

@@ -1,66 +1,191 @@
-"""Who is asking, and what they may do. The only file with rules about either."""
+"""What principals may do, whichever protocol they speak. The only file with rules about that.
+
+Everybody has a space of their own, and what is in it is theirs. Others read what is shared with
+them; an admin reads and changes everything. A token allows at most what its owner may do, perhaps
+only in some places; a share link allows to read one place. What somebody may not know of looks to
+them as if it were not there.
+
+Use cases call these functions before they do anything, and so no protocol can forget to.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
-import secrets
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Sequence
 
-from dsx.core.errors import Unauthenticated
-from dsx.core.model import Principal
+from sqlalchemy import Connection
 
-ADMIN = Principal("admin", admin=True)
-"""The service principal behind every configured API key."""
+from dsx.catalog import files, shares, uploads, users
+from dsx.core.errors import Denied, NotFound
+from dsx.core.model import FileVersion
+from dsx.core.principals import OF_ROLE, Place, Principal, Scope, Token, User
+from dsx.core.transfers import Task, Upload
+from dsx.hub.clock import now
 
+ADMIN = "admin"
+"""Owner id of the service principal, which every configured API key is."""
 
-class Access:
-    """Resolves credentials to principals."""
-
-    def __init__(self, keys: Iterable[str]) -> None:
-        """Accept *keys*, each at least one character long; only their hashes are kept."""
-        self._hashes = [_hash(key) for key in keys if key]
-        if not self._hashes:
-            raise ValueError("at least one API key is needed")
-
-    def identify(self, credential: str | None) -> Principal:
-        """The principal who holds *credential*, or `Unauthenticated`.
-
-        Takes the same time whichever key matches, and whether any does.
-        """
-        if credential is None:
-            raise Unauthenticated("This needs an API key: send 'Authorization: Bearer <api key>'.")
-        presented = _hash(credential)
-        matches = [hmac.compare_digest(presented, known) for known in self._hashes]
-        if not any(matches):
-            raise Unauthenticated("The API key is not known here; check DSX_API_KEY.")
-        return ADMIN
+Places = Sequence[Place] | None
+_EFFECT = {"read": "read", "write": "store or change", "delete": "delete", "admin": "administer"}
 
 
-def _hash(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+def service(address: str = "") -> Principal:
+    """The principal of a configured API key."""
+    return Principal(ADMIN, name=ADMIN, scopes=OF_ROLE["admin"], address=address)
 
 
-def admin_key(path: Path) -> tuple[str, bool]:
-    """The admin key kept in *path* (mode 0600), made now if there is none; and whether it was."""
-    try:
-        return path.read_text("ascii").strip(), False
-    except FileNotFoundError:
-        pass
-    path.parent.mkdir(parents=True, exist_ok=True)
-    key = f"dsx_{secrets.token_urlsafe(32)}"
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{key}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        return path.read_text("ascii").strip(), False
-    finally:
-        draft.unlink()
-    return key, True
+def principal_of(user: User, token: Token | None = None, address: str = "") -> Principal:
+    """Who *user* is, with a *token* or without: never more than both allow."""
+    allowed = OF_ROLE[user.role]
+    return Principal(
+        id=user.id,
+        name=user.name,
+        number=user.number,
+        scopes=allowed if token is None else allowed & token.scopes,
+        places=None if token is None else token.places,
+        via="" if token is None else token.id,
+        address=address,
+    )
+
+
+def require(principal: Principal, scope: Scope, *, links: bool = False) -> None:
+    """Raise `Denied` unless *principal* may do such things; *links*: so may share links."""
+    if scope not in principal.scopes or (principal.link and not links):
+        raise Denied(
+            f"This account or token may not {_EFFECT[scope]} here; it needs the scope {scope!r}.",
+            {"scope": scope},
+        )
+
+
+def require_account(principal: Principal) -> None:
+    """Raise `Denied` for who is only part of somebody: a share link, or a token for some places."""
+    if principal.link or principal.places is not None:
+        raise Denied("A share link, or a token limited to some places, may not do this.")
+
+
+def require_place(principal: Principal, name: str, category: str) -> None:
+    """Raise `Denied` unless *principal* may have a file of that name and category."""
+    if not _within(principal.places, "", name, category):
+        raise Denied(
+            "This token is limited to other places.",
+            {"places": [f"{place.kind}:{place.value}" for place in principal.places or ()]},
+        )
+
+
+def file(
+    connection: Connection,
+    principal: Principal,
+    ref: str,
+    scope: Scope = "read",
+    *,
+    trashed: bool = False,
+) -> FileVersion:
+    """The version with this id or number, if *principal* may do *scope* with it.
+
+    `NotFound` if there is none, or none *principal* may know of; `Denied` if it may only read it.
+    """
+    require(principal, scope, links=True)
+    version = files.get(connection, ref, trashed=trashed)
+    if version.owner == principal.id:
+        if _within(principal.places, version.file, version.name, version.category):
+            return version
+    elif principal.admin:
+        return version
+    elif not trashed and _shared(connection, principal, version):
+        if scope == "read":
+            return version
+        raise Denied("The file is another user's: it may be read, not changed.")
+    raise hidden(files.unknown(ref, trashed=trashed))
+
+
+def many(connection: Connection, principal: Principal, refs: Sequence[str]) -> list[FileVersion]:
+    """Versions to read, in that order; `NotFound` for the first that is not there for them."""
+    return [file(connection, principal, ref) for ref in refs]
+
+
+def space(connection: Connection, principal: Principal, owner: str | None) -> tuple[str, Places]:
+    """Whose files a listing shows, and which of them: *owner* is a user's name; None: one's own.
+
+    `NotFound` if *owner* shares nothing with *principal*, or is nobody.
+    """
+    require(principal, "read", links=True)
+    if owner is None or owner == principal.name:
+        return principal.id, principal.places
+    user = users.find(connection, owner)
+    id_ = user.id if user else ADMIN if owner == ADMIN else None
+    if id_ is not None and principal.admin:
+        return id_, None
+    granted = shares.granted(connection, id_, principal.id, now()) if id_ else []
+    if id_ is None or not granted or principal.places is not None:
+        raise hidden(NotFound(f"There are no files of {owner!r} for you."))
+    return id_, granted
+
+
+def upload(principal: Principal, found: Upload) -> Upload:
+    """*found*, which is the principal's, if it lies where the principal may look."""
+    named = found.name is not None
+    if named and not _within(principal.places, "", found.name or "", found.category):
+        raise hidden(NotFound(f"There is no upload {found.id!r}."))
+    return found
+
+
+def task(connection: Connection, principal: Principal, found: Task) -> bool:
+    """Whether *principal*, whose task it is, may know of it: a limited token sees its places'."""
+    if principal.places is None:
+        return True
+    if found.kind is None:
+        return True
+    if found.kind == "upload":
+        about = uploads.get(connection, found.owner, found.id)
+        return _within(principal.places, "", about.name or "", about.category)
+    numbers = found.subject.get("files", [])
+    versions = [files.find_number(connection, number) for number in numbers]
+    return all(
+        _within(principal.places, one.file, one.name, one.category)
+        for one in versions
+        if one is not None
+    )
+
+
+def dataset(connection: Connection, principal: Principal, name: str, *, everyone: bool) -> bool:
+    """Whether *principal* may read that dataset in place; *everyone*: all accounts may."""
+    place = Place("dataset", name)
+    if principal.places is not None:
+        return "read" in principal.scopes and place in principal.places
+    if "read" not in principal.scopes:
+        return False
+    return (
+        everyone
+        or principal.admin
+        or place in shares.granted(connection, ADMIN, principal.id, now())
+    )
+
+
+def owns(connection: Connection, principal: Principal, place: Place) -> Place:
+    """*place* as it may be shared by *principal*; `NotFound` or `Denied` if it is not theirs."""
+    require_account(principal)
+    require(principal, "read")
+    if place.kind == "dataset" and not principal.admin:
+        raise Denied("Datasets in place are the operator's: an admin can share them.")
+    if place.kind != "file":
+        return place
+    version = file(connection, principal, place.value)
+    if version.owner != principal.id:
+        raise Denied("The file is another user's: its owner can share it.")
+    return Place("file", version.file)
+
+
+def hidden(error: NotFound) -> NotFound:
+    """*error* as it is told to somebody who asked for what is not theirs, perhaps: it is noted."""
+    error.refused = True
+    return error
+
+
+def _within(places: Places, file_: str, name: str, category: str) -> bool:
+    return places is None or any(place.holds(file_, name, category) for place in places)
+
+
+def _shared(connection: Connection, principal: Principal, version: FileVersion) -> bool:
+    if principal.places is not None:
+        return False
+    granted = shares.granted(connection, version.owner, principal.id, now())
+    return any(place.holds(version.file, version.name, version.category) for place in granted)

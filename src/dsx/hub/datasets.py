@@ -25,7 +25,8 @@ from dsx.core.digest import Digest
 from dsx.core.errors import Conflict, NotFound
 from dsx.core.model import DatasetInfo, ManifestEntry, Micros
 from dsx.core.names import check_dataset_name
-from dsx.hub import scan
+from dsx.core.principals import Principal
+from dsx.hub import access, scan
 from dsx.hub.clock import now
 from dsx.hub.contained import open_file
 from dsx.hub.facts import DEFAULT_TYPE
@@ -41,24 +42,30 @@ _CLOCK_STEP = 600  # a last scan this far in the future means that the clock was
 
 
 class Datasets:
-    """The datasets below one root. All principals may read them."""
+    """The datasets below one root. They are the operator's; see `access.dataset` for who reads."""
 
-    def __init__(self, catalog: Catalog, root: Path | None) -> None:
-        """Serve the directories in *root*; None: there are no datasets."""
+    def __init__(self, catalog: Catalog, root: Path | None, *, everyone: bool = True) -> None:
+        """Serve the directories in *root*; None: there are no datasets.
+
+        *everyone*: all accounts may read them, else only those with whom they are shared.
+        """
+        self._everyone = everyone
         self._catalog = catalog
         self._root = root
         self._scans: dict[str, asyncio.Task[None]] = {}
 
-    async def names(self) -> Sequence[str]:
-        """The names of all datasets, sorted."""
-        return await asyncio.to_thread(self._names)
+    async def names(self, principal: Principal) -> Sequence[str]:
+        """The names of the datasets that the principal may read, sorted."""
+        names = await asyncio.to_thread(self._names)
+        return [name for name in names if await self._readable(principal, name)]
 
-    async def list(self) -> Sequence[DatasetInfo]:
-        """All datasets; does not wait for scans."""
-        return [await self.info(name) for name in await self.names()]
+    async def list(self, principal: Principal) -> Sequence[DatasetInfo]:
+        """The datasets that the principal may read; does not wait for scans."""
+        return [await self.info(principal, name) for name in await self.names(principal)]
 
-    async def info(self, dataset: str) -> DatasetInfo:
+    async def info(self, principal: Principal, dataset: str) -> DatasetInfo:
         """How large a dataset is and how far its index; starts a scan if one is due."""
+        await self._admit(principal, dataset)
         await self._directory(dataset)
         if await self._stale(dataset, now()):
             self._scan_in_background(dataset)
@@ -72,8 +79,9 @@ class Datasets:
         done = totals.files if scanned is None else totals.hashed
         return DatasetInfo(dataset, totals.files, totals.size, state, done, totals.files, scanned)
 
-    async def manifest_etag(self, dataset: str) -> str:
+    async def manifest_etag(self, principal: Principal, dataset: str) -> str:
         """The validator of the manifest as it is now, after a scan if one is due."""
+        await self._admit(principal, dataset)
         await self.refresh(dataset)
         last = await self._catalog.read(partial(index.scan_of, dataset=dataset))
         return f"{last.generation if last else 0:x}"
@@ -87,8 +95,9 @@ class Datasets:
             yield page
             after = page[-1].path
 
-    async def content(self, dataset: str, path: str) -> Content:
+    async def content(self, principal: Principal, dataset: str, path: str) -> Content:
         """What a download of one file sends; `NotFound` names the path."""
+        await self._admit(principal, dataset)
         root, status = await asyncio.to_thread(self._look_up, dataset, path)
         known = await self._catalog.read(partial(index.known, dataset=dataset, paths=[path]))
         etag = index.etag(status.st_size, status.st_mtime_ns)
@@ -104,13 +113,14 @@ class Datasets:
         )
 
     async def pack(
-        self, dataset: str, paths: Sequence[str] | None, start: int = 0
+        self, principal: Principal, dataset: str, paths: Sequence[str] | None, start: int = 0
     ) -> AsyncIterator[bytes]:
         """A TAR of *paths* in that order (None: all, by path), from member number *start* on.
 
         Raises `NotFound` before the first byte if a path is unknown; ``details["missing"]`` has
         the first ten. If a file goes or changes while it is being sent, the stream breaks.
         """
+        await self._admit(principal, dataset)
         root = await self._directory(dataset)
         if paths is None:
             await self.refresh(dataset)
@@ -129,13 +139,28 @@ class Datasets:
 
     async def reconcile(self) -> None:
         """Scan every dataset, forget those that are gone, fill in missing SHA-256s."""
-        present = await self.names()
+        present = await asyncio.to_thread(self._names)
         for dataset in await self._catalog.read(index.names):
             if dataset not in present:
                 await self._catalog.write(partial(index.drop_dataset, dataset=dataset))
         for dataset in present:
             await self.refresh(dataset)
             await self._hash_pending(dataset)
+
+    async def _admit(self, principal: Principal, dataset: str) -> None:
+        """Raise `Denied` or `NotFound` unless the principal may read that dataset."""
+        access.require(principal, "read", links=True)
+        if not await self._readable(principal, dataset):
+            raise access.hidden(_unknown(dataset))
+
+    async def _readable(self, principal: Principal, dataset: str) -> bool:
+        if self._everyone and principal.places is None and "read" in principal.scopes:
+            return True
+        return await self._catalog.read(
+            lambda connection: access.dataset(
+                connection, principal, dataset, everyone=self._everyone
+            )
+        )
 
     def _names(self) -> Sequence[str]:
         if self._root is None:
@@ -156,10 +181,7 @@ class Datasets:
         check_dataset_name(dataset)
         root = self._root
         if root is None or not _is_dataset(root, dataset):
-            raise NotFound(
-                f"There is no dataset {dataset!r}: no directory of that name in DSX_DATASET_PATH.",
-                {"dataset": dataset},
-            )
+            raise _unknown(dataset)
         return root / dataset
 
     async def _stale(self, dataset: str, asked: Micros) -> bool:
@@ -255,6 +277,13 @@ class Datasets:
                     status = await asyncio.to_thread(_status, root, path)
                     known[path] = _provisional(path, status)
             yield [known[path] for path in part]
+
+
+def _unknown(dataset: str) -> NotFound:
+    return NotFound(
+        f"There is no dataset {dataset!r}: no directory of that name in DSX_DATASET_PATH.",
+        {"dataset": dataset},
+    )
 
 
 def _is_dataset(root: Path, name: str) -> bool:

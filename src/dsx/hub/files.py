@@ -17,16 +17,12 @@ from dsx.core.content import Content, FileSlice, Piece, Stream
 from dsx.core.digest import Digest
 from dsx.core.errors import Gone, NotFound, PreconditionFailed
 from dsx.core.metadata import check_metadata, merge_patch
-from dsx.core.model import (
-    FileChanges,
-    FileQuery,
-    FileVersion,
-    NewFile,
-    Page,
-    Principal,
-)
+from dsx.core.model import FileChanges, FileQuery, FileVersion, NewFile, Page
 from dsx.core.names import check_file_name, check_label
+from dsx.core.principals import Principal, Scope
 from dsx.core.ranges import ByteRange
+from dsx.hub import access
+from dsx.hub.audit import note
 from dsx.hub.clock import now
 from dsx.hub.facts import check_tags, new_file
 from dsx.hub.intake import Receiver
@@ -67,7 +63,7 @@ class Files:
         `StorageFull` before the first byte where the announcement tells. The caller owes it a call
         of ``abandon``, whatever happens.
         """
-        _ = principal
+        access.require(principal, "write")
         limits = self._limits.narrowed(at_most)
         limits.check_size(max(0, (announced or 0) - framing))
         return Receiver(await self._stages.stage(reserve=announced or 0), limits.file_size)
@@ -99,6 +95,8 @@ class Files:
             metadata=metadata,
             tags=tags,
         )
+        access.require(principal, "write")
+        access.require_place(principal, new.name, new.category)
         if only_if_absent:
             await self._catalog.read(partial(refuse_taken, new=new))
         blob = await receiver.finish(expected)
@@ -112,33 +110,40 @@ class Files:
             blob_records.claim(connection, blob.digest)
             receiver.seal(blob)
             blob_records.add(connection, blob, now())
-            return records.add(connection, new, blob, now())
+            version = records.add(connection, new, blob, now())
+            note(connection, principal, "file.create", version.id, name=version.name)
+            return version
 
         return await self._catalog.write(commit)
 
-    async def list(self, principal: Principal, query: FileQuery) -> Page:
-        """One page of the newest versions of the principal's files."""
-        return await self._catalog.read(
-            lambda connection: records.list_live(connection, principal.id, query)
-        )
+    async def list(
+        self, principal: Principal, query: FileQuery, *, owner: str | None = None
+    ) -> Page:
+        """One page of the newest versions of the principal's files.
+
+        *owner*: of that user's, those that are shared with the principal; `NotFound`: there are
+        none.
+        """
+
+        def work(connection: Connection) -> Page:
+            whose, places = access.space(connection, principal, owner)
+            return records.list_live(connection, whose, query, places)
+
+        return await self._catalog.read(work)
 
     async def get(self, principal: Principal, ref: str) -> FileVersion:
         """The version with this id or number, or `NotFound`."""
-        return await self._catalog.read(
-            lambda connection: records.get(connection, principal.id, ref)
-        )
+        return await self._catalog.read(lambda connection: access.file(connection, principal, ref))
 
     async def get_many(self, principal: Principal, refs: Sequence[str]) -> Sequence[FileVersion]:
         """The versions with these ids or numbers in that order, or `NotFound` for the first."""
-        return await self._catalog.read(
-            lambda connection: records.get_many(connection, principal.id, refs)
-        )
+        return await self._catalog.read(lambda connection: access.many(connection, principal, refs))
 
     async def versions(self, principal: Principal, ref: str) -> Sequence[FileVersion]:
         """All versions of the file *ref* belongs to, newest first."""
 
         def work(connection: Connection) -> Sequence[FileVersion]:
-            return records.versions(connection, records.get(connection, principal.id, ref).file)
+            return records.versions(connection, access.file(connection, principal, ref).file)
 
         return await self._catalog.read(work)
 
@@ -155,12 +160,15 @@ class Files:
             values["tags"] = check_tags(changes.tags)
 
         def work(connection: Connection) -> FileVersion:
-            records.claim(connection, principal.id)
-            version = records.get(connection, principal.id, ref)
+            version = claimed(connection, principal, ref, "write")
+            name, category = values.get("name", version.name), values.get("category")
+            if version.owner == principal.id:
+                access.require_place(principal, name, category or version.category)
             if changes.metadata is not None:
                 merged = merge_patch(version.metadata, changes.metadata)
                 values["metadata"] = check_metadata(merged)
             records.change(connection, version, values)
+            note(connection, principal, "file.change", version.id, facts=sorted(values))
             return records.by_number(connection, version.number)
 
         return await self._catalog.write(work)
@@ -177,6 +185,18 @@ class Files:
             digest=version.sha256,
             pieces=partial(_pieces, self.blobs, version),
         )
+
+
+def claimed(
+    connection: Connection, principal: Principal, ref: str, scope: Scope, *, trashed: bool = False
+) -> FileVersion:
+    """The version as it is once nobody else can change its owner's files: see `records.claim`.
+
+    Raises what `access.file` raises.
+    """
+    version = access.file(connection, principal, ref, scope, trashed=trashed)
+    records.claim(connection, version.owner)
+    return access.file(connection, principal, ref, scope, trashed=trashed)
 
 
 def missing(version: FileVersion) -> Gone:

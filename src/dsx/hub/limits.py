@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from dsx.catalog import files, uploads
+from dsx.catalog import files, uploads, users
 from dsx.core.errors import Invalid, StorageFull, TooLarge
 from dsx.hub.intake import too_large
 
@@ -18,11 +18,14 @@ class Limits:
     Attributes:
         file_size: bytes of one file; None: any number.
         quota: bytes of all files of one owner, versions and trash included; None: any number.
+            A user may have another quota than this, and than the next.
+        quota_files: how many those may be; None: any number.
         expiry: seconds for which an upload waits for its next byte, and an ended one is remembered.
     """
 
     file_size: int | None = None
     quota: int | None = None
+    quota_files: int | None = None
     expiry: float = 24 * 3600
 
     def narrowed(self, file_size: int | None) -> Limits:
@@ -37,15 +40,25 @@ class Limits:
             raise too_large(self.file_size)
 
     def check_quota(self, connection: Connection, owner: str, more: int) -> None:
-        """Raise `TooLarge` if *owner* may not have *more* bytes."""
-        if self.quota is not None:
-            used = files.total_size(connection, owner)
-            if used + more > self.quota:
-                raise TooLarge(
-                    f"That is {used + more - self.quota} bytes over the quota; delete files, and "
-                    "empty the trash, to make room.",
-                    {"quota": self.quota, "used": used, "limit": max(0, self.quota - used)},
-                )
+        """Raise `TooLarge` if *owner* may not have *more* bytes, or another file."""
+        own_bytes, own_files = users.quota(connection, owner)
+        most_bytes = self.quota if own_bytes is None else own_bytes
+        most_files = self.quota_files if own_files is None else own_files
+        if most_bytes is None and most_files is None:
+            return
+        used, number = files.usage(connection, owner)
+        if most_bytes is not None and used + more > most_bytes:
+            raise TooLarge(
+                f"That is {used + more - most_bytes} bytes over the quota; delete files, and "
+                "empty the trash, to make room.",
+                {"quota": most_bytes, "used": used, "limit": max(0, most_bytes - used)},
+            )
+        if most_files is not None and number >= most_files:
+            raise TooLarge(
+                f"The quota is {most_files} files, versions and trash included; delete some, and "
+                "empty the trash, to make room.",
+                {"quota_files": most_files, "used_files": number, "limit": most_files},
+            )
 
 
 def check_room(connection: Connection, room: int | None, needed: int) -> None:

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 
 from dsx.blobs.contract import BlobStore
 from dsx.catalog.engine import Catalog
-from dsx.hub.access import Access
+from dsx.hub.accounts import Accounts
+from dsx.hub.audit import Audit
 from dsx.hub.datasets import Datasets
 from dsx.hub.files import Files
+from dsx.hub.identity import Identity
+from dsx.hub.shares import Shares
+from dsx.hub.throttle import Throttle
+from dsx.hub.tokens import Tokens
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
@@ -21,7 +26,12 @@ class Hub:
     ``fileserver_max``: bytes of one upload by the file server dialect (None: as any other).
     """
 
-    access: Access
+    identity: Identity
+    accounts: Accounts
+    tokens: Tokens
+    shares: Shares
+    audit: Audit
+    throttle: Throttle
     files: Files
     trash: Trash
     uploads: Uploads

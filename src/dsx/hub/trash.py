@@ -13,9 +13,13 @@ from dsx.catalog import files as records
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
 from dsx.core.errors import NotFound
-from dsx.core.model import FileVersion, Page, Principal
+from dsx.core.model import FileVersion, Page
 from dsx.core.names import check_file_name
+from dsx.core.principals import Principal
+from dsx.hub import access
+from dsx.hub.audit import note
 from dsx.hub.clock import now
+from dsx.hub.files import claimed
 from dsx.hub.removal import remove_unknown
 
 _DAY = 24 * 3600 * 1_000_000
@@ -42,18 +46,20 @@ class Trash:
     async def delete(self, principal: Principal, ref: str) -> FileVersion:
         """Move the file that *ref* is a version of, with all its versions, to the trash."""
         return await self._delete(
-            principal, lambda connection: records.get(connection, principal.id, ref)
+            principal, lambda connection: claimed(connection, principal, ref, "delete")
         )
 
     async def delete_named(self, principal: Principal, name: str) -> FileVersion:
-        """`delete` the file of exactly this name; `NotFound` if there is none."""
+        """`delete` the file of exactly this name of their own; `NotFound` if there is none."""
         check_file_name(name)
 
         def find(connection: Connection) -> FileVersion:
+            access.require(principal, "delete")
+            records.claim(connection, principal.id)
             version = records.find(connection, principal.id, name)
             if version is None:
                 raise NotFound(f"There is no file named {name!r}.", {"name": name})
-            return version
+            return access.file(connection, principal, version.id, "delete")
 
         return await self._delete(principal, find)
 
@@ -61,10 +67,10 @@ class Trash:
         self, principal: Principal, find: Callable[[Connection], FileVersion]
     ) -> FileVersion:
         def work(connection: Connection) -> FileVersion:
-            records.claim(connection, principal.id)
             version = find(connection)
             instant = now()
             records.trash(connection, version.file, instant, instant + self._keep)
+            note(connection, principal, "file.delete", version.id, name=version.name)
             return version
 
         return await self._catalog.write(work)
@@ -76,8 +82,11 @@ class Trash:
 
     async def list(self, principal: Principal, *, limit: int, cursor: str | None) -> Page:
         """One page of deleted files, latest deletion first."""
+        access.require(principal, "read")
         return await self._catalog.read(
-            lambda connection: records.list_trash(connection, principal.id, limit, cursor)
+            lambda connection: records.list_trash(
+                connection, principal.id, limit, cursor, principal.places
+            )
         )
 
     async def restore(
@@ -88,11 +97,13 @@ class Trash:
             check_file_name(name)
 
         def work(connection: Connection) -> FileVersion:
-            records.claim(connection, principal.id)
-            version = records.get(connection, principal.id, ref, trashed=True)
+            version = claimed(connection, principal, ref, "write", trashed=True)
+            if version.owner == principal.id:
+                access.require_place(principal, name or version.name, version.category)
             if name is not None:
                 records.rename(connection, version.file, name)
             records.restore(connection, version)
+            note(connection, principal, "file.restore", version.id)
             return records.by_number(connection, version.number)
 
         return await self._catalog.write(work)
@@ -101,16 +112,23 @@ class Trash:
         """Drop a file in the trash for good."""
 
         def work(connection: Connection) -> list[Digest]:
-            version = records.get(connection, principal.id, ref, trashed=True)
+            version = access.file(connection, principal, ref, "delete", trashed=True)
+            note(connection, principal, "file.purge", version.id, name=version.name)
             return _forget(connection, [version.file])
 
         await remove_unknown(self._catalog, self._blobs, await self._catalog.write(work))
 
     async def empty(self, principal: Principal) -> int:
         """Drop all that the principal has in the trash; how many files that were."""
-        return await self._drop(
-            lambda connection: records.trashed_files(connection, principal.id, _BATCH)
-        )
+        access.require(principal, "delete")
+
+        def chosen(connection: Connection) -> Sequence[str]:
+            found = records.trashed_files(connection, principal.id, _BATCH, principal.places)
+            if found:
+                note(connection, principal, "trash.empty", "", files=len(found))
+            return found
+
+        return await self._drop(chosen)
 
     async def drop_expired(self) -> int:
         """Drop every file whose time in the trash is over; how many there were."""

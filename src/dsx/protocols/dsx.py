@@ -22,8 +22,7 @@ router = APIRouter(tags=["dialect: dsx"], responses=documented(401, 405, 422, 50
 @router.get("/datasets", operation_id="dsx_datasets", summary="List dataset names")
 async def datasets(hub: HubDep, principal: PrincipalDep) -> Sequence[str]:
     """The names of all datasets, sorted."""
-    _ = principal
-    return await hub.datasets.names()
+    return await hub.datasets.names(principal)
 
 
 @router.get(
@@ -41,8 +40,7 @@ async def manifest(
     request: Request, dataset: str, hub: HubDep, principal: PrincipalDep
 ) -> Response:
     """One entry a file: path, size, hash, sha256, etag, mtime; streamed."""
-    _ = principal
-    return await manifest_response(request, hub.datasets, dataset)
+    return await manifest_response(request, hub.datasets, principal, dataset)
 
 
 @router.get(
@@ -63,5 +61,4 @@ async def file(
     request: Request, dataset: str, path: str, hub: HubDep, principal: PrincipalDep
 ) -> ContentResponse:
     """The file's bytes, whole or in ranges."""
-    _ = principal
-    return ContentResponse(request, await hub.datasets.content(dataset, path))
+    return ContentResponse(request, await hub.datasets.content(principal, dataset, path))

@@ -21,7 +21,8 @@ from starlette.types import Scope
 
 from dsx.core.digest import from_repr_digest
 from dsx.core.errors import DSXError, Invalid, OffsetMismatch, TooLarge
-from dsx.core.model import FileVersion, Principal
+from dsx.core.model import FileVersion
+from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload, Upload
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import MEDIA_TYPE, render

@@ -17,7 +17,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from dsx.core.errors import DSXError, Invalid, NotFound, OffsetMismatch, PartCorrupt
-from dsx.core.model import Principal
+from dsx.core.principals import Principal
 from dsx.core.transfers import ALGORITHMS, NewUpload, PartDigest, Upload, UploadKind
 from dsx.http.conditions import http_date
 from dsx.http.credentials import HubDep, PrincipalDep

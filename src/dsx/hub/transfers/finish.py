@@ -17,9 +17,11 @@ from dsx.catalog import files, tasks, uploads
 from dsx.core.digest import Digest
 from dsx.core.errors import DSXError, Gone, Incomplete, NotFound
 from dsx.core.model import BlobInfo, FileVersion, NewFile
+from dsx.core.principals import Principal
 from dsx.core.ranges import ByteRange
 from dsx.core.shielded import in_thread
 from dsx.core.transfers import Upload
+from dsx.hub.audit import note
 from dsx.hub.clock import now
 from dsx.hub.files import refuse_taken
 from dsx.hub.transfers.begin import total
@@ -250,6 +252,8 @@ class Finisher:
         self, connection: Connection, upload: Upload, new: NewFile, blob: BlobInfo
     ) -> FileVersion:
         version = files.add(connection, new, blob, now())
+        owner = Principal(upload.owner)  # the token that was shown stands with the upload's begin
+        note(connection, owner, "file.create", version.id, name=version.name, upload=upload.id)
         self._end(connection, upload, version.number)
         return version
 

@@ -15,10 +15,12 @@ from sqlalchemy import Connection
 from dsx.catalog import tasks as records
 from dsx.catalog.engine import Catalog
 from dsx.core.content import Content, FileSlice, Piece
-from dsx.core.errors import Conflict, Gone, Invalid, Paused
-from dsx.core.model import FileQuery, FileVersion, Micros, Principal
+from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
+from dsx.core.model import FileQuery, FileVersion, Micros
+from dsx.core.principals import Principal, Scope
 from dsx.core.shielded import whatever_happens
 from dsx.core.transfers import Task, TaskKind, TaskState
+from dsx.hub import access
 from dsx.hub.archive import archive
 from dsx.hub.clock import SECOND, now
 from dsx.hub.files import Files
@@ -31,6 +33,13 @@ LARGEST_SLICE = 8 * 1024 * 1024
 _SLICE_SECONDS = 0.1
 _PROGRESS_SECONDS = 0.5
 _PAGE = 1000
+_SCOPE: dict[TaskKind | None, Scope] = {
+    None: "read",
+    "upload": "write",
+    "download": "read",
+    "delete": "delete",
+}
+"""What it takes to make or control a task of each kind; one of no kind does nothing yet."""
 _SETTLED: Micros = 2 * SECOND  # a transaction that began earlier than this has ended
 
 
@@ -69,6 +78,7 @@ class Tasks:
         Of a download or a delete, *refs* or *query* say now which files it is about; those that
         come later are not. `NotFound` if one of *refs* is unknown.
         """
+        access.require(principal, _SCOPE[kind])
         subject: dict[str, Any] = {}
         if kind in {"download", "delete"}:
             found = await self._select(principal, query, refs)
@@ -93,19 +103,24 @@ class Tasks:
 
     async def get(self, principal: Principal, id_: str) -> Task:
         """The task, or `NotFound`."""
-        task = await self._catalog.read(
-            lambda connection: records.get(connection, principal.id, id_)
-        )
-        return _as_of(task, now())
+        access.require(principal, "read")
+
+        def work(connection: Connection) -> Task:
+            return _own(connection, principal, id_)
+
+        return await self._catalog.read(work)
 
     async def list(
         self, principal: Principal, *, before: str | None = None, limit: int
     ) -> Sequence[Task]:
         """The principal's tasks, those with the greatest ids first."""
-        page = await self._catalog.read(
-            lambda connection: records.page(connection, principal.id, before, limit)
-        )
-        return [_as_of(task, now()) for task in page]
+        access.require(principal, "read")
+
+        def work(connection: Connection) -> Sequence[Task]:
+            found = records.page(connection, principal.id, before, limit)
+            return [task for task in found if access.task(connection, principal, task)]
+
+        return [_as_of(task, now()) for task in await self._catalog.read(work)]
 
     async def changed(self, principal: Principal, since: Micros) -> Sequence[Task]:
         """Tasks that changed at *since* or later, oldest change first.
@@ -113,9 +128,13 @@ class Tasks:
         A change may become visible a little after its time; who follows asks from two seconds
         before the last one seen, and ignores what it knows.
         """
-        return await self._catalog.read(
-            lambda connection: records.changed(connection, principal.id, since - _SETTLED)
-        )
+        access.require(principal, "read")
+
+        def work(connection: Connection) -> Sequence[Task]:
+            found = records.changed(connection, principal.id, since - _SETTLED)
+            return [task for task in found if access.task(connection, principal, task)]
+
+        return await self._catalog.read(work)
 
     async def pause(self, principal: Principal, id_: str) -> Task:
         """Have the transfer wait. Idempotent; `Conflict` if it has ended."""
@@ -128,6 +147,7 @@ class Tasks:
     async def abort(self, principal: Principal, id_: str) -> Task:
         """End the transfer and drop what it had. Idempotent; `Conflict` if it is completed."""
         task = await self.get(principal, id_)
+        access.require(principal, _SCOPE[task.kind])
         if task.state in {"aborted", "expired"}:
             return task
         if task.state == "completed":
@@ -208,6 +228,7 @@ class Tasks:
 
     async def _of_kind(self, principal: Principal, id_: str, kind: TaskKind) -> Task:
         task = await self.get(principal, id_)
+        access.require(principal, _SCOPE[kind])
         if task.kind != kind:
             raise Invalid(f"The task is no {kind} task.", {"kind": task.kind})
         return task
@@ -220,7 +241,8 @@ class Tasks:
         state: Any,
     ) -> Task:
         def work(connection: Connection) -> None:
-            task = _as_of(records.get(connection, principal.id, id_), now())
+            task = _own(connection, principal, id_)
+            access.require(principal, _SCOPE[task.kind])
             if task.state not in records.LIVING:
                 raise _over(task)
             begun = "pending" if task.kind is None and state == "running" else state
@@ -284,6 +306,13 @@ def _part(piece: Piece, offset: int, size: int) -> Piece:
     if isinstance(piece, FileSlice):
         return replace(piece, start=piece.start + offset, size=min(size, piece.size - offset))
     return piece
+
+
+def _own(connection: Connection, principal: Principal, id_: str) -> Task:
+    task = records.get(connection, principal.id, id_)
+    if not access.task(connection, principal, task):
+        raise access.hidden(NotFound(f"There is no task {id_!r}."))
+    return _as_of(task, now())
 
 
 def _as_of(task: Task, instant: Micros) -> Task:

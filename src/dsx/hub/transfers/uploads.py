@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from sqlalchemy import Connection
@@ -20,8 +21,11 @@ from dsx.catalog import tasks, uploads
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest, parse_digest
 from dsx.core.errors import Conflict, Denied, DSXError, NotFound
-from dsx.core.model import FileVersion, NewFile, Principal
+from dsx.core.model import FileVersion, NewFile
+from dsx.core.principals import Principal, Scope
 from dsx.core.transfers import NewUpload, Upload, UploadState
+from dsx.hub import access
+from dsx.hub.audit import note
 from dsx.hub.clock import now
 from dsx.hub.files import refuse_taken
 from dsx.hub.limits import Limits, check_room, inconsistent
@@ -73,9 +77,12 @@ class Uploads:
         Raises `Invalid` for unacceptable facts, `TooLarge` or `StorageFull` if its length tells
         that it cannot be stored, `PreconditionFailed` if its name is taken and should not be.
         """
+        access.require(principal, "write")
         self.limits.check_size(new.length)
         instant = now()
         upload = described(principal.id, new, instant, instant + self._expiry)
+        if upload.name is not None:
+            access.require_place(principal, upload.name, upload.category)
         room = await self._stages.room()
 
         def work(connection: Connection) -> Upload:
@@ -89,6 +96,7 @@ class Uploads:
                 refuse_taken(connection, facts)
             take_up(connection, created, new.task)
             uploads.add(connection, created, needed)
+            note(connection, principal, "upload.create", created.id)
             return created
 
         created = await self._catalog.write(work)
@@ -104,12 +112,12 @@ class Uploads:
 
     async def get(self, principal: Principal, id_: str) -> Upload:
         """The upload as it stands on the disk; never waits for a writer. `NotFound` or `Gone`."""
-        return await self._catalog.read(
-            lambda connection: uploads.get_open(connection, principal.id, id_, now())
-        )
+        return await self._get(principal, id_, "read")
 
     async def list(self, principal: Principal, *, after: str = "", limit: int) -> Sequence[Upload]:
         """The principal's open uploads, oldest first, with ids greater than *after*."""
+        access.require(principal, "read")
+        access.require_account(principal)
         return await self._catalog.read(
             lambda connection: uploads.page(connection, principal.id, after, limit)
         )
@@ -120,7 +128,7 @@ class Uploads:
         A writer that is left over (its connection may be dead without anyone knowing) records what
         it has and ends, within a second. A final whose partials are ready is assembled.
         """
-        upload = await self.get(principal, id_)
+        upload = await self._get(principal, id_, "write")
         if upload.state != "open":
             return upload
         if upload.kind == "final":
@@ -146,7 +154,7 @@ class Uploads:
         `PartCorrupt`, `Conflict` for other bytes than came before, `Invalid` for contradicting
         lengths, and what finishing raises.
         """
-        upload = await self.get(principal, id_)
+        upload = await self._get(principal, id_, "write")
         check(upload, addition, self.limits)
         if upload.state == "finished":
             await refuse_more(upload, source, addition)
@@ -171,6 +179,7 @@ class Uploads:
         None leaves a fact alone. Raises `Invalid` for unacceptable facts or digests, `Conflict` if
         the upload has become a file, `DigestMismatch` if another digest was announced before.
         """
+        await self._get(principal, id_, "write")
         digests = check_digests(expected or {})
 
         def work(connection: Connection) -> Upload:
@@ -180,6 +189,8 @@ class Uploads:
                 raise Conflict("The upload is finished.", {"id": id_})
             facts = changed_facts(upload, name, category, content_type)
             if facts:
+                told = replace(upload, **facts)
+                access.require_place(principal, told.name or "", told.category)
                 uploads.describe(connection, id_, facts)
             for algorithm, value in digests.items():
                 known = upload.expected.get(algorithm, value)
@@ -208,7 +219,7 @@ class Uploads:
         gaps, `DigestMismatch` if the bytes are not the ones announced (they are kept), `TooLarge`
         over the quota, `PreconditionFailed` if the name is taken and should not be.
         """
-        upload = await self.get(principal, id_)
+        upload = await self._get(principal, id_, "write")
         if length is not None and upload.length not in {None, length}:
             raise inconsistent(upload.length, length)
         if sha256 is not None:
@@ -231,8 +242,8 @@ class Uploads:
         `Gone` or `NotFound` if there is none any more. A finished upload has become a file, which
         stays.
         """
-        await self.get(principal, id_)
-        await self._end(id_, "aborted")
+        await self._get(principal, id_, "write")
+        await self._end(id_, "aborted", by=principal)
 
     async def prove(self, principal: Principal, id_: str, proof: str) -> FileVersion:
         """Finish an upload without its bytes, if the hub has them and *proof* shows possession.
@@ -240,7 +251,7 @@ class Uploads:
         One attempt an upload. `Denied` tells neither whether the content is known nor what is
         wrong with the proof.
         """
-        upload = await self.get(principal, id_)
+        upload = await self._get(principal, id_, "write")
         if upload.challenge is None or upload.length is None:
             raise Denied("There is no challenge to answer; send the bytes.")
         asked = partial(uploads.drop_challenge, id_=id_, challenge=upload.challenge)
@@ -268,6 +279,13 @@ class Uploads:
         await self._catalog.write(lambda connection: tasks.tidy(connection, now()))
         return dropped
 
+    async def _get(self, principal: Principal, id_: str, scope: Scope) -> Upload:
+        access.require(principal, scope)
+        found = await self._catalog.read(
+            lambda connection: uploads.get_open(connection, principal.id, id_, now())
+        )
+        return access.upload(principal, found)
+
     async def _drop_abandoned(self) -> int:
         """End expired uploads whose writers died without leaving: living ones keep theirs alive."""
         suspects = await self._expired(held=True)
@@ -290,7 +308,9 @@ class Uploads:
         )
         return await self._stages.sweep(id_ for id_ in found if id_ not in needed)
 
-    async def _end(self, id_: str, state: UploadState, *, held: bool = False) -> None:
+    async def _end(
+        self, id_: str, state: UploadState, *, held: bool = False, by: Principal | None = None
+    ) -> None:
         """Close an upload and drop what it had; *held*: even if it expired under a writer."""
         instant = now()
         forgotten = instant + self._expiry
@@ -302,6 +322,8 @@ class Uploads:
             noted = uploads.noted_digest(connection, id_)
             uploads.end(connection, id_, state, forgotten)
             tasks.end(connection, id_, instant, forgotten, state=state)
+            if by is not None:
+                note(connection, by, "upload.abort", id_)
             return [noted] if noted else []
 
         digests = await self._catalog.write(work)

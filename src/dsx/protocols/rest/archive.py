@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from dsx.core.model import Principal
+from dsx.core.principals import Principal
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse

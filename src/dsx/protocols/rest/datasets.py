@@ -30,15 +30,13 @@ _MANIFEST_EXAMPLE = {
 @router.get("", summary="List datasets")
 async def list_datasets(hub: HubDep, principal: PrincipalDep) -> DatasetList:
     """Every directory under DSX_DATASET_PATH, with the progress of its index."""
-    _ = principal
-    return DatasetList(items=[Dataset.of(info) for info in await hub.datasets.list()])
+    return DatasetList(items=[Dataset.of(info) for info in await hub.datasets.list(principal)])
 
 
 @router.get("/{dataset}", summary="Read a dataset's state", responses=documented(404))
 async def get_dataset(dataset: DatasetName, hub: HubDep, principal: PrincipalDep) -> Dataset:
     """Size, number of files and how far the index is."""
-    _ = principal
-    return Dataset.of(await hub.datasets.info(dataset))
+    return Dataset.of(await hub.datasets.info(principal, dataset))
 
 
 @router.get(
@@ -55,8 +53,7 @@ async def get_manifest(
     request: Request, dataset: DatasetName, hub: HubDep, principal: PrincipalDep
 ) -> Response:
     """Every file with size, fingerprint and, once it has been read whole, SHA-256; streamed."""
-    _ = principal
-    return await manifest_response(request, hub.datasets, dataset)
+    return await manifest_response(request, hub.datasets, principal, dataset)
 
 
 @router.get(
@@ -77,8 +74,7 @@ async def download_dataset_file(
     request: Request, dataset: DatasetName, path: str, hub: HubDep, principal: PrincipalDep
 ) -> ContentResponse:
     """The bytes: whole or in ranges, with ETag, conditions and, where known, Repr-Digest."""
-    _ = principal
-    return ContentResponse(request, await hub.datasets.content(dataset, path))
+    return ContentResponse(request, await hub.datasets.content(principal, dataset, path))
 
 
 @router.post(
@@ -97,6 +93,5 @@ async def pack_dataset(
 
     After a broken connection, ask again with `start` = the number of members you have.
     """
-    _ = principal
-    stream = await hub.datasets.pack(dataset, wanted.paths, wanted.start)
+    stream = await hub.datasets.pack(principal, dataset, wanted.paths, wanted.start)
     return StreamingResponse(stream, media_type="application/x-tar")

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from dsx.core.model import FileQuery, Principal
+from dsx.core.model import FileQuery
+from dsx.core.principals import Principal
 from dsx.http.controlled import ControlledResponse
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.events import Event, event_stream

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from dsx.core import transfers
 from dsx.core.digest import from_digest_field
 from dsx.core.errors import Conflict
-from dsx.core.model import FileVersion, Principal
+from dsx.core.model import FileVersion
+from dsx.core.principals import Principal
 from dsx.core.transfers import PartDigest
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented

@@ -1,0 +1,95 @@
+"""What owners let others read. Functions run inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
+
+from dsx.catalog.schema import shares
+from dsx.core.errors import NotFound
+from dsx.core.model import Micros
+from dsx.core.principals import Place, Share
+
+
+def add(connection: Connection, share: Share, hash_: str | None) -> None:
+    """Record a share; a link is found again by the hash of its secret."""
+    connection.execute(
+        insert(shares).values(
+            id=share.id,
+            owner=share.owner,
+            kind=share.place.kind,
+            value=share.place.value,
+            grantee=share.grantee,
+            hash=hash_,
+            password=share.password,
+            downloads=share.downloads,
+            downloaded=share.downloaded,
+            created=share.created,
+            expires=share.expires,
+        )
+    )
+
+
+def by_hash(connection: Connection, hash_: str) -> Share | None:
+    """The link whose secret has that hash, even if it has expired or is used up."""
+    row = connection.execute(select(shares).where(shares.c.hash == hash_)).first()
+    return _share(row) if row is not None else None
+
+
+def granted(connection: Connection, owner: str, grantee: str, now: Micros) -> list[Place]:
+    """What *owner* lets *grantee* read now."""
+    query = select(shares.c.kind, shares.c.value).where(
+        shares.c.grantee == grantee, shares.c.owner == owner, _alive(now)
+    )
+    return [Place(row.kind, row.value) for row in connection.execute(query)]
+
+
+def page(connection: Connection, owner: str, after: str, limit: int) -> Sequence[Share]:
+    """The owner's shares with ids greater than *after*, oldest first."""
+    query = select(shares).where(shares.c.owner == owner, shares.c.id > after)
+    return [_share(row) for row in connection.execute(query.order_by(shares.c.id).limit(limit))]
+
+
+def to(connection: Connection, grantee: str, now: Micros) -> Sequence[Share]:
+    """What anybody lets *grantee* read now."""
+    query = select(shares).where(shares.c.grantee == grantee, _alive(now))
+    return [_share(row) for row in connection.execute(query.order_by(shares.c.id).limit(1000))]
+
+
+def use(connection: Connection, id_: str) -> bool:
+    """Count a download by a link; False if it had none left."""
+    left = or_(shares.c.downloads.is_(None), shares.c.downloaded < shares.c.downloads)
+    more = update(shares).where(and_(shares.c.id == id_, left))
+    return bool(connection.execute(more.values(downloaded=shares.c.downloaded + 1)).rowcount)
+
+
+def remove(connection: Connection, owner: str, id_: str) -> None:
+    """End the owner's share; `NotFound` if there is none."""
+    gone = delete(shares).where(shares.c.owner == owner, shares.c.id == id_)
+    if not connection.execute(gone).rowcount:
+        raise NotFound(f"There is no share {id_!r}.")
+
+
+def tidy(connection: Connection, forgotten: Micros) -> None:
+    """Forget shares that expired before that instant."""
+    connection.execute(delete(shares).where(shares.c.expires <= forgotten))
+
+
+def _alive(now: Micros) -> Any:
+    return or_(shares.c.expires.is_(None), shares.c.expires > now)
+
+
+def _share(row: Row[Any]) -> Share:
+    return Share(
+        id=row.id,
+        owner=row.owner,
+        place=Place(row.kind, row.value),
+        grantee=row.grantee,
+        password=row.password,
+        downloads=row.downloads,
+        downloaded=row.downloaded,
+        created=row.created,
+        expires=row.expires,
+    )

@@ -1,0 +1,43 @@
+"""Keys that signed tokens are signed with, encrypted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from dsx.catalog.engine import lock
+from dsx.catalog.schema import signing_keys
+from dsx.core.model import Micros
+
+_LOCK = 0x6B657973  # "keys"
+
+
+def claim(connection: Connection) -> None:
+    """Let no other transaction make or retire keys until this one ends."""
+    lock(connection, _LOCK)
+
+
+def add(connection: Connection, id_: str, sealed: str, now: Micros) -> None:
+    """Record a key."""
+    connection.execute(insert(signing_keys).values(id=id_, sealed=sealed, created=now))
+
+
+def retire(connection: Connection, at: Micros) -> None:
+    """Have every present key verify until *at* at most."""
+    columns = signing_keys.c
+    later = or_(columns.retires.is_(None), columns.retires > at)
+    connection.execute(update(signing_keys).where(later).values(retires=at))
+
+
+def living(connection: Connection, now: Micros) -> Sequence[tuple[str, str, Micros | None]]:
+    """Id, encrypted key and until when it verifies (None: it also signs), newest first."""
+    columns = signing_keys.c
+    query = select(signing_keys).where(or_(columns.retires.is_(None), columns.retires > now))
+    rows = connection.execute(query.order_by(columns.created.desc(), columns.id.desc()))
+    return [(row.id, row.sealed, row.retires) for row in rows]
+
+
+def tidy(connection: Connection, now: Micros) -> None:
+    """Forget keys that have retired."""
+    connection.execute(delete(signing_keys).where(signing_keys.c.retires <= now))

@@ -1,0 +1,100 @@
+"""Credentials that a user holds: tokens, sessions, invitations. Only hashes of them are here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+
+from dsx.catalog import users as user_records
+from dsx.catalog.schema import tokens, users
+from dsx.core.errors import NotFound
+from dsx.core.model import Micros
+from dsx.core.principals import Place, Token, User
+
+
+def add(connection: Connection, token: Token, hash_: str) -> None:
+    """Record a new token, found again by the hash of its secret."""
+    places = None if token.places is None else [[one.kind, one.value] for one in token.places]
+    connection.execute(
+        insert(tokens).values(
+            id=token.id,
+            owner=token.owner,
+            kind=token.kind,
+            name=token.name,
+            hash=hash_,
+            scopes=sorted(token.scopes),
+            places=places,
+            created=token.created,
+            expires=token.expires,
+            used=token.used,
+        )
+    )
+
+
+def holder(connection: Connection, hash_: str, now: Micros) -> tuple[Token, User | None] | None:
+    """The token with that hash, unless it has expired, and whose it is (None: no account's)."""
+    query = (
+        select(tokens, users.c.id.label("user"))
+        .outerjoin(users, users.c.id == tokens.c.owner)
+        .where(tokens.c.hash == hash_, _alive(now))
+    )
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    return _token(row), user_records.by_id(connection, row.user) if row.user else None
+
+
+def page(connection: Connection, owner: str, kind: str) -> Sequence[Token]:
+    """The owner's tokens of a kind, oldest first."""
+    query = select(tokens).where(tokens.c.owner == owner, tokens.c.kind == kind)
+    return [_token(row) for row in connection.execute(query.order_by(tokens.c.id).limit(1000))]
+
+
+def remove(connection: Connection, owner: str, id_: str) -> None:
+    """Forget the owner's token; `NotFound` if there is none."""
+    gone = delete(tokens).where(tokens.c.owner == owner, tokens.c.id == id_)
+    if not connection.execute(gone).rowcount:
+        raise NotFound(f"There is no token {id_!r}.")
+
+
+def remove_all(connection: Connection, owner: str, *kinds: str) -> None:
+    """Forget all that the owner has of those kinds."""
+    connection.execute(delete(tokens).where(tokens.c.owner == owner, tokens.c.kind.in_(kinds)))
+
+
+def take(connection: Connection, hash_: str, kind: str, now: Micros) -> Token | None:
+    """The token with that hash, which is thereby used up; None if there is none."""
+    where = (tokens.c.hash == hash_) & (tokens.c.kind == kind) & _alive(now)
+    row = connection.execute(delete(tokens).where(where).returning(tokens)).first()
+    return _token(row) if row is not None else None
+
+
+def touch(connection: Connection, id_: str, now: Micros) -> None:
+    """Note that a token was used."""
+    connection.execute(update(tokens).where(tokens.c.id == id_).values(used=now))
+
+
+def tidy(connection: Connection, now: Micros) -> None:
+    """Forget what has expired."""
+    connection.execute(delete(tokens).where(tokens.c.expires <= now))
+
+
+def _alive(now: Micros) -> Any:
+    return or_(tokens.c.expires.is_(None), tokens.c.expires > now)
+
+
+def _token(row: Row[Any]) -> Token:
+    places = None if row.places is None else tuple(Place(*one) for one in row.places)
+    return Token(
+        id=row.id,
+        owner=row.owner,
+        kind=row.kind,
+        name=row.name,
+        scopes=frozenset(row.scopes),
+        places=places,
+        created=row.created,
+        expires=row.expires,
+        used=row.used,
+    )

@@ -1,0 +1,111 @@
+"""Accounts. Functions run inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import uuid_utils
+from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from dsx.catalog.schema import users
+from dsx.core.errors import AlreadyExists
+from dsx.core.model import Micros
+from dsx.core.principals import Role, User
+
+
+def key_of(name: str) -> str:
+    """The name as it is compared: case does not tell two users apart."""
+    return name.casefold()
+
+
+def add(
+    connection: Connection,
+    name: str,
+    role: Role,
+    password: str | None,
+    now: Micros,
+    *,
+    subject: str | None = None,
+) -> User:
+    """A new account; `AlreadyExists` if the name is taken."""
+    values = {
+        "id": str(uuid_utils.uuid7()),
+        "name": name,
+        "key": key_of(name),
+        "role": role,
+        "password": password,
+        "subject": subject,
+        "disabled": False,
+        "generation": 1,
+        "created": now,
+    }
+    try:
+        with connection.begin_nested():
+            row = connection.execute(insert(users).values(values).returning(users)).one()
+    except IntegrityError:
+        raise AlreadyExists(f"There is a user named {name!r} already.") from None
+    return of(row)
+
+
+def find(connection: Connection, name: str) -> User | None:
+    """The user of that name, whatever its case."""
+    return _one(connection, users.c.key == key_of(name))
+
+
+def by_id(connection: Connection, id_: str) -> User | None:
+    """The user with that id."""
+    return _one(connection, users.c.id == id_)
+
+
+def by_subject(connection: Connection, subject: str) -> User | None:
+    """The user who signs in elsewhere as *subject*."""
+    return _one(connection, users.c.subject == subject)
+
+
+def page(connection: Connection, after: int, limit: int) -> Sequence[User]:
+    """Users with numbers greater than *after*, in their order."""
+    query = select(users).where(users.c.number > after).order_by(users.c.number).limit(limit)
+    return [of(row) for row in connection.execute(query)]
+
+
+def change(connection: Connection, user: User, values: dict[str, Any], *, ends: bool) -> User:
+    """Set columns of an account; *ends*: signed tokens that were given out end."""
+    if ends:
+        values = {**values, "generation": user.generation + 1}
+    statement = update(users).where(users.c.id == user.id).values(values).returning(users)
+    return of(connection.execute(statement).one())
+
+
+def count(connection: Connection) -> int:
+    """How many accounts there are."""
+    return connection.execute(select(func.count()).select_from(users)).scalar_one()
+
+
+def quota(connection: Connection, owner: str) -> tuple[int | None, int | None]:
+    """Bytes and files that the owner may have by a rule of its own; None: there is none."""
+    query = select(users.c.quota_bytes, users.c.quota_files).where(users.c.id == owner)
+    row = connection.execute(query).first()
+    return (row.quota_bytes, row.quota_files) if row else (None, None)
+
+
+def _one(connection: Connection, where: Any) -> User | None:
+    row = connection.execute(select(users).where(where)).first()
+    return of(row) if row is not None else None
+
+
+def of(row: Row[Any]) -> User:
+    """The user in a row of the table."""
+    return User(
+        id=row.id,
+        number=row.number,
+        name=row.name,
+        role=row.role,
+        password=row.password,
+        quota_bytes=row.quota_bytes,
+        quota_files=row.quota_files,
+        disabled=bool(row.disabled),
+        generation=row.generation,
+        created=row.created,
+    )

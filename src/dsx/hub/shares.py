@@ -1,0 +1,201 @@
+"""Shares: what an owner lets one user read, or whoever has a link."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import uuid_utils
+from sqlalchemy import Connection
+
+from dsx.catalog import shares as records
+from dsx.catalog import users
+from dsx.catalog.engine import Catalog
+from dsx.core.errors import Gone, Invalid, NotFound, Unauthenticated
+from dsx.core.model import Micros
+from dsx.core.principals import Place, Principal, Share
+from dsx.hub import access
+from dsx.hub.audit import note
+from dsx.hub.clock import SECOND, now
+from dsx.hub.passwords import Passwords
+from dsx.hub.throttle import Throttle
+from dsx.hub.tokens import check_place, hash_of, new_secret
+
+_REMEMBERED = 30 * 24 * 3600 * SECOND
+"""For how long a link that has expired is still told from one that never was."""
+
+
+class Shares:
+    """The shares of all accounts; each call sees only those of the one who asks."""
+
+    def __init__(self, catalog: Catalog, passwords: Passwords, throttle: Throttle) -> None:
+        self._catalog = catalog
+        self._passwords = passwords
+        self._throttle = throttle
+
+    async def with_user(
+        self, principal: Principal, place: Place, user: str, *, seconds: float | None = None
+    ) -> Share:
+        """Let *user* read *place*, for *seconds* or (None) until the share is ended.
+
+        `NotFound` if there is no such user or file, `Denied` if the place is another's.
+        """
+        check_place(place)
+
+        def work(connection: Connection) -> Share:
+            owned = access.owns(connection, principal, place)
+            grantee = users.find(connection, user)
+            if grantee is None:
+                raise NotFound(f"There is no user {user!r}.")
+            share = _new(principal.id, owned, seconds, grantee=grantee.id)
+            records.add(connection, share, None)
+            note(connection, principal, "share.create", share.id, user=grantee.name)
+            return share
+
+        return await self._catalog.write(work)
+
+    async def by_link(
+        self,
+        principal: Principal,
+        place: Place,
+        *,
+        seconds: float | None = None,
+        password: str | None = None,
+        downloads: int | None = None,
+    ) -> tuple[Share, str]:
+        """Let whoever has a link read *place*; the share, and the link's secret, told only now.
+
+        *password*: what they are asked for besides; *downloads*: how often the link may be used.
+        """
+        check_place(place)
+        if downloads is not None and downloads < 1:
+            raise Invalid("A link may be used at least once.")
+        hashed = await self._passwords.hash(password) if password is not None else None
+        secret, hash_ = new_secret("link")
+
+        def work(connection: Connection) -> Share:
+            owned = access.owns(connection, principal, place)
+            share = _new(principal.id, owned, seconds, password=hashed, downloads=downloads)
+            records.add(connection, share, hash_)
+            note(connection, principal, "share.create", share.id, link=True)
+            return share
+
+        return await self._catalog.write(work), secret
+
+    async def list(self, principal: Principal, *, after: str, limit: int) -> Sequence[Share]:
+        """What the principal shares, oldest first."""
+        access.require(principal, "read")
+        access.require_account(principal)
+        return await self._catalog.read(
+            lambda connection: records.page(connection, principal.id, after, limit)
+        )
+
+    async def received(self, principal: Principal) -> Sequence[tuple[Share, str]]:
+        """What others share with the principal now, and their names."""
+        access.require(principal, "read")
+        access.require_account(principal)
+
+        def work(connection: Connection) -> Sequence[tuple[Share, str]]:
+            found = records.to(connection, principal.id, now())
+            owners = {share.owner: users.by_id(connection, share.owner) for share in found}
+            names = {id_: user.name if user else id_ for id_, user in owners.items()}
+            return [(share, names[share.owner]) for share in found]
+
+        return await self._catalog.read(work)
+
+    async def end(self, principal: Principal, id_: str) -> None:
+        """End a share, now; or `NotFound`."""
+        access.require_account(principal)
+        access.require(principal, "read")
+
+        def work(connection: Connection) -> None:
+            records.remove(connection, principal.id, id_)
+            note(connection, principal, "share.end", id_)
+
+        await self._catalog.write(work)
+
+    async def holder(self, secret: str) -> Principal:
+        """Who shows a link as a credential; `Unauthenticated` unless it is good as it stands.
+
+        One with a password or a number of downloads has to be opened instead.
+        """
+        share = await self._find(secret)
+        if share is None or _over(share) or share.password or share.downloads is not None:
+            raise Unauthenticated("The share link is unknown, over, or has to be opened as a page.")
+        return _guest(share)
+
+    async def open(
+        self, secret: str, password: str | None, *, address: str, counts: bool
+    ) -> tuple[Share, Principal]:
+        """What a link is for, and who may read it; *counts*: this is one of its downloads.
+
+        `NotFound` for a link that is none, `Gone` if it is over or used up, `Unauthenticated` for a
+        missing or wrong password, `RateLimited`.
+        """
+        share = await self._find(secret)
+        if share is None:
+            raise access.hidden(NotFound("There is no such share link."))
+        if _over(share):
+            raise Gone("The share link has expired or has been used up.")
+        if share.password is not None:
+            await self._check(share, share.password, password, address)
+        if counts and not await self._catalog.write(
+            lambda connection: records.use(connection, share.id)
+        ):
+            raise Gone("The share link has expired or has been used up.")
+        return share, _guest(share)
+
+    async def drop_expired(self) -> None:
+        """Forget what has expired long ago."""
+        await self._catalog.write(lambda connection: records.tidy(connection, now() - _REMEMBERED))
+
+    async def _find(self, secret: str) -> Share | None:
+        hash_ = hash_of(secret)
+        return await self._catalog.read(lambda connection: records.by_hash(connection, hash_))
+
+    async def _check(self, share: Share, hash_: str, given: str | None, address: str) -> None:
+        if given is None:
+            raise Unauthenticated("The share link asks for a password: send it as Basic.")
+        if self._passwords.remembers(hash_, given):
+            return
+        await self._throttle.enter(share.id, address)
+        if not await self._passwords.matches(hash_, given):
+            raise Unauthenticated("That is not the password of the share link.")
+        await self._throttle.succeeded(share.id, address)
+
+
+def _new(
+    owner: str,
+    place: Place,
+    seconds: float | None,
+    *,
+    grantee: str | None = None,
+    password: str | None = None,
+    downloads: int | None = None,
+) -> Share:
+    instant: Micros = now()
+    return Share(
+        id=str(uuid_utils.uuid7()),
+        owner=owner,
+        place=place,
+        grantee=grantee,
+        password=password,
+        downloads=downloads,
+        downloaded=0,
+        created=instant,
+        expires=None if seconds is None else instant + int(seconds * SECOND),
+    )
+
+
+def _over(share: Share) -> bool:
+    used_up = share.downloads is not None and share.downloaded >= share.downloads
+    return used_up or (share.expires is not None and share.expires <= now())
+
+
+def _guest(share: Share) -> Principal:
+    return Principal(
+        share.owner,
+        scopes=frozenset({"read"}),
+        places=(share.place,),
+        link=True,
+        via=share.id,
+    )
