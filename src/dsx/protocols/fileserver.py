@@ -20,7 +20,9 @@ from dsx.http.problems import documented
 from dsx.http.receive import announced, pump, pump_form
 from dsx.hub.files import FORM_OVERHEAD, Files
 
-router = APIRouter(tags=["dialect: file server"], responses=documented(401, 403, 405, 422, 429, 503))
+router = APIRouter(
+    tags=["dialect: file server"], responses=documented(401, 403, 405, 422, 429, 503)
+)
 
 _JSON, _TEXT = "application/json", "text/plain"
 _PAGE = 1000
