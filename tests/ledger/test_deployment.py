@@ -69,8 +69,9 @@ def start(venv: CleanVenv, built: Image, directory: Path, data: Path, **variable
     """The image's CMD with its ENV; only port and data directory are this test's own."""
     port = free_port()
     command = [venv.bin / built.command[0], *built.command[1:]]
-    settings = built.environment | {"DSX_API_KEY": "", "DSX_DATA_DIR": str(data)} | variables
-    return started(command, directory, port, **settings, DSX_PORT=str(port), PYTHONPATH="")
+    own = {"DSX_PORT": str(port), "DSX_DATA_DIR": str(data), "PYTHONPATH": ""}
+    settings = built.environment | {"DSX_API_KEY": ""} | variables | own
+    return started(command, directory, port, **settings)
 
 
 @pytest.mark.ledger("S1.44", "S1.45")

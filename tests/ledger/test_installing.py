@@ -116,7 +116,7 @@ def test_s2_21_the_clients_tests_run_against_a_running_server(hub: RunningHub) -
 @pytest.mark.ledger("S2.21")
 def test_s2_21_the_clients_tests_fail_without_a_server() -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "tests/tests.py"],
+        [sys.executable, "-m", "pytest", "-q", "tests/tests.py", "-k", "missing_file"],
         cwd=ROOT,
         env=clean_environment(SERVER_URL="http://127.0.0.1:9", DSX_API_KEY="k"),
         capture_output=True,

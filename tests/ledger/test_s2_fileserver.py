@@ -9,9 +9,9 @@ import pytest
 import requests
 from tests.drills.test_memory import peak_rss, reset_peak
 from tests.support.digests import sha256
-from tests.support.hub import RunningHub, running_hub
+from tests.support.hub import PASSWORD, RunningHub, running_hub
 from tests.support.shell import sh
-from tests.support.wire import listed, staged, wire
+from tests.support.wire import content, listed, staged, wire
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1024**2
@@ -240,3 +240,31 @@ def test_s2_11_a_file_whose_name_looks_like_a_number_goes_by_its_name(hub: Runni
     assert hub.delete(f"/delete={other['number']}").status_code == 200
     assert hub.get(f"/api/v1/files/{other['id']}").json()["name"] == "s2-other"
     assert len(listed(hub, "s2-other")) == 1
+
+
+# Users
+
+
+@pytest.mark.ledger("S2.27", "S2.29")
+def test_s2_27_s2_29_two_users_one_name_no_clash(hub: RunningHub, tmp_path: Path) -> None:
+    (tmp_path / "alice").write_bytes(b"alice's")
+    (tmp_path / "bob").write_bytes(b"bob's")
+    users = {name: hub.user(f"s2-{name}") for name in ("alice", "bob")}
+    lines = [f'curl -sfu "s2-{name}:$P" -F file=@{name} "$B/upload=same.txt"' for name in users]
+    at_once = " & ".join(lines * 4)
+    sh(f"{at_once} & wait", tmp_path, B=hub.url, P=PASSWORD)
+    for name, user in users.items():
+        assert user.get("/list").text == "same.txt\n"
+        (record,) = listed(user, "same.txt")
+        assert user.get(content(record)).content == f"{name}'s".encode()
+        assert record["version"] == 4
+    assert users["alice"].delete("/delete=same.txt").status_code == 200
+    assert users["alice"].delete("/delete=same.txt").status_code == 404
+    assert users["bob"].get("/list").text == "same.txt\n"
+
+
+def test_a_token_that_may_only_read_changes_nothing(hub: RunningHub) -> None:
+    reader = hub.user("s2-reader").seen_by("s2-reader", scopes=["read"])
+    assert reader.get("/list").status_code == 200
+    assert reader.post("/upload=a", data=b"x").status_code == 403
+    assert reader.post("/delete=a").status_code == 403
