@@ -7,6 +7,7 @@ each other; building the images is the job `images` of `.github/workflows/ci.yml
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -259,3 +260,23 @@ def test_files_keep_the_order_of_precedence(tmp_path: Path) -> None:
     assert key() == "dotenv"
     (tmp_path / ".env").write_text(f"DSX_API_KEY_FILE={tmp_path}/k\n")
     assert key() == "file"
+
+
+@pytest.mark.ledger("S2.30")
+def test_s2_30_the_recipe_for_the_parameter_store(tmp_path: Path) -> None:
+    """As documented; `aws` is a stand-in here that has the value, as there is no account."""
+    text = (ROOT / "docs" / "coming-from.md").read_text()
+    (recipe,) = (part for part in text.split("```bash\n") if part.startswith("umask 077\naws ssm"))
+    aws = tmp_path / "bin" / "aws"
+    aws.parent.mkdir()
+    asked = "ssm get-parameter --name /dsx/api-key --with-decryption"
+    aws.write_text(f'#!/bin/sh\ncase "$*" in "{asked}"*) echo from-ssm ;; *) exit 2 ;; esac\n')
+    aws.chmod(0o755)
+    script = recipe.split("```")[0].replace(" dsx serve", " exec dsx serve")
+    port = free_port()
+    path = f"{aws.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    settings = {"PATH": path, "DSX_PORT": str(port), "DSX_API_KEY": ""}
+    with started(["bash", "-euc", script], tmp_path, port, **settings) as hub:
+        hub.key = "from-ssm"
+        assert hub.get("/list").status_code == 200
+    assert (tmp_path / "api-key").stat().st_mode & 0o777 == 0o600
