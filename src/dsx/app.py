@@ -43,9 +43,22 @@ from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.protocols import datastore, dsx, links, rest, rufh, storage, system, tinydist, tus
+from dsx.protocols import (
+    datastore,
+    dsx,
+    fileserver,
+    links,
+    rest,
+    rufh,
+    storage,
+    system,
+    tinydist,
+    tus,
+)
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
+
+log = structlog.get_logger(__name__)
 
 ADMIN_KEY_FILE = "admin.key"
 KEY_PREFIX = "dsx_"
@@ -55,6 +68,7 @@ SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file name)
 DIALECTS: dict[str, APIRouter] = {
     "tinydist": tinydist.router,
     "datastore": datastore.router,
+    "fileserver": fileserver.router,
     "storage": storage.router,
     "dsx": dsx.router,
 }
@@ -135,6 +149,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 datasets=Datasets(catalog, settings.dataset_path, everyone=settings.open_datasets),
                 catalog=catalog,
                 blobs=blobs,
+                fileserver_max=settings.fileserver_max,
             )
         finally:
             await controls.aclose()
@@ -200,7 +215,13 @@ def open_blobs(url: str) -> BlobStore:
 
 def api_keys(settings: Settings) -> tuple[str, ...]:
     """The keys that open the hub: those configured, else the data directory's admin key."""
-    return settings.keys or (kept_secret(settings.data_dir / ADMIN_KEY_FILE, KEY_PREFIX)[0],)
+    if settings.keys:
+        return settings.keys
+    path = settings.data_dir / ADMIN_KEY_FILE
+    key, new = kept_secret(path, KEY_PREFIX)
+    if new:
+        log.warning("no DSX_API_KEY is set: an admin key was made", kept_in=str(path.absolute()))
+    return (key,)
 
 
 def secret_keys(settings: Settings) -> tuple[str, ...]:

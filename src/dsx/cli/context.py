@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -36,11 +37,19 @@ class Context:
     """What all commands share."""
 
     def __init__(
-        self, *, server: str | None, api_key: str | None, profile: str | None, as_json: bool
+        self,
+        *,
+        server: str | None,
+        api_key: str | None,
+        profile: str | None,
+        as_json: bool,
+        default: str = DEFAULT_SERVER,
     ) -> None:
+        """What the flags say; *default* is the server that nobody named."""
         self.output = Output(as_json=as_json)
         self._given = {"server": server, "api_key": api_key}
         self._profile = profile
+        self._default = default
 
     @staticmethod
     def of(ctx: typer.Context) -> Context:
@@ -55,14 +64,14 @@ class Context:
         """A client of the chosen server."""
         from dsx.client.hub import DatasetHubClient  # noqa: PLC0415 (slow to import)
 
-        server = self.server.value or DEFAULT_SERVER
+        server = self.server.value or self._default
         return DatasetHubClient(server, self.api_key.value, cache_dir, progress=progress)
 
     @cached_property
     def server(self) -> Setting:
         """The server's URL."""
         found = self._look_up("server", SERVER_VARIABLES)
-        return found or Setting(DEFAULT_SERVER, "default")
+        return found or Setting(self._default, "default")
 
     @cached_property
     def api_key(self) -> Setting:
@@ -73,7 +82,7 @@ class Context:
             value = (found.value or "").split(",")[0].strip()
             return Setting(value, found.origin)
         key_file = Path(os.environ.get("DSX_DATA_DIR") or "dsx-data") / "admin.key"
-        if self.server.value == DEFAULT_SERVER:
+        if self.server.value == self._default and _is_local(self._default):
             with contextlib.suppress(OSError):
                 return Setting(key_file.read_text("ascii").strip(), str(key_file))
         return Setting(None, "not set")
@@ -111,6 +120,10 @@ def profiles_file() -> Path:
     """Where profiles are kept: ``[profiles.NAME]`` with ``server`` and ``api_key``."""
     default = Path.home() / ".config" / "dsx" / "config.toml"
     return Path(os.environ.get("DSX_CONFIG") or default)
+
+
+def _is_local(url: str) -> bool:
+    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
 
 
 def _dotenv(path: Path) -> dict[str, str]:

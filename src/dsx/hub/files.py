@@ -30,6 +30,9 @@ from dsx.hub.facts import check_tags, new_file
 from dsx.hub.intake import Receiver
 from dsx.hub.limits import Limits
 
+FORM_OVERHEAD = 64 * 1024
+"""A multipart body may be this much longer than the file in it before it is refused unread."""
+
 
 class Files:
     """The files of all principals; each call sees only those of the one who asks."""
@@ -48,15 +51,24 @@ class Files:
         self._stages: Stages = blobs
         self._limits = limits
 
-    async def receive(self, principal: Principal, announced: int | None) -> Receiver:
-        """A receiver for one file of *announced* bytes (None: unknown).
+    async def receive(
+        self,
+        principal: Principal,
+        announced: int | None,
+        *,
+        framing: int = FORM_OVERHEAD,
+        at_most: int | None = None,
+    ) -> Receiver:
+        """A receiver for one file of *announced* bytes (None: unknown), not over *at_most*.
 
-        Raises `TooLarge` or `StorageFull` before the first byte where the announcement tells. The
-        caller owes it a call of ``abandon``, whatever happens.
+        Up to *framing* of what is announced may be a form around the file. Raises `TooLarge` or
+        `StorageFull` before the first byte where the announcement tells. The caller owes it a call
+        of ``abandon``, whatever happens.
         """
         access.require(principal, "write")
-        self._limits.check_size(max(0, (announced or 0) - _FORM_OVERHEAD))
-        return Receiver(await self._stages.stage(reserve=announced or 0), self._limits.file_size)
+        limits = self._limits.narrowed(at_most)
+        limits.check_size(max(0, (announced or 0) - framing))
+        return Receiver(await self._stages.stage(reserve=announced or 0), limits.file_size)
 
     async def create(
         self,
@@ -239,8 +251,6 @@ class Files:
 
 _PAGE = 1000
 _EARLIER = 100
-_FORM_OVERHEAD = 64 * 1024
-"""A multipart body may be this much longer than the file in it before it is refused unread."""
 
 
 def claimed(

@@ -23,7 +23,10 @@ from dsx.hub.trash import Trash
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """What `dsx.app` composes and protocols use."""
+    """What `dsx.app` composes and protocols use.
+
+    ``fileserver_max``: bytes of one upload by the file server dialect (None: as any other).
+    """
 
     identity: Identity
     accounts: Accounts
@@ -40,6 +43,7 @@ class Hub:
     datasets: Datasets
     catalog: Catalog
     blobs: BlobStore
+    fileserver_max: int | None
 
     async def check(self) -> None:
         """Return if catalog and blobs answer; raise `Unavailable` (or what they raise) if not."""
