@@ -1,4 +1,4 @@
-"""A throw-away Ceph cluster with an S3 gateway: a directory of its own, loopback only, in memory."""
+"""A throw-away Ceph cluster with an S3 gateway: in memory and on loopback."""
 
 from __future__ import annotations
 

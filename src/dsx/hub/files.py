@@ -31,6 +31,7 @@ from dsx.hub.clock import now
 from dsx.hub.facts import check_tags, new_file
 from dsx.hub.intake import Receiver
 from dsx.hub.limits import Limits
+from dsx.hub.removal import sealing
 
 
 class Files:
@@ -102,7 +103,9 @@ class Files:
             blob_records.add(connection, blob, now())
             return records.add(connection, new, blob, now())
 
-        return await self._catalog.write(commit)
+        async with sealing(self._catalog, self.blobs, blob.digest):
+            await receiver.prepare(blob)
+            return await self._catalog.write(commit)
 
     async def list(self, principal: Principal, query: FileQuery) -> Page:
         """One page of the newest versions of the principal's files."""
