@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from dsx import __version__
-from dsx.app import ADMIN_KEY_FILE
+from dsx.app import ADMIN_KEY_FILE, open_blobs
 from dsx.config import Settings
-from dsx.core.errors import Invalid
+from dsx.core.errors import Invalid, Unavailable
 from dsx.hub.access import admin_key
 
 _GRACE = 8  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10
@@ -47,6 +47,7 @@ def load_settings(given: Mapping[str, Any], required: Sequence[str] = ()) -> Set
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. `Invalid` if *settings* do not allow it."""
     _see_to_a_key(settings)
+    _see_to_the_storage(settings)
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     settings.export()
@@ -92,6 +93,15 @@ def _see_to_a_key(settings: Settings) -> None:
     key, new = admin_key(key_file)
     show = new or sys.stderr.isatty()
     _tell(f"  admin key {key if show else 'as before'}  (kept in {key_file.absolute()})")
+
+
+def _see_to_the_storage(settings: Settings) -> None:
+    """Refuse at once what every server process would refuse, one after the other."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        open_blobs(settings.storage, settings.data_dir)
+    except (ValueError, Unavailable) as error:
+        raise Invalid(str(error)) from None
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import shutil
 import signal
 import socket
@@ -58,6 +59,8 @@ paxos min wait = 0.01
 osd data = {root}/osd
 osd objectstore = memstore
 osd class update on start = false
+# do not wait long for what a killed gateway was watching
+osd client watch timeout = 1
 memstore device bytes = 4294967296
 objecter tick interval = 0.5
 rgw data = {root}/rgw
@@ -73,6 +76,7 @@ class Ceph:
 
     root: Path
     port: int
+    commands: dict[str, list[str]] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -124,17 +128,40 @@ class Ceph:
         """Run ``radosgw-admin``."""
         return _run(need("radosgw-admin", "radosgw"), "-c", self.root / "ceph.conf", *arguments)
 
-    def freeze(self, name: str = "rgw") -> None:
-        """The process *name* hangs from now on."""
-        self.processes[name].send_signal(signal.SIGSTOP)
+    def objects(self, bucket: str) -> list[str]:
+        """The keys in *bucket*, as the engine lists them."""
+        answer = self.request("GET", f"/{bucket}", "list-type=2")
+        return re.findall("<Key>([^<]*)</Key>", answer.text)
 
-    def thaw(self, name: str = "rgw") -> None:
-        self.processes[name].send_signal(signal.SIGCONT)
+    def unfinished(self, bucket: str) -> list[str]:
+        """The keys of multipart uploads that nobody completed or aborted."""
+        answer = self.request("GET", f"/{bucket}", "uploads=")
+        return re.findall("<Key>([^<]*)</Key>", answer.text)
 
-    def start(self, name: str, program: str, *arguments: str) -> None:
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The gateway hangs for the length of the block: connections open, answers do not come."""
+        self.processes["rgw"].send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.processes["rgw"].send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """The gateway is gone for the length of the block; what it stored is not."""
+        self.processes["rgw"].kill()
+        self.processes["rgw"].wait()
+        try:
+            yield
+        finally:
+            self.start("rgw")
+            _wait_for(self)
+
+    def start(self, name: str) -> None:
         with (self.root / f"{name}.out").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [program, "-c", str(self.root / "ceph.conf"), *arguments, "-f"],
+                [*self.commands[name], "-f"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -178,25 +205,35 @@ def _start(cluster: Ceph, programs: dict[str, str]) -> None:
     root, config = cluster.root, cluster.root / "ceph.conf"
     fsid, osd, monitor = str(uuid.uuid4()), str(uuid.uuid4()), _free_port()
     config.write_text(_CONFIG.format(fsid=fsid, monitor=monitor, root=root))
-    for name in ("mon", "osd", "rgw"):
+    frontend = f"beast endpoint=127.0.0.1:{cluster.port}"
+    arguments = {
+        "mon": ["-i", "a"],
+        "osd": ["-i", "0"],
+        "rgw": ["-n", "client.rgw", "--rgw-frontends", frontend],
+    }
+    for name, given in arguments.items():
         (root / name).mkdir()
+        cluster.commands[name] = [programs[name], "-c", str(config), *given]
     address = f"[v2:127.0.0.1:{monitor}]"
     _run(programs["maps"], "--create", "--fsid", fsid, "--addv", "a", address, root / "monmap")
-    making = ("--mkfs", "-i", "a", "--monmap", root / "monmap")
-    _run(programs["mon"], "-c", config, *making)
-    cluster.start("mon", programs["mon"], "-i", "a")
-    _run(programs["osd"], "-c", config, "-i", "0", "--mkfs", "--osd-uuid", osd)
+    _run(*cluster.commands["mon"], "--mkfs", "--monmap", root / "monmap")
+    cluster.start("mon")
+    _run(*cluster.commands["osd"], "--mkfs", "--osd-uuid", osd)
+    _run("timeout", _START_SECONDS, programs["ceph"], "-c", config, input_=_set_up(osd))
+    cluster.start("osd")
+    user = ("user", "create", "--uid=dsx", "--display-name=dsx")
+    cluster.admin(*user, f"--access-key={ACCESS_KEY}", f"--secret-key={SECRET_KEY}")
+    cluster.start("rgw")
+    _wait_for(cluster)
+
+
+def _set_up(osd: str) -> str:
+    """Words to the monitor: the object server, and the gateway's pools, all at once."""
     steps = [f"osd new {osd} 0"]
     for pool in (".rgw.root", *(f"default.rgw.{name}" for name in _POOLS)):
         steps.append(f"osd pool create {pool} 8 8 --autoscale-mode=off")
         steps.append(f"osd pool application enable {pool} rgw")
-    _run("timeout", _START_SECONDS, programs["ceph"], "-c", config, input_="\n".join(steps) + "\n")
-    cluster.start("osd", programs["osd"], "-i", "0")
-    user = ("user", "create", "--uid=dsx", "--display-name=dsx")
-    cluster.admin(*user, f"--access-key={ACCESS_KEY}", f"--secret-key={SECRET_KEY}")
-    frontend = f"beast endpoint=127.0.0.1:{cluster.port}"
-    cluster.start("rgw", programs["rgw"], "-n", "client.rgw", "--rgw-frontends", frontend)
-    _wait_for(cluster)
+    return "\n".join([*steps, ""])
 
 
 def _wait_for(cluster: Ceph) -> None:

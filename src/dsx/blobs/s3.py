@@ -34,7 +34,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store as Bucket
 
 from dsx.blobs.contract import BlobStore
-from dsx.blobs.s3_client import Clients, designed
+from dsx.blobs.s3_client import Clients, designed, meaning, words
 from dsx.blobs.staging import StageDirectory, StageFile
 from dsx.core.digest import Digest
 from dsx.core.errors import DigestMismatch, NotFound, RangeUnsatisfiable, Unavailable
@@ -71,7 +71,8 @@ class S3Store(StageDirectory, BlobStore):
         try:
             next(iter(obstore.list(self.clients.quick, prefix=_BLOBS, chunk_size=1)), None)
         except BaseError as error:
-            raise designed(error, "looking at the bucket") from None
+            bucket = f"s3://{self.clients.name}"
+            raise Unavailable(f"{bucket}: {meaning(error).message} ({words(error)})") from None
 
     async def put(self, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> None:
         """See `BlobStore.put`."""

@@ -7,18 +7,18 @@ has the same names without ``AWS_``, in lower case.
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import structlog
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store as Bucket
 
 from dsx.core.errors import DSXError, StorageFull, Unavailable
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 _QUICK = {"timeout": timedelta(seconds=10), "connect_timeout": timedelta(seconds=3)}
 _PATIENT = {
@@ -47,7 +47,7 @@ class Clients:
     def __init__(self, url: str) -> None:
         """Reach the bucket of *url*; asks nothing yet. `ValueError` if the URL is no such thing."""
         parts = urlsplit(url)
-        if parts.scheme != "s3" or not parts.netloc:
+        if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc:
             raise ValueError("DSX_STORAGE_URL: a bucket is named s3://bucket or s3://bucket/prefix")
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         if unknown := options.keys() - _OPTIONS:
@@ -74,8 +74,12 @@ class Clients:
 
 def designed(error: BaseError | FileNotFoundError, doing: str) -> DSXError:
     """The failure of the hub that the engine's *error* means; the engine's words go to the log."""
-    words = str(error).partition("\n")[0][:500]
-    log.warning("object storage failed", doing=doing, error=words, kind=type(error).__name__)
+    log.warning("%s failed: %s", doing, words(error))
+    return meaning(error)
+
+
+def meaning(error: BaseError | FileNotFoundError) -> DSXError:
+    """The failure of the hub that the engine's *error* means."""
     if any(sign in str(error) for sign in _FULL):
         return StorageFull("The object storage has no room.")
     if isinstance(error, FileNotFoundError) or "NoSuchBucket" in str(error):
@@ -84,6 +88,11 @@ def designed(error: BaseError | FileNotFoundError, doing: str) -> DSXError:
     if refused or "403 Forbidden" in str(error):
         return Unavailable("The object storage refuses the hub's credentials.")
     return Unavailable("The object storage does not answer.")
+
+
+def words(error: BaseError | FileNotFoundError) -> str:
+    """What the engine says, for the operator: neither headers nor signatures are part of it."""
+    return str(error).partition("\n")[0][:500]
 
 
 def _endpoint() -> str:
