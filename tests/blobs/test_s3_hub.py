@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -161,12 +163,44 @@ def test_the_engine_is_away(hub: RunningHub, s3: Ceph) -> None:
         assert answer.status_code == 503, answer.text
         assert answer.json()["code"] == "unavailable"
         assert hub.get(f"{FILES}/{record['id']}").status_code == 200
-        assert not hub.get(f"{FILES}/{record['id']}/content").ok
+        assert hub.get(f"{FILES}/{record['id']}/content").status_code == 503
         assert speaker.append(0, later).status_code == 503
     assert hub.get(f"{FILES}/{record['id']}/content").content == data
     assert speaker.append(100_000, b"").ok
     assert hub.get(f"{FILES}/{speaker.finish()['id']}/content").content == later
     assert not staging(hub)
+
+
+def test_missing_bytes(hub: RunningHub, s3: Ceph, bucket: str) -> None:
+    data = unlike("missing")
+    record = hub.store("missing.bin", data)
+    assert s3.request("DELETE", f"/{bucket}/{key(digest_of(data))}").ok
+    answer = hub.get(f"{FILES}/{record['id']}/content")
+    assert (answer.status_code, answer.json()["code"]) == (410, "gone")
+    archive = hub.get("/api/v1/archive", params={"id": record["id"]})
+    assert archive.status_code == 410
+    forget(hub, record["id"])
+
+
+def test_archives_and_paused_downloads(hub: RunningHub) -> None:
+    files = {"zip/small": unlike("small"), "zip/large": LARGE}
+    for name, data in files.items():
+        hub.store(name, data, category="zip")
+    task = hub.post("/api/v1/tasks", json={"kind": "download", "category": "zip"}).json()
+    path = f"/api/v1/tasks/{task['id']}"
+    with hub.get(f"{path}/content", stream=True) as answer:
+        assert answer.status_code == 200, answer.text
+        received = answer.raw.read(5_000_000)
+        assert hub.post(f"{path}/pause").json()["state"] == "paused"
+        with ThreadPoolExecutor() as pool:
+            rest = pool.submit(answer.raw.read)
+            time.sleep(1)
+            assert not rest.done()
+            assert hub.post(f"{path}/resume").ok
+            received += rest.result()
+    with zipfile.ZipFile(io.BytesIO(received)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == files
+    assert eventually(lambda: hub.get(path).json()["state"] == "completed")
 
 
 def test_restarts(variables: dict[str, str], s3: Ceph, tmp_path: Path) -> None:
@@ -213,7 +247,13 @@ def test_a_bucket_that_cannot_be_used(
     environment = clean_environment(**variables | wrong, DSX_WORKERS=workers)
     command = [sys.executable, "-m", "dsx", "serve"]
     done = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=30
+        command,
+        check=False,
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     assert done.returncode == 2
     assert "s3://nowhere: The bucket of the object storage does not exist." in done.stderr
