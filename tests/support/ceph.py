@@ -20,11 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
-from tests.support.apt import need
+from tests.support.apt import install
 
 ACCESS_KEY = "dsx-test-access"
 SECRET_KEY = "dsx-test-secret-cf81b0"
 _START_SECONDS = 60
+_PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "monmaptool", "ceph")
+_PACKAGES = ("ceph-mon", "ceph-osd", "radosgw", "ceph-common")
 _POOLS = ("log", "control", "meta", "buckets.index", "buckets.data", "buckets.non-ec")
 
 _CONFIG = """
@@ -126,7 +128,7 @@ class Ceph:
 
     def admin(self, *arguments: str) -> str:
         """Run ``radosgw-admin``."""
-        return _run(need("radosgw-admin", "radosgw"), "-c", self.root / "ceph.conf", *arguments)
+        return _run("radosgw-admin", "-c", self.root / "ceph.conf", *arguments)
 
     def objects(self, bucket: str) -> list[str]:
         """The keys in *bucket*, as the engine lists them."""
@@ -177,20 +179,12 @@ class Ceph:
 @contextmanager
 def ceph() -> Iterator[Ceph]:
     """Start a cluster; it is gone without a trace afterwards."""
-    programs = {
-        name: need(command, package)
-        for name, command, package in (
-            ("mon", "ceph-mon", "ceph-mon"),
-            ("osd", "ceph-osd", "ceph-osd"),
-            ("rgw", "radosgw", "radosgw"),
-            ("maps", "monmaptool", "ceph-common"),
-            ("ceph", "ceph", "ceph-common"),
-        )
-    }
+    if not all(map(shutil.which, _PROGRAMS)):
+        install(*_PACKAGES)
     root = Path(tempfile.mkdtemp(prefix="dsx-ceph-"))
     cluster = Ceph(root, _free_port())
     try:
-        _start(cluster, programs)
+        _start(cluster)
         yield cluster
     except BaseException:
         for log in root.glob("*.out"):
@@ -201,25 +195,24 @@ def ceph() -> Iterator[Ceph]:
         shutil.rmtree(root)
 
 
-def _start(cluster: Ceph, programs: dict[str, str]) -> None:
+def _start(cluster: Ceph) -> None:
     root, config = cluster.root, cluster.root / "ceph.conf"
     fsid, osd, monitor = str(uuid.uuid4()), str(uuid.uuid4()), _free_port()
     config.write_text(_CONFIG.format(fsid=fsid, monitor=monitor, root=root))
-    frontend = f"beast endpoint=127.0.0.1:{cluster.port}"
-    arguments = {
-        "mon": ["-i", "a"],
-        "osd": ["-i", "0"],
-        "rgw": ["-n", "client.rgw", "--rgw-frontends", frontend],
+    frontend = f"beast tcp_nodelay=1 endpoint=127.0.0.1:{cluster.port}"
+    cluster.commands |= {
+        "mon": ["ceph-mon", "-c", str(config), "-i", "a"],
+        "osd": ["ceph-osd", "-c", str(config), "-i", "0"],
+        "rgw": ["radosgw", "-c", str(config), "-n", "client.rgw", "--rgw-frontends", frontend],
     }
-    for name, given in arguments.items():
+    for name in cluster.commands:
         (root / name).mkdir()
-        cluster.commands[name] = [programs[name], "-c", str(config), *given]
     address = f"[v2:127.0.0.1:{monitor}]"
-    _run(programs["maps"], "--create", "--fsid", fsid, "--addv", "a", address, root / "monmap")
+    _run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", address, root / "monmap")
     _run(*cluster.commands["mon"], "--mkfs", "--monmap", root / "monmap")
     cluster.start("mon")
     _run(*cluster.commands["osd"], "--mkfs", "--osd-uuid", osd)
-    _run("timeout", _START_SECONDS, programs["ceph"], "-c", config, input_=_set_up(osd))
+    _run("timeout", _START_SECONDS, "ceph", "-c", config, input_=_set_up(osd))
     cluster.start("osd")
     user = ("user", "create", "--uid=dsx", "--display-name=dsx")
     cluster.admin(*user, f"--access-key={ACCESS_KEY}", f"--secret-key={SECRET_KEY}")
