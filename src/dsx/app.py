@@ -193,7 +193,7 @@ async def open_doors(settings: Settings, catalog: Catalog) -> AsyncIterator[dict
 async def open_store(settings: Settings) -> AsyncIterator[tuple[Catalog, BlobStore]]:
     """The catalog, its schema up to date, and the blobs of *settings*."""
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    blobs = open_blobs(settings.storage)
+    blobs = open_blobs(settings.storage, settings.data_dir)
     catalog = Catalog(settings.database)
     try:
         await catalog.migrate()
@@ -203,11 +203,20 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Catalog, BlobSto
         await blobs.aclose()
 
 
-def open_blobs(url: str) -> BlobStore:
-    """The blob store that *url* names: ``file:///directory`` or ``memory:``."""
+def open_blobs(url: str, data_dir: Path) -> BlobStore:
+    """The blob store that *url* names: ``file:///directory``, ``s3://bucket`` or ``memory:``.
+
+    Bytes on their way into a bucket are kept in *data_dir*.
+    """
     parts = urlsplit(url)
     if parts.scheme == "file":
         return LocalStore(Path(url2pathname(parts.path)))
+    if parts.scheme == "s3":
+        from dsx.blobs.s3 import S3Store  # noqa: PLC0415 (it costs memory, and few need it)
+
+        store = S3Store(url, data_dir / "staging")
+        store.check()
+        return store
     if parts.scheme == "memory":
         return MemoryStore()
     raise ValueError(f"DSX_STORAGE_URL: {parts.scheme or url!r} is not a known kind of store")

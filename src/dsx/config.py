@@ -127,7 +127,11 @@ class Settings(BaseSettings):
         None, description="Directory whose sub-directories are served in place as datasets."
     )
     database_url: str = Field("", description="Catalog; default: SQLite in the data directory.")
-    storage_url: str = Field("", description="Blobs; default: file://<data directory>.")
+    storage_url: str = Field(
+        "",
+        validation_alias=AliasChoices("DSX_STORAGE_URL", "DSX_STORAGE"),
+        description="Blobs: file:///directory or s3://bucket; default: the data directory.",
+    )
     max_file_size: Size = Field(None, ge=0, description="Largest file in bytes; default: no limit.")
     fileserver_max: Size = Field(
         16 * 1024**2, ge=0, description="Largest upload by POST /upload=FILE, in bytes."

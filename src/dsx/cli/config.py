@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from dsx.cli.server_extra import needs_server
 from dsx.core.errors import Invalid
 
 MASK = "********"
+_SECRET = re.compile(r"([?&][^=&]*(?:secret|token|password)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 def config(ctx: typer.Context) -> None:
@@ -61,6 +63,9 @@ def _server_rows() -> list[dict[str, Any]]:
 
 
 def _masked(value: str) -> str:
-    """A URL without its password; anything else as it is."""
-    password = urlsplit(value).password if "://" in value else None
-    return value.replace(f":{password}@", f":{MASK}@") if password else value
+    """A URL without its password and what its query keeps secret; anything else as it is."""
+    if "://" not in value:
+        return value
+    password = urlsplit(value).password
+    value = value.replace(f":{password}@", f":{MASK}@") if password else value
+    return _SECRET.sub(rf"\1{MASK}", value)

@@ -29,6 +29,7 @@ from dsx.hub.clock import now
 from dsx.hub.facts import check_tags, new_file
 from dsx.hub.intake import Receiver
 from dsx.hub.limits import Limits
+from dsx.hub.removal import sealing
 
 FORM_OVERHEAD = 64 * 1024
 """A multipart body may be this much longer than the file in it before it is refused unread."""
@@ -120,7 +121,9 @@ class Files:
                 then(connection, version)
             return version
 
-        return await self._catalog.write(commit)
+        async with sealing(self._catalog, self.blobs, blob.digest):
+            await receiver.prepare(blob)
+            return await self._catalog.write(commit)
 
     async def list(
         self, principal: Principal, query: FileQuery, *, owner: str | None = None

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from dsx.catalog import tasks as records
 from dsx.catalog.engine import Catalog
-from dsx.core.content import Content, FileSlice, Piece
+from dsx.core.content import Content, FileSlice, Piece, Stream
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
 from dsx.core.model import FileQuery, Micros
 from dsx.core.principals import Principal, Scope
@@ -326,6 +326,10 @@ class Transfer:
         async def pieces(start: int, stop: int) -> AsyncIterator[Piece]:
             position, size, handed = start, SMALLEST_SLICE, time.monotonic()
             async for piece in content.pieces(start, stop):
+                if isinstance(piece, Stream):
+                    yield replace(piece, chunks=partial(self._gated_chunks, piece, position))
+                    position += piece.size
+                    continue
                 offset = 0
                 while offset < piece.size:
                     await self.control.proceed()
@@ -340,6 +344,13 @@ class Transfer:
             self.completed = self.completed or position == content.size
 
         return replace(content, pieces=pieces)
+
+    async def _gated_chunks(self, stream: Stream, position: int) -> AsyncIterator[bytes]:
+        async for chunk in stream.chunks():
+            await self.control.proceed()
+            yield chunk
+            position += len(chunk)
+            await self.moved(position)
 
 
 def _part(piece: Piece, offset: int, size: int) -> Piece:
