@@ -17,7 +17,7 @@ file write        401    200   404   403    401     404     200    403  401     
 file delete       401    200   404   403    401     404     403    403  401      200
 trash write       401    200   404   403    401     404     200    403  401      200
 trash delete      401    200   404   403    401     404     403    403  401      200
-# Transfers are whose they are: not even an admin's.
+# Transfers are whose they are: not even an admin's. To go on with one, one asks how far it is.
 transfer read     401    200   404   200    401     404     403    403  401      404
 transfer write    401    200   404   403    401     404     200    403  401      404
 transfer delete   401    200   404   403    401     404     403    403  401      404
@@ -25,18 +25,20 @@ transfer delete   401    200   404   403    401     404     403    403  401     
 list files        401    200   200   200    401     200     403    200  401      200
 list              401    200   200   200    401     200     403    403  401      200
 list account      401    200   200   200    401     403     403    403  401      200
+list datasets     401    200   200   200    401     200     200    200  401      200
 # New things in one's own space.
 new               401    200   200   403    401     403     200    403  401      200
 new task          401    200   200   403    401     200     200    403  401      200
-empty             401    200   200   403    401     200     403    403  401      200
 # Datasets in place: DSX_OPEN_DATASETS is off, the owner has one shared with them.
-dataset           401    200   404   200    401     404     404    404  401      200
+dataset           401    200   404   200    401     404     403    404  401      200
 # The account itself.
 me                401    200   200   200    401     200     200    200  401      200
 account read      401    200   404   200    401     403     403    403  401      200
-account change    401    200   404   403    401     403     403    403  401      404
-account place     401    200   404   403    401     403     403    403  401      200
-new token         401    200   200   200    401     403     403    403  401      200
+credentials       401    200   404   403    401     403     403    403  401      404
+shares            401    200   404   403    401     403     200    403  401      404
+new share         401    200   404   403    401     403     403    403  401      403
+new token         401    200   200   403    401     403     403    403  401      200
+account admin     401    403   404   403    401     403     403    403  401      200
 admin             401    403   403   403    401     403     403    403  401      200
 sign up           403    403   403   403    401     403     403    403  401      200
 # A share link at its own address: whoever has it; other credentials are no passwords of it.
@@ -91,7 +93,7 @@ OPERATIONS: dict[str, Op] = {
     "create_upload": Op("new", json={"name": "{fresh}", "length": 4}),
     "list_uploads": Op("list account"),
     "get_upload": Op("transfer read", "upload"),
-    "abort_upload": Op("transfer delete", "upload"),
+    "abort_upload": Op("transfer write", "upload"),
     "put_part": Op("transfer write", "upload", data=b"abcd"),
     "finish_upload": Op("transfer write", "received"),
     "prove": Op("transfer write", "provable", json={"proof": "{also}"}),
@@ -112,34 +114,34 @@ OPERATIONS: dict[str, Op] = {
     "download_archive": Op("file read", "file", query="id={ref}"),
     "download_archive_head": Op("file read", "file", query="id={ref}"),
     "request_archive": Op("file read", "file", json={"ids": ["{ref}"]}),
-    "list_datasets": Op("list"),
+    "list_datasets": Op("list datasets"),
     "get_dataset": Op("dataset", "dataset"),
     "get_manifest": Op("dataset", "dataset"),
     "download_dataset_file": Op("dataset", "dataset"),
     "download_dataset_file_head": Op("dataset", "dataset"),
     "pack_dataset": Op("dataset", "dataset", json={}),
-    "create_share": Op("account place", "file", json={"place": _PLACE}),
+    "create_share": Op("new share", "file", json={"place": _PLACE}),
     "list_shares": Op("list account"),
     "list_received": Op("list account"),
-    "end_share": Op("account change", "share"),
+    "end_share": Op("shares", "share"),
     "create_user": Op("sign up", json=_NEW_USER),
     "list_users": Op("admin"),
     "get_user": Op("account read", "user"),
-    "patch_user": Op("account read", "user", json={}),
+    "patch_user": Op("account admin", "user", json={}),
     "create_invite": Op("admin"),
     "get_account": Op("me"),
     "get_usage": Op("list account"),
     "list_audit": Op("list account"),
     "list_tokens": Op("list account"),
     "create_token": Op("new token", json={"name": "{fresh}"}),
-    "revoke_token": Op("account change", "token"),
+    "revoke_token": Op("credentials", "token"),
     "open_session": Op("open", json={"username": "{user}", "password": "correct horse"}),
     "close_session": Op(APART),
     "open_link": Op("opened", "link"),
     "open_link_head": Op("opened", "link"),
     "open_link_file": Op("opened", "category link"),
     "open_link_file_head": Op("opened", "category link"),
-    "dsx_datasets": Op("list"),
+    "dsx_datasets": Op("list datasets"),
     "dsx_manifest": Op("dataset", "dataset"),
     "dsx_file": Op("dataset", "dataset"),
     "dsx_file_head": Op("dataset", "dataset"),
@@ -148,6 +150,7 @@ OPERATIONS: dict[str, Op] = {
 _TUS = {"Tus-Resumable": "1.0.0"}
 _BYTES = _TUS | {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
 _IETF = {"Upload-Draft-Interop-Version": "8"}
+_WHOLE = {"Upload-Complete": "?1"}
 _PART = _IETF | {
     "Content-Type": "application/partial-upload",
     "Upload-Offset": "0",
@@ -157,14 +160,14 @@ _PART = _IETF | {
 UNLISTED: dict[str, Op] = {
     "tus.describe": Op("open", "upload", headers=_TUS),
     "tus.create": Op("new", headers=_TUS | {"Upload-Length": "4"}),
-    "tus.read": Op("transfer read", "upload", headers=_TUS),
+    "tus.read": Op("transfer write", "upload", headers=_TUS),
     "tus.download": Op("transfer read", "finished", headers=_TUS),
     "tus.append": Op("transfer write", "upload", data=b"abcd", headers=_BYTES),
-    "tus.terminate": Op("transfer delete", "upload", headers=_TUS),
+    "tus.terminate": Op("transfer write", "upload", headers=_TUS),
     "rufh.describe": Op("open", "upload", headers=_IETF),
-    "rufh.create": Op("new", query="name={fresh}", data=b"x", headers=_IETF | {"Upload-Complete": "?1"}),
-    "rufh.read": Op("transfer read", "upload", headers=_IETF),
+    "rufh.create": Op("new", query="name={fresh}", data=b"x", headers=_WHOLE),
+    "rufh.read": Op("transfer write", "upload", headers=_IETF),
     "rufh.append": Op("transfer write", "upload", data=b"abcd", headers=_PART),
-    "rufh.cancel": Op("transfer delete", "upload", headers=_IETF),
+    "rufh.cancel": Op("transfer write", "upload", headers=_IETF),
 }
 """Routes that OpenAPI does not tell of, by module and function."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -129,7 +130,9 @@ def test_everybody_gets_what_is_theirs(world: World, routes: list[Route]) -> Non
             answer, wanted = _once(world, who, route), expected(who, route)
             got = 200 if 200 <= answer.status < 300 else answer.status
             if got != wanted:
-                wrong.append(f"{route} as {who}: {answer.status}, not {wanted}: {answer.body[:150]!r}")
+                wrong.append(
+                    f"{route} as {who}: {answer.status}, not {wanted}: {answer.body[:150]!r}"
+                )
             if who in STRANGERS and wanted != 200 and MARK.encode() in _told(answer):
                 wrong.append(f"{route} tells {who} of it: {answer.body[:300]!r}")
     if wrong:
@@ -162,7 +165,7 @@ def test_what_is_anothers_looks_as_if_it_were_not(world: World, routes: list[Rou
 
 
 def _shape(answer: Answer, ref: str) -> tuple[Any, ...]:
-    headers = {key: value for key, value in answer.headers.items() if key not in {"date"}}
+    headers = {key: value for key, value in answer.headers.items() if key != "date"}
     headers.pop("content-length", None)
     return answer.status, sorted(headers.items()), answer.body.replace(ref.encode(), b"X")
 
@@ -183,18 +186,20 @@ def test_lists_show_nothing_of_others(world: World, routes: list[Route]) -> None
 
 
 def test_methods_that_are_not_there(world: World, routes: list[Route]) -> None:
-    declared: dict[str, set[str]] = {}
-    for route in routes:
-        path = route.path.replace(":path}", "}")
-        declared.setdefault(path, set()).add(route.method)
-    for path, methods in declared.items():
-        thing = world.make("file")
-        filled = _filled(Route("", "", path, Op("")), thing, thing.ref)
+    for template in {route.path for route in routes}:
+        path = re.sub("{.*?}", "some-thing", template)
+        methods = {route.method for route in routes if _pattern(route.path).fullmatch(path)}
         for method in METHODS:
             for who in ("nobody", "owner", "admin") if method not in methods else ():
-                answer = world.wire.send(method, filled, world.people[who])
+                answer = world.wire.send(method, path, world.people[who])
                 assert answer.status in {404, 405}, (method, path, who, answer)
                 assert method == "HEAD" or answer.body, (method, path)
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(
+        re.sub("{(path|.*:path)}", ".*", template).replace("{", "(?P<").replace("}", ">[^/]+)")
+    )
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -204,9 +209,7 @@ def test_pages_are_open_and_take_nothing(world: World, path: str) -> None:
         assert world.wire.send(method, path, world.people["admin"]).status in {404, 405}
 
 
-@pytest.mark.parametrize(
-    "header", ["X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method"]
-)
+@pytest.mark.parametrize("header", ["X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method"])
 def test_a_header_changes_no_method(world: World, header: str) -> None:
     thing = world.make("file")
     path = f"/api/v1/files/{thing.ref}"

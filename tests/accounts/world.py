@@ -121,6 +121,9 @@ class World:
         return self._makers[kind]()
 
     def fresh(self) -> str:
+        return f"new-{next(self._count)}"
+
+    def marked(self) -> str:
         return f"{MARK}-{next(self._count)}"
 
     def token(self, **wanted: Any) -> str:
@@ -132,7 +135,10 @@ class World:
         """What the owner is answered, who may."""
         headers = bearer(self._owner)
         if body is not None:
-            data, headers = json.dumps(body).encode(), headers | {"Content-Type": "application/json"}
+            data, headers = (
+                json.dumps(body).encode(),
+                headers | {"Content-Type": "application/json"},
+            )
         answer = self.wire.send(method, path, headers, data)
         assert answer.status < 300, (method, path, answer)
         return json.loads(answer.body) if answer.body else None
@@ -154,7 +160,7 @@ class World:
         assert self.hub.post("/api/v1/shares", json=body).status_code == 201
 
     def _file(self) -> Thing:
-        made = self.as_owner("POST", f"/api/v1/files?name={self.fresh()}", data=CONTENT)
+        made = self.as_owner("POST", f"/api/v1/files?name={self.marked()}", data=CONTENT)
         return Thing(made["id"], str(made["number"]))
 
     def _trashed(self) -> Thing:
@@ -163,7 +169,7 @@ class World:
         return thing
 
     def _upload(self, length: int = 4) -> Thing:
-        new = {"name": self.fresh(), "length": length}
+        new = {"name": self.marked(), "length": length}
         return Thing(self.as_owner("POST", "/api/v1/uploads", new)["id"])
 
     def _finished(self) -> Thing:
@@ -175,25 +181,25 @@ class World:
         """An upload of bytes that the hub has, and the proof that its owner has them, too."""
         self._file()
         digest = hashlib.sha256(CONTENT).hexdigest()
-        new = {"name": self.fresh(), "length": len(CONTENT), "sha256": digest}
+        new = {"name": self.marked(), "length": len(CONTENT), "sha256": digest}
         upload = self.as_owner("POST", "/api/v1/uploads", new)
         nonce, places = bytes.fromhex(upload["challenge"]["nonce"]), upload["challenge"]["places"]
         quoted = b"".join(CONTENT[start:stop] for start, stop in places)
         return Thing(upload["id"], hashlib.sha256(nonce + quoted).hexdigest())
 
     def _task(self, what: dict[str, Any]) -> Thing:
-        new = {"name": self.fresh()} | what
+        new = {"name": self.marked()} | what
         return Thing(self.as_owner("POST", "/api/v1/tasks", new)["id"])
 
     def _token_id(self) -> Thing:
-        return Thing(self.as_owner("POST", "/api/v1/tokens", {"name": self.fresh()})["id"])
+        return Thing(self.as_owner("POST", "/api/v1/tokens", {"name": self.marked()})["id"])
 
     def _share_id(self) -> Thing:
         place = {"place": {"kind": "file", "value": self._file().ref}}
         return Thing(self.as_owner("POST", "/api/v1/shares", place | {"user": OTHER})["id"])
 
     def _category_link(self) -> Thing:
-        category = self.fresh()
+        category = self.marked()
         self.as_owner("POST", f"/api/v1/files?name={category}&category={category}", data=b"x")
         made = self.link({"kind": "category", "value": category})
         return Thing(made, also=category, never="dsxs_never")
