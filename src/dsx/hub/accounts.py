@@ -23,7 +23,7 @@ from dsx.hub.tokens import INVITE, hash_of
 
 SignUp = Literal["open", "invite", "closed"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
-_RESERVED = {access.ADMIN, "anonymous"}
+_RESERVED = {access.ADMIN, access.ANONYMOUS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class Shares:
     async def end(self, principal: Principal, id_: str) -> None:
         """End a share, now; or `NotFound`."""
         access.require_account(principal)
-        access.require(principal, "read")
+        access.require(principal, "write")
 
         def work(connection: Connection) -> None:
             records.remove(connection, principal.id, id_)

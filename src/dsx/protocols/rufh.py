@@ -128,7 +128,7 @@ async def append(id: str, request: Request, hub: HubDep, principal: PrincipalDep
         length=number(request.headers, "Upload-Length"),
         last=last,
     )
-    before = await hub.uploads.get(principal, id)
+    before = await hub.uploads.get(principal, id, "write")
     if before.state == "finished" and addition.size != 0:
         raise _inconsistent("The upload is complete already.")
     try:
@@ -161,7 +161,7 @@ async def _answer(
     if not last:
         return Response(status_code=status, headers={**headers, **_state(upload)})
     version = await hub.uploads.finish(principal, upload.id)
-    upload = await hub.uploads.get(principal, upload.id)
+    upload = await hub.uploads.get(principal, upload.id, "write")
     return _made(version, {**headers, **_state(upload)})
 
 

@@ -108,7 +108,7 @@ async def read(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # no
         upload.complete and upload.state == "open"
     ):  # a crash came between the last byte and the file
         await hub.uploads.finish(principal, id)
-        upload = await hub.uploads.get(principal, id)
+        upload = await hub.uploads.get(principal, id, "write")
     headers = {"Cache-Control": "no-store"} | _expiry(upload)
     if upload.kind != "final" or upload.state == "finished":
         headers["Upload-Offset"] = str(upload.offset)

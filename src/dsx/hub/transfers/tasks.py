@@ -33,12 +33,12 @@ LARGEST_SLICE = 8 * 1024 * 1024
 _SLICE_SECONDS = 0.1
 _PROGRESS_SECONDS = 0.5
 _SCOPE: dict[TaskKind | None, Scope] = {
-    None: "read",
+    None: "write",
     "upload": "write",
     "download": "read",
     "delete": "delete",
 }
-"""What it takes to make or control a task of each kind; one of no kind does nothing yet."""
+"""What it takes to make or control a task of each kind; one of no kind awaits an upload."""
 _SETTLED: Micros = 2 * SECOND  # a transaction that began earlier than this has ended
 
 
@@ -78,7 +78,7 @@ class Tasks:
         come later are not. `NotFound` if one of *refs* is unknown.
         """
         access.require(principal, _SCOPE[kind])
-        subject: dict[str, Any] = {}
+        subject: dict[str, Any] = {} if principal.places is None else {"via": principal.via}
         if kind in {"download", "delete"}:
             found = await self._select(principal, query, refs)
             subject["files"] = [version.number for version in found]
@@ -103,11 +103,7 @@ class Tasks:
     async def get(self, principal: Principal, id_: str) -> Task:
         """The task, or `NotFound`."""
         access.require(principal, "read")
-
-        def work(connection: Connection) -> Task:
-            return _own(connection, principal, id_)
-
-        return await self._catalog.read(work)
+        return await self._get(principal, id_)
 
     async def list(
         self, principal: Principal, *, before: str | None = None, limit: int
@@ -145,7 +141,7 @@ class Tasks:
 
     async def abort(self, principal: Principal, id_: str) -> Task:
         """End the transfer and drop what it had. Idempotent; `Conflict` if it is completed."""
-        task = await self.get(principal, id_)
+        task = await self._get(principal, id_)
         access.require(principal, _SCOPE[task.kind])
         if task.state in {"aborted", "expired"}:
             return task
@@ -160,7 +156,7 @@ class Tasks:
                 )
             )
             self._controls.poke()
-        return await self.get(principal, id_)
+        return await self._get(principal, id_)
 
     async def content(self, principal: Principal, id_: str) -> Content:
         """What a download task sends: a ZIP of its files, the same until the task ends."""
@@ -174,7 +170,7 @@ class Tasks:
 
         Raises `Paused` or `Gone` if it may not run now.
         """
-        task = await self.get(principal, id_)
+        task = await self._get(principal, id_)
         if task.state == "paused":
             raise Paused("The task is paused; resume it first.", {"id": id_})
         if task.state in {"aborted", "expired"}:
@@ -199,7 +195,7 @@ class Tasks:
         await self._note(id_, total=len(numbers))
         async with self.transfer(principal, id_) as transfer:
             await transfer.control.run(self._delete_all(principal, numbers, transfer))
-        return await self.get(principal, id_)
+        return await self._get(principal, id_)
 
     async def _delete_all(
         self, principal: Principal, numbers: Sequence[int], transfer: Transfer
@@ -219,7 +215,7 @@ class Tasks:
         return await self._files.every(principal, query or FileQuery())
 
     async def _of_kind(self, principal: Principal, id_: str, kind: TaskKind) -> Task:
-        task = await self.get(principal, id_)
+        task = await self._get(principal, id_)
         access.require(principal, _SCOPE[kind])
         if task.kind != kind:
             raise Invalid(f"The task is no {kind} task.", {"kind": task.kind})
@@ -242,7 +238,11 @@ class Tasks:
 
         await self._catalog.write(work)
         self._controls.poke()
-        return await self.get(principal, id_)
+        return await self._get(principal, id_)
+
+    async def _get(self, principal: Principal, id_: str) -> Task:
+        """The task for who has one of the scopes that its kinds ask for."""
+        return await self._catalog.read(lambda connection: _own(connection, principal, id_))
 
     async def _note(self, id_: str, **values: Any) -> None:
         allowed: Sequence[TaskState] = ("pending", "running") if "state" in values else ()
@@ -301,6 +301,8 @@ def _part(piece: Piece, offset: int, size: int) -> Piece:
 
 
 def _own(connection: Connection, principal: Principal, id_: str) -> Task:
+    if principal.link:
+        access.require(principal, "read")  # which links may not
     task = records.get(connection, principal.id, id_)
     if not access.task(connection, principal, task):
         raise access.hidden(NotFound(f"There is no task {id_!r}."))

@@ -81,11 +81,11 @@ class Uploads:
         self.limits.check_size(new.length)
         instant = now()
         upload = described(principal.id, new, instant, instant + self._expiry)
-        if upload.name is not None:
-            access.require_place(principal, upload.name, upload.category)
         room = await self._stages.room()
 
         def work(connection: Connection) -> Upload:
+            if upload.name is not None:
+                access.require_name(connection, principal, upload.name, upload.category)
             created = with_parts(connection, upload, instant)
             needed = created.length or 0
             self.limits.check_size(needed)
@@ -108,11 +108,14 @@ class Uploads:
             with suppress(DSXError):
                 await self._end(created.id, "aborted")
             raise
-        return await self.get(principal, created.id)
+        return await self.get(principal, created.id, "write")
 
-    async def get(self, principal: Principal, id_: str) -> Upload:
-        """The upload as it stands on the disk; never waits for a writer. `NotFound` or `Gone`."""
-        return await self._get(principal, id_, "read")
+    async def get(self, principal: Principal, id_: str, scope: Scope = "read") -> Upload:
+        """The upload as it stands on the disk; never waits for a writer. `NotFound` or `Gone`.
+
+        *scope*: what it is asked for; who writes has to know how far they are.
+        """
+        return await self._get(principal, id_, scope)
 
     async def list(self, principal: Principal, *, after: str = "", limit: int) -> Sequence[Upload]:
         """The principal's open uploads, oldest first, with ids greater than *after*."""
@@ -135,7 +138,7 @@ class Uploads:
             await self._finisher.assemble(principal.id, id_)
         else:
             await self._leases.quiet(id_)
-        return await self.get(principal, id_)
+        return await self.get(principal, id_, "write")
 
     async def append(
         self,
@@ -190,7 +193,7 @@ class Uploads:
             facts = changed_facts(upload, name, category, content_type)
             if facts:
                 told = replace(upload, **facts)
-                access.require_place(principal, told.name or "", told.category)
+                access.require_name(connection, principal, told.name or "", told.category)
                 uploads.describe(connection, id_, facts)
             for algorithm, value in digests.items():
                 known = upload.expected.get(algorithm, value)
@@ -281,10 +284,12 @@ class Uploads:
 
     async def _get(self, principal: Principal, id_: str, scope: Scope) -> Upload:
         access.require(principal, scope)
-        found = await self._catalog.read(
-            lambda connection: uploads.get_open(connection, principal.id, id_, now())
-        )
-        return access.upload(principal, found)
+
+        def work(connection: Connection) -> Upload:
+            found = uploads.get_open(connection, principal.id, id_, now())
+            return access.upload(connection, principal, found, scope)
+
+        return await self._catalog.read(work)
 
     async def _drop_abandoned(self) -> int:
         """End expired uploads whose writers died without leaving: living ones keep theirs alive."""
