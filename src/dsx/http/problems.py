@@ -25,6 +25,7 @@ from dsx.core.errors import (
     Unprocessable,
 )
 from dsx.http.credentials import address_of
+from dsx.http.redaction import shown_path
 
 log = structlog.get_logger(__name__)
 
@@ -123,6 +124,7 @@ def install(app: FastAPI) -> None:
         if request.headers.get("sec-fetch-dest") == "empty" and error.code == "unauthenticated":
             # A page's script is asking: it shows a form of its own, the browser should not.
             answer.headers["WWW-Authenticate"] = _BEARER
+        answer.headers.update(getattr(request.state, "headers", {}))
         return answer
 
     @app.exception_handler(RequestValidationError)
@@ -135,7 +137,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        log.error("unforeseen failure", path=request.url.path, exc_info=error)
+        log.error("unforeseen failure", path=shown_path(request.url.path), exc_info=error)
         return render(DSXError("The server failed; its log says more."))
 
 

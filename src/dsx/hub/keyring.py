@@ -128,7 +128,7 @@ def kept_secret(path: Path, prefix: str = "") -> tuple[str, bool]:
         return path.read_text("ascii").strip(), False
     except FileNotFoundError:
         pass
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = f"{prefix}{secrets.token_urlsafe(32)}"
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
