@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import sqlite3
 import subprocess
 import sys
@@ -241,7 +240,7 @@ def test_the_catalog_keeps_hashes_only(told: Told) -> None:
 def test_files_with_secrets_are_the_servers_own(tmp_path: Path) -> None:
     hub = start_hub(tmp_path, DSX_API_KEY="")
     try:
-        assert os.stat(hub.data_dir).st_mode & 0o077 == 0
+        assert hub.data_dir.stat().st_mode & 0o077 == 0
         for name in ("admin.key", "secret.key"):
             path = hub.data_dir / name
             if path.exists():
