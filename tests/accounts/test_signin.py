@@ -31,7 +31,7 @@ from dsx.hub.access import service
 from dsx.hub.accounts import UserChanges
 
 ATTEMPTS, CONNECTIONS = 10_000, 32
-ROUNDS, WARM_UP = 60, 5
+ROUNDS, MOST_ROUNDS, WARM_UP = 60, 200, 5
 ACCOUNT, SESSION = "/api/v1/account", "/api/v1/session"
 
 
@@ -207,22 +207,29 @@ def test_failing_takes_the_same_time_for_all(
             await hub.accounts.sign_in(name, password, address="10.0.0.1")
         return time.perf_counter() - begun
 
-    async def work() -> dict[str, list[float]]:
+    async def work() -> dict[str, float]:
+        """Typical seconds by name; goes on while other programs on the machine disturb it."""
+        taken: dict[str, list[float]] = {name: [] for name in tries}
         async with hub_in(tmp_path) as hub:
-            tries = {"known": "wrong", "unknown": "wrong", "disabled": PASSWORD, "elsewhere": "x"}
-            taken: dict[str, list[float]] = {name: [] for name in tries}
-            for number in range(ROUNDS + WARM_UP):
-                order = list(tries)[number % 4 :] + list(tries)[: number % 4]
-                for name in order:
+            for number in range(WARM_UP + MOST_ROUNDS):
+                for name in list(tries)[number % 4 :] + list(tries)[: number % 4]:
                     seconds = await once(hub, name, tries[name])
                     if number >= WARM_UP:
                         taken[name].append(seconds)
-            return taken
+                if number > ROUNDS and number % 20 == 0 and alike(typical(taken)):
+                    break
+        return typical(taken)
 
-    for _ in range(3):  # other programs on the machine may disturb one
-        taken = asyncio.run(work())
-        middle = {name: statistics.median(seconds) for name, seconds in taken.items()}
-        print(middle)
-        if max(middle.values()) < 1.05 * min(middle.values()):
-            return
-    pytest.fail(f"seconds: {middle}")
+    tries = {"known": "wrong", "unknown": "wrong", "disabled": PASSWORD, "elsewhere": "x"}
+    found = asyncio.run(work())
+    assert alike(found), found
+
+
+def typical(taken: dict[str, list[float]]) -> dict[str, float]:
+    """The median of the quicker half of each, which are the undisturbed ones."""
+    halves = {name: sorted(found)[: len(found) // 2] for name, found in taken.items()}
+    return {name: statistics.median(half) for name, half in halves.items()}
+
+
+def alike(seconds: dict[str, float]) -> bool:
+    return max(seconds.values()) < 1.05 * min(seconds.values())
