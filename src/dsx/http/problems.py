@@ -118,8 +118,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(DSXError)
     async def designed(request: Request, error: DSXError) -> JSONResponse:
-        if error.refused:
-            _note(request, error)
+        note_refusal(request, error)
         answer = render(error)
         if request.headers.get("sec-fetch-dest") == "empty" and error.code == "unauthenticated":
             # A page's script is asking: it shows a form of its own, the browser should not.
@@ -141,8 +140,10 @@ def install(app: FastAPI) -> None:
         return render(DSXError("The server failed; its log says more."))
 
 
-def _note(request: Request, error: DSXError) -> None:
-    """Have the audit log know who was refused what."""
+def note_refusal(request: Request, error: DSXError) -> None:
+    """Have the audit log know who was refused what, if they were."""
+    if not error.refused:
+        return
     endpoint = getattr(request.scope.get("endpoint"), "__name__", "unmatched")
     request.app.state.hub.audit.refused(
         getattr(request.state, "principal", None), address_of(request), endpoint, error.code

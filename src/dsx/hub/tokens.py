@@ -129,6 +129,15 @@ class Tokens:
 
         await self._catalog.write(work)
 
+    async def close_session(self, principal: Principal) -> None:
+        """Sign out: end the session that *principal* shows; `NotFound` if it shows none."""
+
+        def work(connection: Connection) -> None:
+            records.remove(connection, principal.id, principal.via, SESSION)
+            note(connection, principal, "session.end", principal.via)
+
+        await self._catalog.write(work)
+
     async def drop_expired(self) -> None:
         """Forget what has expired."""
         await self._catalog.write(lambda connection: records.tidy(connection, now()))

@@ -25,7 +25,7 @@ from dsx.core.model import FileVersion
 from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload, Upload
 from dsx.http.credentials import HubDep, PrincipalDep
-from dsx.http.problems import MEDIA_TYPE, render
+from dsx.http.problems import MEDIA_TYPE, note_refusal, render
 from dsx.http.receive import announced, interim, pump
 from dsx.http.uploading import UPLOADS, described, location, number
 from dsx.hub.clock import SECOND, now
@@ -57,6 +57,7 @@ class ResumableRoute(APIRoute):
             try:
                 response = await handle(request)
             except DSXError as error:
+                note_refusal(request, error)
                 response = _problem(request, error)
             version = request.headers.get(_VERSION_HEADER)
             if version is not None:

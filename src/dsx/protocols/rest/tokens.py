@@ -84,4 +84,4 @@ async def open_session(who: SignIn, request: Request, response: Response, hub: H
 async def close_session(response: Response, hub: HubDep, principal: PrincipalDep) -> None:
     """End the session whose cookie the request shows."""
     response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="lax")
-    await hub.tokens.revoke(principal, principal.via)
+    await hub.tokens.close_session(principal)
