@@ -177,9 +177,8 @@ def status(hub: RunningHub, token: str, scheme: str = "JWT") -> int:
 
 def test_a_jwt_in_every_spelling(signing: RunningHub) -> None:
     token = with_hub(signing, issued)
-    assert [status(signing, token, scheme) for scheme in ("JWT", "Bearer", "Token", "")] == [
-        200
-    ] * 4
+    for scheme in ("JWT", "Bearer", "Token", ""):
+        assert status(signing, token, scheme) == 200
     basic = requests.get(signing.url + ACCOUNT, auth=("ann", token), timeout=20)
     assert basic.status_code == 401
 
@@ -229,7 +228,7 @@ def test_a_jwt_of_another_making(signing: RunningHub) -> None:
         old = claims | {"exp": int(time.time()) - 60}
         forged = [
             jwt.encode(claims, key, "HS512", headers=kid),
-            jwt.encode(claims, " ", "HS256", headers=kid),
+            jwt.encode(claims, " " * 64, "HS256", headers=kid),
             jwt.encode(claims, id_, "HS256", headers=kid),
             jwt.encode(claims, "x" * 64, "HS256", headers=kid),
             jwt.encode(claims, key, "HS256"),
