@@ -46,7 +46,8 @@ from dsx.core.model import BlobInfo, FileQuery, FileVersion, Micros, NewFile, Pa
 from dsx.core.principals import Place
 
 _SCAN = 2000
-_SCAN_SECONDS = 1.0  # a page that takes longer to find ends early; its cursor goes on
+_SCAN_SECONDS = 0.03
+"""A page that takes longer to find ends early, whatever the pattern; its cursor goes on."""
 _MAX_NUMBER = 1 << 62
 _TRASHED = text("trashed IS NOT NULL")
 Places = Sequence[Place] | None
