@@ -229,7 +229,7 @@ def test_a_jwt_of_another_making(signing: RunningHub) -> None:
         forged = [
             jwt.encode(claims, key, "HS512", headers=kid),
             jwt.encode(claims, " " * 64, "HS256", headers=kid),
-            jwt.encode(claims, id_, "HS256", headers=kid),
+            jwt.encode(claims, id_ * 4, "HS256", headers=kid),
             jwt.encode(claims, "x" * 64, "HS256", headers=kid),
             jwt.encode(claims, key, "HS256"),
             jwt.encode(old, key, "HS256", headers=kid),
