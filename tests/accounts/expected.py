@@ -5,8 +5,10 @@ A route that is not in `OPERATIONS` fails the tests: whoever adds one says here 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import importlib.util
+
+from tests.accounts.expected_dialects import DIALECTS
+from tests.accounts.operation import Op
 
 _TABLE = """
                   nobody owner other reader expired limited writer link disabled admin
@@ -20,7 +22,10 @@ trash delete      401    200   404   403    401     404     403    403  401     
 # Transfers are whose they are: not even an admin's. To go on with one, one asks how far it is.
 transfer read     401    200   404   200    401     404     403    403  401      404
 transfer write    401    200   404   403    401     404     200    403  401      404
+transfer both     401    200   404   403    401     404     403    403  401      404
 transfer delete   401    200   404   403    401     404     403    403  401      404
+# By a name in one's own space, where others have nothing of that name.
+own delete        401    200   404   403    401     404     403    403  401      404
 # One's own lists, which are never refused for being empty.
 list files        401    200   200   200    401     200     403    200  401      200
 list              401    200   200   200    401     200     403    403  401      200
@@ -60,21 +65,6 @@ APART = "apart"
 """The need of what has tests of its own, as it would end what the others ask with."""
 
 
-@dataclass(frozen=True)
-class Op:
-    """How to ask a route so that it is done, if it may be.
-
-    `{ref}` and `{also}` stand for the thing that is made for the request, `{fresh}` for a new name.
-    """
-
-    need: str
-    thing: str = ""
-    query: str = ""
-    json: Any = None
-    data: bytes | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-
-
 _PLACE = {"kind": "file", "value": "{ref}"}
 _NEW_USER = {"username": "mx-{fresh}", "password": "correct horse"}
 
@@ -82,7 +72,7 @@ OPERATIONS: dict[str, Op] = {
     "health": Op("open"),
     "ready": Op("open"),
     "prometheus": Op("open"),
-    "create_file": Op("new", query="name={fresh}", data=b"x"),
+    "create_file": Op("new", query="name={fresh}", data="x"),
     "list_files": Op("list files"),
     "get_file": Op("file read", "file"),
     "patch_file": Op("file write", "file", json={"tags": ["t"]}),
@@ -94,7 +84,7 @@ OPERATIONS: dict[str, Op] = {
     "list_uploads": Op("list account"),
     "get_upload": Op("transfer read", "upload"),
     "abort_upload": Op("transfer write", "upload"),
-    "put_part": Op("transfer write", "upload", data=b"abcd"),
+    "put_part": Op("transfer write", "upload", data="abcd"),
     "finish_upload": Op("transfer write", "received"),
     "prove": Op("transfer write", "provable", json={"proof": "{also}"}),
     "create_task": Op("new task", json={"name": "{fresh}"}),
@@ -147,6 +137,10 @@ OPERATIONS: dict[str, Op] = {
     "dsx_file_head": Op("dataset", "dataset"),
 }
 
+for _name, _operations in DIALECTS.items():
+    if importlib.util.find_spec(f"dsx.protocols.{_name}"):
+        OPERATIONS |= _operations
+
 _TUS = {"Tus-Resumable": "1.0.0"}
 _BYTES = _TUS | {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
 _IETF = {"Upload-Draft-Interop-Version": "8"}
@@ -162,12 +156,12 @@ UNLISTED: dict[str, Op] = {
     "tus.create": Op("new", headers=_TUS | {"Upload-Length": "4"}),
     "tus.read": Op("transfer write", "upload", headers=_TUS),
     "tus.download": Op("transfer read", "finished", headers=_TUS),
-    "tus.append": Op("transfer write", "upload", data=b"abcd", headers=_BYTES),
+    "tus.append": Op("transfer write", "upload", data="abcd", headers=_BYTES),
     "tus.terminate": Op("transfer write", "upload", headers=_TUS),
     "rufh.describe": Op("open", "upload", headers=_IETF),
-    "rufh.create": Op("new", query="name={fresh}", data=b"x", headers=_WHOLE),
+    "rufh.create": Op("new", query="name={fresh}", data="x", headers=_WHOLE),
     "rufh.read": Op("transfer write", "upload", headers=_IETF),
-    "rufh.append": Op("transfer write", "upload", data=b"abcd", headers=_PART),
+    "rufh.append": Op("transfer write", "upload", data="abcd", headers=_PART),
     "rufh.cancel": Op("transfer write", "upload", headers=_IETF),
 }
 """Routes that OpenAPI does not tell of, by module and function."""

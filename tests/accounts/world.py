@@ -100,6 +100,7 @@ class World:
         self._makers: dict[str, Callable[[], Thing]] = {
             "": lambda: Thing(""),
             "file": self._file,
+            "file name": self._file_name,
             "trashed": self._trashed,
             "upload": self._upload,
             "provable": self._provable,
@@ -162,6 +163,11 @@ class World:
     def _file(self) -> Thing:
         made = self.as_owner("POST", f"/api/v1/files?name={self.marked()}", data=CONTENT)
         return Thing(made["id"], str(made["number"]))
+
+    def _file_name(self) -> Thing:
+        name = self.marked()
+        self.as_owner("POST", f"/api/v1/files?name={name}", data=CONTENT)
+        return Thing(name, never="never-was")
 
     def _trashed(self) -> Thing:
         thing = self._file()
