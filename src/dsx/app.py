@@ -24,6 +24,7 @@ from dsx.catalog.engine import Catalog
 from dsx.config import Settings
 from dsx.http import cors, problems
 from dsx.http.metrics import Observe
+from dsx.http.redaction import Redacting, rendered
 from dsx.http.server import DSXProtocol
 from dsx.hub.accounts import Accounts
 from dsx.hub.audit import Audit
@@ -244,14 +245,16 @@ def _operation_id(route: APIRoute) -> str:
 
 def _configure_logging(level: str) -> None:
     libraries = logging.DEBUG if level == "debug" else logging.WARNING
-    logging.basicConfig(level=libraries, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=libraries, handlers=[handler])
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper("iso"),
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            rendered,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),

@@ -13,7 +13,8 @@ from dsx.cli.server_extra import needs_server
 from dsx.core.errors import Invalid
 
 MASK = "********"
-_SECRET = re.compile(r"([?&][^=&]*(?:secret|token|password)[^=&]*=)[^&]*", re.IGNORECASE)
+SECRET = {"api_key", "secret_key"}
+_IN_QUERY = re.compile(r"([?&][a-z_]*(?:password|secret|token|key)=)[^&]*", re.IGNORECASE)
 
 
 def config(ctx: typer.Context) -> None:
@@ -55,7 +56,7 @@ def _server_rows() -> list[dict[str, Any]]:
     rows = []
     for name, origin in origins().items():
         value = getattr(settings, name)
-        if name == "api_key":
+        if name in SECRET:
             value = MASK if value else None
         shown = None if value is None or value == "" else _masked(str(value))
         rows.append({"setting": f"DSX_{name.upper()}", "value": shown, "origin": origin})
@@ -63,9 +64,9 @@ def _server_rows() -> list[dict[str, Any]]:
 
 
 def _masked(value: str) -> str:
-    """A URL without its password and what its query keeps secret; anything else as it is."""
+    """A URL without its password, or a password in its query; anything else as it is."""
     if "://" not in value:
         return value
     password = urlsplit(value).password
-    value = value.replace(f":{password}@", f":{MASK}@") if password else value
-    return _SECRET.sub(rf"\1{MASK}", value)
+    shown = value.replace(f":{password}@", f":{MASK}@") if password else value
+    return _IN_QUERY.sub(rf"\g<1>{MASK}", shown)

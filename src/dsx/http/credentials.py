@@ -6,7 +6,7 @@ import base64
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Request, Response, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 from fastapi.security.http import HTTPBase
 
@@ -126,6 +126,12 @@ def _from_our_page(request: Request) -> bool:
     return origin is not None and urlsplit(origin).netloc == request.headers.get("host")
 
 
+async def not_kept(response: Response) -> None:
+    """Tell browsers and proxies to keep nothing of the answer: there may be a secret in it."""
+    response.headers["Cache-Control"] = "no-store"
+
+
 HubDep = Annotated[Hub, Depends(get_hub)]
 PrincipalDep = Annotated[Principal, Depends(get_principal)]
+NotKept = Depends(not_kept)
 CallerDep = Annotated[Principal | None, Depends(get_caller)]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from dsx.http.credentials import SESSION_COOKIE, HubDep, PrincipalDep, address_of, same_site
+from dsx.http.credentials import (
+    SESSION_COOKIE,
+    HubDep,
+    NotKept,
+    PrincipalDep,
+    address_of,
+    same_site,
+)
 from dsx.http.problems import documented
 from dsx.protocols.rest.account_models import (
     Id,
@@ -16,7 +23,7 @@ from dsx.protocols.rest.account_models import (
     User,
 )
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], dependencies=[NotKept])
 
 
 @router.post("/tokens", status_code=201, summary="Make a token", responses=documented(403))
@@ -77,4 +84,4 @@ async def open_session(who: SignIn, request: Request, response: Response, hub: H
 async def close_session(response: Response, hub: HubDep, principal: PrincipalDep) -> None:
     """End the session whose cookie the request shows."""
     response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="lax")
-    await hub.tokens.revoke(principal, principal.via)
+    await hub.tokens.close_session(principal)
