@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -21,21 +20,16 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from dsx.core.sizes import parse_size
+
 Dialect = Literal["tinydist", "datastore", "fileserver", "storage", "dsx"]
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("kmgt", start=1)}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
 
 
 def _parse_size(value: Any) -> Any:
     if not isinstance(value, str) or not value.strip():
         return value or None
-    match = _SIZE.fullmatch(value.strip())
-    if match is None or match[2].lower() not in _UNITS:
-        raise ValueError("a size is a number of bytes with an optional unit, as in 16MiB or 2TB")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    return parse_size(value)
 
 
 def _split_keys(value: Any) -> Any:

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from dsx.cli.context import Context, profiles_file
+from dsx.cli.context import Context
+from dsx.cli.profiles import profiles_file
 from dsx.cli.server_extra import needs_server
 from dsx.core.errors import Invalid
 

@@ -26,7 +26,7 @@ from dsx.core.errors import Unauthenticated, Unavailable
 from dsx.hub.clock import SECOND, now
 
 _ALGORITHM = "HS256"
-_FRESH = 5.0  # seconds for which the keys of another server's making may be unknown here
+_FRESH = 1.0  # seconds after which it is known here that keys have been rotated elsewhere
 _LEEWAY = 5  # seconds by which servers' clocks may differ
 
 
@@ -65,11 +65,18 @@ class Keyring:
             raise Unauthenticated("The token is not one that was signed here.") from None
 
     async def rotate(self, grace: float) -> None:
-        """Sign with a new key from now on; the old ones verify for *grace* seconds more."""
+        """Sign with a new key from now on; the old ones verify for *grace* seconds more.
+
+        `Unavailable` if the old ones cannot be opened: then the secret key is not the one that the
+        servers have, and they could not open the new one. Without a grace nothing has to be opened.
+        """
 
         def work(connection: Connection) -> None:
             records.claim(connection)
             instant = now()
+            if grace:
+                for _, sealed, _ in records.living(connection, instant):
+                    self._open(sealed)
             records.tidy(connection, instant)
             records.retire(connection, instant + int(grace * SECOND))
             self._make(connection)
@@ -88,9 +95,10 @@ class Keyring:
         raise Unavailable("There is no key to sign with.")
 
     async def _key(self, id_: object) -> tuple[str, int | None]:
-        await self._refresh(force=False)
-        if isinstance(id_, str) and id_ in self._keys:
-            return self._keys[id_]
+        for force in (False, True):  # another server may have made it a moment ago
+            await self._refresh(force=force)
+            if isinstance(id_, str) and id_ in self._keys:
+                return self._keys[id_]
         raise Unauthenticated("The token is not one that was signed here.")
 
     async def _refresh(self, *, force: bool) -> None:
