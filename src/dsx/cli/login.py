@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +17,12 @@ from dsx.cli.output import note
 from dsx.cli.prompts import ask_password
 from dsx.core.errors import DSXError, NotFound, Unauthenticated
 
+if TYPE_CHECKING:
+    from dsx.client.hub import DatasetHubClient
+    from dsx.client.models import TokenInfo
+
 _PATIENCE = (5.0, 20.0)
+_LONGEST = 100  # characters of a token's name
 
 
 def login(
@@ -46,24 +51,24 @@ def login(
     from dsx.client.hub import DatasetHubClient  # noqa: PLC0415 (slow to import)
 
     who = (name, ask_password(f"Password of {name} on {server}"))
-    with DatasetHubClient(server, who, None) as client:
-        me = client.accounts.whoami()
-        token = client.accounts.create_token(
-            f"dsx on {socket.gethostname()}"[:100], me.scopes, seconds=seconds(days)
-        )
-    assert token.token is not None
     before = profiles.read_all().get(context.profile)
-    values = {"server": server, "user": me.username, "token": token.id, "api_key": token.token}
-    path = profiles.write(context.profile, values)
+    with DatasetHubClient(server, who, None) as client:
+        made, username = _token(client, seconds(days))
+        values = {"server": server, "user": username, "token": made.id, "api_key": str(made.token)}
+        try:
+            path = profiles.write(context.profile, values)
+        except (DSXError, OSError):
+            client.accounts.revoke_token(made)
+            raise
     with suppress(DSXError):  # it is of no use any more; if it cannot be ended, it is in the list
         _end(before)
     said = {
         "server": server,
-        "username": me.username,
+        "username": username,
         "profile": context.profile,
-        "token": token.id,
+        "token": made.id,
     }
-    context.output.result(said, [f"signed in to {server} as {me.username} (kept in {path})"])
+    context.output.result(said, [f"signed in to {server} as {username} (kept in {path})"])
     _warn_of_others(context)
 
 
@@ -113,6 +118,13 @@ def whoami(ctx: typer.Context) -> None:
     if me.places is not None:
         lines.append(f"only in {', '.join(map(str, me.places)) or 'no place'}")
     context.output.result({**me.model_dump(mode="json"), "server": server}, lines)
+
+
+def _token(client: DatasetHubClient, good_for: float | None) -> tuple[TokenInfo, str]:
+    """A token that allows all that the account may do, and the account's name."""
+    me = client.accounts.whoami()
+    name = f"dsx on {socket.gethostname()}"[:_LONGEST]
+    return client.accounts.create_token(name, me.scopes, seconds=good_for), me.username
 
 
 def _server(context: Context) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from dsx.cli.context import Context
 from dsx.cli.server_extra import needs_server
-from dsx.core.errors import NotFound
+from dsx.core.errors import NotFound, Unavailable
 
 _DAY = 24 * 3600
 app = typer.Typer(no_args_is_help=True, help="Change the secrets of a hub, on its machine.")
@@ -66,6 +66,12 @@ async def _rotate(data_dir: Path | None, grace: float) -> dict[str, Any]:
             f"There is no hub in {settings.data_dir.absolute()}: say where it is with --data-dir."
         )
     async with open_store(settings) as (catalog, _):
-        await Keyring(catalog, secret_keys(settings)).rotate(grace)
+        try:
+            await Keyring(catalog, secret_keys(settings)).rotate(grace)
+        except Unavailable as error:
+            raise Unavailable(
+                f"{error.message} If that one is lost, and the server has the present one: "
+                "`dsx secrets rotate --grace 0` ends all signed tokens and begins anew."
+            ) from None
     until = datetime.now(UTC) + timedelta(seconds=grace)
     return {"rotated": "signing key", "grace": grace, "until": until.isoformat(timespec="seconds")}
