@@ -22,6 +22,7 @@ from dsx.app import ADMIN_KEY_FILE, KEY_PREFIX
 from dsx.config import Settings
 from dsx.core.errors import Invalid
 from dsx.hub.keyring import kept_secret
+from dsx.hub.provider import check_installed
 
 _GRACE = 8  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10
 _READY_DEADLINE = 60.0
@@ -46,6 +47,8 @@ def load_settings(given: Mapping[str, Any], required: Sequence[str] = ()) -> Set
 
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. `Invalid` if *settings* do not allow it."""
+    if settings.oidc_issuer:
+        check_installed()
     _see_to_a_key(settings)
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})

@@ -54,7 +54,7 @@ def _server_rows() -> list[dict[str, Any]]:
     rows = []
     for name, origin in origins().items():
         value = getattr(settings, name)
-        if name == "api_key":
+        if name in {"api_key", "secret_key", "oidc_client_secret"}:
             value = MASK if value else None
         shown = None if value is None or value == "" else _masked(str(value))
         rows.append({"setting": f"DSX_{name.upper()}", "value": shown, "origin": origin})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import secrets
 import time
@@ -124,6 +125,26 @@ class Keyring:
             raise Unavailable(
                 "The signing keys were encrypted with another secret key: see DSX_SECRET_KEY."
             ) from None
+
+
+class Box:
+    """Encrypts what a browser keeps for the hub; any of its servers opens it."""
+
+    def __init__(self, secret_keys: Sequence[str], purpose: str) -> None:
+        """What was sealed for another *purpose* does not open; of the keys the first encrypts."""
+        self._box = MultiFernet([_fernet(f"{purpose} {key}") for key in secret_keys])
+
+    def seal(self, values: dict[str, str]) -> str:
+        """*values*, so that nobody else can read or change them."""
+        return self._box.encrypt(json.dumps(values).encode()).decode()
+
+    def open(self, sealed: str, seconds: int) -> dict[str, str] | None:
+        """What was sealed at most *seconds* ago; None if it was not, or not here."""
+        try:
+            values: dict[str, str] = json.loads(self._box.decrypt(sealed.encode(), ttl=seconds))
+        except InvalidToken:
+            return None
+        return values
 
 
 def _fernet(secret: str) -> Fernet:
