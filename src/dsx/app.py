@@ -32,9 +32,11 @@ from dsx.hub.datasets import Datasets
 from dsx.hub.drop import Drop
 from dsx.hub.files import Files
 from dsx.hub.identity import Identity
-from dsx.hub.keyring import Keyring, kept_secret
+from dsx.hub.keyring import Box, Keyring, kept_secret
 from dsx.hub.limits import Limits
+from dsx.hub.oidc import Oidc
 from dsx.hub.passwords import Passwords
+from dsx.hub.provider import Provider, Registration
 from dsx.hub.services import Hub
 from dsx.hub.shares import Shares
 from dsx.hub.throttle import Pace, Throttle
@@ -175,6 +177,7 @@ async def open_doors(settings: Settings, catalog: Catalog) -> AsyncIterator[dict
         catalog, api_keys(settings), accounts, shares, pace=pace, anonymous=settings.anonymous
     )
     audit = Audit(catalog, days=settings.audit_days)
+    oidc = _oidc(settings, accounts)
     try:
         yield {
             "identity": identity,
@@ -183,11 +186,28 @@ async def open_doors(settings: Settings, catalog: Catalog) -> AsyncIterator[dict
             "shares": shares,
             "audit": audit,
             "throttle": throttle,
+            "oidc": oidc,
         }
     finally:
+        if oidc is not None:
+            oidc.close()
         await audit.aclose()
         await identity.aclose()
         passwords.close()
+
+
+def _oidc(settings: Settings, accounts: Accounts) -> Oidc | None:
+    """How accounts elsewhere come in; None if that is not set up."""
+    if not settings.oidc_issuer:
+        return None
+    secret = settings.oidc_client_secret
+    registration = Registration(
+        settings.oidc_issuer,
+        settings.oidc_client_id,
+        None if secret is None else secret.get_secret_value(),
+    )
+    box = Box(secret_keys(settings), "oidc")
+    return Oidc(Provider(registration), accounts, box, name_claim=settings.oidc_name_claim)
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ from dsx.app import ADMIN_KEY_FILE, KEY_PREFIX, open_blobs
 from dsx.config import Settings
 from dsx.core.errors import Invalid, Unavailable
 from dsx.hub.keyring import kept_secret
+from dsx.hub.provider import check_installed
 
 _GRACE = 8  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10
 SERVING: dict[str, Any] = {
@@ -60,6 +61,8 @@ def run(settings: Settings, *, make_key: bool = False) -> None:
 
     *make_key*: where no key is set and other machines can reach the hub, make one, too.
     """
+    if settings.oidc_issuer:
+        check_installed()
     _see_to_a_key(settings, make_key=make_key)
     _see_to_the_storage(settings)
     listener = _listen(settings)

@@ -8,12 +8,13 @@ from urllib.parse import urlsplit
 
 import typer
 
-from dsx.cli.context import Context, profiles_file
+from dsx.cli.context import Context
+from dsx.cli.profiles import profiles_file
 from dsx.cli.server_extra import needs_server
 from dsx.core.errors import Invalid
 
 MASK = "********"
-SECRET = {"api_key", "secret_key"}
+SECRET = {"api_key", "secret_key", "oidc_client_secret"}
 _IN_QUERY = re.compile(r"([?&][a-z_]*(?:password|secret|token|key)=)[^&]*", re.IGNORECASE)
 
 

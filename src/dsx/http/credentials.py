@@ -11,7 +11,7 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from fastapi.security.http import HTTPBase
 
 from dsx.core.errors import Denied, Unauthenticated
-from dsx.core.principals import Principal
+from dsx.core.principals import Principal, Token
 from dsx.hub.identity import Credential
 from dsx.hub.services import Hub
 
@@ -84,6 +84,20 @@ def credential_of(request: Request) -> Credential | None:
     if request.method not in _SAFE and not _from_our_page(request):
         raise Denied("A session's cookie counts only in requests from the hub's own pages.")
     return Credential(cookie, cookie=True)
+
+
+def keep_session(request: Request, response: Response, token: Token, secret: str) -> None:
+    """Have the browser show *secret* from now on, and no script of a page read it."""
+    assert token.expires is not None
+    response.set_cookie(
+        SESSION_COOKIE,
+        secret,
+        max_age=(token.expires - token.created) // 1_000_000,
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
 
 
 async def _identified(request: Request, hub: Hub, credential: Credential | None) -> Principal:

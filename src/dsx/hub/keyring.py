@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import secrets
 import time
@@ -26,7 +27,7 @@ from dsx.core.errors import Unauthenticated, Unavailable
 from dsx.hub.clock import SECOND, now
 
 _ALGORITHM = "HS256"
-_FRESH = 5.0  # seconds for which it may be unknown here that another server has retired a key
+_FRESH = 1.0  # seconds for which it may be unknown here that another server has retired a key
 _LOOK = 0.1  # seconds between two looks for keys that are unknown here
 _LEEWAY = 5  # seconds by which servers' clocks may differ
 
@@ -66,11 +67,18 @@ class Keyring:
             raise Unauthenticated("The token is not one that was signed here.") from None
 
     async def rotate(self, grace: float) -> None:
-        """Sign with a new key from now on; the old ones verify for *grace* seconds more."""
+        """Sign with a new key from now on; the old ones verify for *grace* seconds more.
+
+        `Unavailable` if the old ones cannot be opened: then the secret key is not the one that the
+        servers have, and they could not open the new one. Without a grace nothing has to be opened.
+        """
 
         def work(connection: Connection) -> None:
             records.claim(connection)
             instant = now()
+            if grace:
+                for _, sealed, _ in records.living(connection, instant):
+                    self._open(sealed)
             records.tidy(connection, instant)
             records.retire(connection, instant + int(grace * SECOND))
             self._make(connection)
@@ -119,6 +127,26 @@ class Keyring:
             raise Unavailable(
                 "The signing keys were encrypted with another secret key: see DSX_SECRET_KEY."
             ) from None
+
+
+class Box:
+    """Encrypts what a browser keeps for the hub; any of its servers opens it."""
+
+    def __init__(self, secret_keys: Sequence[str], purpose: str) -> None:
+        """What was sealed for another *purpose* does not open; of the keys the first encrypts."""
+        self._box = MultiFernet([_fernet(f"{purpose} {key}") for key in secret_keys])
+
+    def seal(self, values: dict[str, str]) -> str:
+        """*values*, so that nobody else can read or change them."""
+        return self._box.encrypt(json.dumps(values).encode()).decode()
+
+    def open(self, sealed: str, seconds: int) -> dict[str, str] | None:
+        """What was sealed at most *seconds* ago; None if it was not, or not here."""
+        try:
+            values: dict[str, str] = json.loads(self._box.decrypt(sealed.encode(), ttl=seconds))
+        except InvalidToken:
+            return None
+        return values
 
 
 def _fernet(secret: str) -> Fernet:

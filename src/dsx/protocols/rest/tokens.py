@@ -10,6 +10,7 @@ from dsx.http.credentials import (
     NotKept,
     PrincipalDep,
     address_of,
+    keep_session,
     same_site,
 )
 from dsx.http.problems import documented
@@ -67,16 +68,7 @@ async def open_session(who: SignIn, request: Request, response: Response, hub: H
     same_site(request)
     user = await hub.accounts.sign_in(who.username, who.password, address=address_of(request))
     token, secret = await hub.tokens.open_session(user, address=address_of(request))
-    assert token.expires is not None
-    response.set_cookie(
-        SESSION_COOKIE,
-        secret,
-        max_age=(token.expires - token.created) // 1_000_000,
-        path="/",
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )
+    keep_session(request, response, token, secret)
     return User.of(user)
 
 
