@@ -22,7 +22,7 @@ from dsx.blobs.local import LocalStore
 from dsx.blobs.memory import MemoryStore
 from dsx.catalog.engine import Catalog
 from dsx.config import Settings
-from dsx.http import cors, problems
+from dsx.http import cors, credentials, problems
 from dsx.http.metrics import Observe
 from dsx.http.redaction import Redacting, rendered
 from dsx.http.server import DSXProtocol
@@ -112,6 +112,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             app.include_router(DIALECTS[dialect])
     system.add_docs(app)
     problems.install(app)
+    credentials.document(app)
     cors.install(app, settings.cors_origins)
     app.add_middleware(Observe)
     return app
