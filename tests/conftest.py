@@ -6,6 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support.hub import RunningHub, running_hub
+from tests.support.promises import (  # noqa: F401 (hooks, which pytest looks for here)
+    pytest_collection_finish,
+    pytest_runtest_logreport,
+    pytest_terminal_summary,
+)
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.protocols import dsx, rest, rufh, system, tinydist, tus
+from dsx.protocols import dsx, links, rest, rufh, storage, system, tinydist, tus
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
 
@@ -52,7 +52,11 @@ KEY_PREFIX = "dsx_"
 SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file name)
 
 
-DIALECTS: dict[str, APIRouter] = {"dsx": dsx.router, "tinydist": tinydist.router}
+DIALECTS: dict[str, APIRouter] = {
+    "tinydist": tinydist.router,
+    "storage": storage.router,
+    "dsx": dsx.router,
+}
 """The seed systems, each of which can be switched off."""
 
 
@@ -83,7 +87,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    for router in (system.router, rest.router, rufh.router, tus.router):
+    for router in (system.router, rest.router, links.router, rufh.router, tus.router):
         app.include_router(router)
     for dialect in settings.dialects:
         if dialect in DIALECTS:
@@ -99,7 +103,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
     """A hub on the catalog and the blobs of *settings*, closed on the way out."""
     limits = Limits(
-        settings.max_file_size, settings.quota, settings.quota_files, settings.upload_expiry
+        settings.max_file_size,
+        settings.quota,
+        settings.quota_files,
+        settings.upload_expiry,
+        checksum=settings.require_checksum,
     )
     async with open_store(settings) as (catalog, blobs), open_doors(settings, catalog) as doors:
         controls = Controls(catalog, grace=settings.pause_grace, upload_expiry=limits.expiry)

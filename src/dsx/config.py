@@ -122,6 +122,9 @@ class Settings(BaseSettings):
     upload_expiry: float = Field(
         24 * 3600, gt=0, description="Seconds an unfinished upload waits for its next byte."
     )
+    require_checksum: bool = Field(
+        default=False, description="Uploads through /storage/ have to tell their MD5."
+    )
     task_ttl: float = Field(
         24 * 3600, gt=0, description="Seconds after which a task ends, whatever it is doing."
     )

@@ -70,7 +70,9 @@ def test_the_last_chunks_at_once_make_one_file(hub: RunningHub, name: str) -> No
         assert send(hub, name, i, pieces).status_code == 200
     with ThreadPoolExecutor(9) as pool:
         answers = list(pool.map(lambda i: send(hub, name, i, pieces), [3, 4, 5] * 3))
-    assert {answer.status_code for answer in answers} <= {200, 201}, [a.text for a in answers if a.status_code > 201]
+    assert {answer.status_code for answer in answers} <= {200, 201}, [
+        a.text for a in answers if a.status_code > 201
+    ]
     assert 201 in {answer.status_code for answer in answers}
     assert versions(hub, name) == 1
     assert hub.get("/files", params={"filename": name}).content == b"".join(pieces)

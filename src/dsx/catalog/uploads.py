@@ -167,11 +167,12 @@ def describe(connection: Connection, id_: str, facts: Mapping[str, Any]) -> None
 def expect(connection: Connection, upload: Upload, digests: Mapping[str, str]) -> None:
     """Note what the bytes have to hash to, beside what was announced before.
 
-    What they were found to be before is worth nothing then, unless it is that: they are hashed
+    What they were found to be before is worth nothing then, unless it is that: it is compared
     again.
     """
     values: dict[str, Any] = {"expected": {**upload.expected, **digests}}
-    if set(digests) - {"sha256", *upload.expected}:
+    known = {"sha256": upload.blob.digest if upload.blob else None, **upload.expected}
+    if any(known.get(algorithm) != value for algorithm, value in digests.items()):
         values |= {"digest": None, "crc32": None}
     connection.execute(update(uploads).where(uploads.c.id == upload.id).values(values))
 

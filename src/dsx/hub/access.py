@@ -100,13 +100,11 @@ def file(
 def named(
     connection: Connection, principal: Principal, name: str, scope: Scope = "read"
 ) -> FileVersion:
-    """The newest version of the principal's own file of that name; raises what `file` raises."""
+    """The newest version of the principal's own file of exactly this name; or `NotFound`."""
     require(principal, scope, links=True)
     version = files.find(connection, principal.id, name)
-    if version is None or not _within(
-        principal.places, version.file, version.name, version.category
-    ):
-        raise hidden(NotFound(f"There is no file named {name!r}.", {"name": name}))
+    if version is None or not _within(principal.places, version.file, name, version.category):
+        raise NotFound(f"There is no file named {name!r}.", {"name": name})
     return version
 
 

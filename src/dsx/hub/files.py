@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,12 +13,13 @@ from sqlalchemy import Connection
 from dsx.blobs.contract import BlobStore, Locates, Stages
 from dsx.catalog import blobs as blob_records
 from dsx.catalog import files as records
+from dsx.catalog import numbered
 from dsx.catalog.engine import Catalog
 from dsx.core.content import Content, FileSlice, Piece, Stream
 from dsx.core.digest import Digest
 from dsx.core.errors import Gone, NotFound, PreconditionFailed
 from dsx.core.metadata import check_metadata, merge_patch
-from dsx.core.model import FileChanges, FileQuery, FileVersion, NewFile, Page
+from dsx.core.model import FileChanges, FileQuery, FileVersion, NewFile, NumberedPage, Page
 from dsx.core.names import check_file_name, check_label
 from dsx.core.principals import Principal, Scope
 from dsx.core.ranges import ByteRange
@@ -123,15 +125,47 @@ class Files:
 
         return await self._catalog.read(work)
 
-    async def get(self, principal: Principal, ref: str) -> FileVersion:
-        """The version with this id or number, or `NotFound`."""
-        return await self._catalog.read(lambda connection: access.file(connection, principal, ref))
+    async def every(
+        self, principal: Principal, query: FileQuery, *, most: int | None = None
+    ) -> Sequence[FileVersion]:
+        """All files that *query* selects, page after page; no more are looked for than *most*."""
+        found: list[FileVersion] = []
+        query = replace(query, limit=_PAGE, cursor=None)
+        while True:
+            page = await self.list(principal, query)
+            found += page.items
+            if page.next is None or (most is not None and len(found) > most):
+                return found
+            query = replace(query, cursor=page.next)
 
     async def named(self, principal: Principal, name: str) -> FileVersion:
-        """The newest version of the principal's own file *name*, or `NotFound`."""
+        """The newest version of the principal's own file of exactly this name; or `NotFound`."""
         return await self._catalog.read(
             lambda connection: access.named(connection, principal, name)
         )
+
+    async def numbered(self, principal: Principal, page: int, size: int) -> NumberedPage:
+        """Page *page*, from 1 on, of the principal's files, each with up to 100 older versions.
+
+        Unlike those of `list`, pages shift when a file comes or goes meanwhile. `NotFound` beyond
+        the last page; there always is a first.
+        """
+        query = FileQuery(limit=size, offset=(page - 1) * size)
+
+        def work(connection: Connection) -> NumberedPage:
+            whose, places = access.space(connection, principal, None)
+            count = numbered.count_live(connection, whose, places)
+            if page > 1 and query.offset >= count:
+                raise NotFound(f"There is no page {page}.", {"count": count})
+            items = records.list_live(connection, whose, query, places).items
+            files = [item.file for item in items]
+            return NumberedPage(count, items, numbered.earlier(connection, files, _EARLIER))
+
+        return await self._catalog.read(work)
+
+    async def get(self, principal: Principal, ref: str) -> FileVersion:
+        """The version with this id or number, or `NotFound`."""
+        return await self._catalog.read(lambda connection: access.file(connection, principal, ref))
 
     async def has_bytes(self, version: FileVersion) -> bool:
         """Whether the bytes of *version* are in the store, as they should be."""
@@ -189,6 +223,8 @@ class Files:
         )
 
 
+_PAGE = 1000
+_EARLIER = 100
 _FORM_OVERHEAD = 64 * 1024
 """A multipart body may be this much longer than the file in it before it is refused unread."""
 

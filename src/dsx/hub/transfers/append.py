@@ -63,6 +63,9 @@ class Addition:
         checked: they have a digest, so nothing is kept before it was compared.
         digest: asked once the bytes are there: what they have to hash to.
         part: they may go anywhere, beside other parts that come at the same time.
+        claimed: nothing but the sender's word says that *size* of them come (in a form): other
+            numbers are `Invalid`, and of a request that is, none are kept.
+        digests: algorithms of which a digest will be told later: hashed as the bytes come.
     """
 
     offset: int
@@ -72,6 +75,8 @@ class Addition:
     checked: bool = False
     digest: Callable[[], PartDigest | None] = no_digest
     part: bool = False
+    claimed: bool = False
+    digests: tuple[str, ...] = ()
 
     @property
     def span(self) -> ByteRange:
@@ -233,23 +238,28 @@ class Appender:
     ) -> Upload:
         """Write what comes, and record what may be kept of it, whatever happens."""
         hashed = upload.kind != "partial"  # which is copied, not sealed: its hash is nobody's
-        tail = None if addition.checked or not hashed else self._tails.of(upload)
+        tail = None if addition.checked or not hashed else self._tails.of(upload, addition.digests)
         limit = upload.length if upload.length is not None else self._limits.file_size
         guard = Guard(control, self._controls)
         incoming = Incoming(
             stage, guard, tail, start=addition.offset, received=upload.received, limit=limit
         )
+        if addition.claimed:
+            incoming.exactly = addition.size
+        together = addition.checked or addition.claimed
         record = partial(self._record, upload, stage, incoming, control)
         try:
             pouring = control.run(_pour(source, incoming, control))
-            await _with_checkpoints(pouring, None if addition.checked else record)
+            await _with_checkpoints(pouring, None if together else record)
+            incoming.end()
             if (digest := addition.digest()) is not None:
                 await in_thread(incoming.verify, digest)
             length = incoming.position if addition.last else None
             recorded = await whatever_happens(record(leave=True, length=length))
         except BaseException as failure:
             self._tails.drop(upload.id)  # it may have hashed what is not kept
-            if not addition.checked and not _wrong(failure) and not control.lost:
+            kept = not (addition.checked or _wrong(failure, addition))
+            if kept and not control.lost:
                 with suppress(DSXError):  # what is raised is why it came to this
                     await whatever_happens(record(leave=True))
             raise
@@ -329,9 +339,11 @@ async def _with_checkpoints(
     working.result()
 
 
-def _wrong(failure: BaseException) -> bool:
+def _wrong(failure: BaseException, addition: Addition) -> bool:
     """Whether it says that the bytes themselves are wrong: none since the last record are kept.
 
     `Superseded` and `Paused` are conflicts of another kind.
     """
+    if addition.claimed and isinstance(failure, Invalid):
+        return True
     return isinstance(failure, TooLarge) or type(failure) is Conflict

@@ -252,7 +252,7 @@ class Finisher:
     def _make(
         self, connection: Connection, upload: Upload, new: NewFile, blob: BlobInfo
     ) -> FileVersion:
-        version = files.add(connection, new, blob, now())
+        version = files.add(connection, new, blob, now(), id_=upload.id)
         owner = Principal(upload.owner)  # the token that was shown stands with the upload's begin
         note(connection, owner, "file.create", version.id, name=version.name, upload=upload.id)
         self._end(connection, upload, version.number)

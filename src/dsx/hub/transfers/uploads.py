@@ -20,10 +20,10 @@ from dsx.blobs.contract import BlobStore, Stages
 from dsx.catalog import chunks, tasks, uploads
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest, parse_digest
-from dsx.core.errors import Conflict, Denied, DSXError, NotFound
+from dsx.core.errors import Conflict, Denied, DSXError, Invalid, NotFound
 from dsx.core.model import FileVersion, NewFile
 from dsx.core.principals import Principal, Scope
-from dsx.core.transfers import NewUpload, Upload, UploadState
+from dsx.core.transfers import ALGORITHMS, NewUpload, Upload, UploadState
 from dsx.hub import access
 from dsx.hub.audit import note
 from dsx.hub.clock import now
@@ -36,6 +36,7 @@ from dsx.hub.transfers.begin import (
     changed_facts,
     check_digests,
     described,
+    succession,
     take_up,
     with_parts,
 )
@@ -180,11 +181,16 @@ class Uploads:
         category: str | None = None,
         content_type: str | None = None,
         expected: Mapping[str, str] | None = None,
+        overrule: bool = False,
+        parent: str | None = None,
     ) -> Upload:
         """Say of an open upload, before it is finished, what could not be said when it began.
 
-        None leaves a fact alone. Raises `Invalid` for unacceptable facts or digests, `Conflict` if
-        the upload has become a file, `DigestMismatch` if another digest was announced before.
+        None leaves a fact alone. *parent* is the id or number of a file version: the upload becomes
+        the next version of that file, under its name, whatever name is told. Raises `Invalid` for
+        unacceptable facts or digests, `NotFound` if there is no such parent, `Conflict` if the
+        upload has become a file, `DigestMismatch` if another digest was announced before, unless
+        that is to be *overruled*.
         """
         await self._get(principal, id_, "write")
         digests = check_digests(expected or {})
@@ -195,11 +201,13 @@ class Uploads:
             if upload.state != "open":
                 raise Conflict("The upload is finished.", {"id": id_})
             facts = changed_facts(upload, name, category, content_type)
+            if parent is not None:
+                facts |= succession(upload, access.file(connection, principal, parent, "write"))
             if facts:
                 told = replace(upload, **facts)
                 access.require_place(principal, told.name or "", told.category)
                 uploads.describe(connection, id_, facts)
-            for algorithm, value in digests.items():
+            for algorithm, value in () if overrule else digests.items():
                 known = upload.expected.get(algorithm, value)
                 if algorithm == "sha256" and upload.blob is not None:
                     known = upload.blob.digest
@@ -236,6 +244,27 @@ class Uploads:
         if upload.length is None:
             await self._appender.fix(upload, length)
         return await self._finisher.finish(principal.id, id_)
+
+    async def conclude(self, principal: Principal, id_: str, digests: Mapping[str, str]) -> Upload:
+        """Finish an upload whose bytes have *digests*; the upload as it is then. Idempotent.
+
+        For protocols that tell digests last, if at all: wrong ones may be told right afterwards.
+        Raises `Invalid` if none is told and the operator asks for one, `DigestMismatch` if the file
+        was made already and its digest is another, and what `finish` raises.
+        """
+        upload = await self.get(principal, id_)
+        if upload.state == "open" and self.limits.checksum and not (digests or upload.expected):
+            raise Invalid("Tell the digest of the file.", {"algorithms": [*ALGORITHMS]})
+        if digests:
+            with suppress(Conflict):  # it is finished already, or was just now
+                await self.describe(principal, id_, expected=digests, overrule=True)
+        await self.finish(principal, id_)
+        upload = await self.get(principal, id_)
+        for algorithm, value in check_digests(digests).items():
+            known = upload.expected.get(algorithm, value)
+            if known != value:
+                raise another_digest(algorithm, value, known)
+        return upload
 
     async def version(self, principal: Principal, upload: Upload) -> FileVersion | None:
         """The version an upload became; None if it did not, `Gone` if that was purged since."""
