@@ -182,11 +182,11 @@ def test_s0_6_a_chunk_whose_form_is_wrong_leaves_nothing(hub: RunningHub) -> Non
 
 @pytest.mark.ledger("S0.6", "S0.7")
 def test_s0_7_chunks_wait_for_the_rest_as_long_as_some_come(tmp_path: Path) -> None:
-    settings = {"DSX_UPLOAD_EXPIRY": "3", "DSX_COLLECT_INTERVAL": "0.1"}
+    settings = {"DSX_UPLOAD_EXPIRY": "6", "DSX_COLLECT_INTERVAL": "0.1"}
     with running_hub(tmp_path, **settings) as hub:
         for i in range(3):
             answer = chunk(hub, b"%d" % i, "slow.bin", i, 3)
-            time.sleep(2.2 if i < 2 else 0)
+            time.sleep(3.5 if i < 2 else 0)
         assert answer.status_code == 201
         assert hub.get("/files?filename=slow.bin").content == b"012"
 
