@@ -28,6 +28,7 @@ from dsx.http.server import DSXProtocol
 from dsx.hub.accounts import Accounts
 from dsx.hub.audit import Audit
 from dsx.hub.datasets import Datasets
+from dsx.hub.drop import Drop
 from dsx.hub.files import Files
 from dsx.hub.identity import Identity
 from dsx.hub.keyring import Keyring, kept_secret
@@ -37,11 +38,23 @@ from dsx.hub.services import Hub
 from dsx.hub.shares import Shares
 from dsx.hub.throttle import Pace, Throttle
 from dsx.hub.tokens import Tokens
+from dsx.hub.transfers.chunks import Chunks
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.protocols import dsx, fileserver, links, rest, rufh, system, tus
+from dsx.protocols import (
+    datastore,
+    dsx,
+    fileserver,
+    links,
+    rest,
+    rufh,
+    storage,
+    system,
+    tinydist,
+    tus,
+)
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
 
@@ -52,7 +65,13 @@ KEY_PREFIX = "dsx_"
 SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file name)
 
 
-DIALECTS: dict[str, APIRouter] = {"dsx": dsx.router, "fileserver": fileserver.router}
+DIALECTS: dict[str, APIRouter] = {
+    "tinydist": tinydist.router,
+    "datastore": datastore.router,
+    "fileserver": fileserver.router,
+    "storage": storage.router,
+    "dsx": dsx.router,
+}
 """The seed systems, each of which can be switched off."""
 
 
@@ -99,7 +118,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
     """A hub on the catalog and the blobs of *settings*, closed on the way out."""
     limits = Limits(
-        settings.max_file_size, settings.quota, settings.quota_files, settings.upload_expiry
+        settings.max_file_size,
+        settings.quota,
+        settings.quota_files,
+        settings.upload_expiry,
+        checksum=settings.require_checksum,
     )
     async with open_store(settings) as (catalog, blobs), open_doors(settings, catalog) as doors:
         controls = Controls(catalog, grace=settings.pause_grace, upload_expiry=limits.expiry)
@@ -112,7 +135,17 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 files=files,
                 trash=trash,
                 uploads=uploads,
-                tasks=Tasks(catalog, controls, files, trash, uploads, ttl=settings.task_ttl),
+                chunks=Chunks(catalog, uploads, limits),
+                drop=Drop(settings.data_dir / "drop", files, trash),
+                tasks=Tasks(
+                    catalog,
+                    controls,
+                    files,
+                    trash,
+                    uploads,
+                    ttl=settings.task_ttl,
+                    max_seconds=settings.task_max_seconds,
+                ),
                 datasets=Datasets(catalog, settings.dataset_path, everyone=settings.open_datasets),
                 catalog=catalog,
                 blobs=blobs,

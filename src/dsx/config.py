@@ -171,8 +171,14 @@ class Settings(BaseSettings):
     upload_expiry: float = Field(
         24 * 3600, gt=0, description="Seconds an unfinished upload waits for its next byte."
     )
+    require_checksum: bool = Field(
+        default=False, description="Uploads through /storage/ have to tell their MD5."
+    )
     task_ttl: float = Field(
         24 * 3600, gt=0, description="Seconds after which a task ends, whatever it is doing."
+    )
+    task_max_seconds: float | None = Field(
+        None, gt=0, description="Seconds a transfer may run before it is aborted; default: any."
     )
     pause_grace: float = Field(
         20, ge=0, description="Seconds a paused request is kept open before it has to come again."

@@ -116,7 +116,8 @@ def test_s2_7_the_path_tells_the_name(hub: RunningHub, path: str, name: str) -> 
 def test_a_name_that_is_none_is_refused(hub: RunningHub, action: str, name: str) -> None:
     with wire(hub) as connection:
         answer = connection.ask("POST", f"/{action}={name}", "Content-Length: 0")
-    assert answer.status == (404 if "%0A" in name else 400)  # a path has no line breaks at all
+    unknown = action == "delete" or "%0A" in name  # a route's path has no line breaks
+    assert answer.status == (404 if unknown else 400)
     assert staged(hub) == []
 
 

@@ -13,6 +13,8 @@ from dsx.core.errors import NotFound
 from dsx.core.model import Micros
 from dsx.core.principals import Place, Token, User
 
+_USER = [column.label(f"user_{column.name}") for column in users.c]
+
 
 def add(connection: Connection, token: Token, hash_: str) -> None:
     """Record a new token, found again by the hash of its secret."""
@@ -36,14 +38,16 @@ def add(connection: Connection, token: Token, hash_: str) -> None:
 def holder(connection: Connection, hash_: str, now: Micros) -> tuple[Token, User | None] | None:
     """The token with that hash, unless it has expired, and whose it is (None: no account's)."""
     query = (
-        select(tokens, users.c.id.label("user"))
+        select(tokens, *_USER)
         .outerjoin(users, users.c.id == tokens.c.owner)
         .where(tokens.c.hash == hash_, _alive(now))
     )
     row = connection.execute(query).first()
     if row is None:
         return None
-    return _token(row), user_records.by_id(connection, row.user) if row.user else None
+    found = row._asdict()
+    user = {column.name: found[label.name] for column, label in zip(users.c, _USER, strict=True)}
+    return _token(row), user_records.of(user) if user["id"] else None
 
 
 def page(connection: Connection, owner: str, kind: str) -> Sequence[Token]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,12 +13,13 @@ from sqlalchemy import Connection
 from dsx.blobs.contract import BlobStore, Locates, Stages
 from dsx.catalog import blobs as blob_records
 from dsx.catalog import files as records
+from dsx.catalog import numbered
 from dsx.catalog.engine import Catalog
 from dsx.core.content import Content, FileSlice, Piece, Stream
 from dsx.core.digest import Digest
 from dsx.core.errors import Gone, NotFound, PreconditionFailed
 from dsx.core.metadata import check_metadata, merge_patch
-from dsx.core.model import FileChanges, FileQuery, FileVersion, NewFile, Page
+from dsx.core.model import FileChanges, FileQuery, FileVersion, NewFile, NumberedPage, Page
 from dsx.core.names import check_file_name, check_label
 from dsx.core.principals import Principal, Scope
 from dsx.core.ranges import ByteRange
@@ -81,12 +82,14 @@ class Files:
         tags: Sequence[str] = (),
         expected: Digest | None = None,
         only_if_absent: bool = False,
+        then: Callable[[Connection, FileVersion], None] | None = None,
     ) -> FileVersion:
         """Store what *receiver* has as *name*: a new file, or the next version of that file.
 
         When this returns, bytes and record are durable. Raises `Invalid` for unacceptable facts,
         `DigestMismatch` unless the bytes are the *expected* ones, `PreconditionFailed` if the name
-        is taken and it should not be; then nothing is stored.
+        is taken and it should not be; then nothing is stored. *then* is what has to happen to the
+        new version in the same transaction.
         """
         new = new_file(
             principal.id,
@@ -113,6 +116,8 @@ class Files:
             blob_records.add(connection, blob, now())
             version = records.add(connection, new, blob, now())
             note(connection, principal, "file.create", version.id, name=version.name)
+            if then is not None:
+                then(connection, version)
             return version
 
         return await self._catalog.write(commit)
@@ -132,17 +137,15 @@ class Files:
 
         return await self._catalog.read(work)
 
-    async def every(
-        self, principal: Principal, query: FileQuery, *, most: int | None = None
-    ) -> Sequence[FileVersion]:
-        """All files that *query* selects, page after page; no more are looked for than *most*."""
-        found: list[FileVersion] = []
+    async def every(self, principal: Principal, query: FileQuery) -> AsyncIterator[FileVersion]:
+        """All files that *query* selects, page after page."""
         query = replace(query, limit=_PAGE, cursor=None)
         while True:
             page = await self.list(principal, query)
-            found += page.items
-            if page.next is None or (most is not None and len(found) > most):
-                return found
+            for version in page.items:
+                yield version
+            if page.next is None:
+                return
             query = replace(query, cursor=page.next)
 
     async def named(self, principal: Principal, name: str) -> FileVersion:
@@ -151,13 +154,52 @@ class Files:
             lambda connection: access.named(connection, principal, name)
         )
 
+    async def numbered(self, principal: Principal, page: int, size: int) -> NumberedPage:
+        """Page *page*, from 1 on, of the principal's files, each with up to 100 older versions.
+
+        Unlike those of `list`, pages shift when a file comes or goes meanwhile. `NotFound` beyond
+        the last page; there always is a first.
+        """
+        query = FileQuery(limit=size, offset=(page - 1) * size)
+
+        def work(connection: Connection) -> NumberedPage:
+            whose, places = access.space(connection, principal, None)
+            count = numbered.count_live(connection, whose, places)
+            if page > 1 and query.offset >= count:
+                raise NotFound(f"There is no page {page}.", {"count": count})
+            items = records.list_live(connection, whose, query, places).items
+            files = [item.file for item in items]
+            return NumberedPage(count, items, numbered.earlier(connection, files, _EARLIER))
+
+        return await self._catalog.read(work)
+
     async def get(self, principal: Principal, ref: str) -> FileVersion:
         """The version with this id or number, or `NotFound`."""
         return await self._catalog.read(lambda connection: access.file(connection, principal, ref))
 
+    async def has_bytes(self, version: FileVersion) -> bool:
+        """Whether the bytes of *version* are in the store, as they should be."""
+        return version.sha256 in await self.blobs.stat([version.sha256])
+
     async def get_many(self, principal: Principal, refs: Sequence[str]) -> Sequence[FileVersion]:
         """The versions with these ids or numbers in that order, or `NotFound` for the first."""
         return await self._catalog.read(lambda connection: access.many(connection, principal, refs))
+
+    async def chosen(self, principal: Principal, numbers: Sequence[int]) -> Sequence[FileVersion]:
+        """Versions that were chosen before; one's own may have gone to the trash since.
+
+        `NotFound` for the first that was dropped for good, or is not shared any more.
+        """
+        access.require(principal, "read")
+
+        def work(connection: Connection) -> Sequence[FileVersion]:
+            own = records.numbered(connection, principal.id, numbers)
+            return [
+                own.get(number) or access.file(connection, principal, str(number))
+                for number in numbers
+            ]
+
+        return await self._catalog.read(work)
 
     async def versions(self, principal: Principal, ref: str) -> Sequence[FileVersion]:
         """All versions of the file *ref* belongs to, newest first."""
@@ -208,6 +250,7 @@ class Files:
 
 
 _PAGE = 1000
+_EARLIER = 100
 
 
 def claimed(

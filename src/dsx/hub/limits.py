@@ -21,12 +21,14 @@ class Limits:
             A user may have another quota than this, and than the next.
         quota_files: how many those may be; None: any number.
         expiry: seconds for which an upload waits for its next byte, and an ended one is remembered.
+        checksum: dialects that may finish an upload without a digest must not.
     """
 
     file_size: int | None = None
     quota: int | None = None
     quota_files: int | None = None
     expiry: float = 24 * 3600
+    checksum: bool = False
 
     def narrowed(self, file_size: int | None) -> Limits:
         """These limits, with files of at most *file_size* bytes, too (None: no further bound)."""

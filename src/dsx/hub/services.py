@@ -9,11 +9,13 @@ from dsx.catalog.engine import Catalog
 from dsx.hub.accounts import Accounts
 from dsx.hub.audit import Audit
 from dsx.hub.datasets import Datasets
+from dsx.hub.drop import Drop
 from dsx.hub.files import Files
 from dsx.hub.identity import Identity
 from dsx.hub.shares import Shares
 from dsx.hub.throttle import Throttle
 from dsx.hub.tokens import Tokens
+from dsx.hub.transfers.chunks import Chunks
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
@@ -35,6 +37,8 @@ class Hub:
     files: Files
     trash: Trash
     uploads: Uploads
+    chunks: Chunks
+    drop: Drop
     tasks: Tasks
     datasets: Datasets
     catalog: Catalog

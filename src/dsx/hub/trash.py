@@ -45,35 +45,30 @@ class Trash:
 
     async def delete(self, principal: Principal, ref: str) -> FileVersion:
         """Move the file that *ref* is a version of, with all its versions, to the trash."""
-        return await self._delete(
-            principal, lambda connection: claimed(connection, principal, ref, "delete")
-        )
 
-    async def delete_named(self, principal: Principal, name: str) -> FileVersion:
-        """`delete` the file of exactly this name of their own; `NotFound` if there is none."""
-        check_file_name(name)
-
-        def find(connection: Connection) -> FileVersion:
-            access.require(principal, "delete")
-            records.claim(connection, principal.id)
-            version = records.find(connection, principal.id, name)
-            if version is None:
-                raise NotFound(f"There is no file named {name!r}.", {"name": name})
-            return access.file(connection, principal, version.id, "delete")
-
-        return await self._delete(principal, find)
-
-    async def _delete(
-        self, principal: Principal, find: Callable[[Connection], FileVersion]
-    ) -> FileVersion:
         def work(connection: Connection) -> FileVersion:
-            version = find(connection)
-            instant = now()
-            records.trash(connection, version.file, instant, instant + self._keep)
-            note(connection, principal, "file.delete", version.id, name=version.name)
+            version = claimed(connection, principal, ref, "delete")
+            self.put(principal, connection, version)
             return version
 
         return await self._catalog.write(work)
+
+    async def delete_named(self, principal: Principal, name: str) -> FileVersion:
+        """`delete` for the principal's own file that has this name now; `NotFound` if none has."""
+
+        def work(connection: Connection) -> FileVersion:
+            records.claim(connection, principal.id)
+            version = access.named(connection, principal, name, "delete")
+            self.put(principal, connection, version)
+            return version
+
+        return await self._catalog.write(work)
+
+    def put(self, principal: Principal, connection: Connection, version: FileVersion) -> None:
+        """Move the file of *version* here, inside a transaction that has claimed its owner."""
+        instant = now()
+        records.trash(connection, version.file, instant, instant + self._keep)
+        note(connection, principal, "file.delete", version.id, name=version.name)
 
     async def delete_if_live(self, principal: Principal, ref: str) -> None:
         """`delete`, unless the file is gone already."""

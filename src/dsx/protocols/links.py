@@ -41,7 +41,11 @@ async def open_link(link: LinkSecret, request: Request, hub: HubDep) -> Response
     if share.place.kind == "file":
         newest = await hub.files.versions(guest, share.place.value)
         return ContentResponse(request, await hub.files.content(guest, newest[0].id))
-    versions = await hub.files.every(guest, FileQuery(sort="name"), most=MAX_ENTRIES)
+    versions = []
+    async for version in hub.files.every(guest, FileQuery(sort="name")):
+        versions.append(version)
+        if len(versions) > MAX_ENTRIES:
+            break  # which `archive` refuses
     return ContentResponse(request, await archive(versions, hub.blobs))
 
 

@@ -107,7 +107,8 @@ class Finisher:
         if not upload.complete:
             span, then = ByteRange(0, EVERYTHING), partial(self._now, owner, id_)
             async with self._leases.hold(id_, span, then) as (control, upload):
-                await control.run(self._copy(upload, parts))
+                if not upload.complete:  # else another request copied them while we waited
+                    await control.run(self._copy(upload, parts))
         return await self.finish(owner, id_)
 
     async def assembled(self, owner: str, id_: str) -> FileVersion:
@@ -251,7 +252,7 @@ class Finisher:
     def _make(
         self, connection: Connection, upload: Upload, new: NewFile, blob: BlobInfo
     ) -> FileVersion:
-        version = files.add(connection, new, blob, now())
+        version = files.add(connection, new, blob, now(), id_=upload.id)
         owner = Principal(upload.owner)  # the token that was shown stands with the upload's begin
         note(connection, owner, "file.create", version.id, name=version.name, upload=upload.id)
         self._end(connection, upload, version.number)

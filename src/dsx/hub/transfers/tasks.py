@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection
 
@@ -16,15 +16,16 @@ from dsx.catalog import tasks as records
 from dsx.catalog.engine import Catalog
 from dsx.core.content import Content, FileSlice, Piece
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
-from dsx.core.model import FileQuery, FileVersion, Micros
+from dsx.core.model import FileQuery, Micros
 from dsx.core.principals import Principal, Scope
 from dsx.core.shielded import whatever_happens
 from dsx.core.transfers import Task, TaskKind, TaskState
 from dsx.hub import access
-from dsx.hub.archive import archive
+from dsx.hub.archive import archive, check_count
 from dsx.hub.clock import SECOND, now
 from dsx.hub.files import Files
 from dsx.hub.transfers.control import Control, Controls
+from dsx.hub.transfers.overtime import Overtime
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
 
@@ -32,6 +33,8 @@ SMALLEST_SLICE = 128 * 1024
 LARGEST_SLICE = 8 * 1024 * 1024
 _SLICE_SECONDS = 0.1
 _PROGRESS_SECONDS = 0.5
+SelectingKind = Literal["download", "delete"]
+SELECTING: frozenset[TaskKind | None] = frozenset(("download", "delete"))
 _SCOPE: dict[TaskKind | None, Scope] = {
     None: "read",
     "upload": "write",
@@ -54,14 +57,20 @@ class Tasks:
         uploads: Uploads,
         *,
         ttl: float,
+        max_seconds: float | None = None,
     ) -> None:
-        """A task that is made by itself ends after *ttl* seconds, whatever it is doing."""
+        """A task that is made by itself ends after *ttl* seconds, whatever it is doing.
+
+        What has been running for *max_seconds*, of any task, is aborted.
+        """
         self._catalog = catalog
         self._controls = controls
         self._files = files
         self._trash = trash
         self._uploads = uploads
         self._ttl = int(ttl * SECOND)
+        if max_seconds is not None:
+            controls.watch = Overtime(catalog, max_seconds, self._stop).watch
 
     async def create(
         self,
@@ -79,16 +88,16 @@ class Tasks:
         """
         access.require(principal, _SCOPE[kind])
         subject: dict[str, Any] = {}
-        if kind in {"download", "delete"}:
+        if kind in SELECTING:
             found = await self._select(principal, query, refs)
-            subject["files"] = [version.number for version in found]
+            subject["files"] = found
         instant = now()
         task = Task(
             id=str(uuid.uuid4()),
             owner=principal.id,
             kind=kind,
             state="pending",
-            name=name or f"{len(subject.get('files', []))} files" if kind else name,
+            name=name or _called(subject["files"]) if kind in SELECTING else name,
             done=0,
             total=None,
             message=None,
@@ -98,6 +107,34 @@ class Tasks:
             subject=subject,
         )
         await self._catalog.write(lambda connection: records.add(connection, task))
+        return task
+
+    async def take_up(
+        self, principal: Principal, id_: str, kind: SelectingKind, query: FileQuery
+    ) -> Task:
+        """Have a task that is for nothing yet be about the files that *query* finds now.
+
+        Of a task that was taken up before it is the first query that counts; a later one is empty
+        or the same. Else, or if the task is for something else, `Conflict`. `Gone` if it has ended,
+        `Paused`; `NotFound` if there is nothing to download, `TooLarge` if it is too much.
+        """
+        access.require(principal, _SCOPE[kind])
+        task = await self.get(principal, id_)
+        asked = _filters(query)
+        if task.kind is None and _may_run(task):
+            found = await self._select(principal, query, ())
+            if kind == "download":
+                _check_download(found)
+            subject = {"files": found, "query": asked}
+            values = {"kind": kind, "name": _called(found), "subject": subject}
+            await self._catalog.write(
+                lambda connection: records.take_up(connection, id_, now(), **values)
+            )
+            task = await self.get(principal, id_)
+        if _may_run(task) and task.kind != kind:
+            raise Conflict(f"The task is for {task.kind or 'nothing'}.", {"kind": task.kind})
+        if asked and asked != task.subject.get("query"):
+            raise Conflict("Which files the task is about was said before, and differently.")
         return task
 
     async def get(self, principal: Principal, id_: str) -> Task:
@@ -165,8 +202,8 @@ class Tasks:
     async def content(self, principal: Principal, id_: str) -> Content:
         """What a download task sends: a ZIP of its files, the same until the task ends."""
         task = await self._of_kind(principal, id_, "download")
-        refs = [str(number) for number in task.subject["files"]]
-        return await archive(await self._files.get_many(principal, refs), self._files.blobs)
+        versions = await self._files.chosen(principal, task.subject["files"])
+        return await archive(versions, self._files.blobs)
 
     @asynccontextmanager
     async def transfer(self, principal: Principal, id_: str) -> AsyncIterator[Transfer]:
@@ -175,10 +212,7 @@ class Tasks:
         Raises `Paused` or `Gone` if it may not run now.
         """
         task = await self.get(principal, id_)
-        if task.state == "paused":
-            raise Paused("The task is paused; resume it first.", {"id": id_})
-        if task.state in {"aborted", "expired"}:
-            raise Gone(f"The task was {task.state}.", {"id": id_})
+        _may_run(task)
         await self._note(id_, state="running")
         async with self._controls.transfer(id_) as control:
             transfer = Transfer(control, partial(self._note, id_))
@@ -192,9 +226,12 @@ class Tasks:
         """Carry out a delete task: its files go to the trash, one after the other.
 
         Returns when it is completed; if it is paused for long, aborted or cut off, calling this
-        again goes on with what is left.
+        again goes on with what is left. Once it is completed, that does nothing: a file that was
+        restored since stays.
         """
         task = await self._of_kind(principal, id_, "delete")
+        if task.state == "completed":
+            return task
         numbers = task.subject["files"]
         await self._note(id_, total=len(numbers))
         async with self.transfer(principal, id_) as transfer:
@@ -213,10 +250,21 @@ class Tasks:
 
     async def _select(
         self, principal: Principal, query: FileQuery | None, refs: Sequence[str]
-    ) -> Sequence[FileVersion]:
+    ) -> Sequence[int]:
+        """The numbers of the chosen files."""
         if refs:
-            return await self._files.get_many(principal, refs)
-        return await self._files.every(principal, query or FileQuery())
+            return [version.number for version in await self._files.get_many(principal, refs)]
+        found = self._files.every(principal, query or FileQuery())
+        return [version.number async for version in found]
+
+    async def _stop(self, id_: str, why: str) -> None:
+        """Abort a task, whosever it is."""
+        await self._uploads.stop(id_, why)
+        ended = {"state": "aborted", "message": why}
+        await self._catalog.write(
+            lambda connection: records.end(connection, id_, now(), now() + self._ttl, **ended)
+        )
+        self._controls.poke()
 
     async def _of_kind(self, principal: Principal, id_: str, kind: TaskKind) -> Task:
         task = await self.get(principal, id_)
@@ -311,6 +359,31 @@ def _as_of(task: Task, instant: Micros) -> Task:
     if task.state in records.LIVING and task.expires <= instant:
         return replace(task, state="expired")
     return task
+
+
+def _may_run(task: Task) -> bool:
+    """True; `Paused` or `Gone` if the task may not run now."""
+    if task.state == "paused":
+        raise Paused("The task is paused; resume it first.", {"id": task.id})
+    if task.state in {"aborted", "expired"}:
+        raise Gone(f"The task was {task.state}.", {"id": task.id})
+    return True
+
+
+def _check_download(found: Sequence[int]) -> None:
+    if not found:
+        raise NotFound("None of your files matches.")
+    check_count(len(found))
+
+
+def _called(numbers: Sequence[int]) -> str:
+    return f"{len(numbers)} files"
+
+
+def _filters(query: FileQuery) -> dict[str, Any]:
+    """What *query* asks of names and times, as JSON."""
+    asked = {"regex": query.regex, "from": query.created_from, "to": query.created_to}
+    return {key: value for key, value in asked.items() if value is not None}
 
 
 def _over(task: Task) -> Conflict:
