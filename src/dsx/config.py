@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -25,22 +32,16 @@ from pydantic_settings import (
 )
 
 from dsx.core.errors import Invalid
+from dsx.core.sizes import parse_size
 
 Dialect = Literal["tinydist", "datastore", "fileserver", "storage", "dsx"]
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("kmgt", start=1)}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
 
 
 def _parse_size(value: Any) -> Any:
     if not isinstance(value, str) or not value.strip():
         return value or None
-    match = _SIZE.fullmatch(value.strip())
-    if match is None or match[2].lower() not in _UNITS:
-        raise ValueError("a size is a number of bytes with an optional unit, as in 16MiB or 2TB")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    return parse_size(value)
 
 
 def _split_keys(value: Any) -> Any:
@@ -127,7 +128,11 @@ class Settings(BaseSettings):
         None, description="Directory whose sub-directories are served in place as datasets."
     )
     database_url: str = Field("", description="Catalog; default: SQLite in the data directory.")
-    storage_url: str = Field("", description="Blobs; default: file://<data directory>.")
+    storage_url: str = Field(
+        "",
+        validation_alias=AliasChoices("DSX_STORAGE_URL", "DSX_STORAGE"),
+        description="Blobs: file:///directory or s3://bucket; default: the data directory.",
+    )
     max_file_size: Size = Field(None, ge=0, description="Largest file in bytes; default: no limit.")
     fileserver_max: Size = Field(
         16 * 1024**2, ge=0, description="Largest upload by POST /upload=FILE, in bytes."
@@ -161,6 +166,18 @@ class Settings(BaseSettings):
         30 * 24 * 3600, gt=0, description="Seconds until a browser has to sign in again."
     )
     jwt_ttl: float = Field(12 * 3600, gt=0, description="Seconds for which a signed token is good.")
+    oidc_issuer: str = Field(
+        "", description="URL of an OpenID Provider whose accounts may sign in; default: none."
+    )
+    oidc_client_id: str = Field(
+        "", validate_default=True, description="How the hub is known to that provider."
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="What the hub proves that with; default: it is a public client."
+    )
+    oidc_name_claim: str = Field(
+        "", description="What accounts are named after; default: preferred_username, else email."
+    )
     rate_limit: float | None = Field(
         None, gt=0, description="Requests a second of one principal, by process; default: any."
     )
@@ -197,6 +214,21 @@ class Settings(BaseSettings):
         if value.lower() not in {"debug", "info", "warning", "error"}:
             raise ValueError("log_level is debug, info, warning or error")
         return value.lower()
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _safe_issuer(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+            raise ValueError("the issuer is an https:// URL")
+        return value
+
+    @field_validator("oidc_client_id")
+    @classmethod
+    def _named_client(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("oidc_issuer") and not value:
+            raise ValueError("it is required with DSX_OIDC_ISSUER")
+        return value
 
     @field_validator("dataset_path")
     @classmethod
@@ -237,12 +269,7 @@ class Settings(BaseSettings):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the server."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.host)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -258,7 +285,9 @@ class Settings(BaseSettings):
         """Put the settings into the environment, so that worker processes read the same."""
         for name in type(self).model_fields:
             value = getattr(self, name)
-            if name in {"api_key", "secret_key"}:
+            if isinstance(value, SecretStr):
+                value = value.get_secret_value()
+            elif name in {"api_key", "secret_key"}:
                 value = ",".join(key.get_secret_value() for key in value)
             elif name == "dialects":
                 value = ",".join(value) or "none"
@@ -266,6 +295,15 @@ class Settings(BaseSettings):
                 value = ",".join(value)
             if value not in (None, ""):
                 os.environ[f"DSX_{name.upper()}"] = str(value)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def origins() -> dict[str, str]:

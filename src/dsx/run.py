@@ -18,10 +18,11 @@ from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from dsx import __version__
-from dsx.app import ADMIN_KEY_FILE, KEY_PREFIX
+from dsx.app import ADMIN_KEY_FILE, KEY_PREFIX, open_blobs
 from dsx.config import Settings
-from dsx.core.errors import Invalid
+from dsx.core.errors import Invalid, Unavailable
 from dsx.hub.keyring import kept_secret
+from dsx.hub.provider import check_installed
 
 _GRACE = 8  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10
 SERVING: dict[str, Any] = {
@@ -60,7 +61,10 @@ def run(settings: Settings, *, make_key: bool = False) -> None:
 
     *make_key*: where no key is set and other machines can reach the hub, make one, too.
     """
+    if settings.oidc_issuer:
+        check_installed()
     _see_to_a_key(settings, make_key=make_key)
+    _see_to_the_storage(settings)
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     settings.export()
@@ -99,6 +103,15 @@ def _see_to_a_key(settings: Settings, *, make_key: bool) -> None:
     key, new = kept_secret(key_file, KEY_PREFIX)
     show = new or sys.stderr.isatty()
     _tell(f"  admin key {key if show else 'as before'}  (kept in {key_file.absolute()})")
+
+
+def _see_to_the_storage(settings: Settings) -> None:
+    """Refuse at once what every server process would refuse, one after the other."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        open_blobs(settings.storage, settings.data_dir)
+    except (ValueError, Unavailable) as error:
+        raise Invalid(str(error)) from None
 
 
 def _listen(settings: Settings) -> socket.socket:

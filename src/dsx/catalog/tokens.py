@@ -56,9 +56,11 @@ def page(connection: Connection, owner: str, kind: str) -> Sequence[Token]:
     return [_token(row) for row in connection.execute(query.order_by(tokens.c.id).limit(1000))]
 
 
-def remove(connection: Connection, owner: str, id_: str) -> None:
-    """Forget the owner's token; `NotFound` if there is none."""
+def remove(connection: Connection, owner: str, id_: str, kind: str | None = None) -> None:
+    """Forget the owner's token, of that *kind* (None: of any); `NotFound` if there is none."""
     gone = delete(tokens).where(tokens.c.owner == owner, tokens.c.id == id_)
+    if kind is not None:
+        gone = gone.where(tokens.c.kind == kind)
     if not connection.execute(gone).rowcount:
         raise NotFound(f"There is no token {id_!r}.")
 

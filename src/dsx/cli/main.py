@@ -10,7 +10,24 @@ from typing import Annotated
 
 import typer
 
-from dsx.cli import cache, config, datasets, files, fsck, serve, tasks, trash, upload, version
+from dsx.cli import (
+    audit,
+    cache,
+    config,
+    datasets,
+    files,
+    fsck,
+    login,
+    secret_keys,
+    serve,
+    shares,
+    tasks,
+    tokens,
+    trash,
+    upload,
+    users,
+    version,
+)
 from dsx.cli.context import DEFAULT_SERVER, Context
 from dsx.cli.exits import INTERRUPTED, TABLE, code_for, told
 from dsx.cli.flags import HELP, as_command
@@ -37,6 +54,16 @@ app.command("datasets")(datasets.list_datasets)
 app.command()(datasets.manifest)
 app.command()(datasets.fetch)
 app.add_typer(cache.app, name="cache")
+app.command()(login.login)
+app.command()(login.logout)
+app.command()(login.whoami)
+app.command()(shares.share)
+app.add_typer(shares.app, name="shares")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(users.app, name="users")
+app.command()(users.invite)
+app.command()(audit.audit)
+app.add_typer(secret_keys.app, name="secrets")
 app.command()(fsck.fsck)
 app.command()(config.config)
 app.command()(version.version)

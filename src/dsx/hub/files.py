@@ -29,6 +29,7 @@ from dsx.hub.clock import now
 from dsx.hub.facts import check_tags, new_file
 from dsx.hub.intake import Receiver
 from dsx.hub.limits import Limits
+from dsx.hub.removal import sealing
 
 FORM_OVERHEAD = 64 * 1024
 """A multipart body may be this much longer than the file in it before it is refused unread."""
@@ -100,16 +101,14 @@ class Files:
             tags=tags,
         )
         access.require(principal, "write")
-        access.require_place(principal, new.name, new.category)
-        if only_if_absent:
-            await self._catalog.read(partial(refuse_taken, new=new))
+        if only_if_absent or principal.places is not None:
+            await self._catalog.read(partial(allow, principal, new, only_if_absent=only_if_absent))
         blob = await receiver.finish(expected)
 
         def commit(connection: Connection) -> FileVersion:
             """Order matters: a purge of equal content excludes us by the claim, see `Trash`."""
             records.claim(connection, principal.id)
-            if only_if_absent:
-                refuse_taken(connection, new=new)
+            allow(principal, new, connection, only_if_absent=only_if_absent)
             self._limits.check_quota(connection, principal.id, blob.size)
             blob_records.claim(connection, blob.digest)
             receiver.seal(blob)
@@ -120,7 +119,9 @@ class Files:
                 then(connection, version)
             return version
 
-        return await self._catalog.write(commit)
+        async with sealing(self._catalog, self.blobs, blob.digest):
+            await receiver.prepare(blob)
+            return await self._catalog.write(commit)
 
     async def list(
         self, principal: Principal, query: FileQuery, *, owner: str | None = None
@@ -205,7 +206,7 @@ class Files:
         """All versions of the file *ref* belongs to, newest first."""
 
         def work(connection: Connection) -> Sequence[FileVersion]:
-            return records.versions(connection, access.file(connection, principal, ref).file)
+            return access.versions(connection, principal, ref)
 
         return await self._catalog.read(work)
 
@@ -225,7 +226,8 @@ class Files:
             version = claimed(connection, principal, ref, "write")
             name, category = values.get("name", version.name), values.get("category")
             if version.owner == principal.id:
-                access.require_place(principal, name, category or version.category)
+                place = (name, category or version.category, version.file)
+                access.require_place(principal, *place)
             if changes.metadata is not None:
                 merged = merge_patch(version.metadata, changes.metadata)
                 values["metadata"] = check_metadata(merged)
@@ -300,6 +302,15 @@ async def _fetch(blobs: BlobStore, version: FileVersion, wanted: ByteRange) -> A
         raise missing(version) from None
     async for chunk in chunks:
         yield chunk
+
+
+def allow(
+    principal: Principal, new: NewFile, connection: Connection, *, only_if_absent: bool
+) -> None:
+    """Raise `Denied` or `PreconditionFailed` unless *principal* may store *new* under its name."""
+    access.require_name(connection, principal, new.name, new.category)
+    if only_if_absent:
+        refuse_taken(connection, new)
 
 
 def refuse_taken(connection: Connection, new: NewFile) -> None:

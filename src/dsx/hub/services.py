@@ -12,6 +12,7 @@ from dsx.hub.datasets import Datasets
 from dsx.hub.drop import Drop
 from dsx.hub.files import Files
 from dsx.hub.identity import Identity
+from dsx.hub.oidc import Oidc
 from dsx.hub.shares import Shares
 from dsx.hub.throttle import Throttle
 from dsx.hub.tokens import Tokens
@@ -34,6 +35,7 @@ class Hub:
     shares: Shares
     audit: Audit
     throttle: Throttle
+    oidc: Oidc | None
     files: Files
     trash: Trash
     uploads: Uploads

@@ -94,7 +94,8 @@ class Trash:
         def work(connection: Connection) -> FileVersion:
             version = claimed(connection, principal, ref, "write", trashed=True)
             if version.owner == principal.id:
-                access.require_place(principal, name or version.name, version.category)
+                place = (name or version.name, version.category, version.file)
+                access.require_place(principal, *place)
             if name is not None:
                 records.rename(connection, version.file, name)
             records.restore(connection, version)

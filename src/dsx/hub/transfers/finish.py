@@ -24,6 +24,7 @@ from dsx.core.transfers import Upload
 from dsx.hub.audit import note
 from dsx.hub.clock import now
 from dsx.hub.files import refuse_taken
+from dsx.hub.removal import sealing
 from dsx.hub.transfers.begin import total
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.leases import EVERYTHING
@@ -181,7 +182,9 @@ class Finisher:
             return await self._sealed_before(upload)
         try:
             blob = upload.blob or await self._hash(upload, stage)
-            number = await self._commit(upload, stage, blob)
+            async with sealing(self._catalog, self._blobs, blob.digest):
+                await stage.prepare(blob.digest, blob.size)
+                number = await self._commit(upload, stage, blob)
             await stage.discard()
         finally:
             stage.close()

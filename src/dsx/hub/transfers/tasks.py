@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from dsx.catalog import tasks as records
 from dsx.catalog.engine import Catalog
-from dsx.core.content import Content, FileSlice, Piece
+from dsx.core.content import Content, FileSlice, Piece, Stream
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
 from dsx.core.model import FileQuery, Micros
 from dsx.core.principals import Principal, Scope
@@ -36,12 +36,12 @@ _PROGRESS_SECONDS = 0.5
 SelectingKind = Literal["download", "delete"]
 SELECTING: frozenset[TaskKind | None] = frozenset(("download", "delete"))
 _SCOPE: dict[TaskKind | None, Scope] = {
-    None: "read",
+    None: "write",
     "upload": "write",
     "download": "read",
     "delete": "delete",
 }
-"""What it takes to make or control a task of each kind; one of no kind does nothing yet."""
+"""What it takes to make or control a task of each kind; one of no kind awaits an upload."""
 _SETTLED: Micros = 2 * SECOND  # a transaction that began earlier than this has ended
 
 
@@ -87,7 +87,7 @@ class Tasks:
         come later are not. `NotFound` if one of *refs* is unknown.
         """
         access.require(principal, _SCOPE[kind])
-        subject: dict[str, Any] = {}
+        subject: dict[str, Any] = {} if principal.places is None else {"via": principal.via}
         if kind in SELECTING:
             found = await self._select(principal, query, refs)
             subject["files"] = found
@@ -140,11 +140,7 @@ class Tasks:
     async def get(self, principal: Principal, id_: str) -> Task:
         """The task, or `NotFound`."""
         access.require(principal, "read")
-
-        def work(connection: Connection) -> Task:
-            return _own(connection, principal, id_)
-
-        return await self._catalog.read(work)
+        return await self._get(principal, id_)
 
     async def list(
         self, principal: Principal, *, before: str | None = None, limit: int
@@ -182,7 +178,7 @@ class Tasks:
 
     async def abort(self, principal: Principal, id_: str) -> Task:
         """End the transfer and drop what it had. Idempotent; `Conflict` if it is completed."""
-        task = await self.get(principal, id_)
+        task = await self._get(principal, id_)
         access.require(principal, _SCOPE[task.kind])
         if task.state in {"aborted", "expired"}:
             return task
@@ -197,7 +193,7 @@ class Tasks:
                 )
             )
             self._controls.poke()
-        return await self.get(principal, id_)
+        return await self._get(principal, id_)
 
     async def content(self, principal: Principal, id_: str) -> Content:
         """What a download task sends: a ZIP of its files, the same until the task ends."""
@@ -211,7 +207,7 @@ class Tasks:
 
         Raises `Paused` or `Gone` if it may not run now.
         """
-        task = await self.get(principal, id_)
+        task = await self._get(principal, id_)
         _may_run(task)
         await self._note(id_, state="running")
         async with self._controls.transfer(id_) as control:
@@ -236,7 +232,7 @@ class Tasks:
         await self._note(id_, total=len(numbers))
         async with self.transfer(principal, id_) as transfer:
             await transfer.control.run(self._delete_all(principal, numbers, transfer))
-        return await self.get(principal, id_)
+        return await self._get(principal, id_)
 
     async def _delete_all(
         self, principal: Principal, numbers: Sequence[int], transfer: Transfer
@@ -267,7 +263,7 @@ class Tasks:
         self._controls.poke()
 
     async def _of_kind(self, principal: Principal, id_: str, kind: TaskKind) -> Task:
-        task = await self.get(principal, id_)
+        task = await self._get(principal, id_)
         access.require(principal, _SCOPE[kind])
         if task.kind != kind:
             raise Invalid(f"The task is no {kind} task.", {"kind": task.kind})
@@ -290,7 +286,11 @@ class Tasks:
 
         await self._catalog.write(work)
         self._controls.poke()
-        return await self.get(principal, id_)
+        return await self._get(principal, id_)
+
+    async def _get(self, principal: Principal, id_: str) -> Task:
+        """The task for who has one of the scopes that its kinds ask for."""
+        return await self._catalog.read(lambda connection: _own(connection, principal, id_))
 
     async def _note(self, id_: str, **values: Any) -> None:
         allowed: Sequence[TaskState] = ("pending", "running") if "state" in values else ()
@@ -326,6 +326,10 @@ class Transfer:
         async def pieces(start: int, stop: int) -> AsyncIterator[Piece]:
             position, size, handed = start, SMALLEST_SLICE, time.monotonic()
             async for piece in content.pieces(start, stop):
+                if isinstance(piece, Stream):
+                    yield replace(piece, chunks=partial(self._gated_chunks, piece, position))
+                    position += piece.size
+                    continue
                 offset = 0
                 while offset < piece.size:
                     await self.control.proceed()
@@ -341,6 +345,13 @@ class Transfer:
 
         return replace(content, pieces=pieces)
 
+    async def _gated_chunks(self, stream: Stream, position: int) -> AsyncIterator[bytes]:
+        async for chunk in stream.chunks():
+            await self.control.proceed()
+            yield chunk
+            position += len(chunk)
+            await self.moved(position)
+
 
 def _part(piece: Piece, offset: int, size: int) -> Piece:
     if isinstance(piece, FileSlice):
@@ -349,6 +360,8 @@ def _part(piece: Piece, offset: int, size: int) -> Piece:
 
 
 def _own(connection: Connection, principal: Principal, id_: str) -> Task:
+    if principal.link:
+        access.require(principal, "read")  # which links may not
     task = records.get(connection, principal.id, id_)
     if not access.task(connection, principal, task):
         raise access.hidden(NotFound(f"There is no task {id_!r}."))

@@ -85,8 +85,6 @@ class Uploads:
         self.limits.check_size(new.length)
         instant = now()
         upload = described(principal.id, new, instant, instant + self._expiry)
-        if upload.name is not None:
-            access.require_place(principal, upload.name, upload.category)
         room = await self._stages.room()
 
         def work(connection: Connection) -> Upload:
@@ -94,6 +92,8 @@ class Uploads:
                 uploads.claim(connection, new.id)
                 if (known := uploads.find(connection, principal.id, new.id)) is not None:
                     return known
+            if upload.name is not None:
+                access.require_name(connection, principal, upload.name, upload.category)
             created = with_parts(connection, upload, instant)
             needed = created.length or 0
             self.limits.check_size(needed)
@@ -116,11 +116,14 @@ class Uploads:
             with suppress(DSXError):
                 await self._end(created.id, "aborted")
             raise
-        return await self.get(principal, created.id)
+        return await self.get(principal, created.id, "write")
 
-    async def get(self, principal: Principal, id_: str) -> Upload:
-        """The upload as it stands on the disk; never waits for a writer. `NotFound` or `Gone`."""
-        return await self._get(principal, id_, "read")
+    async def get(self, principal: Principal, id_: str, scope: Scope = "read") -> Upload:
+        """The upload as it stands on the disk; never waits for a writer. `NotFound` or `Gone`.
+
+        *scope*: what it is asked for; who writes has to know how far they are.
+        """
+        return await self._get(principal, id_, scope)
 
     async def list(self, principal: Principal, *, after: str = "", limit: int) -> Sequence[Upload]:
         """The principal's open uploads, oldest first, with ids greater than *after*."""
@@ -143,7 +146,7 @@ class Uploads:
             await self._finisher.assemble(principal.id, id_)
         else:
             await self._leases.quiet(id_)
-        return await self.get(principal, id_)
+        return await self.get(principal, id_, "write")
 
     async def append(
         self,
@@ -205,7 +208,7 @@ class Uploads:
                 facts |= succession(upload, access.file(connection, principal, parent, "write"))
             if facts:
                 told = replace(upload, **facts)
-                access.require_place(principal, told.name or "", told.category)
+                access.require_name(connection, principal, told.name or "", told.category)
                 uploads.describe(connection, id_, facts)
             for algorithm, value in () if overrule else digests.items():
                 known = upload.expected.get(algorithm, value)
@@ -324,10 +327,12 @@ class Uploads:
 
     async def _get(self, principal: Principal, id_: str, scope: Scope) -> Upload:
         access.require(principal, scope)
-        found = await self._catalog.read(
-            lambda connection: uploads.get_open(connection, principal.id, id_, now())
-        )
-        return access.upload(principal, found)
+
+        def work(connection: Connection) -> Upload:
+            found = uploads.get_open(connection, principal.id, id_, now())
+            return access.upload(connection, principal, found, scope)
+
+        return await self._catalog.read(work)
 
     async def _drop_abandoned(self) -> int:
         """End expired uploads whose writers died without leaving: living ones keep theirs alive."""
