@@ -1,7 +1,8 @@
 """Settings of the server: the only place that reads the environment.
 
 Order of precedence: flags of ``dsx serve``, the environment, ``.env`` in the working directory,
-``dsx.toml`` there, defaults.
+``dsx.toml`` there, defaults. In the environment and in ``.env``, ``DSX_X_FILE`` names a file that
+has the value of ``DSX_X``, as Docker and Kubernetes hand out secrets.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from dsx.core.errors import Invalid
 from dsx.core.sizes import parse_size
 
 Dialect = Literal["tinydist", "datastore", "fileserver", "storage", "dsx"]
@@ -59,6 +63,47 @@ Dialects = Annotated[tuple[Dialect, ...], NoDecode, BeforeValidator(_split_diale
 Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)]
 
 
+class NamedFiles(PydanticBaseSettingsSource):
+    """Values in files: each ``DSX_X_FILE`` of *variables* names one that has ``DSX_X``.
+
+    `Invalid` if such a file cannot be read or is empty: a key that somebody meant to set must not
+    be missed in silence.
+    """
+
+    def __init__(
+        self, settings_cls: type[BaseSettings], variables: PydanticBaseSettingsSource
+    ) -> None:
+        super().__init__(settings_cls)
+        assert isinstance(variables, EnvSettingsSource)
+        self._variables = variables.env_vars
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The content of the field's file, and the spelling under which other sources give it."""
+        variable = f"DSX_{field_name.upper()}_FILE"
+        path = self._variables.get(variable.lower())
+        spelling = field_name
+        if isinstance(field.validation_alias, AliasChoices):
+            spelling = str(field.validation_alias.choices[0])
+        return (_content(variable, Path(path)) if path else None), spelling, False
+
+    def __call__(self) -> dict[str, Any]:
+        """All values that are given by files."""
+        fields = self.settings_cls.model_fields.items()
+        found = (self.get_field_value(field, name) for name, field in fields)
+        return {spelling: value for value, spelling, _ in found if value is not None}
+
+
+def _content(variable: str, path: Path) -> str:
+    try:
+        value = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise Invalid(f"{variable}: {path} cannot be read: {why}") from None
+    if not value:
+        raise Invalid(f"{variable}: {path} is empty")
+    return value
+
+
 class Settings(BaseSettings):
     """Everything an operator can set. A field ``x`` is the variable ``DSX_X``."""
 
@@ -83,8 +128,15 @@ class Settings(BaseSettings):
         None, description="Directory whose sub-directories are served in place as datasets."
     )
     database_url: str = Field("", description="Catalog; default: SQLite in the data directory.")
-    storage_url: str = Field("", description="Blobs; default: file://<data directory>.")
+    storage_url: str = Field(
+        "",
+        validation_alias=AliasChoices("DSX_STORAGE_URL", "DSX_STORAGE"),
+        description="Blobs: file:///directory or s3://bucket; default: the data directory.",
+    )
     max_file_size: Size = Field(None, ge=0, description="Largest file in bytes; default: no limit.")
+    fileserver_max: Size = Field(
+        16 * 1024**2, ge=0, description="Largest upload by POST /upload=FILE, in bytes."
+    )
     cors_origins: Origins = Field(
         ("*",),
         description="Web pages of these origins may call the hub, with a key of their own.",
@@ -136,8 +188,14 @@ class Settings(BaseSettings):
     upload_expiry: float = Field(
         24 * 3600, gt=0, description="Seconds an unfinished upload waits for its next byte."
     )
+    require_checksum: bool = Field(
+        default=False, description="Uploads through /storage/ have to tell their MD5."
+    )
     task_ttl: float = Field(
         24 * 3600, gt=0, description="Seconds after which a task ends, whatever it is doing."
+    )
+    task_max_seconds: float | None = Field(
+        None, gt=0, description="Seconds a transfer may run before it is aborted; default: any."
     )
     pause_grace: float = Field(
         20, ge=0, description="Seconds a paused request is kept open before it has to come again."
@@ -189,8 +247,14 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the signature is pydantic's)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, environment, ``.env``, ``dsx.toml``."""
-        toml = TomlConfigSettingsSource(settings_cls)
-        return init_settings, env_settings, dotenv_settings, toml
+        return (
+            init_settings,
+            env_settings,
+            NamedFiles(settings_cls, env_settings),
+            dotenv_settings,
+            NamedFiles(settings_cls, dotenv_settings),
+            TomlConfigSettingsSource(settings_cls),
+        )
 
     @property
     def database(self) -> str:
@@ -243,12 +307,11 @@ def _is_loopback(host: str) -> bool:
 
 
 def origins() -> dict[str, str]:
-    """Where each setting comes from: ``environment``, ``.env``, ``dsx.toml`` or ``default``."""
-    _, environment, dotenv, toml = Settings.settings_customise_sources(
-        Settings, *_standard_sources()
-    )
+    """Where each setting comes from: a file, the environment, ``.env`` or so, or ``default``."""
+    sources = Settings.settings_customise_sources(Settings, *_standard_sources())
+    labels = ("flag", "environment", "environment (_FILE)", ".env", ".env (_FILE)", "dsx.toml")
     found: dict[str, str] = {}
-    for label, source in (("environment", environment), (".env", dotenv), ("dsx.toml", toml)):
+    for label, source in zip(labels, sources, strict=True):
         given = {key.lower() for key in source()}
         for name, field in Settings.model_fields.items():
             spellings = {name}
@@ -262,7 +325,6 @@ def origins() -> dict[str, str]:
 def _standard_sources() -> tuple[PydanticBaseSettingsSource, ...]:
     from pydantic_settings import (  # noqa: PLC0415 (only `dsx config` asks)
         DotEnvSettingsSource,
-        EnvSettingsSource,
         InitSettingsSource,
         SecretsSettingsSource,
     )

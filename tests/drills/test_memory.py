@@ -7,20 +7,10 @@ from pathlib import Path
 
 import pytest
 from tests.support.apt import need
-from tests.support.hub import RunningHub, running_hub
+from tests.support.hub import running_hub
+from tests.support.memory import peak_rss, reset_peak
 
 MIB = 1024**2
-
-
-def peak_rss(hub: RunningHub) -> int:
-    """Highest resident set of the server so far, bytes."""
-    status = Path(f"/proc/{hub.process.pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
-
-
-def reset_peak(hub: RunningHub) -> None:
-    Path(f"/proc/{hub.process.pid}/clear_refs").write_text("5")
 
 
 def transfer(directory: Path, size: int) -> None:

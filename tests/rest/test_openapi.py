@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from tests.support.hub import RunningHub, clean_environment, running_hub
 
-
 OPEN = {("post", "/api/v1/users"), ("post", "/api/v1/session")}
 """Where nobody has to be anybody yet."""
 

@@ -46,7 +46,8 @@ from dsx.core.model import BlobInfo, FileQuery, FileVersion, Micros, NewFile, Pa
 from dsx.core.principals import Place
 
 _SCAN = 2000
-_SCAN_SECONDS = 1.0  # a page that takes longer to find ends early; its cursor goes on
+_SCAN_SECONDS = 0.03
+"""A page that takes longer to find ends early, whatever the pattern; its cursor goes on."""
 _MAX_NUMBER = 1 << 62
 _TRASHED = text("trashed IS NOT NULL")
 Places = Sequence[Place] | None
@@ -62,17 +63,19 @@ def claim(connection: Connection, owner: str) -> None:
     lock(connection, int.from_bytes(hashlib.blake2b(owner.encode(), digest_size=7).digest()))
 
 
-def add(connection: Connection, new: NewFile, blob: BlobInfo, now: Micros) -> FileVersion:
+def add(
+    connection: Connection, new: NewFile, blob: BlobInfo, now: Micros, *, id_: str | None = None
+) -> FileVersion:
     """Add a version: of the live file of that owner and name, or else the first of a new file.
 
-    The owner has to be claimed.
+    The owner has to be claimed. *id_* is what the version was known by before, if at all.
     """
     before = connection.execute(
         select(files.c.number, files.c.file, files.c.version).where(
             LIVE, files.c.owner == new.owner, files.c.name == new.name
         )
     ).first()
-    id_ = str(uuid_utils.uuid7())
+    id_ = id_ or str(uuid_utils.uuid7())
     if before is not None:
         connection.execute(
             update(files).where(files.c.number == before.number).values(latest=False)
@@ -129,6 +132,16 @@ def get(connection: Connection, ref: str, *, trashed: bool = False) -> FileVersi
 def unknown(ref: str, *, trashed: bool = False) -> NotFound:
     """The failure of who asks for a version that is not, or is not theirs: they look the same."""
     return NotFound(f"There is no file {ref!r}{' in the trash' if trashed else ''}.")
+
+
+def numbered(connection: Connection, owner: str, numbers: Sequence[int]) -> dict[int, FileVersion]:
+    """Those of *numbers* that are versions of the owner's, live or in the trash."""
+    found: dict[int, FileVersion] = {}
+    for start in range(0, len(numbers), 500):
+        some = files.c.number.in_(numbers[start : start + 500])
+        query = _records().where(some, files.c.owner == owner)
+        found.update({version.number: version for version in _versions(connection, query)})
+    return found
 
 
 def find(connection: Connection, owner: str, name: str) -> FileVersion | None:
@@ -251,7 +264,9 @@ def list_live(connection: Connection, owner: str, wanted: FileQuery, places: Pla
         query = query.where(rows.created >= wanted.created_from)
     if wanted.created_to is not None:
         query = query.where(rows.created < wanted.created_to)
-    where = _Position((column, rows.number), wanted.sort, wanted.cursor, wanted.limit)
+    where = _Position(
+        (column, rows.number), wanted.sort, wanted.cursor, wanted.limit, wanted.offset
+    )
     return _page(connection, query, where, matchers)
 
 
@@ -283,6 +298,7 @@ class _Position:
     sort: str
     cursor: str | None
     limit: int
+    offset: int = 0
 
 
 def _page(
@@ -315,10 +331,11 @@ def _rows(
         batch
     )
     position = cursors.decode(where.cursor, where.sort) if where.cursor else None
+    first = part.offset(where.offset)
     while True:
         edge = tuple_(*where.pair), tuple_(*position or ())
         beyond = edge[0] < edge[1] if down else edge[0] > edge[1]
-        rows = connection.execute(part.where(beyond) if position else part).all()
+        rows = connection.execute(part.where(beyond) if position else first).all()
         yield from rows
         if len(rows) < batch:
             return

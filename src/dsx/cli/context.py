@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import typer
 
@@ -35,12 +36,20 @@ class Context:
     """What all commands share."""
 
     def __init__(
-        self, *, server: str | None, api_key: str | None, profile: str | None, as_json: bool
+        self,
+        *,
+        server: str | None,
+        api_key: str | None,
+        profile: str | None,
+        as_json: bool,
+        default: str = DEFAULT_SERVER,
     ) -> None:
+        """What the flags say; *default* is the server that nobody named."""
         self.output = Output(as_json=as_json)
         self.profile = profile or profiles.DEFAULT
         self._given = {"server": server, "api_key": api_key}
         self._profile = profile
+        self._default = default
 
     @staticmethod
     def of(ctx: typer.Context) -> Context:
@@ -55,7 +64,7 @@ class Context:
         """A client of the chosen server."""
         from dsx.client.hub import DatasetHubClient  # noqa: PLC0415 (slow to import)
 
-        server = self.server.value or DEFAULT_SERVER
+        server = self.server.value or self._default
         return DatasetHubClient(server, self.api_key.value, cache_dir, progress=progress)
 
     @cached_property
@@ -64,7 +73,7 @@ class Context:
         found = self._look_up("server", SERVER_VARIABLES)
         if found is None and self._look_up("api_key", KEY_VARIABLES) is None:
             found = self._signed_in("server")
-        return found or Setting(DEFAULT_SERVER, "default")
+        return found or Setting(self._default, "default")
 
     @cached_property
     def api_key(self) -> Setting:
@@ -81,7 +90,7 @@ class Context:
         if server is not None and _same(server.value, self.server.value):
             return self._signed_in("api_key") or Setting(None, "not set")
         key_file = Path(os.environ.get("DSX_DATA_DIR") or "dsx-data") / "admin.key"
-        if self.server.value == DEFAULT_SERVER:
+        if self.server.value == self._default and _is_local(self._default):
             with contextlib.suppress(OSError):
                 return Setting(key_file.read_text("ascii").strip(), str(key_file))
         return Setting(None, "not set")
@@ -113,6 +122,10 @@ class Context:
 
 def _same(one: str | None, other: str | None) -> bool:
     return (one or "").rstrip("/") == (other or "").rstrip("/")
+
+
+def _is_local(url: str) -> bool:
+    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
 
 
 def _dotenv(path: Path) -> dict[str, str]:

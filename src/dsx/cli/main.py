@@ -28,8 +28,9 @@ from dsx.cli import (
     users,
     version,
 )
-from dsx.cli.context import Context
+from dsx.cli.context import DEFAULT_SERVER, Context
 from dsx.cli.exits import INTERRUPTED, TABLE, code_for, told
+from dsx.cli.flags import HELP, as_command
 from dsx.core.errors import DSXError
 
 app = typer.Typer(
@@ -68,7 +69,7 @@ app.command()(config.config)
 app.command()(version.version)
 
 
-@app.callback(epilog=TABLE)
+@app.callback(epilog=HELP + TABLE)
 def root(
     ctx: typer.Context,
     *,
@@ -91,14 +92,19 @@ def root(
 
         dsx fetch imagenet --to ./data
     """
-    ctx.obj = Context(server=server, api_key=api_key, profile=profile, as_json=json)
+    ctx.obj = Context(
+        server=server, api_key=api_key, profile=profile, as_json=json, default=ctx.obj
+    )
 
 
 _GENERAL = {"--server": True, "--api-key": True, "--profile": True, "--json": False}
 
 
 def _general_first(arguments: Sequence[str]) -> list[str]:
-    """*arguments* with the options of `root` before the command, where typer looks for them."""
+    """*arguments* with the options of `root` before the command, where typer looks for them.
+
+    The command may be a flag, see `dsx.cli.flags`.
+    """
     general, rest = [], []
     left = iter(arguments)
     for argument in left:
@@ -111,13 +117,17 @@ def _general_first(arguments: Sequence[str]) -> list[str]:
             general.append(argument)
             if _GENERAL[name] and not equals:
                 general += [value for value in (next(left, None),) if value is not None]
-    return general + rest
+    return general + as_command(rest)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code. Failures are told on standard error, without a traceback."""
+def main(arguments: Sequence[str] | None = None, *, server: str = DEFAULT_SERVER) -> int:
+    """Run a command; the exit code. Failures are told on standard error, without a traceback.
+
+    *server* is used where nothing else names one.
+    """
+    given = _general_first(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(args=_general_first(sys.argv[1:] if arguments is None else arguments), prog_name="dsx")
+        app(args=given, prog_name="dsx", obj=server)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             _leave_stuck_threads()

@@ -102,6 +102,7 @@ class FileQuery:
 
     Attributes:
         limit: items per page.
+        offset: how many to skip, unless there is a cursor and if nothing filters names.
         cursor: ``Page.next`` of the page before.
         glob: shell pattern for the whole name: ``*``, ``?``, ``[…]``; case-sensitive.
         regex: RE2 expression found anywhere in the name.
@@ -112,6 +113,7 @@ class FileQuery:
     """
 
     limit: int = 100
+    offset: int = 0
     cursor: str | None = None
     glob: str | None = None
     regex: str | None = None
@@ -132,6 +134,21 @@ class Page:
 
     items: list[FileVersion]
     next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedPage:
+    """Some files, as a listing with numbered pages has them.
+
+    Attributes:
+        count: files in all.
+        items: newest versions, newest file first.
+        earlier: ids and times of the versions before those, by `FileVersion.file`, newest first.
+    """
+
+    count: int
+    items: list[FileVersion]
+    earlier: dict[str, list[tuple[str, Micros]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ MAX_RANGES = 64
 """More ranges than this in one request are ignored and the whole is sent (RFC 9110 §14.2)."""
 
 _SPEC = re.compile(r"(\d*)-(\d*)", re.ASCII)
+_CONTENT = re.compile(r"bytes +(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII | re.IGNORECASE)
 _MAX_DIGITS = 19
 
 
@@ -59,6 +60,18 @@ def parse_range(header: str, size: int) -> list[ByteRange] | None:
             f"No byte of the asked range exists; the size is {size}.", {"size": size}
         )
     return _merge(satisfiable)
+
+
+def parse_content_range(header: str) -> tuple[int, int, int | None] | None:
+    """First and last byte and complete length (None: not told) of a ``Content-Range`` field.
+
+    None if it has not that form; whether the numbers fit each other is not looked at.
+    """
+    match = _CONTENT.fullmatch(header.strip())
+    if match is None:
+        return None
+    first, last, length = match.groups()
+    return int(first), int(last), None if length == "*" else int(length)
 
 
 def _resolve(first: str, last: str, size: int) -> ByteRange:

@@ -75,11 +75,14 @@ class Form:
     fields: dict[str, list[str]] = field(default_factory=dict)
 
 
-async def pump_form(request: Request, write: Write, gate: Gate = always_open) -> Form:
+async def pump_form(
+    request: Request, write: Write, gate: Gate = always_open, *, required: bool = True
+) -> Form:
     """Hand the part ``file`` of a multipart/form-data body (RFC 7578) to *write*, as `pump` does.
 
-    Parts may come in any order. Raises `Invalid` unless there is exactly one such part and the
-    body is well-formed, `TooLarge` for more than 300 fields or one over 64 KiB.
+    Parts may come in any order. Raises `Invalid` unless there is exactly one such part (at most
+    one, if it is not *required*) and the body is well-formed, `TooLarge` for more than 300 fields
+    or one over 64 KiB.
     """
     _, options = parse_options_header(request.headers.get("content-type"))
     if b"boundary" not in options:
@@ -91,7 +94,7 @@ async def pump_form(request: Request, write: Write, gate: Gate = always_open) ->
         parser.finalize()
     except FormParserError as error:
         raise Invalid(f"The form is malformed: {error}") from None
-    if not receiver.ended or not receiver.has_file:
+    if not receiver.ended or (required and not receiver.has_file):
         raise Invalid(f"The form is cut short or has no part named {FILE_PART!r}.")
     return receiver.form
 

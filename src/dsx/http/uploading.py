@@ -43,7 +43,12 @@ def location(request: Request, id_: str) -> str:
 
     A proxy that changes ``Host`` has to say what it was in ``X-Forwarded-Host``.
     """
-    path = f"{request.scope.get('root_path', '')}{UPLOADS}/{id_}"
+    return absolute(request, f"{UPLOADS}/{id_}")
+
+
+def absolute(request: Request, path: str) -> str:
+    """The URL of *path* on this server, as the client calls it; see `location`."""
+    path = f"{request.scope.get('root_path', '')}{path}"
     host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
     return f"{request.url.scheme}://{host}{path}" if _HOST.fullmatch(host) else path
 

@@ -27,7 +27,8 @@ from dsx.core.errors import Unauthenticated, Unavailable
 from dsx.hub.clock import SECOND, now
 
 _ALGORITHM = "HS256"
-_FRESH = 1.0  # seconds after which it is known here that keys have been rotated elsewhere
+_FRESH = 1.0  # seconds for which it may be unknown here that another server has retired a key
+_LOOK = 0.1  # seconds between two looks for keys that are unknown here
 _LEEWAY = 5  # seconds by which servers' clocks may differ
 
 
@@ -49,7 +50,7 @@ class Keyring:
     async def verify(self, token: str) -> dict[str, Any]:
         """The claims of a JWT that was signed here and has not expired; else `Unauthenticated`."""
         try:
-            id_ = jwt.get_unverified_header(token).get("kid")
+            id_ = jwt.get_unverified_header(token).get("kid")  # a string, or this raises
             key, retires = await self._key(id_)
             if retires is not None and retires <= now():
                 raise Unauthenticated("The key that signed this token has been rotated out.")
@@ -95,11 +96,12 @@ class Keyring:
                 await self._catalog.write(self._make_first)
         raise Unavailable("There is no key to sign with.")
 
-    async def _key(self, id_: object) -> tuple[str, int | None]:
-        for force in (False, True):  # another server may have made it a moment ago
-            await self._refresh(force=force)
-            if isinstance(id_, str) and id_ in self._keys:
-                return self._keys[id_]
+    async def _key(self, id_: str | None) -> tuple[str, int | None]:
+        await self._refresh(force=False)
+        if id_ not in self._keys and time.monotonic() - self._read > _LOOK:
+            await self._refresh(force=True)
+        if id_ is not None and id_ in self._keys:
+            return self._keys[id_]
         raise Unauthenticated("The token is not one that was signed here.")
 
     async def _refresh(self, *, force: bool) -> None:
@@ -157,7 +159,7 @@ def kept_secret(path: Path, prefix: str = "") -> tuple[str, bool]:
         return path.read_text("ascii").strip(), False
     except FileNotFoundError:
         pass
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = f"{prefix}{secrets.token_urlsafe(32)}"
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -27,10 +27,11 @@ from dsx.core.errors import (
     Superseded,
     TooLarge,
 )
+from dsx.core.model import Micros
 from dsx.core.ranges import ByteRange
 from dsx.core.shielded import in_thread, whatever_happens
 from dsx.core.transfers import PartDigest, Upload
-from dsx.hub.clock import now
+from dsx.hub.clock import SECOND, now
 from dsx.hub.limits import Limits, check_room, inconsistent
 from dsx.hub.transfers.begin import MAX_LENGTH
 from dsx.hub.transfers.control import Control
@@ -44,6 +45,8 @@ before it asks for more: that is how a pause holds a sender back."""
 
 MAX_SPANS = 10_000
 CHECKPOINT_SECONDS = 0.5
+_SILENCE: Micros = 3 * SECOND
+"""A writer that recorded nothing for so long is dead: the living do, whether bytes come or not."""
 
 
 def no_digest() -> PartDigest | None:
@@ -63,6 +66,10 @@ class Addition:
         checked: they have a digest, so nothing is kept before it was compared.
         digest: asked once the bytes are there: what they have to hash to.
         part: they may go anywhere, beside other parts that come at the same time.
+        claimed: nothing but the sender's word says that *size* of them come (in a form): other
+            numbers are `Invalid`, and of a request that is, none are kept.
+        digests: algorithms of which a digest will be told later: hashed as the bytes come.
+        alone: while somebody else adds bytes, these are refused; else the newer writer wins.
     """
 
     offset: int
@@ -72,6 +79,9 @@ class Addition:
     checked: bool = False
     digest: Callable[[], PartDigest | None] = no_digest
     part: bool = False
+    claimed: bool = False
+    digests: tuple[str, ...] = ()
+    alone: bool = False
 
     @property
     def span(self) -> ByteRange:
@@ -147,7 +157,8 @@ class Appender:
         span = addition.span if addition.part else ByteRange(0, EVERYTHING)
         room = await self._stages.room() if addition.length is not None else None
         enter = partial(self._entered, upload, room, addition)
-        async with self._leases.hold(upload.id, span, enter) as (control, current):
+        admit = partial(self._alone, upload.id) if addition.alone else None
+        async with self._leases.hold(upload.id, span, enter, admit) as (control, current):
             stage = await self._open(current)
             if stage is None:
                 return await self._too_late(upload, source, addition)
@@ -175,6 +186,18 @@ class Appender:
         if not addition.part and current.offset != addition.offset:
             raise mismatch(current, addition.offset)
         return self._sized(connection, current, addition.length, room)
+
+    def _alone(self, id_: str, connection: Connection) -> None:
+        """Raise `Conflict` if somebody who lives adds bytes; else show that we do, now."""
+        instant = now()
+        if writers.overlapping(connection, id_, ByteRange(0, EVERYTHING)):
+            heard = uploads.expiry(connection, id_) - self._expiry
+            if abs(instant - heard) < _SILENCE:
+                raise Conflict(
+                    "Another request is sending this upload; wait for it, or abort the task.",
+                    {"id": id_},
+                )
+        uploads.touch(connection, [id_], instant + self._expiry)
 
     def _ended(
         self, upload: Upload, length: int | None, room: int | None, connection: Connection
@@ -232,27 +255,34 @@ class Appender:
         self, upload: Upload, stage: Stage, source: Source, addition: Addition, control: Control
     ) -> Upload:
         """Write what comes, and record what may be kept of it, whatever happens."""
-        tail = None if addition.checked else self._tails.of(upload)
+        hashed = upload.kind != "partial"  # which is copied, not sealed: its hash is nobody's
+        tail = None if addition.checked or not hashed else self._tails.of(upload, addition.digests)
         limit = upload.length if upload.length is not None else self._limits.file_size
         guard = Guard(control, self._controls)
         incoming = Incoming(
             stage, guard, tail, start=addition.offset, received=upload.received, limit=limit
         )
+        if addition.claimed:
+            incoming.exactly = addition.size
+        together = addition.checked or addition.claimed
         record = partial(self._record, upload, stage, incoming, control)
         try:
             pouring = control.run(_pour(source, incoming, control))
-            await _with_checkpoints(pouring, None if addition.checked else record)
+            await _with_checkpoints(pouring, None if together else record)
+            incoming.end()
             if (digest := addition.digest()) is not None:
                 await in_thread(incoming.verify, digest)
             length = incoming.position if addition.last else None
             recorded = await whatever_happens(record(leave=True, length=length))
         except BaseException as failure:
             self._tails.drop(upload.id)  # it may have hashed what is not kept
-            if not addition.checked and not _wrong(failure) and not control.lost:
+            kept = not (addition.checked or _wrong(failure, addition))
+            if kept and not control.lost:
                 with suppress(DSXError):  # what is raised is why it came to this
                     await whatever_happens(record(leave=True))
             raise
-        await in_thread(self._tails.of(recorded).follow, stage, recorded.offset)
+        if hashed:
+            await in_thread(self._tails.of(recorded).follow, stage, recorded.offset)
         return recorded
 
     async def _record(
@@ -327,9 +357,11 @@ async def _with_checkpoints(
     working.result()
 
 
-def _wrong(failure: BaseException) -> bool:
+def _wrong(failure: BaseException, addition: Addition) -> bool:
     """Whether it says that the bytes themselves are wrong: none since the last record are kept.
 
     `Superseded` and `Paused` are conflicts of another kind.
     """
+    if addition.claimed and isinstance(failure, Invalid):
+        return True
     return isinstance(failure, TooLarge) or type(failure) is Conflict

@@ -11,8 +11,8 @@ import uuid_utils
 from sqlalchemy import Connection
 
 from dsx.catalog import tasks, uploads
-from dsx.core.errors import Conflict, Gone, Invalid, NotFound
-from dsx.core.model import Micros, NewFile
+from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
+from dsx.core.model import FileVersion, Micros, NewFile
 from dsx.core.names import check_file_name, check_label
 from dsx.core.spans import Spans
 from dsx.core.transfers import ALGORITHMS, NewUpload, Task, Upload
@@ -23,6 +23,8 @@ MAX_LENGTH = (1 << 62) - 1
 MAX_PARTS = 10_000
 NEVER: Micros = 1 << 62
 """The expiry of an upload's own task, which ends with the upload."""
+PARENT = "parent"
+"""The note of an upload that says which file version it follows."""
 _HEX = re.compile(r"[0-9a-f]+")
 
 
@@ -31,7 +33,7 @@ def described(owner: str, new: NewUpload, instant: Micros, expires: Micros) -> U
     if new.length is not None and not 0 <= new.length <= MAX_LENGTH:
         raise Invalid("A length is a number of bytes from 0 on.", {"length": new.length})
     expected = check_digests(new.expected)
-    id_ = new.task or str(uuid_utils.uuid7())
+    id_ = new.id or new.task or str(uuid_utils.uuid7())
     facts = _facts(owner, new, new.name or id_)
     provable = "sha256" in expected and new.length and new.kind == "whole"
     return Upload(
@@ -105,9 +107,10 @@ def take_up(connection: Connection, upload: Upload, task: str | None) -> None:
         )
         tasks.add(connection, own)
         return
-    tasks.get(connection, upload.owner, task)
+    if tasks.get(connection, upload.owner, task).state == "paused":
+        raise Paused("The task is paused; resume it first.", {"id": task})
     values = {"kind": "upload", "state": "running", "name": upload.name, "total": upload.length}
-    if not tasks.change(connection, task, upload.created, ("pending",), **values):
+    if not tasks.take_up(connection, task, upload.created, **values):
         raise Conflict("The task has been taken up already, or has ended.", {"id": task})
 
 
@@ -129,7 +132,7 @@ def changed_facts(
 ) -> dict[str, Any]:
     """Those of the facts that are told, checked; a new name brings the type that it suggests."""
     facts: dict[str, Any] = {}
-    if name is not None:
+    if name is not None and PARENT not in upload.notes:  # it goes by the name of that file
         facts["name"] = check_file_name(name)
         facts["content_type"] = media_type(content_type, name)
     elif content_type is not None:
@@ -137,6 +140,18 @@ def changed_facts(
     if category is not None:
         facts["category"] = check_label("A category", category or DEFAULT_CATEGORY)
     return facts
+
+
+def succession(upload: Upload, parent: FileVersion) -> dict[str, Any]:
+    """The facts of an upload that is to be the next version of the file *parent* belongs to."""
+    if parent.owner != upload.owner:
+        raise NotFound(f"You have no file {parent.id!r}.")
+    return {
+        "name": parent.name,
+        "category": parent.category,
+        "content_type": media_type(None, parent.name),
+        "notes": {**upload.notes, PARENT: parent.id},
+    }
 
 
 def check_digests(expected: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 
 from dsx.blobs.contract import Stage
 from dsx.core.digest import Buffer
-from dsx.core.errors import Conflict, PartCorrupt, TooLarge
+from dsx.core.errors import Conflict, Invalid, PartCorrupt, TooLarge
 from dsx.core.ranges import ByteRange
 from dsx.core.spans import Spans
 from dsx.core.transfers import PartDigest
@@ -48,7 +48,8 @@ class Guard:
 class Incoming:
     """Writes a request's bytes at their final offset, beside those that are there already.
 
-    ``position`` is how far it has come. Bytes that arrived before are compared, not written: the
+    ``position`` is how far it has come, ``exactly`` how many bytes have to come, if that is to be
+    counted. Bytes that arrived before are compared, not written: the
     same again is no fault, others are a `Conflict`.
     """
 
@@ -65,6 +66,7 @@ class Incoming:
         """Begin at *start*; `TooLarge` beyond *limit*. None as *tail*: hash nothing now."""
         self.start = start
         self.position = start
+        self.exactly: int | None = None
         self._stage = stage
         self._received = received
         self._limit = limit
@@ -80,6 +82,8 @@ class Incoming:
         """Take the next bytes (blocking, in a worker thread)."""
         self._guard.check()
         view = memoryview(data)
+        if self.exactly is not None and self.span.size + len(view) > self.exactly:
+            raise self._miscounted("more")
         if self._limit is not None and self.position + len(view) > self._limit:
             raise TooLarge(
                 f"The body goes beyond the {self._limit} bytes that were announced or are allowed.",
@@ -96,6 +100,11 @@ class Incoming:
                 self._put(view)
         self.position = stop
 
+    def end(self) -> None:
+        """No more will come: raise `Invalid` if that is too few."""
+        if self.exactly is not None and self.span.size < self.exactly:
+            raise self._miscounted(f"{self.span.size}")
+
     def verify(self, expected: PartDigest) -> None:
         """Raise `PartCorrupt` unless what arrived hashes to *expected* (blocking)."""
         hasher = hashlib.new(expected.algorithm, usedforsecurity=False)
@@ -107,6 +116,12 @@ class Incoming:
                 "were changed on the way; send them again.",
                 {"offset": self.start},
             )
+
+    def _miscounted(self, found: str) -> Invalid:
+        return Invalid(
+            f"The request was to bring {self.exactly} bytes; it brings {found}. None were kept.",
+            {"offset": self.start},
+        )
 
     def _put(self, view: memoryview) -> None:
         whole = ByteRange(self.position, self.position + len(view))

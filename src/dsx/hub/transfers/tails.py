@@ -76,15 +76,19 @@ class Tails:
     def __init__(self) -> None:
         self._tails: OrderedDict[str, Tail] = OrderedDict()
 
-    def of(self, upload: Upload) -> Tail:
-        """The tail of *upload*, begun now if there is none that is good."""
+    def of(self, upload: Upload, also: Iterable[str] = ()) -> Tail:
+        """The tail of *upload*, begun now if there is none that is good.
+
+        It computes what was announced, and the algorithms *also*.
+        """
+        algorithms = {*upload.expected, *also}
         tail = self._tails.pop(upload.id, None)
         if (
             tail is None
             or tail.generation != upload.generation
-            or not tail.hasher.computes(upload.expected)
+            or not tail.hasher.computes(algorithms)
         ):
-            tail = Tail(upload.generation, upload.expected)
+            tail = Tail(upload.generation, algorithms)
         self._tails[upload.id] = tail
         if len(self._tails) > _KEPT:
             self._tails.popitem(last=False)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from dsx.http.credentials import (
     SESSION_COOKIE,
     HubDep,
+    NotKept,
     PrincipalDep,
     address_of,
     keep_session,
@@ -23,7 +24,7 @@ from dsx.protocols.rest.account_models import (
     User,
 )
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], dependencies=[NotKept])
 
 
 @router.post("/tokens", status_code=201, summary="Make a token", responses=documented(403))
@@ -75,4 +76,4 @@ async def open_session(who: SignIn, request: Request, response: Response, hub: H
 async def close_session(response: Response, hub: HubDep, principal: PrincipalDep) -> None:
     """End the session whose cookie the request shows."""
     response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="lax")
-    await hub.tokens.revoke(principal, principal.via)
+    await hub.tokens.close_session(principal)
