@@ -24,6 +24,8 @@ transfer read     401    200   404   200    401     404     403    403  401     
 transfer write    401    200   404   403    401     404     200    403  401      404
 transfer both     401    200   404   403    401     404     403    403  401      404
 transfer delete   401    200   404   403    401     404     403    403  401      404
+# A task of no kind yet does nothing: it is for whoever may do something.
+pending           401    200   404   200    401     404     200    403  401      404
 # By a name in one's own space, where others have nothing of that name.
 own delete        401    200   404   403    401     404     403    403  401      404
 # One's own lists, which are never refused for being empty.
@@ -33,7 +35,7 @@ list account      401    200   200   200    401     403     403    403  401     
 list datasets     401    200   200   200    401     200     200    200  401      200
 # New things in one's own space.
 new               401    200   200   403    401     403     200    403  401      200
-new task          401    200   200   403    401     200     200    403  401      200
+new task          401    200   200   200    401     200     200    403  401      200
 # Datasets in place: DSX_OPEN_DATASETS is off, the owner has one shared with them.
 dataset           401    200   404   200    401     404     403    404  401      200
 # The account itself.
@@ -91,9 +93,9 @@ OPERATIONS: dict[str, Op] = {
     "list_tasks": Op("list"),
     "watch_tasks": Op("list", query="seconds=0.01"),
     "get_task": Op("transfer read", "task"),
-    "pause_task": Op("transfer write", "task"),
-    "resume_task": Op("transfer write", "task"),
-    "abort_task": Op("transfer write", "task"),
+    "pause_task": Op("pending", "task"),
+    "resume_task": Op("pending", "task"),
+    "abort_task": Op("pending", "task"),
     "download_task": Op("transfer read", "download"),
     "download_task_head": Op("transfer read", "download"),
     "delete_task": Op("transfer delete", "doomed"),

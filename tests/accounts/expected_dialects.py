@@ -20,7 +20,7 @@ def _chunk() -> Op:
     """The first chunk of an upload that has begun."""
     form = _form("abc")
     headers = form.headers | {"Content-Range": "bytes 0-2/4"}
-    return Op("transfer both", "upload", data=form.data, headers=headers)
+    return Op("transfer write", "upload", data=form.data, headers=headers)
 
 
 TINYDIST: dict[str, Op] = {
@@ -32,7 +32,7 @@ TINYDIST: dict[str, Op] = {
     "tinydist_delete": Op("file delete", "file", query="id={ref}"),
 }
 
-_TASK = Op("transfer both", "task")
+_TASK = Op("transfer read", "task")
 DATASTORE: dict[str, Op] = {
     "datastore_create_account": Op(
         "sign up", json={"username": "mx-{fresh}", "password": "correct horse"}
@@ -65,7 +65,7 @@ STORAGE: dict[str, Op] = {
     "storage_store": _form(),
     "storage_append": _chunk(),
     "storage_read": Op("transfer read", "upload"),
-    "storage_complete": Op("transfer both", "received"),
+    "storage_complete": Op("transfer write", "received"),
     "storage_files": Op("list files"),
     "storage_download": Op("file read", "file"),
     "storage_download_head": Op("file read", "file"),

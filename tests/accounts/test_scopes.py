@@ -203,7 +203,7 @@ def test_a_link_reaches_its_file_and_nothing_else(hub: RunningHub, alice: Runnin
         assert guest.get(path).status_code == 403
     assert guest.get("/file/mine/a.txt").status_code == 404
     assert guest.get("/datasets").json() == []
-    assert guest.delete("/api/v1/session").status_code == 403
+    assert guest.delete("/api/v1/session").status_code == 404
 
 
 def test_versions_elsewhere_are_not_listed(
@@ -267,6 +267,34 @@ def test_an_old_version_in_a_place_is_no_handle_on_newer_ones(alice: RunningHub)
     assert limited_.delete(f"/api/v1/trash/{old['id']}").status_code == 403
     assert limited_.post(f"/api/v1/trash/{old['id']}/restore").status_code == 403
     assert limited_.delete("/api/v1/trash", params={"confirm": "all"}).json()["purged"] == 0
+    assert alice.post(f"/api/v1/trash/{new['id']}/restore").status_code == 200
+
+
+def test_a_dialect_is_no_way_round_either(alice: RunningHub) -> None:
+    limited_ = limited(alice, ("category", "open"))
+    old = alice.store("seeds.bin", b"old", category="vault")
+    new = alice.store("seeds.bin", b"new", category="open")
+    listed = limited_.get("/storage/files/").json()["results"]
+    versions = {one["id"]: one["versions"] for one in listed}
+    assert versions[new["id"]] == []
+    assert limited_.get(f"/storage/download/{old['id']}/").status_code == 404
+    for method, path in (
+        ("DELETE", "/delete=seeds.bin"),
+        ("POST", "/delete=seeds.bin"),
+        ("DELETE", "/delete?filename=seeds.bin"),
+        ("DELETE", f"/delete?id={new['id']}"),
+    ):
+        assert limited_.request(method, path).status_code == 403, path
+    assert limited_.post("/upload=seeds.bin", data=b"evil").status_code == 403
+    chunk = {"filename": "seeds.bin", "chunkIndex": "0", "totalChunks": "1", "category": "open"}
+    answer = limited_.post("/upload_chunk", data=chunk, files={"file": ("seeds.bin", b"evil")})
+    assert answer.status_code == 403
+    assert len(alice.get(f"{FILES}/{new['id']}/versions").json()["items"]) == 2
+    task = limited_.post("/create_task").json()["task_id"]
+    assert limited_.delete(f"/delete_file/{task}").status_code == 403
+    assert alice.get(f"{FILES}/{new['id']}").status_code == 200
+    alice.delete(f"{FILES}/{new['id']}")
+    limited_.delete("/api/v1/trash", params={"confirm": "all"})
     assert alice.post(f"/api/v1/trash/{new['id']}/restore").status_code == 200
 
 

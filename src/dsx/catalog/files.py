@@ -224,10 +224,10 @@ def expired(connection: Connection, now: Micros, limit: int) -> list[str]:
 def trashed_files(
     connection: Connection, owner: str, limit: int, places: Places = None
 ) -> list[str]:
-    """Files in the owner's trash, those of them that lie in *places*."""
+    """Files in the owner's trash, those of them all versions of which lie in *places*."""
     query = (
         select(files.c.file)
-        .where(_TRASHED, files.c.latest, files.c.owner == owner, *_in_trash(places))
+        .where(_TRASHED, files.c.latest, files.c.owner == owner, *labels.wholly_within(places))
         .order_by(files.c.number)
         .limit(limit)
     )
@@ -243,7 +243,7 @@ def list_trash(
 ) -> Page:
     """The newest version of each file in the trash, latest deletion first."""
     query = select(files.c.number, files.c.trashed.label("key"), files.c.name).where(
-        _TRASHED, files.c.latest, files.c.owner == owner, *_in_trash(places)
+        _TRASHED, files.c.latest, files.c.owner == owner, *labels.versions_within(places)
     )
     where = _Position((files.c.trashed, files.c.number), "-trashed", cursor, limit)
     return _page(connection, query, where, [])
@@ -268,13 +268,6 @@ def list_live(connection: Connection, owner: str, wanted: FileQuery, places: Pla
         (column, rows.number), wanted.sort, wanted.cursor, wanted.limit, wanted.offset
     )
     return _page(connection, query, where, matchers)
-
-
-def _in_trash(places: Places) -> list[ColumnElement[bool]]:
-    columns = files.c
-    return labels.any_of(
-        places, columns.file, columns.name, lambda category: columns.category == category
-    )
 
 
 def _narrow(query: Select[Any], glob: str) -> tuple[Select[Any], list[Matcher]]:

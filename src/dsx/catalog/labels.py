@@ -12,10 +12,13 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
+    and_,
     delete,
     exists,
     false,
     insert,
+    not_,
     or_,
     select,
     true,
@@ -78,6 +81,23 @@ def within(places: Sequence[Place] | None) -> list[ColumnElement[bool]]:
         return exists().where(same, other.c.label == of_category(category))
 
     return any_of(places, columns.file, columns.name, labelled)
+
+
+def versions_within(
+    places: Sequence[Place] | None, version: FromClause = files
+) -> list[ColumnElement[bool]]:
+    """The condition on rows of versions that they lie in one of *places*."""
+    columns = version.c
+    return any_of(places, columns.file, columns.name, lambda category: columns.category == category)
+
+
+def wholly_within(places: Sequence[Place] | None) -> list[ColumnElement[bool]]:
+    """The condition on rows of versions that all versions of their file lie in *places*."""
+    if places is None:
+        return []
+    other = files.alias()
+    outside = not_(and_(*versions_within(places, other)))
+    return [~exists().where(other.c.file == files.c.file, outside)]
 
 
 def any_of(

@@ -13,11 +13,11 @@ from dsx.core.principals import Place
 
 
 def earlier(
-    connection: Connection, of: Sequence[str], limit: int
+    connection: Connection, of: Sequence[str], limit: int, places: Sequence[Place] | None = None
 ) -> dict[str, list[tuple[str, Micros]]]:
     """Ids and times of the versions before the newest of each of the files *of*.
 
-    Newest first, at most *limit* of each file; one query, however many files.
+    Those in *places*, newest first, at most *limit* of each file; one query for all files.
     """
     newest = files.alias()
     query = (
@@ -27,6 +27,7 @@ def earlier(
             files.c.file.in_(of),
             files.c.version < newest.c.version,
             files.c.version >= newest.c.version - limit,
+            *labels.versions_within(places),
         )
         .order_by(files.c.file, files.c.version.desc())
     )

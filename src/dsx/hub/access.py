@@ -141,6 +141,8 @@ def named(
     version = files.find(connection, principal.id, name)
     if version is None or not _within(principal.places, version.file, name, version.category):
         raise NotFound(f"There is no file named {name!r}.", {"name": name})
+    if scope != "read":
+        _require_all(connection, principal, version.file)
     return version
 
 

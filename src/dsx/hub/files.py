@@ -170,7 +170,7 @@ class Files:
                 raise NotFound(f"There is no page {page}.", {"count": count})
             items = records.list_live(connection, whose, query, places).items
             files = [item.file for item in items]
-            return NumberedPage(count, items, numbered.earlier(connection, files, _EARLIER))
+            return NumberedPage(count, items, numbered.earlier(connection, files, _EARLIER, places))
 
         return await self._catalog.read(work)
 

@@ -392,4 +392,4 @@ async def _upload(
         return await hub.uploads.create(principal, body.new(task.id, filename))
     if task.kind != "upload":
         raise Conflict(f"The task is for a {task.kind}.", {"kind": task.kind})
-    return await hub.uploads.get(principal, task.id)
+    return await hub.uploads.get(principal, task.id, "write")

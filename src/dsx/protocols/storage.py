@@ -200,10 +200,10 @@ async def store(request: Request, hub: HubDep, principal: PrincipalDep) -> Uploa
 )
 async def append(ref: Ref, request: Request, hub: HubDep, principal: PrincipalDep) -> UploadState:
     """Add a chunk where the upload stands; another start is 409 with that `offset`."""
-    upload = await hub.uploads.get(principal, ref)
+    upload = await hub.uploads.get(principal, ref, "write")
     form = await _receive(request, hub, principal, upload, _said(request, upload))
     await _tell(hub, principal, upload, _last(form))
-    return await _state(request, hub, principal, await hub.uploads.get(principal, ref))
+    return await _state(request, hub, principal, await hub.uploads.get(principal, ref, "write"))
 
 
 @router.get(
@@ -229,7 +229,7 @@ async def read(ref: Ref, request: Request, hub: HubDep, principal: PrincipalDep)
 async def complete(ref: Ref, request: Request, hub: HubDep, principal: PrincipalDep) -> UploadState:
     """Make the file, if its bytes have the `md5`; a wrong one can be corrected. Idempotent."""
     fields = await read_fields(request)
-    made = await _finish(hub, principal, await hub.uploads.get(principal, ref), fields)
+    made = await _finish(hub, principal, await hub.uploads.get(principal, ref, "write"), fields)
     return await _state(request, hub, principal, made)
 
 
@@ -315,7 +315,7 @@ async def _begun(request: Request, hub: Hub, principal: Principal) -> AsyncItera
         if not (fields["filename"] or fields.get(PARENT)):
             raise Invalid("The file needs a name: send the field filename.", {"field": "filename"})
         await _tell(hub, principal, upload, fields)
-        yield await hub.uploads.get(principal, upload.id)
+        yield await hub.uploads.get(principal, upload.id, "write")
     except (DSXError, ClientDisconnect):
         with suppress(DSXError):
             await hub.uploads.abort(principal, upload.id)

@@ -255,14 +255,14 @@ class Uploads:
         Raises `Invalid` if none is told and the operator asks for one, `DigestMismatch` if the file
         was made already and its digest is another, and what `finish` raises.
         """
-        upload = await self.get(principal, id_)
+        upload = await self.get(principal, id_, "write")
         if upload.state == "open" and self.limits.checksum and not (digests or upload.expected):
             raise Invalid("Tell the digest of the file.", {"algorithms": [*ALGORITHMS]})
         if digests:
             with suppress(Conflict):  # it is finished already, or was just now
                 await self.describe(principal, id_, expected=digests, overrule=True)
         await self.finish(principal, id_)
-        upload = await self.get(principal, id_)
+        upload = await self.get(principal, id_, "write")
         for algorithm, value in check_digests(digests).items():
             known = upload.expected.get(algorithm, value)
             if known != value:
