@@ -13,6 +13,7 @@ from tests.accounts.operation import Op
 _TABLE = """
                   nobody owner other reader expired limited writer link disabled admin
 open              200    200   200   200    200     200     200    200  200      200
+not set up        404    404   404   404    404     404     404    404  404      404
 # What is in a space. `limited` is good in another place than where the thing lies.
 file read         401    200   404   200    401     404     403    404  401      200
 file write        401    200   404   403    401     404     200    403  401      200
@@ -127,6 +128,8 @@ OPERATIONS: dict[str, Op] = {
     "list_tokens": Op("list account"),
     "create_token": Op("new token", json={"name": "{fresh}"}),
     "revoke_token": Op("credentials", "token"),
+    "begin_oidc": Op("not set up"),
+    "finish_oidc": Op("not set up"),
     "open_session": Op("open", json={"username": "{user}", "password": "correct horse"}),
     "close_session": Op(APART),
     "open_link": Op("opened", "link"),
