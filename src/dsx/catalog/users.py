@@ -9,15 +9,23 @@ import uuid_utils
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from dsx.catalog.engine import lock
 from dsx.catalog.schema import users
 from dsx.core.errors import AlreadyExists
 from dsx.core.model import Micros
 from dsx.core.principals import Role, User
 
+_LOCK = 0x75736572  # "user"
+
 
 def key_of(name: str) -> str:
     """The name as it is compared: case does not tell two users apart."""
     return name.casefold()
+
+
+def claim(connection: Connection) -> None:
+    """Let no other transaction that claims this make accounts until this one ends."""
+    lock(connection, _LOCK)
 
 
 def add(

@@ -61,7 +61,7 @@ async def _rotate(data_dir: Path | None, grace: float) -> dict[str, Any]:
         from dsx.hub.keyring import Keyring  # noqa: PLC0415
         from dsx.run import load_settings  # noqa: PLC0415
     settings = load_settings({"data_dir": data_dir})
-    if not settings.data_dir.is_dir():
+    if not settings.database_url and not settings.data_dir.is_dir():
         raise NotFound(
             f"There is no hub in {settings.data_dir.absolute()}: say where it is with --data-dir."
         )

@@ -160,6 +160,10 @@ class Accounts:
                 return user
             if self._signup == "closed":
                 raise Denied("Sign-up is closed here: ask an admin for an account.")
+            users.claim(connection)
+            user = users.by_subject(connection, subject)
+            if user is not None:  # made since, from another window of the same browser, perhaps
+                return user
             name = _free_name(wanted, lambda name: users.find(connection, name) is None)
             user = users.add(connection, name, "member", None, now(), subject=subject)
             principal = access.principal_of(user, None, address)

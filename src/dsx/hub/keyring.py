@@ -87,13 +87,14 @@ class Keyring:
         self._read = -_FRESH
 
     async def _newest(self) -> tuple[str, str]:
-        for attempt in ("known", "read again", "made"):
-            await self._refresh(force=attempt != "known")
+        """The key to sign with, which may be another server's since a moment ago."""
+        for attempt in ("there", "made"):
+            if attempt == "made":
+                await self._catalog.write(self._make_first)
+            await self._refresh(force=True)
             for id_, (key, retires) in self._keys.items():
                 if retires is None:
                     return id_, key
-            if attempt == "read again":
-                await self._catalog.write(self._make_first)
         raise Unavailable("There is no key to sign with.")
 
     async def _key(self, id_: str | None) -> tuple[str, int | None]:

@@ -199,11 +199,11 @@ class Provider:
         methods = self._metadata().get("token_endpoint_auth_methods_supported")
         secret = self._registration.client_secret
         basic = methods is None or "client_secret_basic" in methods
-        with_secret = "client_secret_basic" if basic else "client_secret_post"
+        method = "client_secret_basic" if basic else "client_secret_post"
         return OAuth2Session(
             self._registration.client_id,
             secret,
-            token_endpoint_auth_method=with_secret if secret else "none",
+            token_endpoint_auth_method=method if secret else "none",
             scope=_SCOPE,
             redirect_uri=exchange.redirect_uri,
             code_challenge_method="S256",
