@@ -41,7 +41,7 @@ from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.protocols import dsx, rest, rufh, storage, system, tus
+from dsx.protocols import dsx, links, rest, rufh, storage, system, tus
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
 
@@ -81,7 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    for router in (system.router, rest.router, rufh.router, tus.router):
+    for router in (system.router, rest.router, links.router, rufh.router, tus.router):
         app.include_router(router)
     for dialect in settings.dialects:
         if dialect in DIALECTS:

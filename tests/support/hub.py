@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import requests
 
 KEY = "test-key"
+PASSWORD = "correct horse"
 STOP_SECONDS = 10
 
 
@@ -50,6 +51,25 @@ class RunningHub:
         assert answer.status_code == 201, answer.text
         record: dict[str, Any] = answer.json()
         return record
+
+    def user(self, name: str, role: str = "member", **token: Any) -> RunningHub:
+        """The same hub as a new user sees it, with a token: all scopes, unless *token* says less.
+
+        The user's password is `PASSWORD`.
+        """
+        who = {"username": name, "password": PASSWORD, "role": role}
+        made = self.post("/api/v1/users", json=who)
+        assert made.status_code == 201, made.text
+        return self.seen_by(name, **token)
+
+    def seen_by(self, name: str, **token: Any) -> RunningHub:
+        """The same hub as a user sees it who shows another token."""
+        who = (name, PASSWORD)
+        me = requests.get(f"{self.url}/api/v1/account", auth=who, timeout=60).json()
+        wanted = {"scopes": me["scopes"]} | token
+        answer = requests.post(f"{self.url}/api/v1/tokens", json=wanted, auth=who, timeout=60)
+        assert answer.status_code == 201, answer.text
+        return replace(self, key=answer.json()["token"])
 
     def stop(self) -> int:
         """SIGTERM; the exit code, which must come within the promised time."""

@@ -7,7 +7,8 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
-from fastapi.security import APIKeyCookie, HTTPBasic, HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPBearer
+from fastapi.security.http import HTTPBase
 
 from dsx.core.errors import Denied, Unauthenticated
 from dsx.core.principals import Principal
@@ -33,8 +34,11 @@ _bearer = HTTPBearer(
     scheme_name="Token",
     description="`Bearer X`, `JWT X` or the bare `X`: an API key, a token, a signed token.",
 )
-_basic = HTTPBasic(
-    auto_error=False, scheme_name="Password", description="An account's name and password."
+_basic = HTTPBase(
+    scheme="basic",
+    auto_error=False,
+    scheme_name="Password",
+    description="An account's name and password.",
 )
 _cookie = APIKeyCookie(name=SESSION_COOKIE, auto_error=False, scheme_name="Session")
 
@@ -104,6 +108,13 @@ def _basic_credential(parameter: str) -> Credential:
         raise Unauthenticated("The Basic credential is not Base64 of 'name:password'.") from None
     user, _, password = text.partition(":")
     return Credential(password, user=user)
+
+
+def same_site(request: Request) -> None:
+    """Raise `Denied` if another site's page made the browser send this."""
+    told = "sec-fetch-site" in request.headers or "origin" in request.headers
+    if told and not _from_our_page(request):
+        raise Denied("Sign in from the hub's own pages.")
 
 
 def _from_our_page(request: Request) -> bool:

@@ -97,6 +97,17 @@ def file(
     raise hidden(files.unknown(ref, trashed=trashed))
 
 
+def named(
+    connection: Connection, principal: Principal, name: str, scope: Scope = "read"
+) -> FileVersion:
+    """The newest version of the principal's own file of exactly this name; or `NotFound`."""
+    require(principal, scope, links=True)
+    version = files.find(connection, principal.id, name)
+    if version is None or not _within(principal.places, version.file, name, version.category):
+        raise NotFound(f"There is no file named {name!r}.", {"name": name})
+    return version
+
+
 def many(connection: Connection, principal: Principal, refs: Sequence[str]) -> list[FileVersion]:
     """Versions to read, in that order; `NotFound` for the first that is not there for them."""
     return [file(connection, principal, ref) for ref in refs]

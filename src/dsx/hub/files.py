@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -139,6 +140,25 @@ class Files:
 
         return await self._catalog.read(work)
 
+    async def every(
+        self, principal: Principal, query: FileQuery, *, most: int | None = None
+    ) -> Sequence[FileVersion]:
+        """All files that *query* selects, page after page; no more are looked for than *most*."""
+        found: list[FileVersion] = []
+        query = replace(query, limit=_PAGE, cursor=None)
+        while True:
+            page = await self.list(principal, query)
+            found += page.items
+            if page.next is None or (most is not None and len(found) > most):
+                return found
+            query = replace(query, cursor=page.next)
+
+    async def named(self, principal: Principal, name: str) -> FileVersion:
+        """The newest version of the principal's own file of exactly this name; or `NotFound`."""
+        return await self._catalog.read(
+            lambda connection: access.named(connection, principal, name)
+        )
+
     async def get(self, principal: Principal, ref: str) -> FileVersion:
         """The version with this id or number, or `NotFound`."""
         return await self._catalog.read(lambda connection: access.file(connection, principal, ref))
@@ -196,6 +216,7 @@ class Files:
 
 
 _EARLIER = 100
+_PAGE = 1000
 _FORM_OVERHEAD = 64 * 1024
 """A multipart body may be this much longer than the file in it before it is refused unread."""
 

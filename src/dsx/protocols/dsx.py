@@ -16,7 +16,7 @@ from dsx.http.manifest import manifest_response
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
 
-router = APIRouter(tags=["dialect: dsx"], responses=documented(401, 405, 422, 503))
+router = APIRouter(tags=["dialect: dsx"], responses=documented(401, 403, 405, 422, 429, 503))
 
 
 @router.get("/datasets", operation_id="dsx_datasets", summary="List dataset names")

@@ -32,7 +32,6 @@ SMALLEST_SLICE = 128 * 1024
 LARGEST_SLICE = 8 * 1024 * 1024
 _SLICE_SECONDS = 0.1
 _PROGRESS_SECONDS = 0.5
-_PAGE = 1000
 _SCOPE: dict[TaskKind | None, Scope] = {
     None: "read",
     "upload": "write",
@@ -217,14 +216,7 @@ class Tasks:
     ) -> Sequence[FileVersion]:
         if refs:
             return await self._files.get_many(principal, refs)
-        found: list[FileVersion] = []
-        query = replace(query or FileQuery(), limit=_PAGE, cursor=None)
-        while True:
-            page = await self._files.list(principal, query)
-            found += page.items
-            if page.next is None:
-                return found
-            query = replace(query, cursor=page.next)
+        return await self._files.every(principal, query or FileQuery())
 
     async def _of_kind(self, principal: Principal, id_: str, kind: TaskKind) -> Task:
         task = await self.get(principal, id_)

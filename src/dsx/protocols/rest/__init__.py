@@ -3,8 +3,18 @@
 from fastapi import APIRouter
 
 from dsx.http.problems import documented
-from dsx.protocols.rest import archive, datasets, files, tasks, trash, uploads
+from dsx.protocols.rest import (
+    accounts,
+    archive,
+    datasets,
+    files,
+    shares,
+    tasks,
+    tokens,
+    trash,
+    uploads,
+)
 
-router = APIRouter(prefix="/api/v1", responses=documented(400, 401, 405, 422, 503))
-for part in (files, uploads, tasks, trash, archive, datasets):
+router = APIRouter(prefix="/api/v1", responses=documented(400, 401, 403, 405, 422, 429, 503))
+for part in (files, uploads, tasks, trash, archive, datasets, shares, accounts, tokens):
     router.include_router(part.router)

@@ -107,7 +107,7 @@ async def create_file(
     return JSONResponse(body, 201, {"Location": location, "ETag": f'"{version.sha256}"'})
 
 
-@router.get("", summary="List files")
+@router.get("", summary="List files", responses=documented(404))
 async def list_files(
     *,
     request: Request,
@@ -125,6 +125,9 @@ async def list_files(
     created_from: Annotated[datetime | None, Query(description="Inclusive.")] = None,
     created_to: Annotated[datetime | None, Query(description="Exclusive.")] = None,
     sort: Sort = "-created",
+    owner: Annotated[
+        str | None, Query(max_length=64, description="Another user, who shares files with you.")
+    ] = None,
 ) -> FilePage:
     """The newest version of every file, a page at a time; filters combine with AND."""
     query = FileQuery(
@@ -138,7 +141,7 @@ async def list_files(
         created_to=None if created_to is None else to_micros(created_to),
         sort=sort,
     )
-    page = await hub.files.list(principal, query)
+    page = await hub.files.list(principal, query, owner=owner)
     if page.next:
         following = request.url.include_query_params(cursor=page.next)
         response.headers["Link"] = f'<{following}>; rel="next"'

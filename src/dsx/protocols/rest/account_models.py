@@ -1,0 +1,322 @@
+"""The JSON of accounts, tokens, shares and the audit log."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from dsx.core import principals
+from dsx.core.principals import Place, PlaceKind, Role, Scope
+from dsx.hub.accounts import Usage
+from dsx.protocols.rest.models import time_text
+
+_ID = "019a9f3c-0000-7000-8000-00000000000b"
+_YEARS = 10 * 366 * 24 * 3600
+UserName = Annotated[str, Path(description="Name of a user.", examples=["alice"], max_length=64)]
+Id = Annotated[str, Path(description="Id, as it was told.", examples=[_ID], max_length=64)]
+Secret = Annotated[str, Field(max_length=1024)]
+Seconds = Annotated[float, Field(gt=0, le=_YEARS)]
+Quota = Annotated[int, Field(ge=-1, le=(1 << 62) - 1)]
+
+
+class SignUp(BaseModel):
+    """An account to make."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"username": "alice", "password": "correct horse"}]},
+    )
+
+    username: str = Field(max_length=64, description="Letters, digits and ._@+-")
+    password: Secret = Field(description="8 to 256 characters.")
+    invite: Secret | None = Field(None, description="The invitation, where one is needed.")
+    role: Role | None = Field(None, description="For admins to give; default: member.")
+
+
+class User(BaseModel):
+    """An account."""
+
+    id: str = Field(description="Public id; the `owner` of the user's files.")
+    number: int = Field(description="Small integer id, never reused.")
+    username: str
+    role: Role
+    disabled: bool
+    quota_bytes: int | None = Field(description="Null: the hub's default.")
+    quota_files: int | None = Field(description="Null: the hub's default.")
+    created: str
+
+    @classmethod
+    def of(cls, user: principals.User) -> Self:
+        """The JSON of *user*."""
+        return cls(
+            id=user.id,
+            number=user.number,
+            username=user.name,
+            role=user.role,
+            disabled=user.disabled,
+            quota_bytes=user.quota_bytes,
+            quota_files=user.quota_files,
+            created=time_text(user.created),
+        )
+
+
+class UserList(BaseModel):
+    """Accounts by number."""
+
+    items: list[User]
+    next: int | None = Field(description="`after` of the next page; null on the last.")
+
+
+class UserPatch(BaseModel):
+    """Changes to an account; what is absent stays."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"role": "reader"}]})
+
+    role: Role | None = None
+    disabled: bool | None = None
+    quota_bytes: Quota | None = Field(None, description="-1: the hub's default.")
+    quota_files: Quota | None = Field(None, description="-1: the hub's default.")
+    password: Secret | None = None
+    current_password: Secret | None = Field(None, description="To change one's own password.")
+
+
+class Me(BaseModel):
+    """Who you are, and what you may do."""
+
+    id: str
+    number: int
+    username: str
+    scopes: list[Scope]
+    places: list[PlaceModel] | None = Field(description="Null: everywhere.")
+
+    @classmethod
+    def of(cls, principal: principals.Principal) -> Self:
+        """The JSON of *principal*."""
+        return cls(
+            id=principal.id,
+            number=principal.number,
+            username=principal.name,
+            scopes=sorted(principal.scopes),
+            places=PlaceModel.all_of(principal.places),
+        )
+
+
+class UsageModel(BaseModel):
+    """What you store, versions and trash included, and may store at most by a rule of your own."""
+
+    bytes: int
+    files: int
+    quota_bytes: int | None
+    quota_files: int | None
+
+    @classmethod
+    def of(cls, usage: Usage) -> Self:
+        """The JSON of *usage*."""
+        return cls(
+            bytes=usage.bytes,
+            files=usage.files,
+            quota_bytes=usage.quota_bytes,
+            quota_files=usage.quota_files,
+        )
+
+
+class PlaceModel(BaseModel):
+    """A part of a space: one file (by id or number), a category, a prefix of names, a dataset."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"kind": "category", "value": "train"}]}
+    )
+
+    kind: PlaceKind
+    value: str = Field(min_length=1, max_length=1024)
+
+    def place(self) -> Place:
+        """The place it tells."""
+        return Place(self.kind, self.value)
+
+    @classmethod
+    def all_of(cls, places: tuple[Place, ...] | None) -> list[Self] | None:
+        """The JSON of *places*."""
+        if places is None:
+            return None
+        return [cls(kind=place.kind, value=place.value) for place in places]
+
+
+class NewToken(BaseModel):
+    """A token to make."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "laptop", "scopes": ["read"]}]}
+    )
+
+    name: str = Field("token", min_length=1, max_length=100, description="To tell it by.")
+    scopes: list[Scope] = Field(["read"], min_length=1, max_length=4)
+    places: list[PlaceModel] | None = Field(
+        None, min_length=1, max_length=100, description="Where it is good; null: everywhere."
+    )
+    seconds: Seconds | None = Field(None, description="For how long; null: until it is revoked.")
+
+
+class Token(BaseModel):
+    """A token, without its secret."""
+
+    id: str
+    name: str
+    scopes: list[Scope]
+    places: list[PlaceModel] | None
+    created: str
+    expires: str | None
+    used: str | None = Field(description="When it was last shown, to about a minute.")
+
+    @classmethod
+    def of(cls, token: principals.Token) -> Self:
+        """The JSON of *token*."""
+        return cls(
+            id=token.id,
+            name=token.name,
+            scopes=sorted(token.scopes),
+            places=PlaceModel.all_of(token.places),
+            created=time_text(token.created),
+            expires=None if token.expires is None else time_text(token.expires),
+            used=None if token.used is None else time_text(token.used),
+        )
+
+
+class MadeToken(Token):
+    """A token that was just made: its secret is told only now."""
+
+    token: str = Field(description="The secret. Keep it: nobody can tell it again.")
+
+    @classmethod
+    def made(cls, token: principals.Token, secret: str) -> Self:
+        """The JSON of *token* with its *secret*."""
+        return cls(**Token.of(token).model_dump(), token=secret)
+
+
+class TokenList(BaseModel):
+    """Your tokens, oldest first."""
+
+    items: list[Token]
+
+
+class NewInvite(BaseModel):
+    """An invitation to make."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"role": "member"}]})
+
+    role: Role = "member"
+    seconds: Seconds = Field(7 * 24 * 3600, description="For how long it is good.")
+
+
+class SignIn(BaseModel):
+    """An account's name and password."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"username": "alice", "password": "correct horse"}]},
+    )
+
+    username: str = Field(max_length=256)
+    password: Secret
+
+
+class NewShare(BaseModel):
+    """Something to share: with a user, or, if none is named, by a link."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"place": {"kind": "file", "value": "1"}, "user": "bob"}]},
+    )
+
+    place: PlaceModel
+    user: str | None = Field(None, max_length=64, description="With whom; null: by a link.")
+    seconds: Seconds | None = Field(None, description="For how long; null: until it is ended.")
+    password: Secret | None = Field(None, description="What a link asks for besides.")
+    downloads: int | None = Field(
+        None, ge=1, le=1_000_000_000, description="How often a link may be used."
+    )
+
+
+class Share(BaseModel):
+    """What is shared."""
+
+    id: str
+    place: PlaceModel
+    kind: Literal["user", "link"]
+    owner: str = Field(description="The owner's id; for what others share with you, their name.")
+    password: bool = Field(description="Whether the link asks for one.")
+    downloads: int | None
+    downloaded: int
+    created: str
+    expires: str | None
+
+    @classmethod
+    def of(cls, share: principals.Share, owner: str | None = None) -> Self:
+        """The JSON of *share*."""
+        return cls(
+            id=share.id,
+            place=PlaceModel(kind=share.place.kind, value=share.place.value),
+            kind="link" if share.grantee is None else "user",
+            owner=owner or share.owner,
+            password=share.password is not None,
+            downloads=share.downloads,
+            downloaded=share.downloaded,
+            created=time_text(share.created),
+            expires=None if share.expires is None else time_text(share.expires),
+        )
+
+
+class MadeShare(Share):
+    """A share that was just made."""
+
+    url: str | None = Field(None, description="The link, told only now; null: none was made.")
+
+
+class ShareList(BaseModel):
+    """Shares, oldest first."""
+
+    items: list[Share]
+    next: str | None = Field(None, description="`after` of the next page; null on the last.")
+
+
+class Entry(BaseModel):
+    """What somebody did, or was refused."""
+
+    number: int
+    at: str
+    principal: str = Field(description="Owner id; empty: nobody known.")
+    username: str | None
+    via: str = Field(description="Id of the token, session or share that was shown.")
+    address: str
+    action: str
+    target: str
+    outcome: str
+    details: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: principals.Event) -> Self:
+        """The JSON of *event*."""
+        return cls(
+            number=event.number,
+            at=time_text(event.at),
+            principal=event.principal,
+            username=event.name,
+            via=event.via,
+            address=event.address,
+            action=event.action,
+            target=event.target,
+            outcome=event.outcome,
+            details=event.details,
+        )
+
+
+class AuditLog(BaseModel):
+    """Entries, newest first."""
+
+    items: list[Entry]
+    next: int | None = Field(description="`before` of the next page; null on the last.")
+
+
+Me.model_rebuild()

@@ -1,0 +1,119 @@
+"""``/api/v1/users``, ``/invites``, ``/account``, ``/audit``: accounts, and what they did."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+
+from dsx.core.errors import NotFound
+from dsx.http.credentials import CallerDep, HubDep, PrincipalDep, address_of
+from dsx.http.problems import documented
+from dsx.hub.accounts import UserChanges
+from dsx.protocols.rest.account_models import (
+    AuditLog,
+    Entry,
+    MadeToken,
+    Me,
+    NewInvite,
+    SignUp,
+    UsageModel,
+    User,
+    UserList,
+    UserName,
+    UserPatch,
+)
+
+router = APIRouter(tags=["accounts"])
+
+
+@router.post(
+    "/users",
+    status_code=201,
+    summary="Make an account",
+    responses=documented(403, 409, 429),
+)
+async def create_user(new: SignUp, request: Request, hub: HubDep, caller: CallerDep) -> User:
+    """Sign up, where that is open or with an invitation; admins always may, for anybody."""
+    user = await hub.accounts.sign_up(
+        new.username,
+        new.password,
+        by=caller,
+        invite=new.invite,
+        role=new.role,
+        address=address_of(request),
+    )
+    return User.of(user)
+
+
+@router.get("/users", summary="List accounts", responses=documented(403))
+async def list_users(
+    hub: HubDep,
+    principal: PrincipalDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[int, Query(ge=0, le=(1 << 62) - 1)] = 0,
+) -> UserList:
+    """All accounts by number; for admins."""
+    found = await hub.accounts.list(principal, after=after, limit=limit)
+    following = found[-1].number if len(found) == limit else None
+    return UserList(items=[User.of(user) for user in found], next=following)
+
+
+@router.get("/users/{name}", summary="Read an account", responses=documented(403, 404))
+async def get_user(name: UserName, hub: HubDep, principal: PrincipalDep) -> User:
+    """Your own account; admins: any."""
+    return User.of(await hub.accounts.get(principal, name))
+
+
+@router.patch("/users/{name}", summary="Change an account", responses=documented(403, 404, 429))
+async def patch_user(
+    name: UserName, changes: UserPatch, hub: HubDep, principal: PrincipalDep
+) -> User:
+    """Your own password, telling the current one; admins: anything of any account.
+
+    A new password or role ends the account's sessions and signed tokens. A disabled account cannot
+    do anything, its files stay.
+    """
+    wanted = UserChanges(**changes.model_dump(exclude={"current_password"}))
+    current = changes.current_password
+    return User.of(await hub.accounts.change(principal, name, wanted, current=current))
+
+
+@router.post("/invites", status_code=201, summary="Invite somebody", responses=documented(403))
+async def create_invite(
+    hub: HubDep, principal: PrincipalDep, new: NewInvite | None = None
+) -> MadeToken:
+    """An invitation with which one person can sign up once; for admins to make."""
+    new = new or NewInvite()
+    token, secret = await hub.tokens.invite(principal, new.role, new.seconds)
+    return MadeToken.made(token, secret)
+
+
+@router.get("/account", summary="Who am I?")
+async def get_account(principal: PrincipalDep) -> Me:
+    """Who your credential says you are, and what you may do with it."""
+    return Me.of(principal)
+
+
+@router.get("/account/usage", summary="What do I store?", responses=documented(403))
+async def get_usage(hub: HubDep, principal: PrincipalDep) -> UsageModel:
+    """Bytes and files in your space, and your quotas."""
+    return UsageModel.of(await hub.accounts.usage(principal))
+
+
+@router.get("/audit", summary="Read the audit log", responses=documented(403, 404))
+async def list_audit(
+    *,
+    hub: HubDep,
+    principal: PrincipalDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    before: Annotated[int | None, Query(ge=0, le=(1 << 62) - 1)] = None,
+    user: Annotated[str | None, Query(max_length=64, description="Only theirs.")] = None,
+    outcome: Literal["done", "refused"] | None = None,
+) -> AuditLog:
+    """Every change and every refused attempt, newest first: admins see all, others their own."""
+    if user is not None and not principal.admin and user != principal.name:
+        raise NotFound(f"There is nothing of {user!r} for you.")
+    found = await hub.audit.list(principal, before=before, limit=limit, user=user, outcome=outcome)
+    following = found[-1].number if len(found) == limit else None
+    return AuditLog(items=[Entry.of(event) for event in found], next=following)

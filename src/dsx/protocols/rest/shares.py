@@ -1,0 +1,65 @@
+"""``/api/v1/shares``: let one user, or whoever has a link, read something."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from dsx.core.errors import Invalid
+from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.problems import documented
+from dsx.protocols.rest.account_models import Id, MadeShare, NewShare, Share, ShareList
+
+router = APIRouter(prefix="/shares", tags=["shares"])
+
+
+@router.post("", status_code=201, summary="Share", responses=documented(403, 404))
+async def create_share(
+    new: NewShare, request: Request, hub: HubDep, principal: PrincipalDep
+) -> MadeShare:
+    """A file, a category, a prefix or a dataset: with `user`, or by a link whoever has it may use.
+
+    Shares allow reading only. What is added to a shared category later is shared, too.
+    """
+    place = new.place.place()
+    if new.user is not None:
+        if new.password is not None or new.downloads is not None:
+            raise Invalid("A password and a number of downloads are for links: name no user.")
+        share = await hub.shares.with_user(principal, place, new.user, seconds=new.seconds)
+        return MadeShare(**Share.of(share).model_dump())
+    share, secret = await hub.shares.by_link(
+        principal,
+        place,
+        seconds=new.seconds,
+        password=new.password,
+        downloads=new.downloads,
+    )
+    url = str(request.base_url.replace(path=f"/s/{secret}", query=""))
+    return MadeShare(**Share.of(share).model_dump(), url=url)
+
+
+@router.get("", summary="List shares", responses=documented(403))
+async def list_shares(
+    hub: HubDep,
+    principal: PrincipalDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[str, Query(max_length=64)] = "",
+) -> ShareList:
+    """What you share, oldest first."""
+    found = await hub.shares.list(principal, after=after, limit=limit)
+    following = found[-1].id if len(found) == limit else None
+    return ShareList(items=[Share.of(share) for share in found], next=following)
+
+
+@router.get("/received", summary="List what is shared with me", responses=documented(403))
+async def list_received(hub: HubDep, principal: PrincipalDep) -> ShareList:
+    """What others share with you: read it at `GET /api/v1/files?owner=NAME`."""
+    found = await hub.shares.received(principal)
+    return ShareList(items=[Share.of(share, owner) for share, owner in found])
+
+
+@router.delete("/{id}", status_code=204, summary="End a share", responses=documented(403, 404))
+async def end_share(id: Id, hub: HubDep, principal: PrincipalDep) -> None:  # noqa: A002
+    """From now on nobody can use it."""
+    await hub.shares.end(principal, id)

@@ -1,0 +1,80 @@
+"""``/api/v1/tokens`` and ``/api/v1/session``: credentials made from credentials."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from dsx.http.credentials import SESSION_COOKIE, HubDep, PrincipalDep, address_of, same_site
+from dsx.http.problems import documented
+from dsx.protocols.rest.account_models import (
+    Id,
+    MadeToken,
+    NewToken,
+    SignIn,
+    Token,
+    TokenList,
+    User,
+)
+
+router = APIRouter(tags=["accounts"])
+
+
+@router.post("/tokens", status_code=201, summary="Make a token", responses=documented(403))
+async def create_token(
+    hub: HubDep, principal: PrincipalDep, new: NewToken | None = None
+) -> MadeToken:
+    """A credential for a program: with few scopes, for some places only, for a while.
+
+    Its secret is in this answer and nowhere else.
+    """
+    new = new or NewToken()
+    places = None if new.places is None else [place.place() for place in new.places]
+    token, secret = await hub.tokens.create(
+        principal, new.name, new.scopes, places=places, seconds=new.seconds
+    )
+    return MadeToken.made(token, secret)
+
+
+@router.get("/tokens", summary="List tokens", responses=documented(403))
+async def list_tokens(hub: HubDep, principal: PrincipalDep) -> TokenList:
+    """Your tokens, oldest first, and when each was last used."""
+    return TokenList(items=[Token.of(token) for token in await hub.tokens.list(principal)])
+
+
+@router.delete(
+    "/tokens/{id}", status_code=204, summary="Revoke a token", responses=documented(403, 404)
+)
+async def revoke_token(id: Id, hub: HubDep, principal: PrincipalDep) -> None:  # noqa: A002
+    """End a token or a session, at once and everywhere."""
+    await hub.tokens.revoke(principal, id)
+
+
+@router.post(
+    "/session", status_code=201, summary="Sign in a browser", responses=documented(403, 429)
+)
+async def open_session(who: SignIn, request: Request, response: Response, hub: HubDep) -> User:
+    """Exchange name and password for a cookie that scripts cannot read.
+
+    It counts only in requests that the browser says come from the hub's own pages.
+    """
+    same_site(request)
+    user = await hub.accounts.sign_in(who.username, who.password, address=address_of(request))
+    token, secret = await hub.tokens.open_session(user, address=address_of(request))
+    assert token.expires is not None
+    response.set_cookie(
+        SESSION_COOKIE,
+        secret,
+        max_age=(token.expires - token.created) // 1_000_000,
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+    return User.of(user)
+
+
+@router.delete("/session", status_code=204, summary="Sign out", responses=documented(403, 404))
+async def close_session(response: Response, hub: HubDep, principal: PrincipalDep) -> None:
+    """End the session whose cookie the request shows."""
+    response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="lax")
+    await hub.tokens.revoke(principal, principal.via)
