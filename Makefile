@@ -3,13 +3,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: server test check drills bench clean
+.PHONY: server test coverage check drills bench clean
 
 server: .venv/.server
 	$(BIN)/dsx serve
 
 test: .venv/.test
 	$(BIN)/python -m pytest -m "not drill"
+
+coverage: .venv/.test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not drill"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
 
 check: .venv/.test
 	$(BIN)/ruff check .
@@ -34,4 +41,4 @@ bench: .venv/.test
 	touch $@ .venv/.server
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from bench import listing, small_files, transfers, uploads
+from bench import accounts, listing, small_files, transfers, uploads
 
 ALL = {
     "small_files": small_files.main,
     "transfers": transfers.main,
     "uploads": uploads.main,
     "listing": listing.main,
+    "accounts": accounts.main,
 }
 
 for name in sys.argv[1:] or ALL:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.support.ceph import Ceph, ceph
 from tests.support.hub import RunningHub, running_hub
+from tests.support.promises import (  # noqa: F401 (hooks, which pytest looks for here)
+    pytest_collection_finish,
+    pytest_runtest_logreport,
+    pytest_terminal_summary,
+)
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +20,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     with running_hub(tmp_path_factory.mktemp("hub")) as running:
         yield running
         assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Ceph]:
+    """A real S3 engine, started when the first test asks for it; every test has its own bucket."""
+    with ceph() as running:
+        yield running

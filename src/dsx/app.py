@@ -22,35 +22,59 @@ from dsx.blobs.local import LocalStore
 from dsx.blobs.memory import MemoryStore
 from dsx.catalog.engine import Catalog
 from dsx.config import Settings
-from dsx.http import cors, problems
+from dsx.http import cors, credentials, problems
 from dsx.http.metrics import Observe
+from dsx.http.redaction import Redacting, rendered
 from dsx.http.server import DSXProtocol
 from dsx.hub.accounts import Accounts
 from dsx.hub.audit import Audit
 from dsx.hub.datasets import Datasets
+from dsx.hub.drop import Drop
 from dsx.hub.files import Files
 from dsx.hub.identity import Identity
-from dsx.hub.keyring import Keyring, kept_secret
+from dsx.hub.keyring import Box, Keyring, kept_secret
 from dsx.hub.limits import Limits
+from dsx.hub.oidc import Oidc
 from dsx.hub.passwords import Passwords
+from dsx.hub.provider import Provider, Registration
 from dsx.hub.services import Hub
 from dsx.hub.shares import Shares
 from dsx.hub.throttle import Pace, Throttle
 from dsx.hub.tokens import Tokens
+from dsx.hub.transfers.chunks import Chunks
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
-from dsx.protocols import dsx, links, rest, rufh, storage, system, tus
+from dsx.protocols import (
+    datastore,
+    dsx,
+    fileserver,
+    links,
+    rest,
+    rufh,
+    storage,
+    system,
+    tinydist,
+    tus,
+)
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
+
+log = structlog.get_logger(__name__)
 
 ADMIN_KEY_FILE = "admin.key"
 KEY_PREFIX = "dsx_"
 SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file name)
 
 
-DIALECTS: dict[str, APIRouter] = {"dsx": dsx.router, "storage": storage.router}
+DIALECTS: dict[str, APIRouter] = {
+    "tinydist": tinydist.router,
+    "datastore": datastore.router,
+    "fileserver": fileserver.router,
+    "storage": storage.router,
+    "dsx": dsx.router,
+}
 """The seed systems, each of which can be switched off."""
 
 
@@ -88,6 +112,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             app.include_router(DIALECTS[dialect])
     system.add_docs(app)
     problems.install(app)
+    credentials.document(app)
     cors.install(app, settings.cors_origins)
     app.add_middleware(Observe)
     return app
@@ -114,10 +139,21 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 files=files,
                 trash=trash,
                 uploads=uploads,
-                tasks=Tasks(catalog, controls, files, trash, uploads, ttl=settings.task_ttl),
+                chunks=Chunks(catalog, uploads, limits),
+                drop=Drop(settings.data_dir / "drop", files, trash),
+                tasks=Tasks(
+                    catalog,
+                    controls,
+                    files,
+                    trash,
+                    uploads,
+                    ttl=settings.task_ttl,
+                    max_seconds=settings.task_max_seconds,
+                ),
                 datasets=Datasets(catalog, settings.dataset_path, everyone=settings.open_datasets),
                 catalog=catalog,
                 blobs=blobs,
+                fileserver_max=settings.fileserver_max,
             )
         finally:
             await controls.aclose()
@@ -142,6 +178,7 @@ async def open_doors(settings: Settings, catalog: Catalog) -> AsyncIterator[dict
         catalog, api_keys(settings), accounts, shares, pace=pace, anonymous=settings.anonymous
     )
     audit = Audit(catalog, days=settings.audit_days)
+    oidc = _oidc(settings, accounts)
     try:
         yield {
             "identity": identity,
@@ -150,18 +187,35 @@ async def open_doors(settings: Settings, catalog: Catalog) -> AsyncIterator[dict
             "shares": shares,
             "audit": audit,
             "throttle": throttle,
+            "oidc": oidc,
         }
     finally:
+        if oidc is not None:
+            oidc.close()
         await audit.aclose()
         await identity.aclose()
         passwords.close()
+
+
+def _oidc(settings: Settings, accounts: Accounts) -> Oidc | None:
+    """How accounts elsewhere come in; None if that is not set up."""
+    if not settings.oidc_issuer:
+        return None
+    secret = settings.oidc_client_secret
+    registration = Registration(
+        settings.oidc_issuer,
+        settings.oidc_client_id,
+        None if secret is None else secret.get_secret_value(),
+    )
+    box = Box(secret_keys(settings), "oidc")
+    return Oidc(Provider(registration), accounts, box, name_claim=settings.oidc_name_claim)
 
 
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[tuple[Catalog, BlobStore]]:
     """The catalog, its schema up to date, and the blobs of *settings*."""
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    blobs = open_blobs(settings.storage)
+    blobs = open_blobs(settings.storage, settings.data_dir)
     catalog = Catalog(settings.database)
     try:
         await catalog.migrate()
@@ -171,11 +225,20 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Catalog, BlobSto
         await blobs.aclose()
 
 
-def open_blobs(url: str) -> BlobStore:
-    """The blob store that *url* names: ``file:///directory`` or ``memory:``."""
+def open_blobs(url: str, data_dir: Path) -> BlobStore:
+    """The blob store that *url* names: ``file:///directory``, ``s3://bucket`` or ``memory:``.
+
+    Bytes on their way into a bucket are kept in *data_dir*.
+    """
     parts = urlsplit(url)
     if parts.scheme == "file":
         return LocalStore(Path(url2pathname(parts.path)))
+    if parts.scheme == "s3":
+        from dsx.blobs.s3 import S3Store  # noqa: PLC0415 (it costs memory, and few need it)
+
+        store = S3Store(url, data_dir / "staging")
+        store.check()
+        return store
     if parts.scheme == "memory":
         return MemoryStore()
     raise ValueError(f"DSX_STORAGE_URL: {parts.scheme or url!r} is not a known kind of store")
@@ -183,7 +246,13 @@ def open_blobs(url: str) -> BlobStore:
 
 def api_keys(settings: Settings) -> tuple[str, ...]:
     """The keys that open the hub: those configured, else the data directory's admin key."""
-    return settings.keys or (kept_secret(settings.data_dir / ADMIN_KEY_FILE, KEY_PREFIX)[0],)
+    if settings.keys:
+        return settings.keys
+    path = settings.data_dir / ADMIN_KEY_FILE
+    key, new = kept_secret(path, KEY_PREFIX)
+    if new:
+        log.warning("no DSX_API_KEY is set: an admin key was made", kept_in=str(path.absolute()))
+    return (key,)
 
 
 def secret_keys(settings: Settings) -> tuple[str, ...]:
@@ -197,14 +266,16 @@ def _operation_id(route: APIRoute) -> str:
 
 def _configure_logging(level: str) -> None:
     libraries = logging.DEBUG if level == "debug" else logging.WARNING
-    logging.basicConfig(level=libraries, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=libraries, handlers=[handler])
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper("iso"),
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            rendered,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),

@@ -1,41 +1,47 @@
 """Settings of the server: the only place that reads the environment.
 
 Order of precedence: flags of ``dsx serve``, the environment, ``.env`` in the working directory,
-``dsx.toml`` there, defaults.
+``dsx.toml`` there, defaults. In the environment and in ``.env``, ``DSX_X_FILE`` names a file that
+has the value of ``DSX_X``, as Docker and Kubernetes hand out secrets.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from dsx.core.errors import Invalid
+from dsx.core.sizes import parse_size
+
 Dialect = Literal["tinydist", "datastore", "fileserver", "storage", "dsx"]
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("kmgt", start=1)}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
 
 
 def _parse_size(value: Any) -> Any:
     if not isinstance(value, str) or not value.strip():
         return value or None
-    match = _SIZE.fullmatch(value.strip())
-    if match is None or match[2].lower() not in _UNITS:
-        raise ValueError("a size is a number of bytes with an optional unit, as in 16MiB or 2TB")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    return parse_size(value)
 
 
 def _split_keys(value: Any) -> Any:
@@ -55,6 +61,47 @@ Scopes = Annotated[
 ]
 Dialects = Annotated[tuple[Dialect, ...], NoDecode, BeforeValidator(_split_dialects)]
 Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)]
+
+
+class NamedFiles(PydanticBaseSettingsSource):
+    """Values in files: each ``DSX_X_FILE`` of *variables* names one that has ``DSX_X``.
+
+    `Invalid` if such a file cannot be read or is empty: a key that somebody meant to set must not
+    be missed in silence.
+    """
+
+    def __init__(
+        self, settings_cls: type[BaseSettings], variables: PydanticBaseSettingsSource
+    ) -> None:
+        super().__init__(settings_cls)
+        assert isinstance(variables, EnvSettingsSource)
+        self._variables = variables.env_vars
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The content of the field's file, and the spelling under which other sources give it."""
+        variable = f"DSX_{field_name.upper()}_FILE"
+        path = self._variables.get(variable.lower())
+        spelling = field_name
+        if isinstance(field.validation_alias, AliasChoices):
+            spelling = str(field.validation_alias.choices[0])
+        return (_content(variable, Path(path)) if path else None), spelling, False
+
+    def __call__(self) -> dict[str, Any]:
+        """All values that are given by files."""
+        fields = self.settings_cls.model_fields.items()
+        found = (self.get_field_value(field, name) for name, field in fields)
+        return {spelling: value for value, spelling, _ in found if value is not None}
+
+
+def _content(variable: str, path: Path) -> str:
+    try:
+        value = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise Invalid(f"{variable}: {path} cannot be read: {why}") from None
+    if not value:
+        raise Invalid(f"{variable}: {path} is empty")
+    return value
 
 
 class Settings(BaseSettings):
@@ -81,8 +128,15 @@ class Settings(BaseSettings):
         None, description="Directory whose sub-directories are served in place as datasets."
     )
     database_url: str = Field("", description="Catalog; default: SQLite in the data directory.")
-    storage_url: str = Field("", description="Blobs; default: file://<data directory>.")
+    storage_url: str = Field(
+        "",
+        validation_alias=AliasChoices("DSX_STORAGE_URL", "DSX_STORAGE"),
+        description="Blobs: file:///directory or s3://bucket; default: the data directory.",
+    )
     max_file_size: Size = Field(None, ge=0, description="Largest file in bytes; default: no limit.")
+    fileserver_max: Size = Field(
+        16 * 1024**2, ge=0, description="Largest upload by POST /upload=FILE, in bytes."
+    )
     cors_origins: Origins = Field(
         ("*",),
         description="Web pages of these origins may call the hub, with a key of their own.",
@@ -112,6 +166,18 @@ class Settings(BaseSettings):
         30 * 24 * 3600, gt=0, description="Seconds until a browser has to sign in again."
     )
     jwt_ttl: float = Field(12 * 3600, gt=0, description="Seconds for which a signed token is good.")
+    oidc_issuer: str = Field(
+        "", description="URL of an OpenID Provider whose accounts may sign in; default: none."
+    )
+    oidc_client_id: str = Field(
+        "", validate_default=True, description="How the hub is known to that provider."
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="What the hub proves that with; default: it is a public client."
+    )
+    oidc_name_claim: str = Field(
+        "", description="What accounts are named after; default: preferred_username, else email."
+    )
     rate_limit: float | None = Field(
         None, gt=0, description="Requests a second of one principal, by process; default: any."
     )
@@ -127,6 +193,9 @@ class Settings(BaseSettings):
     )
     task_ttl: float = Field(
         24 * 3600, gt=0, description="Seconds after which a task ends, whatever it is doing."
+    )
+    task_max_seconds: float | None = Field(
+        None, gt=0, description="Seconds a transfer may run before it is aborted; default: any."
     )
     pause_grace: float = Field(
         20, ge=0, description="Seconds a paused request is kept open before it has to come again."
@@ -146,6 +215,21 @@ class Settings(BaseSettings):
             raise ValueError("log_level is debug, info, warning or error")
         return value.lower()
 
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _safe_issuer(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+            raise ValueError("the issuer is an https:// URL")
+        return value
+
+    @field_validator("oidc_client_id")
+    @classmethod
+    def _named_client(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("oidc_issuer") and not value:
+            raise ValueError("it is required with DSX_OIDC_ISSUER")
+        return value
+
     @field_validator("dataset_path")
     @classmethod
     def _directory(cls, value: Path | None) -> Path | None:
@@ -163,8 +247,14 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the signature is pydantic's)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, environment, ``.env``, ``dsx.toml``."""
-        toml = TomlConfigSettingsSource(settings_cls)
-        return init_settings, env_settings, dotenv_settings, toml
+        return (
+            init_settings,
+            env_settings,
+            NamedFiles(settings_cls, env_settings),
+            dotenv_settings,
+            NamedFiles(settings_cls, dotenv_settings),
+            TomlConfigSettingsSource(settings_cls),
+        )
 
     @property
     def database(self) -> str:
@@ -179,12 +269,7 @@ class Settings(BaseSettings):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the server."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.host)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -200,7 +285,9 @@ class Settings(BaseSettings):
         """Put the settings into the environment, so that worker processes read the same."""
         for name in type(self).model_fields:
             value = getattr(self, name)
-            if name in {"api_key", "secret_key"}:
+            if isinstance(value, SecretStr):
+                value = value.get_secret_value()
+            elif name in {"api_key", "secret_key"}:
                 value = ",".join(key.get_secret_value() for key in value)
             elif name == "dialects":
                 value = ",".join(value) or "none"
@@ -210,13 +297,21 @@ class Settings(BaseSettings):
                 os.environ[f"DSX_{name.upper()}"] = str(value)
 
 
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def origins() -> dict[str, str]:
-    """Where each setting comes from: ``environment``, ``.env``, ``dsx.toml`` or ``default``."""
-    _, environment, dotenv, toml = Settings.settings_customise_sources(
-        Settings, *_standard_sources()
-    )
+    """Where each setting comes from: a file, the environment, ``.env`` or so, or ``default``."""
+    sources = Settings.settings_customise_sources(Settings, *_standard_sources())
+    labels = ("flag", "environment", "environment (_FILE)", ".env", ".env (_FILE)", "dsx.toml")
     found: dict[str, str] = {}
-    for label, source in (("environment", environment), (".env", dotenv), ("dsx.toml", toml)):
+    for label, source in zip(labels, sources, strict=True):
         given = {key.lower() for key in source()}
         for name, field in Settings.model_fields.items():
             spellings = {name}
@@ -230,7 +325,6 @@ def origins() -> dict[str, str]:
 def _standard_sources() -> tuple[PydanticBaseSettingsSource, ...]:
     from pydantic_settings import (  # noqa: PLC0415 (only `dsx config` asks)
         DotEnvSettingsSource,
-        EnvSettingsSource,
         InitSettingsSource,
         SecretsSettingsSource,
     )

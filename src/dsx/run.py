@@ -18,12 +18,24 @@ from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from dsx import __version__
-from dsx.app import ADMIN_KEY_FILE, KEY_PREFIX
+from dsx.app import ADMIN_KEY_FILE, KEY_PREFIX, open_blobs
 from dsx.config import Settings
-from dsx.core.errors import Invalid
+from dsx.core.errors import Invalid, Unavailable
 from dsx.hub.keyring import kept_secret
+from dsx.hub.provider import check_installed
 
 _GRACE = 8  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10
+SERVING: dict[str, Any] = {
+    "http": "dsx.http.server:DSXProtocol",
+    "loop": "asyncio",
+    "ws": "none",
+    "lifespan": "on",
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "timeout_graceful_shutdown": _GRACE,
+}
+"""What uvicorn is told, whoever starts it."""
 _READY_DEADLINE = 60.0
 _BACKLOG = 2048
 
@@ -44,9 +56,15 @@ def load_settings(given: Mapping[str, Any], required: Sequence[str] = ()) -> Set
     return settings
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. `Invalid` if *settings* do not allow it."""
-    _see_to_a_key(settings)
+def run(settings: Settings, *, make_key: bool = False) -> None:
+    """Serve until SIGINT or SIGTERM. `Invalid` if *settings* do not allow it.
+
+    *make_key*: where no key is set and other machines can reach the hub, make one, too.
+    """
+    if settings.oidc_issuer:
+        check_installed()
+    _see_to_a_key(settings, make_key=make_key)
+    _see_to_the_storage(settings)
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     settings.export()
@@ -56,15 +74,8 @@ def run(settings: Settings) -> None:
     config = uvicorn.Config(
         "dsx.app:create_app",
         factory=True,
-        http="dsx.http.server:DSXProtocol",
-        loop="asyncio",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
         workers=settings.workers,
-        timeout_graceful_shutdown=_GRACE,
+        **SERVING,
     )
     threading.Thread(target=_announce, args=(settings,), daemon=True).start()
     if settings.workers == 1:
@@ -75,13 +86,13 @@ def run(settings: Settings) -> None:
         Multiprocess(config, sockets=[listener]).run()
 
 
-def _see_to_a_key(settings: Settings) -> None:
+def _see_to_a_key(settings: Settings, *, make_key: bool) -> None:
     """See that there is a key, and tell the operator where things are."""
     key_file = settings.data_dir / ADMIN_KEY_FILE
-    if not settings.keys and not settings.loopback and not key_file.exists():
+    if not (settings.keys or settings.loopback or make_key or key_file.exists()):
         raise Invalid(
             f"DSX_API_KEY is required to listen on {settings.host}: other machines can reach it. "
-            "Set DSX_API_KEY, or listen on 127.0.0.1."
+            "Set DSX_API_KEY, or listen on 127.0.0.1, or have a key made with --make-key."
         )
     _tell(f"DSX Hub {__version__}")
     _tell(f"  data      {settings.data_dir.absolute()}")
@@ -92,6 +103,15 @@ def _see_to_a_key(settings: Settings) -> None:
     key, new = kept_secret(key_file, KEY_PREFIX)
     show = new or sys.stderr.isatty()
     _tell(f"  admin key {key if show else 'as before'}  (kept in {key_file.absolute()})")
+
+
+def _see_to_the_storage(settings: Settings) -> None:
+    """Refuse at once what every server process would refuse, one after the other."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        open_blobs(settings.storage, settings.data_dir)
+    except (ValueError, Unavailable) as error:
+        raise Invalid(str(error)) from None
 
 
 def _listen(settings: Settings) -> socket.socket:

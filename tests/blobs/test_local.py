@@ -45,8 +45,8 @@ async def main():
     die_at("after fsync", os, "fsync", False)
     die_at("before rename", Path, "rename", True)
     die_at("after rename", Path, "rename", False)
-    die_at("before directory", local, "_sync_directory", True)
-    die_at("after directory", local, "_sync_directory", False)
+    die_at("before directory", local, "sync_directory", True)
+    die_at("after directory", local, "sync_directory", False)
     stage.seal(digest_of(b"the bytes"), 9)
 
 asyncio.run(main())

@@ -20,10 +20,11 @@ def need(command: str, package: str | None = None) -> str:
     return found
 
 
-def install(package: str) -> None:
-    """Install Debian's *package*, or say that somebody has to."""
+def install(*packages: str) -> None:
+    """Install Debian's *packages*, or say that somebody has to."""
+    names = " ".join(packages)
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise RuntimeError(f"this needs Debian's package {package}: apt-get install {package}")
+        raise RuntimeError(f"this needs packages of Debian: apt-get install {names}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for step in (["update", "-q"], ["install", "-qy", "--no-install-recommends", package]):
+    for step in (["update", "-q"], ["install", "-qy", "--no-install-recommends", *packages]):
         subprocess.run(["apt-get", *step], check=True, env=environment, capture_output=True)

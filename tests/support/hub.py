@@ -84,8 +84,8 @@ class RunningHub:
 
     def _reap(self) -> int:
         code = self.process.wait(STOP_SECONDS)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         return code
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.support.hub import clean_environment
 
 
 def run(command: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run *command* in bash with *variables* in its environment; whatever its exit code."""
+    """Run *command* in bash with *variables* in its environment; whatever its exit code.
+
+    ``dsx`` is the one that belongs to the Python that runs the tests.
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
         cwd=cwd,
-        env=clean_environment(**variables),
+        env=clean_environment(PATH=path) | variables,
         capture_output=True,
         text=True,
         check=False,

@@ -32,11 +32,13 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
 
 
 class Drip(threading.Thread):
-    """One request that sends *data* slowly, until told to hurry."""
+    """One request that sends *data* slowly, from offset *start* on, until told to hurry."""
 
-    def __init__(self, speaker: Speaker, data: bytes, rate: float = 4 * MIB) -> None:
+    def __init__(
+        self, speaker: Speaker, data: bytes, rate: float = 4 * MIB, *, start: int = 0
+    ) -> None:
         super().__init__()
-        self.speaker, self.data, self.rate = speaker, data, rate
+        self.speaker, self.data, self.rate, self.at = speaker, data, rate, start
         self.sent = 0
         self.hurry = threading.Event()
         self.outcome: Any = None
@@ -50,7 +52,7 @@ class Drip(threading.Thread):
             self.hurry.wait(step / self.rate)
 
     def run(self) -> None:
-        method, path, fields = self.speaker.head_of(0, len(self.data), last=True)
+        method, path, fields = self.speaker.head_of(self.at, len(self.data), last=True)
         body = Known(self.pieces(), len(self.data))
         try:
             self.outcome = self.speaker.hub.request(method, path, data=body, headers=fields)

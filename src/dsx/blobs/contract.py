@@ -91,6 +91,15 @@ class Stage(ABC):
     def read(self, offset: int, size: int) -> bytes:
         """Up to *size* bytes from *offset*; fewer only at the end (blocking)."""
 
+    async def prepare(self, digest: Digest, size: int) -> None:  # noqa: B027 (may be left out)
+        """Do what is long about a ``seal`` with the same arguments, so that this one is short.
+
+        For a caller that is going to seal while others wait for it. It changes nothing about what
+        ``seal`` promises: if this is left out, or a removal of equal bytes undoes it, ``seal`` does
+        it all. The blob may be visible from here on: who does not seal in the end has to remove it,
+        unless somebody else wants it. Nothing is long where sealing is a rename.
+        """
+
     @abstractmethod
     def seal(self, digest: Digest, size: int) -> None:
         """Turn the first *size* bytes into the blob *digest*, durably; end the stage (blocking).

@@ -121,7 +121,9 @@ def _engine(url: str) -> Engine:
     if parsed.drivername in {"postgres", "postgresql"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if not parsed.drivername.startswith("sqlite"):
-        engine = create_engine(parsed, pool_size=2 * THREADS, pool_pre_ping=True)
+        engine = create_engine(
+            parsed, pool_size=2 * THREADS, pool_pre_ping=True, hide_parameters=True
+        )
         event.listen(engine, "connect", _prepare_postgres)
         event.listen(engine, "begin", _begin_postgres)
         return engine
@@ -129,6 +131,7 @@ def _engine(url: str) -> Engine:
         parsed,
         poolclass=QueuePool,
         pool_size=2 * THREADS,
+        hide_parameters=True,  # they would be in logs and messages: hashes, names, addresses
         connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
     )
     event.listen(engine, "connect", _prepare_sqlite)

@@ -78,11 +78,20 @@ def _compile(pattern: str, field: str) -> Any:
     try:
         return re2.compile(pattern, options)
     except re2.error as error:
-        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
+        told = error.args[0]
+        reason = told.decode(errors="replace") if isinstance(told, bytes) else str(error)
+        position = _position(pattern, reason)
         raise Unprocessable(
-            f"Not an RE2 expression ({reason}). RE2 has no look-around and no back-references.",
-            {"field": field, "reason": reason},
+            f"Not an RE2 expression: {reason}, at character {position}. RE2 has no look-around "
+            "and no back-references.",
+            {"field": field, "reason": reason, "position": position},
         ) from None
+
+
+def _position(pattern: str, reason: str) -> int:
+    """Where in *pattern* that begins which RE2 quotes as wrong; its end if nothing is quoted."""
+    found = pattern.find(reason.partition(": ")[2] or "\0")
+    return found if found >= 0 else len(pattern)
 
 
 def _token(match: re.Match[str]) -> str:

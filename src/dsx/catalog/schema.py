@@ -157,6 +157,29 @@ upload_parts = Table(
     Index("upload_parts_partial", "partial"),
 )
 
+chunk_sets = Table(
+    "chunk_sets",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("final", String(36), nullable=False),
+    Column("kept", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Index("chunk_sets_expires", "expires"),
+)
+"""Files that come in chunks. ``final``: id of the upload that the chunks are joined in, once all
+are there. ``kept``: when the chunks' own uploads were last told to wait for the rest."""
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("upload", String(36), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+)
+"""Which partial upload has which chunk. They outlive it, to know a chunk that comes again."""
+
 writers = Table(
     "writers",
     metadata,
@@ -184,10 +207,12 @@ tasks = Table(
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),
+    Column("begun", BigInteger),
     Index("tasks_owner", "owner", "id"),
     Index("tasks_expires", "expires"),
     Index("tasks_updated", "owner", "updated"),
 )
+"""``begun``: when the transfer was first seen to run, if transfers may not run for any length."""
 
 users = Table(
     "users",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
@@ -58,14 +58,37 @@ def changed(connection: Connection, owner: str, since: Micros) -> list[Task]:
     return [_task(row) for row in connection.execute(query.order_by(tasks.c.updated).limit(1000))]
 
 
-def states(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[TaskState, Micros]]:
-    """State and expiry of those of *ids* that exist."""
-    found: dict[str, tuple[TaskState, Micros]] = {}
+class Standing(NamedTuple):
+    """What a running transfer has to know of its task."""
+
+    state: TaskState
+    expires: Micros
+    begun: Micros | None
+
+
+def states(connection: Connection, ids: Sequence[str]) -> dict[str, Standing]:
+    """How those of *ids* that exist stand."""
+    found: dict[str, Standing] = {}
+    columns = tasks.c.id, tasks.c.state, tasks.c.expires, tasks.c.begun
     for start in range(0, len(ids), 500):
         some = tasks.c.id.in_(ids[start : start + 500])
-        rows = connection.execute(select(tasks.c.id, tasks.c.state, tasks.c.expires).where(some))
-        found.update({row.id: (row.state, row.expires) for row in rows})
+        rows = connection.execute(select(*columns).where(some))
+        found.update({row.id: Standing(row.state, row.expires, row.begun) for row in rows})
     return found
+
+
+def begin(connection: Connection, ids: Sequence[str], now: Micros) -> None:
+    """Note that these run, unless that is known."""
+    for start in range(0, len(ids), 500):
+        some = tasks.c.id.in_(ids[start : start + 500])
+        connection.execute(update(tasks).where(some, tasks.c.begun.is_(None)).values(begun=now))
+
+
+def take_up(connection: Connection, id_: str, now: Micros, **values: Any) -> bool:
+    """Say what a pending task is for; False if that has been said before, or it does not wait."""
+    waiting = (tasks.c.id == id_) & tasks.c.kind.is_(None) & (tasks.c.state == "pending")
+    statement = update(tasks).where(waiting).values(updated=now, **values)
+    return bool(connection.execute(statement).rowcount)
 
 
 def change(
@@ -87,12 +110,17 @@ def end(connection: Connection, id_: str, now: Micros, forgotten: Micros, **valu
     change(connection, id_, now, LIVING, expires=forgotten, **values)
 
 
-def tidy(connection: Connection, now: Micros) -> None:
-    """End the tasks whose time is over, and forget those that have ended."""
+def tidy(connection: Connection, now: Micros) -> list[str]:
+    """End the tasks whose time is over, and forget those that have ended.
+
+    Returns the ids of uploads whose tasks have just ended so.
+    """
     living = tasks.c.state.in_(LIVING)
     over = tasks.c.expires <= now
     connection.execute(delete(tasks).where(over, ~living))
-    connection.execute(update(tasks).where(over, living).values(state="expired", updated=now))
+    ended = update(tasks).where(over, living).values(state="expired", updated=now)
+    rows = connection.execute(ended.returning(tasks.c.id, tasks.c.kind))
+    return [row.id for row in rows if row.kind == "upload"]
 
 
 def _task(row: Row[Any]) -> Task:

@@ -13,6 +13,8 @@ from dsx.core.errors import NotFound
 from dsx.core.model import Micros
 from dsx.core.principals import Place, Token, User
 
+_USER = [column.label(f"user_{column.name}") for column in users.c]
+
 
 def add(connection: Connection, token: Token, hash_: str) -> None:
     """Record a new token, found again by the hash of its secret."""
@@ -36,14 +38,16 @@ def add(connection: Connection, token: Token, hash_: str) -> None:
 def holder(connection: Connection, hash_: str, now: Micros) -> tuple[Token, User | None] | None:
     """The token with that hash, unless it has expired, and whose it is (None: no account's)."""
     query = (
-        select(tokens, users.c.id.label("user"))
+        select(tokens, *_USER)
         .outerjoin(users, users.c.id == tokens.c.owner)
         .where(tokens.c.hash == hash_, _alive(now))
     )
     row = connection.execute(query).first()
     if row is None:
         return None
-    return _token(row), user_records.by_id(connection, row.user) if row.user else None
+    found = row._asdict()
+    user = {column.name: found[label.name] for column, label in zip(users.c, _USER, strict=True)}
+    return _token(row), user_records.of(user) if user["id"] else None
 
 
 def page(connection: Connection, owner: str, kind: str) -> Sequence[Token]:
@@ -52,9 +56,11 @@ def page(connection: Connection, owner: str, kind: str) -> Sequence[Token]:
     return [_token(row) for row in connection.execute(query.order_by(tokens.c.id).limit(1000))]
 
 
-def remove(connection: Connection, owner: str, id_: str) -> None:
-    """Forget the owner's token; `NotFound` if there is none."""
+def remove(connection: Connection, owner: str, id_: str, kind: str | None = None) -> None:
+    """Forget the owner's token, of that *kind* (None: of any); `NotFound` if there is none."""
     gone = delete(tokens).where(tokens.c.owner == owner, tokens.c.id == id_)
+    if kind is not None:
+        gone = gone.where(tokens.c.kind == kind)
     if not connection.execute(gone).rowcount:
         raise NotFound(f"There is no token {id_!r}.")
 

@@ -61,9 +61,17 @@ def add(connection: Connection, upload: Upload, reserved: int) -> None:
 
 def get(connection: Connection, owner: str, id_: str) -> Upload:
     """The owner's upload, or `NotFound`."""
+    upload = find(connection, owner, id_)
+    if upload is None:
+        raise NotFound(f"There is no upload {id_!r}.")
+    return upload
+
+
+def find(connection: Connection, owner: str, id_: str) -> Upload | None:
+    """The owner's upload, if there is one of that id."""
     row = connection.execute(_query().where(uploads.c.id == id_, uploads.c.owner == owner)).first()
     if row is None:
-        raise NotFound(f"There is no upload {id_!r}.")
+        return None
     upload = _upload(row)
     if upload.kind == "final":
         return replace(upload, parts=tuple(_parts(connection, id_)))
@@ -255,6 +263,18 @@ def is_expired(connection: Connection, id_: str, now: Micros, *, held: bool = Fa
     over = (uploads.c.id == id_) & (uploads.c.state == "open") & (uploads.c.expires <= now)
     query = select(uploads.c.id).where(over if held else over & ~_HELD)
     return connection.execute(query).first() is not None
+
+
+def is_open(connection: Connection, id_: str) -> bool:
+    """Whether there is such an upload and it has not ended."""
+    query = select(uploads.c.id).where(uploads.c.id == id_, uploads.c.state == "open")
+    return connection.execute(query).first() is not None
+
+
+def expiry(connection: Connection, id_: str) -> Micros:
+    """When the upload, which exists, is dropped unless something arrives before."""
+    query = select(uploads.c.expires).where(uploads.c.id == id_)
+    return int(connection.execute(query).scalar_one())
 
 
 def forget(connection: Connection, id_: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import uuid_utils
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from dsx.catalog.schema import users
@@ -43,7 +43,8 @@ def add(
     }
     try:
         with connection.begin_nested():
-            row = connection.execute(insert(users).values(values).returning(users)).one()
+            made = connection.execute(insert(users).values(values).returning(users))
+            row = made.mappings().one()
     except IntegrityError:
         raise AlreadyExists(f"There is a user named {name!r} already.") from None
     return of(row)
@@ -67,7 +68,7 @@ def by_subject(connection: Connection, subject: str) -> User | None:
 def page(connection: Connection, after: int, limit: int) -> Sequence[User]:
     """Users with numbers greater than *after*, in their order."""
     query = select(users).where(users.c.number > after).order_by(users.c.number).limit(limit)
-    return [of(row) for row in connection.execute(query)]
+    return [of(row) for row in connection.execute(query).mappings()]
 
 
 def change(connection: Connection, user: User, values: dict[str, Any], *, ends: bool) -> User:
@@ -75,7 +76,7 @@ def change(connection: Connection, user: User, values: dict[str, Any], *, ends: 
     if ends:
         values = {**values, "generation": user.generation + 1}
     statement = update(users).where(users.c.id == user.id).values(values).returning(users)
-    return of(connection.execute(statement).one())
+    return of(connection.execute(statement).mappings().one())
 
 
 def count(connection: Connection) -> int:
@@ -91,21 +92,21 @@ def quota(connection: Connection, owner: str) -> tuple[int | None, int | None]:
 
 
 def _one(connection: Connection, where: Any) -> User | None:
-    row = connection.execute(select(users).where(where)).first()
+    row = connection.execute(select(users).where(where)).mappings().first()
     return of(row) if row is not None else None
 
 
-def of(row: Row[Any]) -> User:
+def of(row: RowMapping | Mapping[str, Any]) -> User:
     """The user in a row of the table."""
     return User(
-        id=row.id,
-        number=row.number,
-        name=row.name,
-        role=row.role,
-        password=row.password,
-        quota_bytes=row.quota_bytes,
-        quota_files=row.quota_files,
-        disabled=bool(row.disabled),
-        generation=row.generation,
-        created=row.created,
+        id=row["id"],
+        number=row["number"],
+        name=row["name"],
+        role=row["role"],
+        password=row["password"],
+        quota_bytes=row["quota_bytes"],
+        quota_files=row["quota_files"],
+        disabled=bool(row["disabled"]),
+        generation=row["generation"],
+        created=row["created"],
     )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
 import typer
 
-from dsx.cli.context import Context, profiles_file
+from dsx.cli.context import Context
+from dsx.cli.profiles import profiles_file
 from dsx.cli.server_extra import needs_server
 from dsx.core.errors import Invalid
 
 MASK = "********"
+SECRET = {"api_key", "secret_key", "oidc_client_secret"}
+_IN_QUERY = re.compile(r"([?&][a-z_]*(?:password|secret|token|key)=)[^&]*", re.IGNORECASE)
 
 
 def config(ctx: typer.Context) -> None:
@@ -53,7 +57,7 @@ def _server_rows() -> list[dict[str, Any]]:
     rows = []
     for name, origin in origins().items():
         value = getattr(settings, name)
-        if name == "api_key":
+        if name in SECRET:
             value = MASK if value else None
         shown = None if value is None or value == "" else _masked(str(value))
         rows.append({"setting": f"DSX_{name.upper()}", "value": shown, "origin": origin})
@@ -61,6 +65,9 @@ def _server_rows() -> list[dict[str, Any]]:
 
 
 def _masked(value: str) -> str:
-    """A URL without its password; anything else as it is."""
-    password = urlsplit(value).password if "://" in value else None
-    return value.replace(f":{password}@", f":{MASK}@") if password else value
+    """A URL without its password, or a password in its query; anything else as it is."""
+    if "://" not in value:
+        return value
+    password = urlsplit(value).password
+    shown = value.replace(f":{password}@", f":{MASK}@") if password else value
+    return _IN_QUERY.sub(rf"\g<1>{MASK}", shown)

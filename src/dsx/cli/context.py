@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import typer
 
+from dsx.cli import profiles
 from dsx.cli.output import Output
-from dsx.core.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
     from dsx.client.hub import DatasetHubClient
@@ -36,11 +36,20 @@ class Context:
     """What all commands share."""
 
     def __init__(
-        self, *, server: str | None, api_key: str | None, profile: str | None, as_json: bool
+        self,
+        *,
+        server: str | None,
+        api_key: str | None,
+        profile: str | None,
+        as_json: bool,
+        default: str = DEFAULT_SERVER,
     ) -> None:
+        """What the flags say; *default* is the server that nobody named."""
         self.output = Output(as_json=as_json)
+        self.profile = profile or profiles.DEFAULT
         self._given = {"server": server, "api_key": api_key}
         self._profile = profile
+        self._default = default
 
     @staticmethod
     def of(ctx: typer.Context) -> Context:
@@ -55,25 +64,33 @@ class Context:
         """A client of the chosen server."""
         from dsx.client.hub import DatasetHubClient  # noqa: PLC0415 (slow to import)
 
-        server = self.server.value or DEFAULT_SERVER
+        server = self.server.value or self._default
         return DatasetHubClient(server, self.api_key.value, cache_dir, progress=progress)
 
     @cached_property
     def server(self) -> Setting:
         """The server's URL."""
         found = self._look_up("server", SERVER_VARIABLES)
-        return found or Setting(DEFAULT_SERVER, "default")
+        if found is None and self._look_up("api_key", KEY_VARIABLES) is None:
+            found = self._signed_in("server")
+        return found or Setting(self._default, "default")
 
     @cached_property
     def api_key(self) -> Setting:
-        """The API key; the local server's own, if the server is the local one and it has one."""
+        """The API key or token: what was given, or was signed in with, or the local server's own.
+
+        Neither of the latter two is ever shown to another server than theirs.
+        """
         found = self._look_up("api_key", KEY_VARIABLES)
         if found is not None:
             # The server's setting may list several keys; any of them opens the door.
             value = (found.value or "").split(",")[0].strip()
             return Setting(value, found.origin)
+        server = self._signed_in("server")
+        if server is not None and _same(server.value, self.server.value):
+            return self._signed_in("api_key") or Setting(None, "not set")
         key_file = Path(os.environ.get("DSX_DATA_DIR") or "dsx-data") / "admin.key"
-        if self.server.value == DEFAULT_SERVER:
+        if self.server.value == self._default and _is_local(self._default):
             with contextlib.suppress(OSError):
                 return Setting(key_file.read_text("ascii").strip(), str(key_file))
         return Setting(None, "not set")
@@ -92,25 +109,23 @@ class Context:
         return None
 
     @cached_property
-    def _profile_values(self) -> dict[str, Any]:
-        path = profiles_file()
-        try:
-            profiles = tomllib.loads(path.read_text()).get("profiles", {})
-        except FileNotFoundError:
-            raise NotFound(f"There is no {path} to find profile {self._profile!r} in.") from None
-        except tomllib.TOMLDecodeError as error:
-            raise Invalid(f"{path}: {error}") from None
-        if self._profile not in profiles:
-            known = ", ".join(sorted(profiles)) or "none"
-            raise NotFound(f"{path} has no profile {self._profile!r}; it has: {known}.")
-        values: dict[str, Any] = profiles[self._profile]
-        return values
+    def _profile_values(self) -> dict[str, str]:
+        return profiles.read(self.profile)
+
+    def _signed_in(self, name: str) -> Setting | None:
+        """What `dsx login` left, for commands that are told nothing else."""
+        if self._profile:
+            return None
+        value = profiles.read_all().get(profiles.DEFAULT, {}).get(name)
+        return Setting(value, f"profile {profiles.DEFAULT}") if value else None
 
 
-def profiles_file() -> Path:
-    """Where profiles are kept: ``[profiles.NAME]`` with ``server`` and ``api_key``."""
-    default = Path.home() / ".config" / "dsx" / "config.toml"
-    return Path(os.environ.get("DSX_CONFIG") or default)
+def _same(one: str | None, other: str | None) -> bool:
+    return (one or "").rstrip("/") == (other or "").rstrip("/")
+
+
+def _is_local(url: str) -> bool:
+    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
 
 
 def _dotenv(path: Path) -> dict[str, str]:

@@ -113,17 +113,23 @@ def list_files(
 def delete(
     ctx: typer.Context,
     refs: Annotated[list[str], typer.Argument(help="Ids, numbers or names.")],
+    *,
+    name: Annotated[
+        bool, typer.Option("--name", help="Names, even if they look like ids.")
+    ] = False,
 ) -> None:
     """Move files, with all their versions, to the trash.
 
     Examples:
 
         dsx delete old.pt
+
+        dsx delete --name 12
     """
     context = Context.of(ctx)
     with context.client() as client:
         for ref in refs:
-            info = client.get_info(ref)
+            info = client.find(ref) if name else client.get_info(ref)
             client.delete(info)
             told = f"{info.name} is in the trash; get it back with: dsx trash restore {info.number}"
             context.output.result(info, [told])

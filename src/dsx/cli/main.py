@@ -10,9 +10,27 @@ from typing import Annotated
 
 import typer
 
-from dsx.cli import cache, config, datasets, files, fsck, serve, tasks, trash, upload, version
-from dsx.cli.context import Context
+from dsx.cli import (
+    audit,
+    cache,
+    config,
+    datasets,
+    files,
+    fsck,
+    login,
+    secret_keys,
+    serve,
+    shares,
+    tasks,
+    tokens,
+    trash,
+    upload,
+    users,
+    version,
+)
+from dsx.cli.context import DEFAULT_SERVER, Context
 from dsx.cli.exits import INTERRUPTED, TABLE, code_for, told
+from dsx.cli.flags import HELP, as_command
 from dsx.core.errors import DSXError
 
 app = typer.Typer(
@@ -36,12 +54,22 @@ app.command("datasets")(datasets.list_datasets)
 app.command()(datasets.manifest)
 app.command()(datasets.fetch)
 app.add_typer(cache.app, name="cache")
+app.command()(login.login)
+app.command()(login.logout)
+app.command()(login.whoami)
+app.command()(shares.share)
+app.add_typer(shares.app, name="shares")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(users.app, name="users")
+app.command()(users.invite)
+app.command()(audit.audit)
+app.add_typer(secret_keys.app, name="secrets")
 app.command()(fsck.fsck)
 app.command()(config.config)
 app.command()(version.version)
 
 
-@app.callback(epilog=TABLE)
+@app.callback(epilog=HELP + TABLE)
 def root(
     ctx: typer.Context,
     *,
@@ -64,14 +92,19 @@ def root(
 
         dsx fetch imagenet --to ./data
     """
-    ctx.obj = Context(server=server, api_key=api_key, profile=profile, as_json=json)
+    ctx.obj = Context(
+        server=server, api_key=api_key, profile=profile, as_json=json, default=ctx.obj
+    )
 
 
 _GENERAL = {"--server": True, "--api-key": True, "--profile": True, "--json": False}
 
 
 def _general_first(arguments: Sequence[str]) -> list[str]:
-    """*arguments* with the options of `root` before the command, where typer looks for them."""
+    """*arguments* with the options of `root` before the command, where typer looks for them.
+
+    The command may be a flag, see `dsx.cli.flags`.
+    """
     general, rest = [], []
     left = iter(arguments)
     for argument in left:
@@ -84,13 +117,17 @@ def _general_first(arguments: Sequence[str]) -> list[str]:
             general.append(argument)
             if _GENERAL[name] and not equals:
                 general += [value for value in (next(left, None),) if value is not None]
-    return general + rest
+    return general + as_command(rest)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code. Failures are told on standard error, without a traceback."""
+def main(arguments: Sequence[str] | None = None, *, server: str = DEFAULT_SERVER) -> int:
+    """Run a command; the exit code. Failures are told on standard error, without a traceback.
+
+    *server* is used where nothing else names one.
+    """
+    given = _general_first(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(args=_general_first(sys.argv[1:] if arguments is None else arguments), prog_name="dsx")
+        app(args=given, prog_name="dsx", obj=server)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             _leave_stuck_threads()

@@ -21,6 +21,9 @@ def serve(
         Path | None, typer.Option(help="Directory of datasets to serve. [DSX_DATASET_PATH]")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Server processes. [DSX_WORKERS]")] = None,
+    make_key: Annotated[
+        bool, typer.Option("--make-key", help="Without a key, make one, whoever can reach it.")
+    ] = False,
     require: Annotated[
         list[str] | None, typer.Option(hidden=True, help="Variables that must be set.")
     ] = None,
@@ -45,4 +48,4 @@ def serve(
         "dataset_path": dataset_path,
         "workers": workers,
     }
-    run(load_settings(given, require or ()))
+    run(load_settings(given, require or ()), make_key=make_key)

@@ -212,9 +212,13 @@ class FileOperations:
         text = str(ref)
         if text.isdecimal() or _is_uuid(text):
             return self._info("GET", FILES + segments(text))
-        for info in self.list_files(text.translate(_SPECIAL), limit=1):
+        return self.find(text)
+
+    def find(self, name: str) -> FileInfo:
+        """The record of the file of exactly this name, even if that looks like an id."""
+        for info in self.list_files(name.translate(_SPECIAL), limit=1):
             return info
-        raise NotFound(f"There is no file named {text!r}.", {"name": text})
+        raise NotFound(f"There is no file named {name!r}.", {"name": name})
 
     def versions(self, ref: Ref) -> list[FileInfo]:
         """All versions of a file, newest first."""

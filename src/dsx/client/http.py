@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import time
@@ -18,6 +19,8 @@ from dsx.client.errors import Silent, Unreachable, from_response
 from dsx.core.errors import DSXError, RateLimited, Unavailable
 
 Timeout = tuple[float, float]
+Credential = str | tuple[str, str]
+"""An API key or a token; or the name and password of an account."""
 MAX_WAIT = 60.0
 """A server that asks for a longer pause than this, in seconds, gets none: the failure is raised."""
 _BACKOFF = 0.2
@@ -25,15 +28,19 @@ _MAX_BACKOFF = 30.0
 _LEFT_ALONE = 30.0
 
 
-class _Bearer(AuthBase):
-    """Sends the key. Being an auth object, it also keeps requests from consulting ~/.netrc."""
+class _Shown(AuthBase):
+    """Sends the credential. An auth object also keeps requests from consulting ~/.netrc."""
 
-    def __init__(self, key: str | None) -> None:
-        self._key = key
+    def __init__(self, credential: Credential | None) -> None:
+        if isinstance(credential, tuple):  # requests' own Basic knows Latin-1 only
+            text = ":".join(credential).encode()
+            self._header: str | None = f"Basic {base64.b64encode(text).decode()}"
+        else:
+            self._header = f"Bearer {credential}" if credential else None
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._key:
-            request.headers["Authorization"] = f"Bearer {self._key}"
+        if self._header:
+            request.headers["Authorization"] = self._header
         return request
 
 
@@ -62,13 +69,19 @@ class Connection:
     """Requests to one server. Safe to share between threads, across a fork and by pickle."""
 
     def __init__(
-        self, base_url: str, api_key: str | None, *, timeout: Timeout, retries: int, pool: int
+        self,
+        base_url: str,
+        credential: Credential | None,
+        *,
+        timeout: Timeout,
+        retries: int,
+        pool: int,
     ) -> None:
         """*timeout*: seconds to connect, and to wait for bytes. *retries*: after the first try."""
         self.base_url = base_url.rstrip("/")
         self.retries = retries
         self.pool = pool
-        self._auth = _Bearer(api_key)
+        self._auth = _Shown(credential)
         self._timeout = timeout
         self._left_alone_until = 0.0
         self._session, self._pid = self._new_session(), os.getpid()

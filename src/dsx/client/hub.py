@@ -12,9 +12,10 @@ from typing import Any, Self
 
 import requests
 
+from dsx.client.accounts import AccountOperations
 from dsx.client.cache import Cache, Draft
 from dsx.client.files import FileOperations
-from dsx.client.http import Connection
+from dsx.client.http import Connection, Credential
 from dsx.client.index import MANIFEST, Record
 from dsx.client.mirror import DATASETS, Mirror
 from dsx.client.models import DatasetInfo
@@ -32,12 +33,13 @@ class DatasetHubClient(FileOperations):
 
     Attributes:
         tasks: transfers as tasks, which can be watched, paused, resumed and aborted.
+        accounts: who you are, users, tokens, shares, the audit log.
     """
 
     def __init__(
         self,
         base_url: str,
-        api_key: str | None,
+        api_key: Credential | None,
         cache_dir: str | Path | None = "./cache",
         *,
         timeout: tuple[float, float] = (10.0, 60.0),
@@ -50,7 +52,7 @@ class DatasetHubClient(FileOperations):
 
         Args:
             base_url: e.g. ``http://localhost:8000``.
-            api_key: the server's ``DSX_API_KEY``.
+            api_key: a token, the server's ``DSX_API_KEY``, or (name, password) of an account.
             cache_dir: where downloads are kept; None: nothing is ever written.
             timeout: seconds to connect, and to wait for bytes.
             retries: how often a failed request is repeated, with growing pauses.
@@ -63,6 +65,7 @@ class DatasetHubClient(FileOperations):
             progress,
         )
         self.tasks = TaskOperations(self._connection, progress)
+        self.accounts = AccountOperations(self._connection)
         self._cache = Cache(Path(cache_dir)) if cache_dir is not None else None
         self._revalidate = revalidate
 

@@ -15,6 +15,7 @@ from dsx.client.locks import lock_file
 from dsx.core import errors as core
 from dsx.core.digest import Digest, Hasher
 
+_sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 _MARK = 8
 _NOTE_SECONDS = 2.0
 _KEY = 16  # of a SHA-256, in the name of a draft
@@ -41,7 +42,7 @@ class Kept:
     def note(self, size: int, total: int, *, now: bool = False) -> None:
         """The first *size* bytes are good: make them durable and say so, every few seconds."""
         if now or time.monotonic() - self._noted > _NOTE_SECONDS:
-            os.fdatasync(self._descriptor)
+            _sync(self._descriptor)
             os.pwrite(self._descriptor, size.to_bytes(_MARK), total)
             self._noted = time.monotonic()
 

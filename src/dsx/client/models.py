@@ -1,4 +1,4 @@
-"""What the server tells of files and datasets, as validated values."""
+"""What the server tells of files, datasets, tasks and accounts, as validated values."""
 
 from __future__ import annotations
 
@@ -101,3 +101,91 @@ class TaskInfo(BaseModel):
     def over(self) -> bool:
         """Whether nothing will change any more."""
         return self.state in {"completed", "aborted", "expired"}
+
+
+class PlaceInfo(BaseModel):
+    """A part of a space: a ``file``, a ``category``, a ``prefix`` of names or a ``dataset``."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.value}"
+
+
+class AccountInfo(BaseModel):
+    """Who the server says you are; ``places`` is None if you may go everywhere."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    number: int
+    username: str
+    scopes: list[str]
+    places: list[PlaceInfo] | None = None
+
+
+class UserInfo(BaseModel):
+    """An account; a quota of None is the hub's default."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    number: int
+    username: str
+    role: str
+    disabled: bool
+    quota_bytes: int | None = None
+    quota_files: int | None = None
+    created: datetime
+
+
+class TokenInfo(BaseModel):
+    """A token or an invitation; ``token``, the secret, is there only when it was just made."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    name: str
+    scopes: list[str]
+    places: list[PlaceInfo] | None = None
+    created: datetime
+    expires: datetime | None = None
+    used: datetime | None = None
+    token: str | None = None
+
+
+class ShareInfo(BaseModel):
+    """What is shared; ``url``, the link, is there only when it was just made."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    place: PlaceInfo
+    kind: str
+    owner: str
+    password: bool
+    downloads: int | None = None
+    downloaded: int
+    created: datetime
+    expires: datetime | None = None
+    url: str | None = None
+
+
+class AuditInfo(BaseModel):
+    """An entry of the audit log: what somebody did, or was refused."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    number: int
+    at: datetime
+    principal: str
+    username: str | None = None
+    via: str
+    address: str
+    action: str
+    target: str
+    outcome: str
+    details: dict[str, Any]

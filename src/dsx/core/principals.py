@@ -60,6 +60,8 @@ class Principal:
         scopes: what it may do.
         places: where it may do that; None: everywhere. A token may be limited to some places.
         link: it holds nothing but a share link: it may read `places` of the owner `id`.
+        partial: it holds a token that allows less than its owner may do.
+        expires: when what it holds ends; None: not by itself.
         via: id of the token, session or share that was shown; empty for a password or a key.
         address: where the request came from.
     """
@@ -70,6 +72,8 @@ class Principal:
     scopes: frozenset[Scope] = OWN
     places: tuple[Place, ...] | None = None
     link: bool = False
+    partial: bool = False
+    expires: Micros | None = None
     via: str = ""
     address: str = ""
 

@@ -82,6 +82,8 @@ class NewUpload:
     Attributes:
         length: bytes in all; None: told later.
         task: id of a pending task that is to control it; None: one of its own.
+        id: of the caller's choice (a fresh UUID), so that an upload is begun once however often
+            that is tried; None: one is chosen.
         parts: for a ``final``: the ids of its partials in order.
     """
 
@@ -97,6 +99,7 @@ class NewUpload:
     notes: Mapping[str, str] = field(default_factory=dict)
     task: str | None = None
     parts: tuple[str, ...] = ()
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request, Security
-from fastapi.security import APIKeyCookie, HTTPBearer
-from fastapi.security.http import HTTPBase
+from fastapi import Depends, FastAPI, Request, Response, Security
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from dsx.core.errors import Denied, Unauthenticated
-from dsx.core.principals import Principal
+from dsx.core.principals import Principal, Token
 from dsx.hub.identity import Credential
 from dsx.hub.services import Hub
 
@@ -29,18 +29,30 @@ async def get_hub(request: Request) -> Hub:
     return hub
 
 
-_bearer = HTTPBearer(
-    auto_error=False,
-    scheme_name="Token",
-    description="`Bearer X`, `JWT X` or the bare `X`: an API key, a token, a signed token.",
-)
-_basic = HTTPBase(
-    scheme="basic",
-    auto_error=False,
-    scheme_name="Password",
-    description="An account's name and password.",
-)
-_cookie = APIKeyCookie(name=SESSION_COOKIE, auto_error=False, scheme_name="Session")
+_OTHERS: dict[str, dict[str, str]] = {
+    "Password": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "An account's name and password.",
+    },
+    "Session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE},
+}
+
+
+class Identified(SecurityBase):
+    """A dependency: who is asking. It is what OpenAPI tells of security, too.
+
+    One that depended on FastAPI's own would cost every request three that do nothing.
+    """
+
+    def __init__(self) -> None:
+        told = "`Bearer X`, `JWT X` or `X` alone: an API key, a token, a signed token."
+        self.model = HTTPBearer(description=told)
+        self.scheme_name = "Token"
+
+    async def __call__(self, request: Request) -> Principal:
+        """By ``Authorization`` (RFC 9110 §11.6.2) or a session's cookie: see `credential_of`."""
+        return await _identified(request, await get_hub(request), credential_of(request))
 
 
 async def get_caller(
@@ -54,18 +66,22 @@ async def get_caller(
     return await _identified(request, hub, credential)
 
 
-async def get_principal(
-    request: Request,
-    hub: Annotated[Hub, Depends(get_hub)],
-    _token: Annotated[object, Security(_bearer)],
-    _password: Annotated[object, Security(_basic)],
-    _session: Annotated[object, Security(_cookie)],
-) -> Principal:
-    """Who is asking, by the ``Authorization`` header (RFC 9110 §11.6.2) or a session's cookie.
+def document(app: FastAPI) -> None:
+    """Have OpenAPI tell of the other ways to show who is asking, wherever it tells of one."""
+    describe = app.openapi
 
-    ``Basic`` (RFC 7617), ``Bearer X`` (RFC 6750), ``JWT X`` or ``X`` alone.
-    """
-    return await _identified(request, hub, credential_of(request))
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema:
+            return app.openapi_schema
+        schema = describe()
+        schema["components"]["securitySchemes"] |= _OTHERS
+        operations = [one for path in schema["paths"].values() for one in path.values()]
+        for operation in operations:
+            if "security" in operation:
+                operation["security"] += [{name: []} for name in _OTHERS]
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def address_of(request: Request) -> str:
@@ -74,7 +90,11 @@ def address_of(request: Request) -> str:
 
 
 def credential_of(request: Request) -> Credential | None:
-    """What the request shows; `Denied` if another site's page had the browser send its cookie."""
+    """What the request shows: ``Basic`` (RFC 7617), ``Bearer X`` (RFC 6750), ``JWT X`` or ``X``.
+
+    Without any of these, a session's cookie; `Denied` if another site's page made the browser
+    send it.
+    """
     header = request.headers.get("authorization", "").strip()
     if header:
         return _spelled(header)
@@ -84,6 +104,20 @@ def credential_of(request: Request) -> Credential | None:
     if request.method not in _SAFE and not _from_our_page(request):
         raise Denied("A session's cookie counts only in requests from the hub's own pages.")
     return Credential(cookie, cookie=True)
+
+
+def keep_session(request: Request, response: Response, token: Token, secret: str) -> None:
+    """Have the browser show *secret* from now on, and no script of a page read it."""
+    assert token.expires is not None
+    response.set_cookie(
+        SESSION_COOKIE,
+        secret,
+        max_age=(token.expires - token.created) // 1_000_000,
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
 
 
 async def _identified(request: Request, hub: Hub, credential: Credential | None) -> Principal:
@@ -126,6 +160,12 @@ def _from_our_page(request: Request) -> bool:
     return origin is not None and urlsplit(origin).netloc == request.headers.get("host")
 
 
+async def not_kept(response: Response) -> None:
+    """Tell browsers and proxies to keep nothing of the answer: there may be a secret in it."""
+    response.headers["Cache-Control"] = "no-store"
+
+
 HubDep = Annotated[Hub, Depends(get_hub)]
-PrincipalDep = Annotated[Principal, Depends(get_principal)]
+PrincipalDep = Annotated[Principal, Security(Identified())]
+NotKept = Depends(not_kept)
 CallerDep = Annotated[Principal | None, Depends(get_caller)]

@@ -18,6 +18,8 @@ _PLAIN = b"application/x-www-form-urlencoded"
 async def read_fields(request: Request) -> dict[str, str]:
     """The fields of a form, in either encoding, or of a JSON object; of each the last. Or none.
 
+    What begins with a brace is JSON whatever it is called: ``curl -d '{…}'`` calls it a form.
+
     Raises `Invalid` if the body is malformed or has a file, `TooLarge` for one over 64 KiB.
     """
     kind, _ = parse_options_header(request.headers.get("content-type"))
@@ -46,13 +48,14 @@ def _no_file(data: Buffer) -> None:
 
 def _decoded(body: bytes, kind: bytes) -> dict[str, str]:
     try:
-        if kind == _PLAIN:
+        braced = body.lstrip().startswith(b"{")
+        if kind == _PLAIN and not braced:
             text = body.decode()
             pairs = parse_qsl(
                 text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
             )
             return dict(pairs)
-        value = json.loads(body) if kind == b"application/json" else None
+        value = json.loads(body) if braced or kind == b"application/json" else None
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

@@ -18,6 +18,8 @@ from prometheus_client import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dsx.http.redaction import shown_path
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 log = structlog.get_logger("dsx.access")
 
@@ -74,7 +76,7 @@ class Observe:
             log.info(
                 "request",
                 method=method,
-                path=scope["path"],
+                path=shown_path(scope["path"], scope.get("root_path", "")),
                 status=status,
                 ms=round(seconds * 1000, 1),
             )

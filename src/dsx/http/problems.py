@@ -25,6 +25,7 @@ from dsx.core.errors import (
     Unprocessable,
 )
 from dsx.http.credentials import address_of
+from dsx.http.redaction import shown_path
 
 log = structlog.get_logger(__name__)
 
@@ -117,12 +118,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(DSXError)
     async def designed(request: Request, error: DSXError) -> JSONResponse:
-        if error.refused:
-            _note(request, error)
+        note_refusal(request, error)
         answer = render(error)
         if request.headers.get("sec-fetch-dest") == "empty" and error.code == "unauthenticated":
             # A page's script is asking: it shows a form of its own, the browser should not.
             answer.headers["WWW-Authenticate"] = _BEARER
+        answer.headers.update(getattr(request.state, "headers", {}))
         return answer
 
     @app.exception_handler(RequestValidationError)
@@ -135,12 +136,14 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        log.error("unforeseen failure", path=request.url.path, exc_info=error)
+        log.error("unforeseen failure", path=shown_path(request.url.path), exc_info=error)
         return render(DSXError("The server failed; its log says more."))
 
 
-def _note(request: Request, error: DSXError) -> None:
-    """Have the audit log know who was refused what."""
+def note_refusal(request: Request, error: DSXError) -> None:
+    """Have the audit log know who was refused what, if they were."""
+    if not error.refused:
+        return
     endpoint = getattr(request.scope.get("endpoint"), "__name__", "unmatched")
     request.app.state.hub.audit.refused(
         getattr(request.state, "principal", None), address_of(request), endpoint, error.code

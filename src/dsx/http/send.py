@@ -177,11 +177,19 @@ class _Opened:
         return self.descriptor
 
 
-_Part = bytes | _Opened | Stream
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """Bytes that are being fetched, of which the first have come."""
+
+    first: bytes
+    rest: AsyncIterator[bytes]
+
+
+_Part = bytes | _Opened | _Begun
 
 
 async def _prepared(pieces: AsyncIterator[Piece]) -> AsyncGenerator[_Part, None]:
-    """*pieces*, with files opened, and runs of small ones read in one go."""
+    """*pieces*, with files opened, streams begun, and runs of small files read in one go."""
     small: list[Literal | FileSlice] = []
     size = 0
     async for piece in pieces:
@@ -203,8 +211,12 @@ async def _prepared(pieces: AsyncIterator[Piece]) -> AsyncGenerator[_Part, None]
 
 @asynccontextmanager
 async def _opened(piece: Piece) -> AsyncIterator[_Part]:
-    if not isinstance(piece, FileSlice):
-        yield piece.data if isinstance(piece, Literal) else piece
+    if isinstance(piece, Literal):
+        yield piece.data
+        return
+    if isinstance(piece, Stream):
+        chunks = piece.chunks()
+        yield _Begun(await anext(chunks, b""), chunks)
         return
     descriptor = await in_thread(piece.open)
     try:
@@ -235,8 +247,9 @@ def _read(piece: Literal | FileSlice) -> bytes:
 async def _send_part(part: _Part, scope: Scope, receive: Receive, send: Send) -> None:
     if isinstance(part, bytes):
         await _body(part, receive, send)
-    elif isinstance(part, Stream):
-        async for chunk in part.chunks():
+    elif isinstance(part, _Begun):
+        await _body(part.first, receive, send)
+        async for chunk in part.rest:
             await _body(chunk, receive, send)
     elif ZERO_COPY in scope.get("extensions", {}):
         where = {"file": part, "offset": part.position, "count": part.size}

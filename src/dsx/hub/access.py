@@ -23,6 +23,8 @@ from dsx.hub.clock import now
 
 ADMIN = "admin"
 """Owner id of the service principal, which every configured API key is."""
+ANONYMOUS = "anonymous"
+"""Owner id of whoever shows no credential."""
 
 Places = Sequence[Place] | None
 _EFFECT = {"read": "read", "write": "store or change", "delete": "delete", "admin": "administer"}
@@ -42,6 +44,8 @@ def principal_of(user: User, token: Token | None = None, address: str = "") -> P
         number=user.number,
         scopes=allowed if token is None else allowed & token.scopes,
         places=None if token is None else token.places,
+        partial=token is not None and not allowed <= token.scopes,
+        expires=None if token is None else token.expires,
         via="" if token is None else token.id,
         address=address,
     )
@@ -57,18 +61,37 @@ def require(principal: Principal, scope: Scope, *, links: bool = False) -> None:
 
 
 def require_account(principal: Principal) -> None:
-    """Raise `Denied` for who is only part of somebody: a share link, or a token for some places."""
+    """Raise `Denied` for who is nobody, or part of somebody: a link, or a token for some places."""
     if principal.link or principal.places is not None:
         raise Denied("A share link, or a token limited to some places, may not do this.")
+    if principal.id == ANONYMOUS:
+        raise Denied("This needs an account: sign in.")
 
 
-def require_place(principal: Principal, name: str, category: str) -> None:
-    """Raise `Denied` unless *principal* may have a file of that name and category."""
-    if not _within(principal.places, "", name, category):
+def require_whole(principal: Principal) -> None:
+    """Raise `Denied` for a token of less than its owner may: it makes and ends no credentials."""
+    require_account(principal)
+    if principal.partial:
+        raise Denied("A token that allows less than its owner may do cannot do this.")
+
+
+def require_place(principal: Principal, name: str, category: str, file: str = "") -> None:
+    """Raise `Denied` unless *principal* may have a *file* of that name and category."""
+    if not _within(principal.places, file, name, category):
         raise Denied(
             "This token is limited to other places.",
             {"places": [f"{place.kind}:{place.value}" for place in principal.places or ()]},
         )
+
+
+def require_name(connection: Connection, principal: Principal, name: str, category: str) -> None:
+    """`require_place` for what is to be stored, which becomes a version of what has its name."""
+    if principal.places is None:
+        return
+    taken = files.find(connection, principal.id, name)
+    require_place(principal, name, category, taken.file if taken else "")
+    if taken is not None:
+        _require_all(connection, principal, taken.file)
 
 
 def file(
@@ -87,6 +110,8 @@ def file(
     version = files.get(connection, ref, trashed=trashed)
     if version.owner == principal.id:
         if _within(principal.places, version.file, version.name, version.category):
+            if scope != "read":
+                _require_all(connection, principal, version.file)
             return version
     elif principal.admin:
         return version
@@ -95,6 +120,17 @@ def file(
             return version
         raise Denied("The file is another user's: it may be read, not changed.")
     raise hidden(files.unknown(ref, trashed=trashed))
+
+
+def versions(connection: Connection, principal: Principal, ref: str) -> list[FileVersion]:
+    """Those versions of the file of *ref* that *principal* may read, newest first."""
+    whose = file(connection, principal, ref)
+    found = files.versions(connection, whose.file)
+    if whose.owner != principal.id and not principal.admin:
+        return [one for one in found if _shared(connection, principal, one)]
+    if whose.owner != principal.id:
+        return found
+    return [one for one in found if _lies_within(principal, one)]
 
 
 def named(
@@ -131,11 +167,17 @@ def space(connection: Connection, principal: Principal, owner: str | None) -> tu
     return id_, granted
 
 
-def upload(principal: Principal, found: Upload) -> Upload:
-    """*found*, which is the principal's, if it lies where the principal may look."""
-    named = found.name is not None
-    if named and not _within(principal.places, "", found.name or "", found.category):
+def upload(
+    connection: Connection, principal: Principal, found: Upload, scope: Scope = "read"
+) -> Upload:
+    """*found*, which is the principal's, if *principal* may do *scope* with it."""
+    if principal.places is None or found.name is None:
+        return found
+    taken = files.find(connection, principal.id, found.name)
+    if not _within(principal.places, taken.file if taken else "", found.name, found.category):
         raise hidden(NotFound(f"There is no upload {found.id!r}."))
+    if scope == "write" and found.state == "open":
+        require_name(connection, principal, found.name, found.category)
     return found
 
 
@@ -144,17 +186,13 @@ def task(connection: Connection, principal: Principal, found: Task) -> bool:
     if principal.places is None:
         return True
     if found.kind is None:
-        return True
+        return found.subject.get("via") == principal.via
     if found.kind == "upload":
         about = uploads.get(connection, found.owner, found.id)
         return _within(principal.places, "", about.name or "", about.category)
     numbers = found.subject.get("files", [])
-    versions = [files.find_number(connection, number) for number in numbers]
-    return all(
-        _within(principal.places, one.file, one.name, one.category)
-        for one in versions
-        if one is not None
-    )
+    concerned = [files.find_number(connection, number) for number in numbers]
+    return all(_lies_within(principal, one) for one in concerned if one is not None)
 
 
 def dataset(connection: Connection, principal: Principal, name: str, *, everyone: bool) -> bool:
@@ -174,7 +212,7 @@ def dataset(connection: Connection, principal: Principal, name: str, *, everyone
 def owns(connection: Connection, principal: Principal, place: Place) -> Place:
     """*place* as it may be shared by *principal*; `NotFound` or `Denied` if it is not theirs."""
     require_account(principal)
-    require(principal, "read")
+    require(principal, "write")
     if place.kind == "dataset" and not principal.admin:
         raise Denied("Datasets in place are the operator's: an admin can share them.")
     if place.kind != "file":
@@ -193,6 +231,18 @@ def hidden(error: NotFound) -> NotFound:
 
 def _within(places: Places, file_: str, name: str, category: str) -> bool:
     return places is None or any(place.holds(file_, name, category) for place in places)
+
+
+def _lies_within(principal: Principal, version: FileVersion) -> bool:
+    return _within(principal.places, version.file, version.name, version.category)
+
+
+def _require_all(connection: Connection, principal: Principal, file_: str) -> None:
+    """What changes a file concerns all its versions, and each has a category of its own."""
+    if principal.places is None:
+        return
+    if not all(_lies_within(principal, one) for one in files.versions(connection, file_)):
+        raise Denied("This token is limited to other places than versions of that file are in.")
 
 
 def _shared(connection: Connection, principal: Principal, version: FileVersion) -> bool:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from prometheus_client import Counter
 from sqlalchemy import Connection
 
 from dsx.catalog import files, tokens, users
 from dsx.catalog.engine import Catalog
-from dsx.core.errors import Denied, NotFound, Unauthenticated, Unprocessable
+from dsx.core.errors import Denied, NotFound, RateLimited, Unauthenticated, Unprocessable
 from dsx.core.principals import OF_ROLE, Principal, Role, Token, User
 from dsx.hub import access
 from dsx.hub.audit import note
@@ -22,8 +23,9 @@ from dsx.hub.throttle import Throttle
 from dsx.hub.tokens import INVITE, hash_of
 
 SignUp = Literal["open", "invite", "closed"]
+_SIGN_INS = Counter("dsx_sign_ins", "Passwords that were told and not known by heart.", ["outcome"])
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
-_RESERVED = {access.ADMIN, "anonymous"}
+_RESERVED = {access.ADMIN, access.ANONYMOUS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +117,16 @@ class Accounts:
         hashed = None if user is None or user.disabled else user.password
         if user and hashed and self._passwords.remembers(hashed, password):
             return user
-        await self._throttle.enter(name, address)
+        try:
+            await self._throttle.enter(name, address)
+        except RateLimited:
+            _SIGN_INS.labels("limited").inc()
+            raise
         if await self._passwords.matches(hashed, password) and user is not None:
+            _SIGN_INS.labels("done").inc()
             await self._throttle.succeeded(name, address)
             return user
+        _SIGN_INS.labels("failed").inc()
         raise Unauthenticated("There is no user of that name with that password.")
 
     async def issue_jwt(self, user: User) -> str:

@@ -16,13 +16,18 @@ from dsx.hub.files import blob_slice, missing
 MAX_ENTRIES = 10_000
 
 
+def check_count(files: int) -> None:
+    """Raise `TooLarge` for more files than go into one archive."""
+    if files > MAX_ENTRIES:
+        raise TooLarge(f"An archive has at most {MAX_ENTRIES} files.", {"limit": MAX_ENTRIES})
+
+
 async def archive(versions: Sequence[FileVersion], blobs: BlobStore) -> Content:
     """A ZIP of *versions* in that order, equal names told apart by " (2)".
 
     Raises `TooLarge` over 10,000 entries and `Gone` if a version's bytes are missing.
     """
-    if len(versions) > MAX_ENTRIES:
-        raise TooLarge(f"An archive has at most {MAX_ENTRIES} files.", {"limit": MAX_ENTRIES})
+    check_count(len(versions))
     stored = await blobs.stat({version.sha256 for version in versions})
     for version in versions:
         if version.sha256 not in stored:

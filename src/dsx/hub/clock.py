@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 
 from dsx.core.model import Micros
 
 SECOND: Micros = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now() -> Micros:
     """This instant."""
     return time.time_ns() // 1000
+
+
+def to_micros(moment: datetime) -> Micros:
+    """A datetime as an instant; one without a timezone is taken as UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1)

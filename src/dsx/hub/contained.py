@@ -43,18 +43,41 @@ def open_file(root: Path, path: str) -> int:
     return descriptor
 
 
+def open_to_move(root: Path, path: str) -> tuple[int, int]:
+    """Descriptors of the regular file *path* below *root*, and of its directory (blocking).
+
+    For who is going to take it away, so no link is followed at all. Raises as `open_file` does.
+    """
+    missing = NotFound(f"There is no file {path!r}.", {"path": path})
+    *above, name = check_relative_path(path).split("/")
+    try:
+        directory = _walk(root, tuple(above), into=_DIRECTORY)
+        try:
+            descriptor = os.open(name, _FILE, dir_fd=directory)
+        except BaseException:
+            os.close(directory)
+            raise
+    except (OSError, ValueError):
+        raise missing from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        os.close(directory)
+        raise missing
+    return descriptor, directory
+
+
 def _resolve(root: Path, path: str) -> tuple[str, ...]:
     """*path* with its links followed, as parts below *root*; `ValueError` if it leads out."""
     resolved = os.path.realpath(root / path, strict=True)
     return Path(resolved).relative_to(os.path.realpath(root)).parts
 
 
-def _walk(root: Path, parts: tuple[str, ...]) -> int:
+def _walk(root: Path, parts: tuple[str, ...], *, into: int = _FILE) -> int:
     current = os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
         try:
-            following = os.open(part, _FILE if last else _DIRECTORY, dir_fd=current)
+            following = os.open(part, into if last else _DIRECTORY, dir_fd=current)
         finally:
             os.close(current)
         current = following

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -29,6 +29,10 @@ from dsx.hub.clock import now
 from dsx.hub.facts import check_tags, new_file
 from dsx.hub.intake import Receiver
 from dsx.hub.limits import Limits
+from dsx.hub.removal import sealing
+
+FORM_OVERHEAD = 64 * 1024
+"""A multipart body may be this much longer than the file in it before it is refused unread."""
 
 
 class Files:
@@ -48,15 +52,24 @@ class Files:
         self._stages: Stages = blobs
         self._limits = limits
 
-    async def receive(self, principal: Principal, announced: int | None) -> Receiver:
-        """A receiver for one file of *announced* bytes (None: unknown).
+    async def receive(
+        self,
+        principal: Principal,
+        announced: int | None,
+        *,
+        framing: int = FORM_OVERHEAD,
+        at_most: int | None = None,
+    ) -> Receiver:
+        """A receiver for one file of *announced* bytes (None: unknown), not over *at_most*.
 
-        Raises `TooLarge` or `StorageFull` before the first byte where the announcement tells. The
-        caller owes it a call of ``abandon``, whatever happens.
+        Up to *framing* of what is announced may be a form around the file. Raises `TooLarge` or
+        `StorageFull` before the first byte where the announcement tells. The caller owes it a call
+        of ``abandon``, whatever happens.
         """
         access.require(principal, "write")
-        self._limits.check_size(max(0, (announced or 0) - _FORM_OVERHEAD))
-        return Receiver(await self._stages.stage(reserve=announced or 0), self._limits.file_size)
+        limits = self._limits.narrowed(at_most)
+        limits.check_size(max(0, (announced or 0) - framing))
+        return Receiver(await self._stages.stage(reserve=announced or 0), limits.file_size)
 
     async def create(
         self,
@@ -70,12 +83,14 @@ class Files:
         tags: Sequence[str] = (),
         expected: Digest | None = None,
         only_if_absent: bool = False,
+        then: Callable[[Connection, FileVersion], None] | None = None,
     ) -> FileVersion:
         """Store what *receiver* has as *name*: a new file, or the next version of that file.
 
         When this returns, bytes and record are durable. Raises `Invalid` for unacceptable facts,
         `DigestMismatch` unless the bytes are the *expected* ones, `PreconditionFailed` if the name
-        is taken and it should not be; then nothing is stored.
+        is taken and it should not be; then nothing is stored. *then* is what has to happen to the
+        new version in the same transaction.
         """
         new = new_file(
             principal.id,
@@ -86,25 +101,27 @@ class Files:
             tags=tags,
         )
         access.require(principal, "write")
-        access.require_place(principal, new.name, new.category)
-        if only_if_absent:
-            await self._catalog.read(partial(refuse_taken, new=new))
+        if only_if_absent or principal.places is not None:
+            await self._catalog.read(partial(allow, principal, new, only_if_absent=only_if_absent))
         blob = await receiver.finish(expected)
 
         def commit(connection: Connection) -> FileVersion:
             """Order matters: a purge of equal content excludes us by the claim, see `Trash`."""
             records.claim(connection, principal.id)
-            if only_if_absent:
-                refuse_taken(connection, new=new)
+            allow(principal, new, connection, only_if_absent=only_if_absent)
             self._limits.check_quota(connection, principal.id, blob.size)
             blob_records.claim(connection, blob.digest)
             receiver.seal(blob)
             blob_records.add(connection, blob, now())
             version = records.add(connection, new, blob, now())
             note(connection, principal, "file.create", version.id, name=version.name)
+            if then is not None:
+                then(connection, version)
             return version
 
-        return await self._catalog.write(commit)
+        async with sealing(self._catalog, self.blobs, blob.digest):
+            await receiver.prepare(blob)
+            return await self._catalog.write(commit)
 
     async def list(
         self, principal: Principal, query: FileQuery, *, owner: str | None = None
@@ -120,6 +137,23 @@ class Files:
             return records.list_live(connection, whose, query, places)
 
         return await self._catalog.read(work)
+
+    async def every(self, principal: Principal, query: FileQuery) -> AsyncIterator[FileVersion]:
+        """All files that *query* selects, page after page."""
+        query = replace(query, limit=_PAGE, cursor=None)
+        while True:
+            page = await self.list(principal, query)
+            for version in page.items:
+                yield version
+            if page.next is None:
+                return
+            query = replace(query, cursor=page.next)
+
+    async def named(self, principal: Principal, name: str) -> FileVersion:
+        """The newest version of the principal's own file of exactly this name; or `NotFound`."""
+        return await self._catalog.read(
+            lambda connection: access.named(connection, principal, name)
+        )
 
     async def numbered(self, principal: Principal, page: int, size: int) -> NumberedPage:
         """Page *page*, from 1 on, of the principal's files, each with up to 100 older versions.
@@ -140,38 +174,39 @@ class Files:
 
         return await self._catalog.read(work)
 
-    async def every(
-        self, principal: Principal, query: FileQuery, *, most: int | None = None
-    ) -> Sequence[FileVersion]:
-        """All files that *query* selects, page after page; no more are looked for than *most*."""
-        found: list[FileVersion] = []
-        query = replace(query, limit=_PAGE, cursor=None)
-        while True:
-            page = await self.list(principal, query)
-            found += page.items
-            if page.next is None or (most is not None and len(found) > most):
-                return found
-            query = replace(query, cursor=page.next)
-
-    async def named(self, principal: Principal, name: str) -> FileVersion:
-        """The newest version of the principal's own file of exactly this name; or `NotFound`."""
-        return await self._catalog.read(
-            lambda connection: access.named(connection, principal, name)
-        )
-
     async def get(self, principal: Principal, ref: str) -> FileVersion:
         """The version with this id or number, or `NotFound`."""
         return await self._catalog.read(lambda connection: access.file(connection, principal, ref))
+
+    async def has_bytes(self, version: FileVersion) -> bool:
+        """Whether the bytes of *version* are in the store, as they should be."""
+        return version.sha256 in await self.blobs.stat([version.sha256])
 
     async def get_many(self, principal: Principal, refs: Sequence[str]) -> Sequence[FileVersion]:
         """The versions with these ids or numbers in that order, or `NotFound` for the first."""
         return await self._catalog.read(lambda connection: access.many(connection, principal, refs))
 
+    async def chosen(self, principal: Principal, numbers: Sequence[int]) -> Sequence[FileVersion]:
+        """Versions that were chosen before; one's own may have gone to the trash since.
+
+        `NotFound` for the first that was dropped for good, or is not shared any more.
+        """
+        access.require(principal, "read")
+
+        def work(connection: Connection) -> Sequence[FileVersion]:
+            own = records.numbered(connection, principal.id, numbers)
+            return [
+                own.get(number) or access.file(connection, principal, str(number))
+                for number in numbers
+            ]
+
+        return await self._catalog.read(work)
+
     async def versions(self, principal: Principal, ref: str) -> Sequence[FileVersion]:
         """All versions of the file *ref* belongs to, newest first."""
 
         def work(connection: Connection) -> Sequence[FileVersion]:
-            return records.versions(connection, access.file(connection, principal, ref).file)
+            return access.versions(connection, principal, ref)
 
         return await self._catalog.read(work)
 
@@ -191,7 +226,8 @@ class Files:
             version = claimed(connection, principal, ref, "write")
             name, category = values.get("name", version.name), values.get("category")
             if version.owner == principal.id:
-                access.require_place(principal, name, category or version.category)
+                place = (name, category or version.category, version.file)
+                access.require_place(principal, *place)
             if changes.metadata is not None:
                 merged = merge_patch(version.metadata, changes.metadata)
                 values["metadata"] = check_metadata(merged)
@@ -215,10 +251,8 @@ class Files:
         )
 
 
-_EARLIER = 100
 _PAGE = 1000
-_FORM_OVERHEAD = 64 * 1024
-"""A multipart body may be this much longer than the file in it before it is refused unread."""
+_EARLIER = 100
 
 
 def claimed(
@@ -268,6 +302,15 @@ async def _fetch(blobs: BlobStore, version: FileVersion, wanted: ByteRange) -> A
         raise missing(version) from None
     async for chunk in chunks:
         yield chunk
+
+
+def allow(
+    principal: Principal, new: NewFile, connection: Connection, *, only_if_absent: bool
+) -> None:
+    """Raise `Denied` or `PreconditionFailed` unless *principal* may store *new* under its name."""
+    access.require_name(connection, principal, new.name, new.category)
+    if only_if_absent:
+        refuse_taken(connection, new)
 
 
 def refuse_taken(connection: Connection, new: NewFile) -> None:

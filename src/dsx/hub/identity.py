@@ -72,7 +72,7 @@ class Identity:
                     "This needs a credential: send 'Authorization: Bearer <token or API key>', or "
                     "the name and password of an account as Basic."
                 )
-            principal = Principal("anonymous", name="anonymous", scopes=self._anonymous)
+            principal = Principal(access.ANONYMOUS, name=access.ANONYMOUS, scopes=self._anonymous)
         else:
             principal = await self._resolve(credential, address)
         principal = replace(principal, address=address)
@@ -133,8 +133,16 @@ class Identity:
 def _principal(token: Token, user: User | None) -> Principal:
     if user is not None:
         return access.principal_of(user, token)
-    scopes = OF_ROLE["admin"] & token.scopes
-    return replace(access.service(), scopes=scopes, places=token.places, via=token.id)
+    if token.owner != access.ADMIN:
+        raise Unauthenticated("Nobody has this token any more.")
+    return replace(
+        access.service(),
+        scopes=token.scopes,
+        places=token.places,
+        partial=not OF_ROLE["admin"] <= token.scopes,
+        expires=token.expires,
+        via=token.id,
+    )
 
 
 def _digest(key: str) -> bytes:

@@ -69,6 +69,10 @@ class Receiver:
         await asyncio.to_thread(self._stage.sync)
         return BlobInfo(digest, self.size, self._hasher.crc32)
 
+    async def prepare(self, blob: BlobInfo) -> None:
+        """Do what is long about ``seal`` before others have to wait for it: `Stage.prepare`."""
+        await self._stage.prepare(blob.digest, blob.size)
+
     def seal(self, blob: BlobInfo) -> None:
         """Turn the bytes into the blob that ``finish`` described (blocking)."""
         self._stage.seal(blob.digest, blob.size)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import secrets
 import time
@@ -26,7 +27,8 @@ from dsx.core.errors import Unauthenticated, Unavailable
 from dsx.hub.clock import SECOND, now
 
 _ALGORITHM = "HS256"
-_FRESH = 5.0  # seconds for which the keys of another server's making may be unknown here
+_FRESH = 1.0  # seconds for which it may be unknown here that another server has retired a key
+_LOOK = 0.1  # seconds between two looks for keys that are unknown here
 _LEEWAY = 5  # seconds by which servers' clocks may differ
 
 
@@ -48,7 +50,7 @@ class Keyring:
     async def verify(self, token: str) -> dict[str, Any]:
         """The claims of a JWT that was signed here and has not expired; else `Unauthenticated`."""
         try:
-            id_ = jwt.get_unverified_header(token).get("kid")
+            id_ = jwt.get_unverified_header(token).get("kid")  # a string, or this raises
             key, retires = await self._key(id_)
             if retires is not None and retires <= now():
                 raise Unauthenticated("The key that signed this token has been rotated out.")
@@ -65,11 +67,18 @@ class Keyring:
             raise Unauthenticated("The token is not one that was signed here.") from None
 
     async def rotate(self, grace: float) -> None:
-        """Sign with a new key from now on; the old ones verify for *grace* seconds more."""
+        """Sign with a new key from now on; the old ones verify for *grace* seconds more.
+
+        `Unavailable` if the old ones cannot be opened: then the secret key is not the one that the
+        servers have, and they could not open the new one. Without a grace nothing has to be opened.
+        """
 
         def work(connection: Connection) -> None:
             records.claim(connection)
             instant = now()
+            if grace:
+                for _, sealed, _ in records.living(connection, instant):
+                    self._open(sealed)
             records.tidy(connection, instant)
             records.retire(connection, instant + int(grace * SECOND))
             self._make(connection)
@@ -87,9 +96,11 @@ class Keyring:
                 await self._catalog.write(self._make_first)
         raise Unavailable("There is no key to sign with.")
 
-    async def _key(self, id_: object) -> tuple[str, int | None]:
+    async def _key(self, id_: str | None) -> tuple[str, int | None]:
         await self._refresh(force=False)
-        if isinstance(id_, str) and id_ in self._keys:
+        if id_ not in self._keys and time.monotonic() - self._read > _LOOK:
+            await self._refresh(force=True)
+        if id_ is not None and id_ in self._keys:
             return self._keys[id_]
         raise Unauthenticated("The token is not one that was signed here.")
 
@@ -118,6 +129,26 @@ class Keyring:
             ) from None
 
 
+class Box:
+    """Encrypts what a browser keeps for the hub; any of its servers opens it."""
+
+    def __init__(self, secret_keys: Sequence[str], purpose: str) -> None:
+        """What was sealed for another *purpose* does not open; of the keys the first encrypts."""
+        self._box = MultiFernet([_fernet(f"{purpose} {key}") for key in secret_keys])
+
+    def seal(self, values: dict[str, str]) -> str:
+        """*values*, so that nobody else can read or change them."""
+        return self._box.encrypt(json.dumps(values).encode()).decode()
+
+    def open(self, sealed: str, seconds: int) -> dict[str, str] | None:
+        """What was sealed at most *seconds* ago; None if it was not, or not here."""
+        try:
+            values: dict[str, str] = json.loads(self._box.decrypt(sealed.encode(), ttl=seconds))
+        except InvalidToken:
+            return None
+        return values
+
+
 def _fernet(secret: str) -> Fernet:
     return Fernet(base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest()))
 
@@ -128,7 +159,7 @@ def kept_secret(path: Path, prefix: str = "") -> tuple[str, bool]:
         return path.read_text("ascii").strip(), False
     except FileNotFoundError:
         pass
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = f"{prefix}{secrets.token_urlsafe(32)}"
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

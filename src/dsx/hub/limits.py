@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -29,6 +29,12 @@ class Limits:
     quota_files: int | None = None
     expiry: float = 24 * 3600
     checksum: bool = False
+
+    def narrowed(self, file_size: int | None) -> Limits:
+        """These limits, with files of at most *file_size* bytes, too (None: no further bound)."""
+        if file_size is None or (self.file_size is not None and self.file_size <= file_size):
+            return self
+        return replace(self, file_size=file_size)
 
     def check_size(self, size: int | None) -> None:
         """Raise `TooLarge` for a file of *size* bytes (None: not known yet) beyond the limit."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 
 from sqlalchemy import Connection
 
@@ -11,6 +12,7 @@ from dsx.blobs.contract import BlobStore
 from dsx.catalog import blobs as records
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
+from dsx.core.errors import DSXError
 
 
 async def remove_unknown(catalog: Catalog, blobs: BlobStore, digests: Iterable[Digest]) -> None:
@@ -24,3 +26,17 @@ async def remove_unknown(catalog: Catalog, blobs: BlobStore, digests: Iterable[D
                 asyncio.run_coroutine_threadsafe(blobs.delete([digest]), loop).result()
 
         await catalog.write(work)
+
+
+@contextlib.asynccontextmanager
+async def sealing(catalog: Catalog, blobs: BlobStore, digest: Digest) -> AsyncIterator[None]:
+    """Around preparing, sealing and recording a blob: if that fails, its bytes do not stay behind.
+
+    They stay if another record has them or an open upload is about to, and if nothing can be asked.
+    """
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(DSXError):
+            await remove_unknown(catalog, blobs, [digest])
+        raise

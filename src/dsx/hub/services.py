@@ -9,11 +9,14 @@ from dsx.catalog.engine import Catalog
 from dsx.hub.accounts import Accounts
 from dsx.hub.audit import Audit
 from dsx.hub.datasets import Datasets
+from dsx.hub.drop import Drop
 from dsx.hub.files import Files
 from dsx.hub.identity import Identity
+from dsx.hub.oidc import Oidc
 from dsx.hub.shares import Shares
 from dsx.hub.throttle import Throttle
 from dsx.hub.tokens import Tokens
+from dsx.hub.transfers.chunks import Chunks
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
@@ -21,7 +24,10 @@ from dsx.hub.trash import Trash
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """What `dsx.app` composes and protocols use."""
+    """What `dsx.app` composes and protocols use.
+
+    ``fileserver_max``: bytes of one upload by the file server dialect (None: as any other).
+    """
 
     identity: Identity
     accounts: Accounts
@@ -29,13 +35,17 @@ class Hub:
     shares: Shares
     audit: Audit
     throttle: Throttle
+    oidc: Oidc | None
     files: Files
     trash: Trash
     uploads: Uploads
+    chunks: Chunks
+    drop: Drop
     tasks: Tasks
     datasets: Datasets
     catalog: Catalog
     blobs: BlobStore
+    fileserver_max: int | None
 
     async def check(self) -> None:
         """Return if catalog and blobs answer; raise `Unavailable` (or what they raise) if not."""

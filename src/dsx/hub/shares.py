@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import uuid_utils
 from sqlalchemy import Connection
@@ -105,7 +106,7 @@ class Shares:
     async def end(self, principal: Principal, id_: str) -> None:
         """End a share, now; or `NotFound`."""
         access.require_account(principal)
-        access.require(principal, "read")
+        access.require(principal, "write")
 
         def work(connection: Connection) -> None:
             records.remove(connection, principal.id, id_)
@@ -149,8 +150,17 @@ class Shares:
         await self._catalog.write(lambda connection: records.tidy(connection, now() - _REMEMBERED))
 
     async def _find(self, secret: str) -> Share | None:
+        """The link of that secret; one whose owner is disabled is over."""
         hash_ = hash_of(secret)
-        return await self._catalog.read(lambda connection: records.by_hash(connection, hash_))
+
+        def work(connection: Connection) -> Share | None:
+            share = records.by_hash(connection, hash_)
+            owner = users.by_id(connection, share.owner) if share else None
+            if share is not None and owner is not None and owner.disabled:
+                return replace(share, expires=share.created)
+            return share
+
+        return await self._catalog.read(work)
 
     async def _check(self, share: Share, hash_: str, given: str | None, address: str) -> None:
         if given is None:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from dsx.catalog import tokens as records
 from dsx.catalog.engine import Catalog
 from dsx.core.errors import Denied, Invalid
+from dsx.core.model import Micros
 from dsx.core.names import check_dataset_name, check_file_name, check_label
 from dsx.core.principals import OF_ROLE, Place, Principal, Role, Scope, Token, User
 from dsx.hub import access
@@ -76,7 +77,7 @@ class Tokens:
         *places*: where it is good, None: everywhere; *seconds*: for how long, None: until it is
         revoked. `Denied` for scopes that the principal has not.
         """
-        access.require_account(principal)
+        access.require_whole(principal)
         if not set(scopes) <= principal.scopes:
             raise Denied("A token cannot be given scopes that you do not have.")
         if not scopes:
@@ -119,11 +120,21 @@ class Tokens:
 
     async def revoke(self, principal: Principal, id_: str) -> None:
         """End a token or session of the principal's, now and on every server; or `NotFound`."""
-        access.require_account(principal)
+        if principal.link or id_ != principal.via:  # any token may end itself
+            access.require_whole(principal)
 
         def work(connection: Connection) -> None:
             records.remove(connection, principal.id, id_)
             note(connection, principal, "token.revoke", id_)
+
+        await self._catalog.write(work)
+
+    async def close_session(self, principal: Principal) -> None:
+        """Sign out: end the session that *principal* shows; `NotFound` if it shows none."""
+
+        def work(connection: Connection) -> None:
+            records.remove(connection, principal.id, principal.via, SESSION)
+            note(connection, principal, "session.end", principal.via)
 
         await self._catalog.write(work)
 
@@ -151,7 +162,7 @@ class Tokens:
             scopes=scopes,
             places=places,
             created=instant,
-            expires=None if seconds is None else instant + int(seconds * SECOND),
+            expires=_end(principal, instant, seconds),
             used=None,
         )
 
@@ -161,3 +172,11 @@ class Tokens:
 
         await self._catalog.write(work)
         return token, secret
+
+
+def _end(principal: Principal, instant: Micros, seconds: float | None) -> Micros | None:
+    """When a new credential ends: never later than the one that made it."""
+    ends = [] if seconds is None else [instant + int(seconds * SECOND)]
+    if principal.expires is not None:
+        ends.append(principal.expires)
+    return min(ends, default=None)

@@ -48,12 +48,27 @@ class Trash:
 
         def work(connection: Connection) -> FileVersion:
             version = claimed(connection, principal, ref, "delete")
-            instant = now()
-            records.trash(connection, version.file, instant, instant + self._keep)
-            note(connection, principal, "file.delete", version.id, name=version.name)
+            self.put(principal, connection, version)
             return version
 
         return await self._catalog.write(work)
+
+    async def delete_named(self, principal: Principal, name: str) -> FileVersion:
+        """`delete` for the principal's own file that has this name now; `NotFound` if none has."""
+
+        def work(connection: Connection) -> FileVersion:
+            records.claim(connection, principal.id)
+            version = access.named(connection, principal, name, "delete")
+            self.put(principal, connection, version)
+            return version
+
+        return await self._catalog.write(work)
+
+    def put(self, principal: Principal, connection: Connection, version: FileVersion) -> None:
+        """Move the file of *version* here, inside a transaction that has claimed its owner."""
+        instant = now()
+        records.trash(connection, version.file, instant, instant + self._keep)
+        note(connection, principal, "file.delete", version.id, name=version.name)
 
     async def delete_if_live(self, principal: Principal, ref: str) -> None:
         """`delete`, unless the file is gone already."""
@@ -79,7 +94,8 @@ class Trash:
         def work(connection: Connection) -> FileVersion:
             version = claimed(connection, principal, ref, "write", trashed=True)
             if version.owner == principal.id:
-                access.require_place(principal, name or version.name, version.category)
+                place = (name or version.name, version.category, version.file)
+                access.require_place(principal, *place)
             if name is not None:
                 records.rename(connection, version.file, name)
             records.restore(connection, version)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
+from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from dsx.core.model import FileQuery
@@ -16,8 +18,30 @@ from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.hub.archive import MAX_ENTRIES, archive
 from dsx.hub.services import Hub
 
+_QUIET = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
+
+
+class LinkRoute(APIRoute):
+    """A route whose address is a secret: its answers, failures included, pass that on to nobody."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, with the header fields that say so."""
+        handle = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            request.state.headers = _QUIET | {"Cache-Control": "no-store"}
+            response = await handle(request)
+            response.headers.update(_QUIET)
+            if getattr(request.state, "restricted", False):
+                response.headers["Cache-Control"] = "no-store"
+            return response
+
+        return handler
+
+
 router = APIRouter(
     prefix="/s",
+    route_class=LinkRoute,
     tags=["shares"],
     responses=DOWNLOADS | documented(400, 401, 403, 404, 405, 410, 412, 413, 416, 422, 429, 503),
 )
@@ -41,7 +65,11 @@ async def open_link(link: LinkSecret, request: Request, hub: HubDep) -> Response
     if share.place.kind == "file":
         newest = await hub.files.versions(guest, share.place.value)
         return ContentResponse(request, await hub.files.content(guest, newest[0].id))
-    versions = await hub.files.every(guest, FileQuery(sort="name"), most=MAX_ENTRIES)
+    versions = []
+    async for version in hub.files.every(guest, FileQuery(sort="name")):
+        versions.append(version)
+        if len(versions) > MAX_ENTRIES:
+            break  # which `archive` refuses
     return ContentResponse(request, await archive(versions, hub.blobs))
 
 
@@ -72,4 +100,6 @@ async def _opened(request: Request, hub: Hub, link: str) -> tuple[Share, Princip
     credential = credential_of(request)
     password = None if credential is None or credential.cookie else credential.secret
     counts = request.method == "GET"
-    return await hub.shares.open(link, password, address=address_of(request), counts=counts)
+    share, guest = await hub.shares.open(link, password, address=address_of(request), counts=counts)
+    request.state.restricted = share.password is not None or share.downloads is not None
+    return share, guest

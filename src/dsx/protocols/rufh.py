@@ -25,7 +25,7 @@ from dsx.core.model import FileVersion
 from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload, Upload
 from dsx.http.credentials import HubDep, PrincipalDep
-from dsx.http.problems import MEDIA_TYPE, render
+from dsx.http.problems import MEDIA_TYPE, note_refusal, render
 from dsx.http.receive import announced, interim, pump
 from dsx.http.uploading import UPLOADS, described, location, number
 from dsx.hub.clock import SECOND, now
@@ -57,6 +57,7 @@ class ResumableRoute(APIRoute):
             try:
                 response = await handle(request)
             except DSXError as error:
+                note_refusal(request, error)
                 response = _problem(request, error)
             version = request.headers.get(_VERSION_HEADER)
             if version is not None:
@@ -128,7 +129,7 @@ async def append(id: str, request: Request, hub: HubDep, principal: PrincipalDep
         length=number(request.headers, "Upload-Length"),
         last=last,
     )
-    before = await hub.uploads.get(principal, id)
+    before = await hub.uploads.get(principal, id, "write")
     if before.state == "finished" and addition.size != 0:
         raise _inconsistent("The upload is complete already.")
     try:
@@ -161,7 +162,7 @@ async def _answer(
     if not last:
         return Response(status_code=status, headers={**headers, **_state(upload)})
     version = await hub.uploads.finish(principal, upload.id)
-    upload = await hub.uploads.get(principal, upload.id)
+    upload = await hub.uploads.get(principal, upload.id, "write")
     return _made(version, {**headers, **_state(upload)})
 
 

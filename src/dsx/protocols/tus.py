@@ -21,7 +21,7 @@ from dsx.core.principals import Principal
 from dsx.core.transfers import ALGORITHMS, NewUpload, PartDigest, Upload, UploadKind
 from dsx.http.conditions import http_date
 from dsx.http.credentials import HubDep, PrincipalDep
-from dsx.http.problems import render
+from dsx.http.problems import note_refusal, render
 from dsx.http.receive import announced, pump, trailer
 from dsx.http.send import ContentResponse
 from dsx.http.uploading import UPLOADS, described, location, named_upload, number
@@ -108,7 +108,7 @@ async def read(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # no
         upload.complete and upload.state == "open"
     ):  # a crash came between the last byte and the file
         await hub.uploads.finish(principal, id)
-        upload = await hub.uploads.get(principal, id)
+        upload = await hub.uploads.get(principal, id, "write")
     headers = {"Cache-Control": "no-store"} | _expiry(upload)
     if upload.kind != "final" or upload.state == "finished":
         headers["Upload-Offset"] = str(upload.offset)
@@ -161,6 +161,7 @@ async def _answer(request: Request, handle: Callable[[Request], Awaitable[Respon
     try:
         return await handle(request)
     except DSXError as error:
+        note_refusal(request, error)
         response = render(error)
         if isinstance(error, PartCorrupt):
             response.status_code = 460  # Checksum: "Checksum Mismatch"

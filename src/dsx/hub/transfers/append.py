@@ -27,10 +27,11 @@ from dsx.core.errors import (
     Superseded,
     TooLarge,
 )
+from dsx.core.model import Micros
 from dsx.core.ranges import ByteRange
 from dsx.core.shielded import in_thread, whatever_happens
 from dsx.core.transfers import PartDigest, Upload
-from dsx.hub.clock import now
+from dsx.hub.clock import SECOND, now
 from dsx.hub.limits import Limits, check_room, inconsistent
 from dsx.hub.transfers.begin import MAX_LENGTH
 from dsx.hub.transfers.control import Control
@@ -44,6 +45,8 @@ before it asks for more: that is how a pause holds a sender back."""
 
 MAX_SPANS = 10_000
 CHECKPOINT_SECONDS = 0.5
+_SILENCE: Micros = 3 * SECOND
+"""A writer that recorded nothing for so long is dead: the living do, whether bytes come or not."""
 
 
 def no_digest() -> PartDigest | None:
@@ -66,6 +69,7 @@ class Addition:
         claimed: nothing but the sender's word says that *size* of them come (in a form): other
             numbers are `Invalid`, and of a request that is, none are kept.
         digests: algorithms of which a digest will be told later: hashed as the bytes come.
+        alone: while somebody else adds bytes, these are refused; else the newer writer wins.
     """
 
     offset: int
@@ -77,6 +81,7 @@ class Addition:
     part: bool = False
     claimed: bool = False
     digests: tuple[str, ...] = ()
+    alone: bool = False
 
     @property
     def span(self) -> ByteRange:
@@ -152,7 +157,8 @@ class Appender:
         span = addition.span if addition.part else ByteRange(0, EVERYTHING)
         room = await self._stages.room() if addition.length is not None else None
         enter = partial(self._entered, upload, room, addition)
-        async with self._leases.hold(upload.id, span, enter) as (control, current):
+        admit = partial(self._alone, upload.id) if addition.alone else None
+        async with self._leases.hold(upload.id, span, enter, admit) as (control, current):
             stage = await self._open(current)
             if stage is None:
                 return await self._too_late(upload, source, addition)
@@ -180,6 +186,18 @@ class Appender:
         if not addition.part and current.offset != addition.offset:
             raise mismatch(current, addition.offset)
         return self._sized(connection, current, addition.length, room)
+
+    def _alone(self, id_: str, connection: Connection) -> None:
+        """Raise `Conflict` if somebody who lives adds bytes; else show that we do, now."""
+        instant = now()
+        if writers.overlapping(connection, id_, ByteRange(0, EVERYTHING)):
+            heard = uploads.expiry(connection, id_) - self._expiry
+            if abs(instant - heard) < _SILENCE:
+                raise Conflict(
+                    "Another request is sending this upload; wait for it, or abort the task.",
+                    {"id": id_},
+                )
+        uploads.touch(connection, [id_], instant + self._expiry)
 
     def _ended(
         self, upload: Upload, length: int | None, room: int | None, connection: Connection
@@ -237,7 +255,8 @@ class Appender:
         self, upload: Upload, stage: Stage, source: Source, addition: Addition, control: Control
     ) -> Upload:
         """Write what comes, and record what may be kept of it, whatever happens."""
-        tail = None if addition.checked else self._tails.of(upload, addition.digests)
+        hashed = upload.kind != "partial"  # which is copied, not sealed: its hash is nobody's
+        tail = None if addition.checked or not hashed else self._tails.of(upload, addition.digests)
         limit = upload.length if upload.length is not None else self._limits.file_size
         guard = Guard(control, self._controls)
         incoming = Incoming(
@@ -262,7 +281,8 @@ class Appender:
                 with suppress(DSXError):  # what is raised is why it came to this
                     await whatever_happens(record(leave=True))
             raise
-        await in_thread(self._tails.of(recorded).follow, stage, recorded.offset)
+        if hashed:
+            await in_thread(self._tails.of(recorded).follow, stage, recorded.offset)
         return recorded
 
     async def _record(

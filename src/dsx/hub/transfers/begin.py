@@ -11,7 +11,7 @@ import uuid_utils
 from sqlalchemy import Connection
 
 from dsx.catalog import tasks, uploads
-from dsx.core.errors import Conflict, Gone, Invalid, NotFound
+from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
 from dsx.core.model import FileVersion, Micros, NewFile
 from dsx.core.names import check_file_name, check_label
 from dsx.core.spans import Spans
@@ -33,7 +33,7 @@ def described(owner: str, new: NewUpload, instant: Micros, expires: Micros) -> U
     if new.length is not None and not 0 <= new.length <= MAX_LENGTH:
         raise Invalid("A length is a number of bytes from 0 on.", {"length": new.length})
     expected = check_digests(new.expected)
-    id_ = new.task or str(uuid_utils.uuid7())
+    id_ = new.id or new.task or str(uuid_utils.uuid7())
     facts = _facts(owner, new, new.name or id_)
     provable = "sha256" in expected and new.length and new.kind == "whole"
     return Upload(
@@ -107,9 +107,10 @@ def take_up(connection: Connection, upload: Upload, task: str | None) -> None:
         )
         tasks.add(connection, own)
         return
-    tasks.get(connection, upload.owner, task)
+    if tasks.get(connection, upload.owner, task).state == "paused":
+        raise Paused("The task is paused; resume it first.", {"id": task})
     values = {"kind": "upload", "state": "running", "name": upload.name, "total": upload.length}
-    if not tasks.change(connection, task, upload.created, ("pending",), **values):
+    if not tasks.take_up(connection, task, upload.created, **values):
         raise Conflict("The task has been taken up already, or has ended.", {"id": task})
 
 

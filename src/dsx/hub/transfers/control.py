@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -20,7 +20,6 @@ from dsx.catalog import tasks, uploads, writers
 from dsx.catalog.engine import Catalog
 from dsx.core.errors import DSXError, Gone, Paused, Superseded, Unavailable
 from dsx.core.model import Micros
-from dsx.core.transfers import TaskState
 from dsx.hub.clock import now
 
 log = structlog.get_logger(__name__)
@@ -122,6 +121,8 @@ class Controls:
         self._idle = asyncio.Event()
         self._idle.set()
         self._touched: dict[str, Micros] = {}
+        self.watch: Callable[[Mapping[str, tasks.Standing]], None] | None = None
+        """Told at each look how the tasks of the running transfers stand."""
 
     @asynccontextmanager
     async def transfer(self, task: str, token: str | None = None) -> AsyncIterator[Control]:
@@ -154,13 +155,15 @@ class Controls:
 
         def work(
             connection: Connection,
-        ) -> tuple[dict[str, tuple[TaskState, Micros]], dict[str, bool]]:
+        ) -> tuple[dict[str, tasks.Standing], dict[str, bool]]:
             return tasks.states(connection, names), writers.asked(connection, tokens)
 
         states, asked = await self._catalog.read(work)
         for control in running:
             _obey(control, states.get(control.task), asked)
             control.looked = at
+        if self.watch is not None:
+            self.watch(states)
         await self._keep_alive(running)
 
     async def aclose(self) -> None:
@@ -199,15 +202,15 @@ class Controls:
             self._touched.update(dict.fromkeys(due, instant))
 
 
-def _obey(control: Control, state: tuple[TaskState, Micros] | None, asked: dict[str, bool]) -> None:
+def _obey(control: Control, task: tasks.Standing | None, asked: dict[str, bool]) -> None:
     control.lost = control.token is not None and control.token not in asked
-    if state is not None and state[0] == "aborted":
+    if task is not None and task.state == "aborted":
         control.stop(Gone("The transfer was aborted.", {"id": control.task}))
-    elif state is None or state[0] == "expired" or state[1] <= now():
+    elif task is None or task.state == "expired" or task.expires <= now():
         control.stop(Gone("The transfer has expired.", {"id": control.task}))
     elif control.lost or asked.get(control.token or ""):
         control.stop(Superseded("A newer writer took over; ask where the upload stands."))
-    elif state[0] == "paused":
+    elif task.state == "paused":
         control.pause()
     else:
         control.resume()

@@ -24,6 +24,7 @@ from dsx.core.transfers import Upload
 from dsx.hub.audit import note
 from dsx.hub.clock import now
 from dsx.hub.files import refuse_taken
+from dsx.hub.removal import sealing
 from dsx.hub.transfers.begin import total
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.leases import EVERYTHING
@@ -107,7 +108,8 @@ class Finisher:
         if not upload.complete:
             span, then = ByteRange(0, EVERYTHING), partial(self._now, owner, id_)
             async with self._leases.hold(id_, span, then) as (control, upload):
-                await control.run(self._copy(upload, parts))
+                if not upload.complete:  # else another request copied them while we waited
+                    await control.run(self._copy(upload, parts))
         return await self.finish(owner, id_)
 
     async def assembled(self, owner: str, id_: str) -> FileVersion:
@@ -180,7 +182,9 @@ class Finisher:
             return await self._sealed_before(upload)
         try:
             blob = upload.blob or await self._hash(upload, stage)
-            number = await self._commit(upload, stage, blob)
+            async with sealing(self._catalog, self._blobs, blob.digest):
+                await stage.prepare(blob.digest, blob.size)
+                number = await self._commit(upload, stage, blob)
             await stage.discard()
         finally:
             stage.close()

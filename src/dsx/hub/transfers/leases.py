@@ -44,16 +44,21 @@ class Leases:
 
     @asynccontextmanager
     async def hold(
-        self, upload: str, span: ByteRange, then: Callable[[Connection], T]
+        self,
+        upload: str,
+        span: ByteRange,
+        then: Callable[[Connection], T],
+        admit: Callable[[Connection], None] | None = None,
     ) -> AsyncIterator[tuple[Control, T]]:
         """Write to *span* of *upload* within the block, under this control.
 
+        *admit*, in the transaction that would ask older writers to yield, may raise instead.
         *then* is a transaction that runs once nobody else writes there; so is what comes with the
         control. Raises `Superseded` if someone even newer comes while older ones are waited for.
         Leaving the block ends the lease, unless it was ended with the last record.
         """
         token = uuid.uuid4().hex
-        entered = partial(_enter, token, upload, span, then)
+        entered = partial(_enter, token, upload, span, then, admit=admit)
         try:
             older, found = await whatever_happens(self._catalog.write(entered, durable=False))
             if older:
@@ -104,8 +109,12 @@ def _enter(
     span: ByteRange,
     then: Callable[[Connection], T],
     connection: Connection,
+    *,
+    admit: Callable[[Connection], None] | None,
 ) -> tuple[list[str], T | None]:
     uploads.claim(connection, upload)
+    if admit is not None:
+        admit(connection)
     older = writers.enter(connection, token, upload, span)
     return older, None if older else then(connection)
 

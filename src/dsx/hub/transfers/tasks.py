@@ -8,23 +8,24 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection
 
 from dsx.catalog import tasks as records
 from dsx.catalog.engine import Catalog
-from dsx.core.content import Content, FileSlice, Piece
+from dsx.core.content import Content, FileSlice, Piece, Stream
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
-from dsx.core.model import FileQuery, FileVersion, Micros
+from dsx.core.model import FileQuery, Micros
 from dsx.core.principals import Principal, Scope
 from dsx.core.shielded import whatever_happens
 from dsx.core.transfers import Task, TaskKind, TaskState
 from dsx.hub import access
-from dsx.hub.archive import archive
+from dsx.hub.archive import archive, check_count
 from dsx.hub.clock import SECOND, now
 from dsx.hub.files import Files
 from dsx.hub.transfers.control import Control, Controls
+from dsx.hub.transfers.overtime import Overtime
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
 
@@ -32,13 +33,15 @@ SMALLEST_SLICE = 128 * 1024
 LARGEST_SLICE = 8 * 1024 * 1024
 _SLICE_SECONDS = 0.1
 _PROGRESS_SECONDS = 0.5
+SelectingKind = Literal["download", "delete"]
+SELECTING: frozenset[TaskKind | None] = frozenset(("download", "delete"))
 _SCOPE: dict[TaskKind | None, Scope] = {
-    None: "read",
+    None: "write",
     "upload": "write",
     "download": "read",
     "delete": "delete",
 }
-"""What it takes to make or control a task of each kind; one of no kind does nothing yet."""
+"""What it takes to make or control a task of each kind; one of no kind awaits an upload."""
 _SETTLED: Micros = 2 * SECOND  # a transaction that began earlier than this has ended
 
 
@@ -54,14 +57,20 @@ class Tasks:
         uploads: Uploads,
         *,
         ttl: float,
+        max_seconds: float | None = None,
     ) -> None:
-        """A task that is made by itself ends after *ttl* seconds, whatever it is doing."""
+        """A task that is made by itself ends after *ttl* seconds, whatever it is doing.
+
+        What has been running for *max_seconds*, of any task, is aborted.
+        """
         self._catalog = catalog
         self._controls = controls
         self._files = files
         self._trash = trash
         self._uploads = uploads
         self._ttl = int(ttl * SECOND)
+        if max_seconds is not None:
+            controls.watch = Overtime(catalog, max_seconds, self._stop).watch
 
     async def create(
         self,
@@ -78,17 +87,17 @@ class Tasks:
         come later are not. `NotFound` if one of *refs* is unknown.
         """
         access.require(principal, _SCOPE[kind])
-        subject: dict[str, Any] = {}
-        if kind in {"download", "delete"}:
+        subject: dict[str, Any] = {} if principal.places is None else {"via": principal.via}
+        if kind in SELECTING:
             found = await self._select(principal, query, refs)
-            subject["files"] = [version.number for version in found]
+            subject["files"] = found
         instant = now()
         task = Task(
             id=str(uuid.uuid4()),
             owner=principal.id,
             kind=kind,
             state="pending",
-            name=name or f"{len(subject.get('files', []))} files" if kind else name,
+            name=name or _called(subject["files"]) if kind in SELECTING else name,
             done=0,
             total=None,
             message=None,
@@ -100,14 +109,38 @@ class Tasks:
         await self._catalog.write(lambda connection: records.add(connection, task))
         return task
 
+    async def take_up(
+        self, principal: Principal, id_: str, kind: SelectingKind, query: FileQuery
+    ) -> Task:
+        """Have a task that is for nothing yet be about the files that *query* finds now.
+
+        Of a task that was taken up before it is the first query that counts; a later one is empty
+        or the same. Else, or if the task is for something else, `Conflict`. `Gone` if it has ended,
+        `Paused`; `NotFound` if there is nothing to download, `TooLarge` if it is too much.
+        """
+        access.require(principal, _SCOPE[kind])
+        task = await self.get(principal, id_)
+        asked = _filters(query)
+        if task.kind is None and _may_run(task):
+            found = await self._select(principal, query, ())
+            if kind == "download":
+                _check_download(found)
+            subject = {"files": found, "query": asked}
+            values = {"kind": kind, "name": _called(found), "subject": subject}
+            await self._catalog.write(
+                lambda connection: records.take_up(connection, id_, now(), **values)
+            )
+            task = await self.get(principal, id_)
+        if _may_run(task) and task.kind != kind:
+            raise Conflict(f"The task is for {task.kind or 'nothing'}.", {"kind": task.kind})
+        if asked and asked != task.subject.get("query"):
+            raise Conflict("Which files the task is about was said before, and differently.")
+        return task
+
     async def get(self, principal: Principal, id_: str) -> Task:
         """The task, or `NotFound`."""
         access.require(principal, "read")
-
-        def work(connection: Connection) -> Task:
-            return _own(connection, principal, id_)
-
-        return await self._catalog.read(work)
+        return await self._get(principal, id_)
 
     async def list(
         self, principal: Principal, *, before: str | None = None, limit: int
@@ -145,7 +178,7 @@ class Tasks:
 
     async def abort(self, principal: Principal, id_: str) -> Task:
         """End the transfer and drop what it had. Idempotent; `Conflict` if it is completed."""
-        task = await self.get(principal, id_)
+        task = await self._get(principal, id_)
         access.require(principal, _SCOPE[task.kind])
         if task.state in {"aborted", "expired"}:
             return task
@@ -160,13 +193,13 @@ class Tasks:
                 )
             )
             self._controls.poke()
-        return await self.get(principal, id_)
+        return await self._get(principal, id_)
 
     async def content(self, principal: Principal, id_: str) -> Content:
         """What a download task sends: a ZIP of its files, the same until the task ends."""
         task = await self._of_kind(principal, id_, "download")
-        refs = [str(number) for number in task.subject["files"]]
-        return await archive(await self._files.get_many(principal, refs), self._files.blobs)
+        versions = await self._files.chosen(principal, task.subject["files"])
+        return await archive(versions, self._files.blobs)
 
     @asynccontextmanager
     async def transfer(self, principal: Principal, id_: str) -> AsyncIterator[Transfer]:
@@ -174,11 +207,8 @@ class Tasks:
 
         Raises `Paused` or `Gone` if it may not run now.
         """
-        task = await self.get(principal, id_)
-        if task.state == "paused":
-            raise Paused("The task is paused; resume it first.", {"id": id_})
-        if task.state in {"aborted", "expired"}:
-            raise Gone(f"The task was {task.state}.", {"id": id_})
+        task = await self._get(principal, id_)
+        _may_run(task)
         await self._note(id_, state="running")
         async with self._controls.transfer(id_) as control:
             transfer = Transfer(control, partial(self._note, id_))
@@ -192,14 +222,17 @@ class Tasks:
         """Carry out a delete task: its files go to the trash, one after the other.
 
         Returns when it is completed; if it is paused for long, aborted or cut off, calling this
-        again goes on with what is left.
+        again goes on with what is left. Once it is completed, that does nothing: a file that was
+        restored since stays.
         """
         task = await self._of_kind(principal, id_, "delete")
+        if task.state == "completed":
+            return task
         numbers = task.subject["files"]
         await self._note(id_, total=len(numbers))
         async with self.transfer(principal, id_) as transfer:
             await transfer.control.run(self._delete_all(principal, numbers, transfer))
-        return await self.get(principal, id_)
+        return await self._get(principal, id_)
 
     async def _delete_all(
         self, principal: Principal, numbers: Sequence[int], transfer: Transfer
@@ -213,13 +246,24 @@ class Tasks:
 
     async def _select(
         self, principal: Principal, query: FileQuery | None, refs: Sequence[str]
-    ) -> Sequence[FileVersion]:
+    ) -> Sequence[int]:
+        """The numbers of the chosen files."""
         if refs:
-            return await self._files.get_many(principal, refs)
-        return await self._files.every(principal, query or FileQuery())
+            return [version.number for version in await self._files.get_many(principal, refs)]
+        found = self._files.every(principal, query or FileQuery())
+        return [version.number async for version in found]
+
+    async def _stop(self, id_: str, why: str) -> None:
+        """Abort a task, whosever it is."""
+        await self._uploads.stop(id_, why)
+        ended = {"state": "aborted", "message": why}
+        await self._catalog.write(
+            lambda connection: records.end(connection, id_, now(), now() + self._ttl, **ended)
+        )
+        self._controls.poke()
 
     async def _of_kind(self, principal: Principal, id_: str, kind: TaskKind) -> Task:
-        task = await self.get(principal, id_)
+        task = await self._get(principal, id_)
         access.require(principal, _SCOPE[kind])
         if task.kind != kind:
             raise Invalid(f"The task is no {kind} task.", {"kind": task.kind})
@@ -242,7 +286,11 @@ class Tasks:
 
         await self._catalog.write(work)
         self._controls.poke()
-        return await self.get(principal, id_)
+        return await self._get(principal, id_)
+
+    async def _get(self, principal: Principal, id_: str) -> Task:
+        """The task for who has one of the scopes that its kinds ask for."""
+        return await self._catalog.read(lambda connection: _own(connection, principal, id_))
 
     async def _note(self, id_: str, **values: Any) -> None:
         allowed: Sequence[TaskState] = ("pending", "running") if "state" in values else ()
@@ -278,6 +326,10 @@ class Transfer:
         async def pieces(start: int, stop: int) -> AsyncIterator[Piece]:
             position, size, handed = start, SMALLEST_SLICE, time.monotonic()
             async for piece in content.pieces(start, stop):
+                if isinstance(piece, Stream):
+                    yield replace(piece, chunks=partial(self._gated_chunks, piece, position))
+                    position += piece.size
+                    continue
                 offset = 0
                 while offset < piece.size:
                     await self.control.proceed()
@@ -293,6 +345,13 @@ class Transfer:
 
         return replace(content, pieces=pieces)
 
+    async def _gated_chunks(self, stream: Stream, position: int) -> AsyncIterator[bytes]:
+        async for chunk in stream.chunks():
+            await self.control.proceed()
+            yield chunk
+            position += len(chunk)
+            await self.moved(position)
+
 
 def _part(piece: Piece, offset: int, size: int) -> Piece:
     if isinstance(piece, FileSlice):
@@ -301,6 +360,8 @@ def _part(piece: Piece, offset: int, size: int) -> Piece:
 
 
 def _own(connection: Connection, principal: Principal, id_: str) -> Task:
+    if principal.link:
+        access.require(principal, "read")  # which links may not
     task = records.get(connection, principal.id, id_)
     if not access.task(connection, principal, task):
         raise access.hidden(NotFound(f"There is no task {id_!r}."))
@@ -311,6 +372,31 @@ def _as_of(task: Task, instant: Micros) -> Task:
     if task.state in records.LIVING and task.expires <= instant:
         return replace(task, state="expired")
     return task
+
+
+def _may_run(task: Task) -> bool:
+    """True; `Paused` or `Gone` if the task may not run now."""
+    if task.state == "paused":
+        raise Paused("The task is paused; resume it first.", {"id": task.id})
+    if task.state in {"aborted", "expired"}:
+        raise Gone(f"The task was {task.state}.", {"id": task.id})
+    return True
+
+
+def _check_download(found: Sequence[int]) -> None:
+    if not found:
+        raise NotFound("None of your files matches.")
+    check_count(len(found))
+
+
+def _called(numbers: Sequence[int]) -> str:
+    return f"{len(numbers)} files"
+
+
+def _filters(query: FileQuery) -> dict[str, Any]:
+    """What *query* asks of names and times, as JSON."""
+    asked = {"regex": query.regex, "from": query.created_from, "to": query.created_to}
+    return {key: value for key, value in asked.items() if value is not None}
 
 
 def _over(task: Task) -> Conflict:

@@ -17,7 +17,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from dsx.blobs.contract import BlobStore, Stages
-from dsx.catalog import tasks, uploads
+from dsx.catalog import chunks, tasks, uploads
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest, parse_digest
 from dsx.core.errors import Conflict, Denied, DSXError, Invalid, NotFound
@@ -77,16 +77,23 @@ class Uploads:
 
         Raises `Invalid` for unacceptable facts, `TooLarge` or `StorageFull` if its length tells
         that it cannot be stored, `PreconditionFailed` if its name is taken and should not be.
+
+        A final upload is made at once if its partials are ready; but one whose id the caller has
+        chosen is returned as it is, new or old, and is the caller's to finish.
         """
         access.require(principal, "write")
         self.limits.check_size(new.length)
         instant = now()
         upload = described(principal.id, new, instant, instant + self._expiry)
-        if upload.name is not None:
-            access.require_place(principal, upload.name, upload.category)
         room = await self._stages.room()
 
         def work(connection: Connection) -> Upload:
+            if new.id is not None:
+                uploads.claim(connection, new.id)
+                if (known := uploads.find(connection, principal.id, new.id)) is not None:
+                    return known
+            if upload.name is not None:
+                access.require_name(connection, principal, upload.name, upload.category)
             created = with_parts(connection, upload, instant)
             needed = created.length or 0
             self.limits.check_size(needed)
@@ -101,7 +108,7 @@ class Uploads:
             return created
 
         created = await self._catalog.write(work)
-        if created.kind != "final":
+        if created.kind != "final" or new.id is not None:
             return created
         try:
             await self._finisher.assemble(principal.id, created.id)
@@ -109,11 +116,14 @@ class Uploads:
             with suppress(DSXError):
                 await self._end(created.id, "aborted")
             raise
-        return await self.get(principal, created.id)
+        return await self.get(principal, created.id, "write")
 
-    async def get(self, principal: Principal, id_: str) -> Upload:
-        """The upload as it stands on the disk; never waits for a writer. `NotFound` or `Gone`."""
-        return await self._get(principal, id_, "read")
+    async def get(self, principal: Principal, id_: str, scope: Scope = "read") -> Upload:
+        """The upload as it stands on the disk; never waits for a writer. `NotFound` or `Gone`.
+
+        *scope*: what it is asked for; who writes has to know how far they are.
+        """
+        return await self._get(principal, id_, scope)
 
     async def list(self, principal: Principal, *, after: str = "", limit: int) -> Sequence[Upload]:
         """The principal's open uploads, oldest first, with ids greater than *after*."""
@@ -136,7 +146,7 @@ class Uploads:
             await self._finisher.assemble(principal.id, id_)
         else:
             await self._leases.quiet(id_)
-        return await self.get(principal, id_)
+        return await self.get(principal, id_, "write")
 
     async def append(
         self,
@@ -198,7 +208,7 @@ class Uploads:
                 facts |= succession(upload, access.file(connection, principal, parent, "write"))
             if facts:
                 told = replace(upload, **facts)
-                access.require_place(principal, told.name or "", told.category)
+                access.require_name(connection, principal, told.name or "", told.category)
                 uploads.describe(connection, id_, facts)
             for algorithm, value in () if overrule else digests.items():
                 known = upload.expected.get(algorithm, value)
@@ -274,6 +284,10 @@ class Uploads:
         await self._get(principal, id_, "write")
         await self._end(id_, "aborted", by=principal)
 
+    async def stop(self, id_: str, why: str) -> None:
+        """Abort it, whosever it is, and note *why* at its task; nothing if it is not open."""
+        await self._end(id_, "aborted", why=why)
+
     async def prove(self, principal: Principal, id_: str, proof: str) -> FileVersion:
         """Finish an upload without its bytes, if the hub has them and *proof* shows possession.
 
@@ -305,15 +319,20 @@ class Uploads:
                     await self._forget(id_)
             dropped += len(found)
         dropped += await self._drop_abandoned()
-        await self._catalog.write(lambda connection: tasks.tidy(connection, now()))
+        await self._catalog.write(lambda connection: chunks.tidy(connection, now()))
+        for id_ in await self._catalog.write(lambda connection: tasks.tidy(connection, now())):
+            await self._end(id_, "expired", why="The time of its task is over.")
+            dropped += 1
         return dropped
 
     async def _get(self, principal: Principal, id_: str, scope: Scope) -> Upload:
         access.require(principal, scope)
-        found = await self._catalog.read(
-            lambda connection: uploads.get_open(connection, principal.id, id_, now())
-        )
-        return access.upload(principal, found)
+
+        def work(connection: Connection) -> Upload:
+            found = uploads.get_open(connection, principal.id, id_, now())
+            return access.upload(connection, principal, found, scope)
+
+        return await self._catalog.read(work)
 
     async def _drop_abandoned(self) -> int:
         """End expired uploads whose writers died without leaving: living ones keep theirs alive."""
@@ -338,19 +357,34 @@ class Uploads:
         return await self._stages.sweep(id_ for id_ in found if id_ not in needed)
 
     async def _end(
-        self, id_: str, state: UploadState, *, held: bool = False, by: Principal | None = None
+        self,
+        id_: str,
+        state: UploadState,
+        *,
+        held: bool = False,
+        why: str | None = None,
+        by: Principal | None = None,
     ) -> None:
-        """Close an upload and drop what it had; *held*: even if it expired under a writer."""
+        """Close an upload and drop what it had; *held*: even if it expired under a writer.
+
+        With *why*, only if it is still open, expired or not.
+        """
         instant = now()
         forgotten = instant + self._expiry
 
         def work(connection: Connection) -> list[Digest] | None:
             uploads.claim(connection, id_)
-            if state == "expired" and not uploads.is_expired(connection, id_, instant, held=held):
+            if why is not None:
+                ended = not uploads.is_open(connection, id_)
+            else:
+                ended = state == "expired" and not uploads.is_expired(
+                    connection, id_, instant, held=held
+                )
+            if ended:
                 return None
             noted = uploads.noted_digest(connection, id_)
             uploads.end(connection, id_, state, forgotten)
-            tasks.end(connection, id_, instant, forgotten, state=state)
+            tasks.end(connection, id_, instant, forgotten, state=state, message=why)
             if by is not None:
                 note(connection, by, "upload.abort", id_)
             return [noted] if noted else []

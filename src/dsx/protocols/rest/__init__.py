@@ -8,6 +8,7 @@ from dsx.protocols.rest import (
     archive,
     datasets,
     files,
+    oidc,
     shares,
     tasks,
     tokens,
@@ -16,5 +17,5 @@ from dsx.protocols.rest import (
 )
 
 router = APIRouter(prefix="/api/v1", responses=documented(400, 401, 403, 405, 422, 429, 503))
-for part in (files, uploads, tasks, trash, archive, datasets, shares, accounts, tokens):
+for part in (files, uploads, tasks, trash, archive, datasets, shares, accounts, tokens, oidc):
     router.include_router(part.router)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 
 from dsx.core.errors import NotFound
-from dsx.http.credentials import CallerDep, HubDep, PrincipalDep, address_of
+from dsx.http.credentials import CallerDep, HubDep, NotKept, PrincipalDep, address_of
 from dsx.http.problems import documented
 from dsx.hub.accounts import UserChanges
 from dsx.protocols.rest.account_models import (
@@ -24,7 +24,7 @@ from dsx.protocols.rest.account_models import (
     UserPatch,
 )
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], dependencies=[NotKept])
 
 
 @router.post(

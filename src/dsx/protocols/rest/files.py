@@ -16,13 +16,13 @@ from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
 from dsx.http.receive import announced, pump, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
+from dsx.hub.clock import to_micros
 from dsx.protocols.rest.models import (
     File,
     FileId,
     FileList,
     FilePage,
     FilePatch,
-    to_micros,
 )
 
 router = APIRouter(prefix="/files", tags=["files"])

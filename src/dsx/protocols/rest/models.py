@@ -42,12 +42,6 @@ def to_time(instant: Micros) -> datetime:
     return _EPOCH + timedelta(microseconds=instant)
 
 
-def to_micros(time: datetime) -> Micros:
-    """A datetime as an instant; one without a timezone is taken as UTC."""
-    aware = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // timedelta(microseconds=1)
-
-
 def time_text(instant: Micros) -> str:
     """An instant in ISO 8601: UTC, microseconds."""
     return to_time(instant).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from dsx.core.errors import Invalid
-from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.credentials import HubDep, NotKept, PrincipalDep
 from dsx.http.problems import documented
 from dsx.protocols.rest.account_models import Id, MadeShare, NewShare, Share, ShareList
 
-router = APIRouter(prefix="/shares", tags=["shares"])
+router = APIRouter(prefix="/shares", tags=["shares"], dependencies=[NotKept])
 
 
 @router.post("", status_code=201, summary="Share", responses=documented(403, 404))

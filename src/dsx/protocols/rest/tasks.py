@@ -72,7 +72,9 @@ async def watch_tasks(
     ] = None,
 ) -> StreamingResponse:
     """Server-sent events: `task` with a task's JSON, at first and whenever one changes."""
-    if id is not None:
+    if id is None:
+        await hub.tasks.list(principal, limit=1)  # while there is still an answer to refuse with
+    else:
         await hub.tasks.get(principal, id)
     return event_stream(request, _News(hub, principal, id), seconds)
 

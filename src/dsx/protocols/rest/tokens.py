@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from dsx.http.credentials import SESSION_COOKIE, HubDep, PrincipalDep, address_of, same_site
+from dsx.http.credentials import (
+    SESSION_COOKIE,
+    HubDep,
+    NotKept,
+    PrincipalDep,
+    address_of,
+    keep_session,
+    same_site,
+)
 from dsx.http.problems import documented
 from dsx.protocols.rest.account_models import (
     Id,
@@ -16,7 +24,7 @@ from dsx.protocols.rest.account_models import (
     User,
 )
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], dependencies=[NotKept])
 
 
 @router.post("/tokens", status_code=201, summary="Make a token", responses=documented(403))
@@ -60,16 +68,7 @@ async def open_session(who: SignIn, request: Request, response: Response, hub: H
     same_site(request)
     user = await hub.accounts.sign_in(who.username, who.password, address=address_of(request))
     token, secret = await hub.tokens.open_session(user, address=address_of(request))
-    assert token.expires is not None
-    response.set_cookie(
-        SESSION_COOKIE,
-        secret,
-        max_age=(token.expires - token.created) // 1_000_000,
-        path="/",
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )
+    keep_session(request, response, token, secret)
     return User.of(user)
 
 
@@ -77,4 +76,4 @@ async def open_session(who: SignIn, request: Request, response: Response, hub: H
 async def close_session(response: Response, hub: HubDep, principal: PrincipalDep) -> None:
     """End the session whose cookie the request shows."""
     response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="lax")
-    await hub.tokens.revoke(principal, principal.via)
+    await hub.tokens.close_session(principal)

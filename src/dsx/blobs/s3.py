@@ -1,0 +1,277 @@
+"""Blobs in a bucket of an S3 engine; bytes on their way in are files of this machine.
+
+The object ``blobs/ab/<digest>`` is a blob. Its key says what it holds, so engines are asked for
+little: writing an object is atomic, what was written is there for the next request, and equal
+bytes may be written twice. There are no conditional writes, and listings serve `list` alone.
+
+Bytes are collected in a stage directory and hashed there; what goes into the bucket is hashed once
+more on its way, and the last request, the one that makes it an object, is sent only if that is the
+object's name. So no object ever appears under a digest it does not have.
+
+Sending takes long, and sealing happens in a transaction of the catalog that others wait for. That
+is what `Stage.prepare` is for: it sends the bytes, ``seal`` then asks whether they are (still)
+there. A removal of equal bytes holds the same claim as sealing does, so it has happened before,
+and ``seal`` sees that the bytes are gone and sends them again, or it comes after the record is
+made and spares them.
+
+Two things are the operator's: a life-cycle rule that ends incomplete multipart uploads, which a
+crash in the middle of sending leaves behind; and an engine that forgets a request once its sender
+has given up. A deletion that is carried out after the hub was told that it failed takes a blob
+away that may have been stored again since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store as Bucket
+
+from dsx.blobs.contract import BlobStore
+from dsx.blobs.s3_client import Clients, designed, meaning, words
+from dsx.blobs.staging import StageDirectory, StageFile
+from dsx.core.digest import Digest
+from dsx.core.errors import DigestMismatch, NotFound, RangeUnsatisfiable, Unavailable
+from dsx.core.ranges import ByteRange
+
+if TYPE_CHECKING:  # these exist for type checkers alone
+    from obstore import GetOptions, GetResult
+
+T = TypeVar("T")
+CHUNK = 1024 * 1024
+PART = 8 * CHUNK
+"""What is no longer is sent in one request; anything else in parts of at least this size."""
+_MAX_PARTS = 9_000
+_PARTS_AT_ONCE = 4
+_REQUESTS_AT_ONCE = 32
+_RESUMPTIONS = 3
+_PAGE = 1000
+_FAREWELL = 5.0
+"""Seconds a cancelled sender takes to give back the parts that have arrived."""
+_BLOBS = "blobs/"
+_KEY = re.compile(r"blobs/([0-9a-f]{2})/(\1[0-9a-f]{62})")
+
+
+class S3Store(StageDirectory, BlobStore):
+    """The bucket store. Any number of hubs may use one bucket at once."""
+
+    def __init__(self, url: str, staging: Path) -> None:
+        """Use the bucket that *url* names and the directory *staging*, made if need be."""
+        super().__init__(staging)
+        self.clients = Clients(url)
+
+    def check(self) -> None:
+        """Return if the bucket can be used; `Unavailable` says why not (blocking)."""
+        try:
+            next(iter(obstore.list(self.clients.quick, prefix=_BLOBS, chunk_size=1)), None)
+        except BaseError as error:
+            bucket = f"s3://{self.clients.name}"
+            raise Unavailable(f"{bucket}: {meaning(error).message} ({words(error)})") from None
+
+    async def put(self, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> None:
+        """See `BlobStore.put`."""
+        if (await self.stat([digest])).get(digest) == size:
+            return
+        async with self.staged(digest, size, chunks) as stage:
+            await stage.prepare(digest, size)
+
+    async def open(
+        self, digest: Digest, range_: ByteRange | None = None
+    ) -> tuple[int, AsyncIterator[bytes]]:
+        """See `BlobStore.open`."""
+        body = None
+        if range_ is None or range_.start < range_.stop:
+            body = await self._get(digest, range_)
+        size = body.meta["size"] if body else await self._size(digest)
+        wanted = range_ or ByteRange(0, size)
+        if wanted.stop > size or wanted.start > wanted.stop:
+            raise RangeUnsatisfiable(f"The blob has {size} bytes.", {"size": size})
+        return size, self._read(digest, wanted, body)
+
+    async def _size(self, digest: Digest) -> int:
+        try:
+            return (await self.stat([digest]))[digest]
+        except KeyError:
+            raise _absent(digest) from None
+
+    async def _get(self, digest: Digest, wanted: ByteRange | None) -> GetResult | None:
+        """An answer with the blob's bytes; None if *wanted* begins beyond its end."""
+        options: GetOptions = {"range": (wanted.start, wanted.stop)} if wanted else {}
+        try:
+            return await obstore.get_async(self.clients.bulk, key(digest), options=options)
+        except FileNotFoundError:
+            raise _absent(digest) from None
+        except BaseError as error:
+            if "416 Range Not Satisfiable" in str(error):
+                return None
+            raise designed(error, "reading a blob") from None
+
+    async def _read(
+        self, digest: Digest, wanted: ByteRange, body: GetResult | None
+    ) -> AsyncIterator[bytes]:
+        """The bytes *wanted*, of *body* first; asked for anew from where that breaks off."""
+        position, fruitless = wanted.start, 0
+        while position < wanted.stop:
+            body = body or await self._get(digest, ByteRange(position, wanted.stop))
+            fruitless += 1
+            try:
+                if body is not None:
+                    async for chunk in body.stream(CHUNK):
+                        position, fruitless = position + len(chunk), 0
+                        yield chunk
+            except BaseError as error:
+                if fruitless > _RESUMPTIONS:
+                    raise designed(error, "reading a blob") from None
+            if fruitless > _RESUMPTIONS:
+                raise NotFound("The blob is shorter than its record says.")
+            body = None
+
+    async def stat(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """See `BlobStore.stat`. One request each: no listing is asked."""
+        wanted = list(dict.fromkeys(digests))
+        sizes = await self._each(obstore.head_async, wanted, "looking for blobs")
+        return {digest: meta["size"] for digest, meta in sizes.items()}
+
+    async def list(self, after: Digest | None = None, limit: int = 1000) -> Sequence[Digest]:
+        """See `BlobStore.list`. As true as the engine's listings: most are, at once."""
+        found: list[Digest] = []
+        offset = key(after) if after else None
+        pages = obstore.list(self.clients.bulk, prefix=_BLOBS, offset=offset, chunk_size=_PAGE)
+        if limit <= 0:
+            return found
+        try:
+            async for page in pages:
+                names = (_KEY.fullmatch(meta["path"]) for meta in page)
+                found += [Digest(name[2]) for name in names if name]
+                if len(found) >= limit:
+                    break
+        except BaseError as error:
+            raise designed(error, "listing blobs") from None
+        return found[:limit]
+
+    async def delete(self, digests: Iterable[Digest]) -> None:
+        """See `BlobStore.delete`."""
+        await self._each(obstore.delete_async, list(digests), "deleting blobs")
+
+    async def _each(
+        self, ask: Callable[[Bucket, str], Awaitable[T]], digests: Sequence[Digest], doing: str
+    ) -> dict[Digest, T]:
+        """What *ask* answers for each of *digests*, many at a time; absent ones are left out."""
+        answers: dict[Digest, T] = {}
+        left = iter(digests)
+
+        async def work() -> None:
+            for digest in left:
+                try:
+                    answers[digest] = await ask(self.clients.quick, key(digest))
+                except FileNotFoundError:
+                    continue
+                except BaseError as error:
+                    raise designed(error, doing) from None
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(_REQUESTS_AT_ONCE, len(digests))):
+                    group.create_task(work())
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return answers
+
+    def _make_stage(self, name: str, path: Path, *, existing: bool) -> S3Stage:
+        return S3Stage(self, name, path, existing=existing)
+
+    async def aclose(self) -> None:
+        """See `BlobStore.aclose`. Nothing is held between calls but idle connections."""
+
+
+class S3Stage(StageFile):
+    """A stage that becomes a blob by being sent into the bucket."""
+
+    def __init__(self, store: S3Store, name: str, path: Path, *, existing: bool) -> None:
+        super().__init__(name, path, existing=existing)
+        self._clients = store.clients
+        self._stopped = False
+
+    async def prepare(self, digest: Digest, size: int) -> None:
+        """See `Stage.prepare`: sends the bytes, unless an equal blob is there.
+
+        If it is cancelled, what was sent so far is taken back.
+        """
+        if self._sealed == (digest, size) or await asyncio.to_thread(self._there, digest, size):
+            return
+        pieces = self._pieces(digest, size)
+        sending = obstore.put_async(self._clients.bulk, key(digest), pieces, **_parts(size))
+        task = asyncio.ensure_future(sending)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._stopped = True
+            await asyncio.wait([task], timeout=_FAREWELL)
+            task.cancel()
+            raise
+        except (BaseError, FileNotFoundError) as error:
+            raise designed(error, "sending a blob") from None
+
+    def seal(self, digest: Digest, size: int) -> None:
+        """See `Stage.seal`. Short after `prepare`, unless the blob was removed in between."""
+        if self._sealed == (digest, size):
+            return
+        if not self._there(digest, size):
+            self._send(digest, size)
+        self._path.unlink(missing_ok=True)
+        self._sealed = (digest, size)
+        self.close()
+
+    def _there(self, digest: Digest, size: int) -> bool:
+        """Whether the bucket has the blob, of bytes that the stage has, too (blocking)."""
+        self.check_length(size)
+        try:
+            return obstore.head(self._clients.quick, key(digest))["size"] == size
+        except FileNotFoundError:
+            return False
+        except BaseError as error:
+            raise designed(error, "looking for a blob") from None
+
+    def _send(self, digest: Digest, size: int) -> None:
+        pieces = self._pieces(digest, size)
+        try:
+            obstore.put(self._clients.bulk, key(digest), pieces, **_parts(size))
+        except (BaseError, FileNotFoundError) as error:
+            raise designed(error, "sending a blob") from None
+
+    def _pieces(self, digest: Digest, size: int) -> Iterator[bytes]:
+        """The bytes on their way out; `DigestMismatch` at the end if they are not *digest*'s.
+
+        It is read in obstore's threads, not in the event loop's.
+        """
+        hasher = hashlib.sha256()
+        for offset in range(0, size, CHUNK):
+            if self._stopped:
+                raise Unavailable("The upload was interrupted.")
+            data = self.read(offset, min(CHUNK, size - offset))
+            hasher.update(data)
+            yield data
+        if hasher.hexdigest() != digest:
+            raise DigestMismatch("The bytes on the disk are not the ones that were received.")
+
+
+def key(digest: Digest) -> str:
+    """The key of the object that is the blob."""
+    return f"{_BLOBS}{digest[:2]}/{digest}"
+
+
+def _absent(digest: Digest) -> NotFound:
+    return NotFound(f"There is no blob {digest}.")
+
+
+def _parts(size: int) -> dict[str, Any]:
+    """Options for sending *size* bytes: few at once, many in parts, of which S3 takes 10,000."""
+    smallest = -(-size // _MAX_PARTS)
+    part = max(PART, -(-smallest // CHUNK) * CHUNK)
+    return {"use_multipart": size > PART, "chunk_size": part, "max_concurrency": _PARTS_AT_ONCE}

@@ -1,0 +1,100 @@
+"""How a bucket is reached: where, with which credentials, how patiently; and what went wrong.
+
+``s3://bucket/prefix`` takes all else from the usual variables (``AWS_ENDPOINT_URL``,
+``AWS_REGION``, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` …) or from the URL's query, which
+has the same names without ``AWS_``, in lower case.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import S3Store as Bucket
+
+from dsx.core.errors import DSXError, StorageFull, Unavailable
+
+log = logging.getLogger(__name__)
+
+_QUICK = {"timeout": timedelta(seconds=10), "connect_timeout": timedelta(seconds=3)}
+_PATIENT = {
+    "timeout": timedelta(days=1),
+    "read_timeout": timedelta(seconds=30),
+    "connect_timeout": timedelta(seconds=3),
+}
+"""A body takes as long as it takes, as long as something comes."""
+_FULL = ("QuotaExceeded", "InsufficientCapacity", "StorageFull", "507 Insufficient Storage")
+_OPTIONS = {
+    "endpoint",
+    "endpoint_url",
+    "region",
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+    "virtual_hosted_style_request",
+    "skip_signature",
+    "unsigned_payload",
+}
+
+
+class Clients:
+    """Two ways to ask one bucket: *quick* for facts, which others may wait for, and *bulk*."""
+
+    def __init__(self, url: str) -> None:
+        """Reach the bucket of *url*; asks nothing yet. `ValueError` if the URL is no such thing."""
+        parts = urlsplit(url)
+        if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc:
+            raise ValueError("DSX_STORAGE_URL: a bucket is named s3://bucket or s3://bucket/prefix")
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        if unknown := options.keys() - _OPTIONS:
+            known = ", ".join(sorted(_OPTIONS))
+            raise ValueError(f"DSX_STORAGE_URL: {min(unknown)!r} is none of {known}")
+        self.name = parts.netloc
+        self.prefix = unquote(parts.path).strip("/")
+        self.quick = self._client(options, _QUICK, seconds=10)
+        self.bulk = self._client(options, _PATIENT, seconds=60)
+
+    def _client(self, options: dict[str, str], limits: dict[str, Any], *, seconds: int) -> Bucket:
+        endpoint = options.get("endpoint") or options.get("endpoint_url") or _endpoint()
+        retries: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=seconds)}
+        limits = limits | {"allow_http": endpoint.startswith("http://")}
+        config: Any = options
+        return Bucket(
+            self.name,
+            prefix=self.prefix or None,
+            config=config,
+            client_options=limits,  # type: ignore[arg-type]
+            retry_config=retries,
+        )
+
+
+def designed(error: BaseError | FileNotFoundError, doing: str) -> DSXError:
+    """The failure of the hub that the engine's *error* means; the engine's words go to the log."""
+    log.warning("%s failed: %s", doing, words(error))
+    return meaning(error)
+
+
+def meaning(error: BaseError | FileNotFoundError) -> DSXError:
+    """The failure of the hub that the engine's *error* means."""
+    if any(sign in str(error) for sign in _FULL):
+        return StorageFull("The object storage has no room.")
+    if isinstance(error, FileNotFoundError) or "NoSuchBucket" in str(error):
+        return Unavailable("The bucket of the object storage does not exist.")
+    refused = isinstance(error, (PermissionDeniedError, UnauthenticatedError))
+    if refused or "403 Forbidden" in str(error):
+        return Unavailable("The object storage refuses the hub's credentials.")
+    return Unavailable("The object storage does not answer.")
+
+
+def words(error: BaseError | FileNotFoundError) -> str:
+    """What the engine says, for the operator: neither headers nor signatures are part of it."""
+    return str(error).partition("\n")[0][:500]
+
+
+def _endpoint() -> str:
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    return next((os.environ[name] for name in names if os.environ.get(name)), "")

@@ -1,0 +1,218 @@
+"""Bytes on their way in, as files in a directory of this machine.
+
+What a stage becomes when it is sealed is the business of the store that is built on this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import re
+import uuid
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from dsx.blobs.contract import Stage, Stages
+from dsx.core.digest import Buffer, Digest, Hasher
+from dsx.core.errors import DigestMismatch, Invalid, NotFound, StorageFull, TooLarge
+from dsx.core.shielded import whatever_happens
+
+WRITE_BEHIND = 8 * 1024 * 1024
+"""Dirty bytes after which the disk is set to work, so that ``sync`` finds little left to do."""
+_STAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SYNC_FILE_RANGE_WRITE = 2
+_sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
+if _sync_file_range is not None:
+    _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class StageDirectory(Stages):
+    """The stages of a store, one file each. Several processes may use one directory at once."""
+
+    def __init__(self, staging: Path) -> None:
+        """Use the directory *staging*, which is made if need be (blocking)."""
+        self._staging = staging
+        self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @abstractmethod
+    def _make_stage(self, name: str, path: Path, *, existing: bool) -> StageFile:
+        """The store's own kind of stage on the file *path* (blocking)."""
+
+    async def stage(
+        self, id_: str | None = None, reserve: int = 0, *, existing: bool = False
+    ) -> Stage:
+        """See `Stages.stage`."""
+        name = id_ or uuid.uuid4().hex
+        if not _STAGE_NAME.fullmatch(name):
+            raise Invalid("A stage's id is 1 to 64 letters, digits, '-' or '_'.")
+        durable = id_ is not None
+        opening = asyncio.to_thread(self._open_stage, name, reserve, existing, durable)
+        return await whatever_happens(opening, StageFile.close)
+
+    def _open_stage(self, name: str, reserve: int, existing: bool, durable: bool) -> StageFile:
+        if reserve > self._room():
+            raise StorageFull(f"There is no room for {reserve} bytes.", {"needed": reserve})
+        with full_disk():
+            stage = self._make_stage(name, self._staging / name, existing=existing)
+            if durable and not existing:
+                sync_directory(self._staging)
+        return stage
+
+    @contextlib.asynccontextmanager
+    async def staged(
+        self, digest: Digest, size: int, chunks: AsyncIterator[bytes]
+    ) -> AsyncIterator[Stage]:
+        """A stage with the bytes of *chunks*, which is dropped unless it is sealed in the block.
+
+        `DigestMismatch` unless they are *size* bytes and hash to *digest*.
+        """
+        stage = await self.stage(reserve=size)
+        try:
+            hasher = Hasher()
+            async for chunk in chunks:
+                await asyncio.to_thread(stage.write, hasher.size, chunk)
+                await asyncio.to_thread(hasher.update, chunk)
+                if hasher.size > size:
+                    break
+            if (hasher.digest, hasher.size) != (digest, size):
+                raise DigestMismatch("The bytes are not those of the announced digest and size.")
+            yield stage
+        finally:
+            await stage.discard()
+
+    async def room(self) -> int | None:
+        """See `Stages.room`."""
+        return await asyncio.to_thread(self._room)
+
+    def _room(self) -> int:
+        free = os.statvfs(self._staging)
+        return free.f_bavail * free.f_frsize
+
+    async def stages(self) -> Sequence[str]:
+        """See `Stages.stages`."""
+        return await asyncio.to_thread(lambda: sorted(names(self._staging, "")))
+
+    async def sweep(self, ids: Iterable[str]) -> int:
+        """See `Stages.sweep`."""
+        return await asyncio.to_thread(lambda: sum(map(self._sweep, ids)))
+
+    def _sweep(self, name: str) -> bool:
+        with contextlib.suppress(FileNotFoundError), (self._staging / name).open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            (self._staging / name).unlink()
+            return True
+        return False
+
+
+class StageFile(Stage):
+    """A file of a stage directory. Whoever has it open holds a shared lock; `sweep` respects it."""
+
+    def __init__(self, name: str, path: Path, *, existing: bool) -> None:
+        self.id = name
+        self._path = path
+        self._descriptor = _open_locked(path, 0 if existing else os.O_CREAT)
+        self._open = True
+        self._sealed: tuple[Digest, int] | None = None
+        self._unflushed = 0
+
+    def write(self, offset: int, data: Buffer) -> None:
+        """See `Stage.write`."""
+        view = memoryview(data)
+        with full_disk():
+            while view:
+                written = os.pwrite(self._descriptor, view, offset)
+                view, offset = view[written:], offset + written
+                self._unflushed += written
+        if self._unflushed >= WRITE_BEHIND:
+            _start_writing(self._descriptor)
+            self._unflushed = 0
+
+    def sync(self) -> None:
+        """See `Stage.sync`. An error here is final: the kernel may have dropped the bytes."""
+        with full_disk():
+            os.fdatasync(self._descriptor)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See `Stage.read`."""
+        return os.pread(self._descriptor, size, offset)
+
+    def check_length(self, size: int) -> int:
+        """How many bytes there are; `DigestMismatch` if fewer than *size*."""
+        held = os.fstat(self._descriptor).st_size
+        if held < size:
+            raise DigestMismatch(f"The upload does not hold {size} bytes.")
+        return held
+
+    async def discard(self) -> None:
+        """See `Stage.discard`."""
+        await asyncio.to_thread(self._discard)
+
+    def _discard(self) -> None:
+        if self._sealed is None:
+            self._path.unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """See `Stage.close`."""
+        if self._open:
+            self._open = False
+            os.close(self._descriptor)
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """Turn what a full disk raises in the block into what it means."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull("The disk is full.") from error
+        if error.errno == errno.EFBIG:
+            raise TooLarge("No file of this disk can be that large.") from error
+        raise
+
+
+def names(directory: Path, first: str) -> list[str]:
+    """Sorted names in *directory* from *first* on; none if it is gone."""
+    try:
+        return sorted(entry.name for entry in os.scandir(directory) if entry.name >= first)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _open_locked(path: Path, create: int) -> int:
+    """Open the stage *path* under a shared lock, again if `sweep` took it away in between."""
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | create, 0o600)
+        except FileNotFoundError:
+            raise NotFound(f"There is no stage {path.name}.") from None
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)
+
+
+def sync_directory(directory: Path) -> None:
+    """Return once the entries of *directory* survive a crash of the machine."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _start_writing(descriptor: int) -> None:
+    """Have the kernel begin to write the file's dirty pages, without waiting (Linux only)."""
+    if _sync_file_range is not None:
+        _sync_file_range(descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE)

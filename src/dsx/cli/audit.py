@@ -1,0 +1,40 @@
+"""``dsx audit``: what was done, by whom, and what was refused."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dsx.cli.context import Context
+
+_LIMIT = 100
+
+
+def audit(
+    ctx: typer.Context,
+    *,
+    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
+    refused: Annotated[bool, typer.Option("--refused", help="Only what was refused.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many entries.")] = _LIMIT,
+) -> None:
+    """List what was done, newest first: admins see everybody's entries, others their own.
+
+    Examples:
+
+        dsx audit --refused
+
+        dsx audit --user alice --limit 1000 --json
+    """
+    context = Context.of(ctx)
+    columns = [
+        ("at", lambda entry: entry.at.strftime("%Y-%m-%d %H:%M:%S")),
+        ("user", lambda entry: entry.username or entry.principal or "-"),
+        ("from", lambda entry: entry.address or "-"),
+        ("outcome", lambda entry: entry.outcome),
+        ("action", lambda entry: entry.action),
+        ("target", lambda entry: entry.target),
+    ]
+    with context.client() as client:
+        found = client.accounts.audit(limit, user=user, refused=refused)
+        context.output.items(found, columns)

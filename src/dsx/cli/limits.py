@@ -1,0 +1,47 @@
+"""What several commands about accounts are told in the same way: places, days."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dsx.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dsx.client.models import PlaceInfo
+
+DAY = 24 * 3600.0
+Days = Annotated[
+    float | None, typer.Option("--days", help="For how many days; default: until it is ended.")
+]
+Category = Annotated[list[str] | None, typer.Option("--category", help="The files of a category.")]
+Prefix = Annotated[
+    list[str] | None, typer.Option("--prefix", help="Files whose names begin like this.")
+]
+Dataset = Annotated[list[str] | None, typer.Option("--dataset", help="A dataset in place.")]
+
+
+def seconds(days: float | None) -> float | None:
+    """*days* in seconds."""
+    if days is not None and not days > 0:
+        raise Invalid("--days has to be more than 0.")
+    return None if days is None else days * DAY
+
+
+def day(time: datetime | None, otherwise: str = "never") -> str:
+    """A time for a table."""
+    return otherwise if time is None else time.strftime("%Y-%m-%d")
+
+
+def places(
+    categories: Sequence[str] | None, prefixes: Sequence[str] | None, datasets: Sequence[str] | None
+) -> list[PlaceInfo]:
+    """What the options tell."""
+    from dsx.client.models import PlaceInfo  # noqa: PLC0415 (slow to import)
+
+    told = (("category", categories), ("prefix", prefixes), ("dataset", datasets))
+    return [PlaceInfo(kind=kind, value=value) for kind, values in told for value in values or ()]

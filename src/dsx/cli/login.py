@@ -1,0 +1,164 @@
+"""``dsx login``, ``logout``, ``whoami``: a token of one's own, kept for later commands."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dsx.cli import profiles
+from dsx.cli.context import DEFAULT_SERVER, KEY_VARIABLES, SERVER_VARIABLES, Context
+from dsx.cli.limits import Days, seconds
+from dsx.cli.output import note
+from dsx.cli.prompts import ask_password
+from dsx.core.errors import DSXError, NotFound, Unauthenticated
+
+if TYPE_CHECKING:
+    from dsx.client.hub import DatasetHubClient
+    from dsx.client.models import TokenInfo
+
+_PATIENCE = (5.0, 20.0)
+_LONGEST = 100  # characters of a token's name
+
+
+def login(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="Of the account; asked for if absent.")] = None,
+    *,
+    days: Days = None,
+) -> None:
+    """Sign in: later commands use that server and that account.
+
+    Makes a token named after this machine and keeps it, readable by you alone, in the file of
+    profiles: as `default`, or under the name given with --profile. The password is asked for, or
+    read from standard input if that is no terminal, and kept nowhere.
+
+    Examples:
+
+        dsx login --server https://hub.example.org alice
+
+        dsx login --server https://hub.example.org --profile lab alice
+
+        dsx login alice < password.txt
+    """
+    context = Context.of(ctx)
+    server = _server(context)
+    name = name or typer.prompt("User name", default=getpass.getuser(), err=True)
+    from dsx.client.hub import DatasetHubClient  # noqa: PLC0415 (slow to import)
+
+    who = (name, ask_password(f"Password of {name} on {server}"))
+    before = profiles.read_all().get(context.profile)
+    with DatasetHubClient(server, who, None) as client:
+        made, username = _token(client, seconds(days))
+        values = {"server": server, "user": username, "token": made.id, "api_key": str(made.token)}
+        try:
+            path = profiles.write(context.profile, values)
+        except (DSXError, OSError):
+            client.accounts.revoke_token(made)
+            raise
+    with suppress(DSXError):  # it is of no use any more; if it cannot be ended, it is in the list
+        _end(before)
+    said = {
+        "server": server,
+        "username": username,
+        "profile": context.profile,
+        "token": made.id,
+    }
+    context.output.result(said, [f"signed in to {server} as {username} (kept in {path})"])
+    _warn_of_others(context)
+
+
+def logout(
+    ctx: typer.Context,
+    *,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Do not ask the server to end the token.")
+    ] = False,
+) -> None:
+    """Sign out: end the token that `dsx login` made, and forget it.
+
+    Examples:
+
+        dsx logout
+
+        dsx logout --profile lab
+    """
+    context = Context.of(ctx)
+    known = profiles.read_all().get(context.profile)
+    if known is None or "token" not in known:
+        raise NotFound(f"You are not signed in as profile {context.profile!r}: see `dsx login`.")
+    if not forget:
+        try:
+            _end(known)
+        except DSXError as error:
+            raise type(error)(
+                f"{error.message} The token still counts. `dsx logout --forget` only forgets it."
+            ) from error
+    profiles.write(context.profile, None)
+    said = {"server": known.get("server"), "profile": context.profile}
+    context.output.result(said, [f"signed out of {known.get('server')}"])
+
+
+def whoami(ctx: typer.Context) -> None:
+    """Who the server says you are, and what you may do.
+
+    Examples:
+
+        dsx whoami
+    """
+    context = Context.of(ctx)
+    with context.client() as client:
+        me = client.accounts.whoami()
+    server = context.server.value
+    lines = [f"{me.username} on {server}", f"may {', '.join(me.scopes)}"]
+    if me.places is not None:
+        lines.append(f"only in {', '.join(map(str, me.places)) or 'no place'}")
+    context.output.result({**me.model_dump(mode="json"), "server": server}, lines)
+
+
+def _token(client: DatasetHubClient, good_for: float | None) -> tuple[TokenInfo, str]:
+    """A token that allows all that the account may do, and the account's name."""
+    me = client.accounts.whoami()
+    name = f"dsx on {socket.gethostname()}"[:_LONGEST]
+    return client.accounts.create_token(name, me.scopes, seconds=good_for), me.username
+
+
+def _server(context: Context) -> str:
+    """Where to sign in: a profile that is still to be made tells none."""
+    try:
+        server = context.server.value
+    except NotFound:
+        raise NotFound(
+            f"There is no profile {context.profile!r} yet: say which server it is for, with "
+            "--server URL."
+        ) from None
+    return (server or DEFAULT_SERVER).rstrip("/")
+
+
+def _end(known: dict[str, str] | None) -> None:
+    """Revoke the token of a profile, by itself; one that has ended already is fine."""
+    if known is None or not {"server", "token", "api_key"} <= known.keys():
+        return
+    from dsx.client.hub import DatasetHubClient  # noqa: PLC0415 (slow to import)
+
+    with (
+        DatasetHubClient(
+            known["server"], known["api_key"], None, timeout=_PATIENCE, retries=1
+        ) as client,
+        suppress(NotFound, Unauthenticated),
+    ):
+        client.accounts.revoke_token(known["token"])
+
+
+def _warn_of_others(context: Context) -> None:
+    """Say so if commands will not use what was just kept."""
+    if context.profile != profiles.DEFAULT:
+        note(f"to use it: dsx --profile {context.profile} …")
+        return
+    told = [name for name in (*SERVER_VARIABLES, *KEY_VARIABLES) if os.environ.get(name)]
+    if told:
+        note(f"{' and '.join(told)} in the environment goes first: unset it to use this account")

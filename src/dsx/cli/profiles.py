@@ -1,0 +1,114 @@
+"""The file of profiles: which hubs somebody uses, and with what credential."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from dsx.core.errors import Invalid, NotFound
+
+DEFAULT = "default"
+"""The profile that is used when nothing else is told."""
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_HEADER = re.compile(r"\s*\[\s*profiles\s*\.\s*[\"']?([A-Za-z0-9_-]+)[\"']?\s*\]\s*(#.*)?")
+
+
+def profiles_file() -> Path:
+    """Where profiles are kept: ``[profiles.NAME]`` with ``server`` and ``api_key``."""
+    default = Path.home() / ".config" / "dsx" / "config.toml"
+    return Path(os.environ.get("DSX_CONFIG") or default)
+
+
+def read_all() -> dict[str, dict[str, str]]:
+    """All profiles by name; none if there is no file."""
+    try:
+        text = profiles_file().read_text()
+    except FileNotFoundError:
+        return {}
+    found = _parsed(text).get("profiles", {})
+    sections = {name: one for name, one in found.items() if isinstance(one, dict)}
+    return {name: {key: str(value) for key, value in one.items()} for name, one in sections.items()}
+
+
+def read(name: str) -> dict[str, str]:
+    """One profile; or `NotFound`."""
+    found = read_all()
+    if name in found:
+        return found[name]
+    path = profiles_file()
+    if not path.exists():
+        raise NotFound(f"There is no {path} to find profile {name!r} in.")
+    known = ", ".join(sorted(found)) or "none"
+    raise NotFound(f"{path} has no profile {name!r}; it has: {known}.")
+
+
+def write(name: str, values: dict[str, str] | None) -> Path:
+    """Replace one profile, or (None) remove it; only the user may read the file after that.
+
+    Everything else in the file stays as it is, comments too. `Invalid` if that cannot be done.
+    """
+    if not _NAME.fullmatch(name):
+        raise Invalid("A profile's name has 1 to 64 letters, digits, _ and -.")
+    path = profiles_file().resolve()
+    text = path.read_text() if path.exists() else ""
+    wanted = _parsed(text)
+    wanted.setdefault("profiles", {}).pop(name, None)
+    kept = _without(text, name)
+    if values is not None:
+        wanted["profiles"][name] = values
+        lines = [f"{key} = {_quoted(value)}" for key, value in values.items()]
+        kept = "\n".join([*([kept.rstrip("\n"), ""] if kept.strip() else []), f"[profiles.{name}]"])
+        kept += "\n" + "\n".join(lines) + "\n"
+    found = _parsed(kept)
+    found.setdefault("profiles", {})
+    if found != wanted:
+        raise Invalid(f"{path} is written in a way that only a person can change: do it by hand.")
+    _replace(path, kept)
+    return path
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid(f"{profiles_file()}: {error}") from None
+
+
+def _without(text: str, name: str) -> str:
+    """*text* without the section of that profile."""
+    kept, inside = [], False
+    for line in text.splitlines(keepends=True):
+        if line.lstrip().startswith("["):
+            header = _HEADER.fullmatch(line.rstrip("\n"))
+            inside = header is not None and header[1] == name
+        if not inside:
+            kept.append(line)
+    return "".join(kept)
+
+
+def _quoted(value: str) -> str:
+    """A TOML string."""
+    escaped = "".join(
+        f"\\u{ord(character):04x}" if character < " " or character in '"\\\x7f' else character
+        for character in value
+    )
+    return f'"{escaped}"'
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()

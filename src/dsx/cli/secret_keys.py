@@ -1,0 +1,77 @@
+"""``dsx secrets``: the hub's own secrets."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dsx.cli.context import Context
+from dsx.cli.server_extra import needs_server
+from dsx.core.errors import NotFound, Unavailable
+
+_DAY = 24 * 3600
+app = typer.Typer(no_args_is_help=True, help="Change the secrets of a hub, on its machine.")
+
+
+@app.callback()
+def secrets() -> None:
+    """Change the secrets of a hub, on its machine."""
+
+
+@app.command()
+def rotate(
+    ctx: typer.Context,
+    *,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds for which what was signed before still counts.")
+    ] = _DAY,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="The server's data directory. [DSX_DATA_DIR]")
+    ] = None,
+) -> None:
+    """Sign tokens with a new key, while the server runs.
+
+    Runs on the server's machine. Only signed tokens (JWT) are concerned: sessions, tokens, API keys
+    and share links go on as before.
+
+    Examples:
+
+        dsx secrets rotate
+
+        dsx secrets rotate --grace 0 --data-dir /srv/dsx
+    """
+    done = asyncio.run(_rotate(data_dir, grace))
+    until = datetime.fromisoformat(done["until"]).strftime("%Y-%m-%d %H:%M:%S UTC")
+    old = f"work until {until}, or their own end" if grace else "have ended"
+    lines = [
+        "signed tokens are signed with a new key from now on",
+        f"those signed before {old}",
+        "sessions, tokens, API keys and share links are not touched",
+    ]
+    Context.of(ctx).output.result(done, lines)
+
+
+async def _rotate(data_dir: Path | None, grace: float) -> dict[str, Any]:
+    with needs_server():
+        from dsx.app import open_store, secret_keys  # noqa: PLC0415 (the SDK has none of these)
+        from dsx.hub.keyring import Keyring  # noqa: PLC0415
+        from dsx.run import load_settings  # noqa: PLC0415
+    settings = load_settings({"data_dir": data_dir})
+    if not settings.data_dir.is_dir():
+        raise NotFound(
+            f"There is no hub in {settings.data_dir.absolute()}: say where it is with --data-dir."
+        )
+    async with open_store(settings) as (catalog, _):
+        try:
+            await Keyring(catalog, secret_keys(settings)).rotate(grace)
+        except Unavailable as error:
+            raise Unavailable(
+                f"{error.message} If that one is lost, and the server has the present one: "
+                "`dsx secrets rotate --grace 0` ends all signed tokens and begins anew."
+            ) from None
+    until = datetime.now(UTC) + timedelta(seconds=grace)
+    return {"rotated": "signing key", "grace": grace, "until": until.isoformat(timespec="seconds")}

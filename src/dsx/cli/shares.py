@@ -1,0 +1,127 @@
+"""``dsx share``, ``dsx shares``: let others read something, with an account or by a link."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dsx.cli.context import Context
+from dsx.cli.limits import Days, day, places, seconds
+from dsx.cli.output import note
+from dsx.cli.prompts import ask_password
+from dsx.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from dsx.client.models import ShareInfo
+
+app = typer.Typer(no_args_is_help=True, help="List and end what is shared.")
+
+
+def share(
+    ctx: typer.Context,
+    file: Annotated[
+        str | None, typer.Argument(help="Id, number or name of a file of yours.")
+    ] = None,
+    *,
+    category: Annotated[str | None, typer.Option(help="All files of a category.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="All files named like this.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="A dataset in place; for admins.")] = None,
+    user: Annotated[
+        str | None, typer.Option("--with", help="The user who may read it; default: a link.")
+    ] = None,
+    days: Days = None,
+    password: Annotated[
+        bool, typer.Option("--password", help="Ask for one that the link shall need.")
+    ] = False,
+    downloads: Annotated[
+        int | None, typer.Option(help="How often the link may be used.", min=1)
+    ] = None,
+) -> None:
+    """Let one user read something, or whoever has the link that is printed.
+
+    What is added to a shared category, prefix or dataset later is shared, too.
+
+    Examples:
+
+        dsx share model.pt --with bob
+
+        dsx share model.pt --days 7 --downloads 10 --password
+
+        dsx share --category checkpoints --with bob
+    """
+    context = Context.of(ctx)
+    limits = places(*([one] if one else None for one in (category, prefix, dataset)))
+    if len(limits) + (file is not None) != 1:
+        raise Invalid("Say what to share: one file, or one of --category, --prefix, --dataset.")
+    if user is not None and (password or downloads):
+        raise Invalid("--password and --downloads are for links: leave --with out.")
+    with context.client() as client:
+        place = limits[0] if file is None else client.get_info(file)
+        secret = ask_password("Password of the link", confirm=True) if password else None
+        made = client.accounts.share(
+            place, user, seconds=seconds(days), password=secret, downloads=downloads
+        )
+    if user is not None:
+        context.output.result(made, [f"{user} may read {file or made.place}"])
+        return
+    context.output.result(made, [str(made.url)])
+    if not context.output.as_json:
+        note(f"it is told only now; to end it: dsx shares end {made.id}")
+
+
+@app.command("list")
+@app.command("ls", hidden=True)
+def list_shares(
+    ctx: typer.Context,
+    *,
+    received: Annotated[
+        bool, typer.Option("--received", help="What others share with you.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1)] = None,
+) -> None:
+    """List what you share, oldest first.
+
+    Examples:
+
+        dsx shares list
+
+        dsx shares list --received
+    """
+    context = Context.of(ctx)
+    columns = [
+        ("id", lambda share: share.id),
+        ("by", lambda share: share.owner if received else _way(share)),
+        ("until", lambda share: day(share.expires, "ended")),
+        ("what", lambda share: share.place),
+    ]
+    with context.client() as client:
+        accounts = client.accounts
+        found = accounts.received()[:limit] if received else accounts.shares(limit)
+        context.output.items(found, columns)
+
+
+@app.command()
+def end(
+    ctx: typer.Context,
+    ids: Annotated[list[str], typer.Argument(help="Ids, as `dsx shares list` shows them.")],
+) -> None:
+    """End shares: from now on nobody can use them.
+
+    Examples:
+
+        dsx shares end 019a9f3c-0000-7000-8000-00000000000b
+    """
+    context = Context.of(ctx)
+    with context.client() as client:
+        for id_ in ids:
+            client.accounts.end_share(id_)
+            context.output.result({"ended": id_}, [f"{id_} has ended"])
+
+
+def _way(share: ShareInfo) -> str:
+    if share.kind == "user":
+        return "user"
+    most = "" if share.downloads is None else f" of {share.downloads}"
+    locked = ", password" if share.password else ""
+    return f"link, used {share.downloaded}{most}{locked}"

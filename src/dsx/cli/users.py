@@ -1,0 +1,191 @@
+"""``dsx users``, ``dsx invite``: accounts, for admins; and one's own password."""
+
+from __future__ import annotations
+
+import secrets
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dsx.cli.context import Context
+from dsx.cli.limits import DAY, day
+from dsx.cli.output import human, note
+from dsx.cli.prompts import ask_password
+from dsx.core.errors import Invalid
+from dsx.core.sizes import parse_size
+
+if TYPE_CHECKING:
+    from dsx.client.models import UserInfo
+
+app = typer.Typer(no_args_is_help=True, help="List, make and change accounts.")
+
+
+class Role(StrEnum):
+    """What an account may do."""
+
+    admin = "admin"
+    member = "member"
+    reader = "reader"
+
+
+Name = Annotated[str, typer.Argument(help="The account's name.")]
+
+
+@app.command("list")
+@app.command("ls", hidden=True)
+def list_users(
+    ctx: typer.Context, *, limit: Annotated[int | None, typer.Option(min=1)] = None
+) -> None:
+    """List accounts, oldest first.
+
+    Examples:
+
+        dsx users list
+    """
+    context = Context.of(ctx)
+    columns = [
+        ("number", lambda user: user.number),
+        ("name", lambda user: user.username),
+        ("role", lambda user: user.role),
+        ("state", lambda user: "disabled" if user.disabled else "active"),
+        ("quota", _quota),
+        ("since", lambda user: day(user.created)),
+    ]
+    with context.client() as client:
+        context.output.items(client.accounts.users(limit), columns)
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    name: Name,
+    *,
+    role: Annotated[
+        Role | None, typer.Option(help="What it may do; for admins to say; default: member.")
+    ] = None,
+    invite: Annotated[
+        str | None, typer.Option(help="The invitation, if you are no admin and one is needed.")
+    ] = None,
+    generate: Annotated[
+        bool, typer.Option("--generate", help="Make a password up and print it.")
+    ] = False,
+) -> None:
+    """Make an account; asks for its password.
+
+    Examples:
+
+        dsx users add alice
+
+        dsx users add ci --role reader --generate
+
+        dsx users add bob --invite dsxi_…
+    """
+    context = Context.of(ctx)
+    password = secrets.token_urlsafe(15) if generate else _new_password(name)
+    with context.client() as client:
+        user = client.accounts.create_user(
+            name, password, role=None if role is None else str(role), invite=invite
+        )
+    lines = [f"{user.username} is {user.role} (number {user.number})"]
+    values = user.model_dump(mode="json")
+    if generate:
+        values["password"] = password
+        lines.append(f"password: {password}")
+    context.output.result(values, lines)
+
+
+@app.command("set")
+def set_user(
+    ctx: typer.Context,
+    name: Name,
+    *,
+    role: Annotated[Role | None, typer.Option(help="What it may do.")] = None,
+    disabled: Annotated[
+        bool | None, typer.Option("--disable/--enable", help="Shut it out; its files stay.")
+    ] = None,
+    quota: Annotated[
+        str | None, typer.Option(help="Bytes at most, as 20GiB; `default`: the hub's.")
+    ] = None,
+    quota_files: Annotated[
+        str | None, typer.Option(help="Files at most; `default`: the hub's.")
+    ] = None,
+    password: Annotated[bool, typer.Option("--password", help="Ask for a new one.")] = False,
+) -> None:
+    """Change an account; your own password, or as an admin anything.
+
+    A new password or role, or shutting it out, ends its sessions and signed tokens.
+
+    Examples:
+
+        dsx users set alice --role reader --quota 20GiB
+
+        dsx users set alice --disable
+
+        dsx users set alice --password
+    """
+    context = Context.of(ctx)
+    facts: dict[str, Any] = {
+        "role": None if role is None else str(role),
+        "disabled": disabled,
+        "quota_bytes": _amount("--quota", quota),
+        "quota_files": _amount("--quota-files", quota_files),
+    }
+    changes = {key: value for key, value in facts.items() if value is not None}
+    if not changes and not password:
+        raise Invalid("Say what to change: --role, --disable, --enable, --quota, --password …")
+    with context.client() as client:
+        if password:
+            if not changes and client.accounts.whoami().username.casefold() == name.casefold():
+                changes["current_password"] = ask_password("Your password until now")
+            changes["password"] = _new_password(name)
+        user = client.accounts.change_user(name, **changes)
+    context.output.result(user, [f"{user.username}: {_described(user)}"])
+
+
+def invite(
+    ctx: typer.Context,
+    *,
+    role: Annotated[Role, typer.Option(help="What the account may do.")] = Role.member,
+    days: Annotated[float, typer.Option(help="For how many days it is good.", min=0.001)] = 7,
+) -> None:
+    """Print an invitation with which one person can make an account.
+
+    Examples:
+
+        dsx invite
+
+        dsx invite --role reader --days 1
+    """
+    context = Context.of(ctx)
+    with context.client() as client:
+        made = client.accounts.invite(str(role), days * DAY)
+    context.output.result(made, [str(made.token)])
+    if not context.output.as_json:
+        note(f"good until {day(made.expires)}, for one {role}; it is told only now")
+
+
+def _new_password(name: str) -> str:
+    return ask_password(f"New password of {name}", confirm=True)
+
+
+def _amount(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if text == "default":
+        return -1
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise Invalid(f"{option} {text!r}: {error}.") from None
+
+
+def _quota(user: UserInfo) -> str:
+    told = [] if user.quota_bytes is None else [human(user.quota_bytes)]
+    told += [] if user.quota_files is None else [f"{user.quota_files} files"]
+    return ", ".join(told) or "default"
+
+
+def _described(user: UserInfo) -> str:
+    state = "disabled" if user.disabled else "active"
+    return f"{user.role}, {state}, quota {_quota(user)}"

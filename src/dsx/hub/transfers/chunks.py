@@ -1,0 +1,304 @@
+"""Files in numbered chunks: any sizes, any order, twice, in parallel, through any worker.
+
+Each chunk is a partial upload; what it is a chunk of is noted once it has been read, for a form may
+tell that behind the bytes. With the last one missing, a final upload joins them. What belongs
+together is what has the same owner (and limits of a token), name, number of chunks and checksum:
+that, hashed, is the key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+import uuid_utils
+from sqlalchemy import Connection
+
+from dsx.catalog import chunks as records
+from dsx.catalog import files, uploads
+from dsx.catalog.chunks import Chunk
+from dsx.catalog.engine import Catalog
+from dsx.core.digest import Buffer, Hasher
+from dsx.core.errors import (
+    Conflict,
+    DigestMismatch,
+    DSXError,
+    Gone,
+    Superseded,
+    Unprocessable,
+)
+from dsx.core.model import FileVersion
+from dsx.core.names import check_file_name, check_label
+from dsx.core.principals import Principal
+from dsx.core.shielded import whatever_happens
+from dsx.core.transfers import ALGORITHMS, NewUpload
+from dsx.hub import access
+from dsx.hub.clock import SECOND, now
+from dsx.hub.facts import DEFAULT_CATEGORY
+from dsx.hub.intake import hash_beside
+from dsx.hub.limits import Limits
+from dsx.hub.transfers.append import Addition, Source
+from dsx.hub.transfers.begin import MAX_PARTS, check_digests
+from dsx.hub.transfers.incoming import Write
+from dsx.hub.transfers.uploads import Uploads
+
+_PATIENCE = 30.0
+_STEP = 0.2
+_BY_LENGTH = {2 * size: name for name, size in ALGORITHMS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a chunk belongs.
+
+    Attributes:
+        name: of the file; with *total* and *checksum* it tells which chunks belong together.
+        index: from 0 on.
+        total: how many chunks the file has.
+        category: of the file; the chunk that completes it has the say.
+        checksum: MD5, SHA-1 or SHA-256 of the file in hexadecimal, told apart by their lengths;
+            "": not checked.
+    """
+
+    name: str
+    index: int
+    total: int
+    category: str | None = None
+    checksum: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a file has come: *received* of its chunks; and what it became, once it is whole."""
+
+    received: int
+    version: FileVersion | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """What placing a chunk led to: *parts* are all there are, if the file can be joined."""
+
+    kept: bool
+    received: int
+    final: str = ""
+    parts: Sequence[str] = ()
+    version: FileVersion | None = None
+
+
+class Chunks:
+    """Receives chunks; what has come is in the catalog, nothing in this process."""
+
+    def __init__(self, catalog: Catalog, uploads: Uploads, limits: Limits) -> None:
+        self._catalog = catalog
+        self._uploads = uploads
+        self._limits = limits
+        self._expiry = int(limits.expiry * SECOND)
+
+    async def add(
+        self, principal: Principal, source: Source, told: Callable[[], Place]
+    ) -> Progress:
+        """Store the chunk that *source* hands over; *told*, once it is read, says where it belongs.
+
+        When this returns, the chunk is on the disk, and so is the file if it was the last one. The
+        same chunk again changes nothing, not even once the file is whole, as long as that is still
+        the newest of its name. Raises `Unprocessable` for numbers and checksums that make no sense,
+        `Invalid` for a bad name or category, `Conflict` if the chunk came before with other bytes,
+        `TooLarge` or `StorageFull` without room, and `DigestMismatch` if the file is not as its
+        checksum says: then all its chunks are dropped, and may be sent again.
+        """
+        id_, hasher = await self._receive(principal, source)
+        try:
+            place = told()
+            expected = _check(place)
+            access.require_place(principal, place.name, place.category or DEFAULT_CATEGORY)
+            chunk = Chunk(place.index, id_, hasher.size, hasher.digest)
+            key = _key(principal, place)
+            placed = await self._catalog.write(partial(self._place, principal, place, key, chunk))
+        except BaseException:
+            await whatever_happens(self._drop(principal, id_))
+            raise
+        if not placed.kept:
+            await self._drop(principal, id_)
+        if placed.version is not None or not placed.parts:
+            return Progress(placed.received, placed.version)
+        whole = NewUpload(
+            id=placed.final,
+            kind="final",
+            name=place.name,
+            category=place.category,
+            expected=expected,
+            parts=tuple(placed.parts),
+        )
+        return Progress(placed.received, await self._join(principal, key, whole))
+
+    async def _receive(self, principal: Principal, source: Source) -> tuple[str, Hasher]:
+        """A finished partial upload that has the bytes, and their hash; or nothing is left."""
+        hasher = Hasher()
+
+        async def hashed(write: Write, gate: Callable[[], Awaitable[None]]) -> None:
+            def take(data: Buffer) -> None:
+                with hash_beside(hasher.update, data):
+                    write(data)
+
+            await source(take, gate)
+
+        upload = await self._uploads.create(principal, NewUpload(kind="partial"))
+        try:
+            # "checked": nothing is recorded on the way, as half a chunk is of no use to anyone.
+            addition = Addition(0, last=True, checked=True)
+            await self._uploads.append(principal, upload.id, hashed, addition)
+        except BaseException:
+            await whatever_happens(self._drop(principal, upload.id))
+            raise
+        return upload.id, hasher
+
+    def _place(
+        self, principal: Principal, place: Place, key: str, chunk: Chunk, connection: Connection
+    ) -> _Placed:
+        """Note what *chunk* is, unless it was there before (in a transaction)."""
+        records.claim(connection, key)
+        final, version = self._final(connection, principal, key)
+        known = records.find(connection, key, place.index)
+        if known is not None and version is None and not _there(connection, principal, known):
+            records.drop(connection, key, place.index)
+            known = None
+        if known is not None and known.sha256 != chunk.sha256:
+            raise _other_bytes(place)
+        if known is None:
+            records.add(connection, key, chunk)
+        received, size = records.extent(connection, key)
+        if version is not None:
+            return _Placed(False, received, version=version)
+        self._limits.check_size(size)
+        self._limits.check_quota(connection, principal.id, size)
+        records.keep(connection, key, now(), now() + self._expiry, self._expiry // 8)
+        if received == place.total:
+            received -= records.drop_lost(connection, key)
+        parts = records.parts(connection, key) if received == place.total else ()
+        return _Placed(known is None, received, final, parts)
+
+    def _final(
+        self, connection: Connection, principal: Principal, key: str
+    ) -> tuple[str, FileVersion | None]:
+        """The id of the upload that joins the chunks, new if need be, and what it has become.
+
+        A file that was deleted or replaced since does not count: its chunks make it anew.
+        """
+        fresh = str(uuid_utils.uuid7())
+        final = records.final_of(connection, key)
+        upload = uploads.find(connection, principal.id, final) if final else None
+        if upload is not None and upload.version is not None:
+            version = files.find_number(connection, upload.version)
+            if version is not None and version.latest and version.trashed is None:
+                return upload.id, version
+            records.forget(connection, key)
+            final = None
+        if final is None:
+            records.begin(connection, key, fresh, now(), now() + self._expiry)
+            return fresh, None
+        if upload is not None and upload.state in {"aborted", "expired"}:
+            records.rejoin(connection, key, fresh)
+            return fresh, None
+        return final, None
+
+    async def _join(self, principal: Principal, key: str, whole: NewUpload) -> FileVersion:
+        """Make the file; a chunk that comes again meanwhile, or after a crash, goes on with it."""
+        assert whole.id is not None
+        try:
+            await self._uploads.create(principal, whole)
+            version = await self._finish(principal, whole.id)
+        except (DigestMismatch, Gone) as error:
+            await self._catalog.write(partial(_give_up, key, whole.id))
+            await self._drop(principal, whole.id)
+            raise type(error)(
+                "The chunks do not make the file that was announced, or were lost; they are "
+                "dropped: send all of them again.",
+                error.details,
+            ) from None
+        await self._catalog.write(partial(records.release, key=key, now=now()), durable=False)
+        return version
+
+    async def _finish(self, principal: Principal, id_: str) -> FileVersion:
+        """What the final upload becomes, even if another request for it overtakes this one."""
+        try:
+            version = await self._uploads.finish(principal, id_)
+        except DSXError as error:
+            version = await self._made_by_another(
+                principal, id_, wait=isinstance(error, Superseded)
+            )
+            if version is None:
+                raise
+        assert version is not None  # only partial uploads become none
+        return version
+
+    async def _made_by_another(
+        self, principal: Principal, id_: str, *, wait: bool
+    ) -> FileVersion | None:
+        """What another request makes of the final upload; *wait*: it may still be at it."""
+        deadline = time.monotonic() + (_PATIENCE if wait else 0)
+        while True:
+            upload = await self._uploads.get(principal, id_)
+            version = await self._uploads.version(principal, upload)
+            if version is not None or time.monotonic() > deadline:
+                return version
+            await asyncio.sleep(_STEP)
+
+    async def _drop(self, principal: Principal, id_: str) -> None:
+        with suppress(DSXError):  # it is gone, or will expire
+            await self._uploads.abort(principal, id_)
+
+
+def _check(place: Place) -> dict[str, str]:
+    """The digest the file has to have, by algorithm, if what is said of a chunk makes sense."""
+    check_file_name(place.name)
+    if place.category:
+        check_label("A category", place.category)
+    if not 1 <= place.total <= MAX_PARTS:
+        raise Unprocessable(f"A file has 1 to {MAX_PARTS} chunks.", {"field": "totalChunks"})
+    if not 0 <= place.index < place.total:
+        raise Unprocessable(
+            f"Chunks are numbered from 0 to {place.total - 1}.", {"field": "chunkIndex"}
+        )
+    if not place.checksum:
+        return {}
+    try:
+        return check_digests({_BY_LENGTH.get(len(place.checksum), "checksum"): place.checksum})
+    except DSXError:
+        raise Unprocessable(
+            "A checksum is the MD5, SHA-1 or SHA-256 of the file in hexadecimal.",
+            {"field": "checksum"},
+        ) from None
+
+
+def _key(principal: Principal, place: Place) -> str:
+    limits = [[one.kind, one.value] for one in principal.places or ()]
+    what = [principal.id, limits, place.name, place.total, place.checksum.lower()]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+
+
+def _there(connection: Connection, principal: Principal, chunk: Chunk) -> bool:
+    upload = uploads.find(connection, principal.id, chunk.upload)
+    return upload is not None and upload.state == "finished"
+
+
+def _other_bytes(place: Place) -> Conflict:
+    return Conflict(
+        f"Chunk {place.index} of {place.name!r} came before with other bytes. For another file of "
+        "that name, tell its checksum; it keeps their chunks apart.",
+        {"field": "chunkIndex", "chunk": place.index},
+    )
+
+
+def _give_up(key: str, final: str, connection: Connection) -> None:
+    """Forget the chunks, unless others have begun afresh already (in a transaction)."""
+    records.claim(connection, key)
+    if records.final_of(connection, key) == final:
+        records.release(connection, key, now())
+        records.forget(connection, key)

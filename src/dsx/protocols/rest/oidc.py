@@ -1,0 +1,94 @@
+"""``/api/v1/session/oidc``: sign a browser in with an account at an OpenID Provider."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import RedirectResponse
+
+from dsx.core.errors import NotFound
+from dsx.http.credentials import HubDep, address_of, keep_session
+from dsx.http.problems import documented
+from dsx.hub.oidc import PATIENCE, Oidc
+from dsx.hub.services import Hub
+
+PATH = "/session/oidc"
+COOKIE = "dsx_oidc"
+_LONGEST = 4096
+
+router = APIRouter(prefix=PATH, tags=["accounts"])
+Told = Annotated[str | None, Query(max_length=_LONGEST)]
+
+
+@router.get(
+    "",
+    status_code=302,
+    response_class=RedirectResponse,
+    summary="Sign in elsewhere",
+    responses=documented(404),
+)
+async def begin_oidc(
+    request: Request,
+    hub: HubDep,
+    next: Annotated[  # noqa: A002
+        str, Query(max_length=1024, description="Path of this site to go to in the end.")
+    ] = "/",
+) -> RedirectResponse:
+    """Send the browser to the provider that the operator has set up; 404 if there is none."""
+    path = f"{request.url.path.rstrip('/')}/callback"
+    url, kept = await _oidc(hub).begin(str(request.base_url.replace(path=path, query="")), next)
+    response = _redirect(url)
+    response.set_cookie(
+        COOKIE,
+        kept,
+        max_age=PATIENCE,
+        path=request.url.path,
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+    return response
+
+
+@router.get(
+    "/callback",
+    status_code=302,
+    response_class=RedirectResponse,
+    summary="Come back from there",
+    responses=documented(403, 404),
+)
+async def finish_oidc(
+    *,
+    request: Request,
+    hub: HubDep,
+    code: Told = None,
+    state: Told = None,
+    error: Told = None,
+    iss: Told = None,
+) -> RedirectResponse:
+    """Where the provider sends the browser back to: opens a session, then goes to `next`.
+
+    An account is made for who comes the first time, unless sign-up is closed.
+    """
+    told = {"code": code, "state": state, "error": error, "iss": iss}
+    answer = {name: value for name, value in told.items() if value is not None}
+    user, then = await _oidc(hub).finish(
+        request.cookies.get(COOKIE), answer, address=address_of(request)
+    )
+    response = _redirect(then)
+    token, secret = await hub.tokens.open_session(user, address=address_of(request))
+    keep_session(request, response, token, secret)
+    path = request.url.path.removesuffix("/callback")
+    response.delete_cookie(COOKIE, path=path, httponly=True, samesite="lax")
+    return response
+
+
+def _oidc(hub: Hub) -> Oidc:
+    if hub.oidc is None:
+        raise NotFound("Signing in with an account elsewhere is not set up here.")
+    return hub.oidc
+
+
+def _redirect(url: str) -> RedirectResponse:
+    return RedirectResponse(url, 302, {"Cache-Control": "no-store"})
