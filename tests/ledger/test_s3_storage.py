@@ -5,14 +5,17 @@ Commands are the seed's own; only host, port, token, UUID and digest come from v
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import re
 import uuid
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import pytest
-from tests.support.hub import RunningHub, running_hub
+import requests
+from tests.support.hub import PASSWORD, RunningHub, running_hub
 from tests.support.memory import bytes_read, peak_rss, reset_peak
 from tests.support.storage import AS, IMAGE, MD5, NEW, Typist
 from tests.support.waiting import eventually
@@ -27,14 +30,85 @@ POST = 'curl -H "Authorization: JWT $J" -X POST $URL'
 LIST = 'curl -H "Authorization: JWT $J" $B/storage/files/'
 
 
+LOGIN = 'curl -X POST -d "username={}&password={}" $B/api-token-auth/'
+
+
+@pytest.fixture(scope="module")
+def alice(hub: RunningHub) -> RunningHub:
+    return hub.user("s3-alice")
+
+
 @pytest.fixture
-def typist(hub: RunningHub, tmp_path: Path) -> Typist:
-    return Typist(hub, tmp_path)
+def typist(alice: RunningHub, tmp_path: Path) -> Typist:
+    return signed_in(alice, tmp_path, "s3-alice")
+
+
+def signed_in(hub: RunningHub, directory: Path, name: str) -> Typist:
+    """A user who has asked for a token as the seed has it."""
+    answer = Typist(hub, directory).ask(LOGIN.format(name, quote_plus(PASSWORD)))
+    assert list(answer) == ["token"]
+    return Typist(hub, directory, answer["token"])
+
+
+@pytest.mark.ledger("S3.21", "S3.22")
+def test_s3_21_a_password_gives_a_jwt(hub: RunningHub, typist: Typist) -> None:
+    header, claims, signature = typist.token.split(".")
+    assert json.loads(base64.urlsafe_b64decode(header + "==="))["typ"] == "JWT"
+    typist.ask(LIST)
+    forged = json.loads(base64.urlsafe_b64decode(claims + "==="))
+    forged["exp"] += 3600
+    other = base64.urlsafe_b64encode(json.dumps(forged).encode()).decode().rstrip("=")
+    none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').decode().rstrip("=")
+    for token in (
+        f"{header}.{other}.{signature}",
+        f"{header}.{claims}.{signature[::-1]}",
+        f"{none}.{claims}.",
+        f"{none}.{claims}.{signature}",
+        "nobodys",
+    ):
+        typist.ask(LIST, 401, J=token)
+    typist.ask(LOGIN.format("s3-alice", "wrong"), 401)
+    typist.ask(LOGIN.format("s3-nobody", "wrong"), 401)
+    typist.ask("curl -X POST -d username=s3-alice $B/api-token-auth/", 400)
+    typist.ask("curl -X POST $B/api-token-auth/", 400)
+    login = {"username": "s3-alice", "password": PASSWORD}
+    assert requests.post(f"{hub.url}/api-token-auth/", json=login, timeout=10).json()["token"]
+
+
+@pytest.mark.ledger("S3.22")
+def test_s3_22_a_jwt_expires(tmp_path: Path) -> None:
+    with running_hub(tmp_path, DSX_JWT_TTL="2") as hub:
+        hub.user("s3-late")
+        typist = signed_in(hub, tmp_path, "s3-late")
+        listing = {"Authorization": f"JWT {typist.token}"}
+        assert typist.ask(LIST)["count"] == 0
+        assert eventually(lambda: hub.get("/storage/files/", headers=listing).status_code == 401)
+
+
+@pytest.mark.ledger("S3.45")
+def test_s3_45_each_user_has_files_of_their_own(hub: RunningHub, tmp_path: Path) -> None:
+    typists, seen = [], []
+    for name in ("s3-bob", "s3-carol"):
+        hub.user(name)
+        typists.append(signed_in(hub, tmp_path, name))
+    for typist, count in zip(typists, (2, 3), strict=True):
+        for number in range(count):
+            typist.store(f"own{number}.png")
+        page = typist.ask(LIST)
+        assert page["count"] == len(page["results"]) == count
+        seen.append({entry["id"]: entry["download_url"] for entry in page["results"]})
+    assert not seen[0].keys() & seen[1].keys()
+    for typist, others in zip(typists, reversed(seen), strict=True):
+        for id_, url in others.items():
+            typist.ask(f"{AS} {url}", 404)
+            typist.ask(f"{AS} $B/storage/tmp-upload/{id_}/", 404)
+            typist.store("stolen.png", f"-F parent={id_}", status=404)
+    assert [typist.ask(LIST)["count"] for typist in typists] == [2, 3]
 
 
 @pytest.mark.ledger("S3.23", "S3.25", "S3.26", "S3.28", "S3.29", "S3.30", "S3.31", "S3.32")
 @pytest.mark.ledger("S3.33", "S3.34")
-def test_s3_23_put_a_chunk(hub: RunningHub, typist: Typist) -> None:
+def test_s3_23_put_a_chunk(hub: RunningHub, alice: RunningHub, typist: Typist) -> None:
     state = typist.ask(PUT.format("0-32633/32634"))
     assert state["url"] == f"{hub.url}/storage/tmp-upload/{uuid.UUID(state['id'])}/"
     assert state["filename"] == "some-image.png"
@@ -43,7 +117,7 @@ def test_s3_23_put_a_chunk(hub: RunningHub, typist: Typist) -> None:
     assert state["status"] == 1
     assert "completed_at" in state
     assert state["completed_at"] is None
-    assert isinstance(state["user"], int)
+    assert state["user"] == alice.get("/api/v1/account").json()["number"] > 0
     assert "parent" in state
     assert state["parent"] is None
     assert len(state) == 11  # the ten of the seed's sample, and `expires`
@@ -59,12 +133,12 @@ def test_s3_24_the_seeds_own_range_counts_from_1(typist: Typist) -> None:
 
 
 @pytest.mark.ledger("S3.27")
-def test_s3_27_the_file_needs_a_login(hub: RunningHub, typist: Typist) -> None:
+def test_s3_27_the_file_needs_a_login(hub: RunningHub, alice: RunningHub, typist: Typist) -> None:
     state = typist.ask(PUT.format("0-32633/32634"))
     for stage in (state, typist.ask(POST, URL=state["url"])):
         path = urlsplit(stage["file"]).path
         assert stage["file"] == hub.url + path
-        assert hub.get(path).status_code == 200
+        assert alice.get(path).status_code == 200
         for nobody in ("", "JWT wrong"):
             assert hub.get(path, headers={"Authorization": nobody}).status_code == 401
 

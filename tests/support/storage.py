@@ -24,13 +24,14 @@ class Typist:
 
     hub: RunningHub
     directory: Path
+    token: str = ""
 
     def __post_init__(self) -> None:
         (self.directory / "some-image.png").write_bytes(IMAGE)
 
     def type(self, command: str, **variables: str) -> str:
         """What the command prints."""
-        known = {"B": self.hub.url, "J": self.hub.key, "MD5": MD5}
+        known = {"B": self.hub.url, "J": self.token or self.hub.key, "MD5": MD5}
         return sh(command, self.directory, **known | variables)
 
     def ask(self, command: str, status: int = 200, **variables: str) -> Any:
