@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.support.promises import LIST, due, table
+from tests.support.promises import LIST, due, flagged, table
 
 ROOT = Path(__file__).parents[2]
 _MARK = re.compile(r"mark\.ledger\(([^)]*)\)")
@@ -28,7 +28,7 @@ def test_every_promise_that_is_claimed_was_made() -> None:
 
 
 def test_every_promise_that_is_due_is_claimed_by_a_test() -> None:
-    assert set(due()) - claimed() == set()
+    assert set(due()) - claimed() == set(flagged("open"))
 
 
 def test_the_readme_tells_how_many() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,17 @@ def test_s0_6_a_chunk_whose_form_is_wrong_leaves_nothing(hub: RunningHub) -> Non
     assert chunk(hub, b"x", "../up", 0, 1).status_code == 400
     assert chunk(hub, b"x", "a", 0, 1, category="\n").status_code == 400
     assert open_uploads(hub) == before
+
+
+@pytest.mark.ledger("S0.6", "S0.7")
+def test_s0_7_chunks_wait_for_the_rest_as_long_as_some_come(tmp_path: Path) -> None:
+    settings = {"DSX_UPLOAD_EXPIRY": "6", "DSX_COLLECT_INTERVAL": "0.1"}
+    with running_hub(tmp_path, **settings) as hub:
+        for i in range(3):
+            answer = chunk(hub, b"%d" % i, "slow.bin", i, 3)
+            time.sleep(3.5 if i < 2 else 0)
+        assert answer.status_code == 201
+        assert hub.get("/files?filename=slow.bin").content == b"012"
 
 
 @pytest.mark.ledger("S0.6", "S0.7")

@@ -114,10 +114,12 @@ def test_s2_7_the_path_tells_the_name(hub: RunningHub, path: str, name: str) -> 
 @pytest.mark.parametrize("name", ["", "..", "a/../b", "/a", "a/", "%00", "a%0Ab", "con", "n" * 300])
 @pytest.mark.parametrize("action", ["upload", "delete"])
 def test_a_name_that_is_none_is_refused(hub: RunningHub, action: str, name: str) -> None:
+    before = staged(hub)
     with wire(hub) as connection:
         answer = connection.ask("POST", f"/{action}={name}", "Content-Length: 0")
-    assert answer.status == (404 if "%0A" in name else 400)  # a path has no line breaks at all
-    assert staged(hub) == []
+    unknown = action == "delete" or "%0A" in name  # a route's path has no line breaks
+    assert answer.status == (404 if unknown else 400)
+    assert set(staged(hub)) <= set(before)
 
 
 @pytest.mark.ledger("S2.7", "S2.11")
@@ -150,6 +152,7 @@ def test_all_of_it_needs_a_credential(hub: RunningHub, method: str, path: str) -
 
 @pytest.mark.ledger("S2.8")
 def test_s2_8_over_16_mib_is_refused_before_the_body(hub: RunningHub, tmp_path: Path) -> None:
+    before = staged(hub)
     with wire(hub) as connection:
         connection.send(connection.head("POST", "/upload=big", f"Content-Length: {CAP + 1}"))
         answer = connection.answer()  # though not a byte of the body was sent
@@ -163,7 +166,7 @@ def test_s2_8_over_16_mib_is_refused_before_the_body(hub: RunningHub, tmp_path: 
     )
     assert sh(command, tmp_path, **curl(hub)) == "413 0"
     assert listed(hub, "big") == []
-    assert staged(hub) == []
+    assert set(staged(hub)) <= set(before)
 
 
 @pytest.mark.ledger("S2.8")
@@ -182,13 +185,14 @@ def test_s2_8_a_form_far_over_the_cap_is_refused_before_the_body(hub: RunningHub
 def test_s2_8_the_cap_is_exact_where_the_length_is_not_known(
     hub: RunningHub, tmp_path: Path, how: str, size: int, status: str
 ) -> None:
+    before = staged(hub)
     with (tmp_path / "big").open("wb") as file:
         file.truncate(size)
     name = f"s2-cap-{status}"
     command = f"curl -sS -o /dev/null -w '%{{http_code}}' -H \"$T\" {how} -X POST $B/upload={name}"
     assert sh(command, tmp_path, **curl(hub)) == status
     assert [record["size"] for record in listed(hub, name)] == [CAP] * (status == "201")
-    assert staged(hub) == []
+    assert set(staged(hub)) <= set(before)
 
 
 def test_the_cap_is_this_routes_own(hub: RunningHub) -> None:

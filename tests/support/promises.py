@@ -18,10 +18,15 @@ _numbers: dict[str, tuple[str, ...]] = {}
 _passed: dict[str, bool] = defaultdict(lambda: True)
 
 
-def due() -> list[str]:
-    """The promises that have to be proven by now: those without a flag."""
+def flagged(*flags: str) -> list[str]:
+    """The promises with one of *flags*."""
     lines = (line.split(maxsplit=2) for line in LIST.read_text().splitlines())
-    return [number for number, flag, _ in lines if number != "#" and flag == "-"]
+    return [number for number, flag, _ in lines if number != "#" and flag in flags]
+
+
+def due() -> list[str]:
+    """The promises that have to be proven by now."""
+    return flagged("-", "open")
 
 
 def by_system(numbers: Iterable[str]) -> dict[str, int]:

@@ -52,8 +52,10 @@ def find(connection: Connection, key: str, position: int) -> Chunk | None:
     return None if row is None else Chunk(row.position, row.upload, row.size, Digest(row.sha256))
 
 
-def add(connection: Connection, key: str, chunk: Chunk) -> None:
-    """Record a chunk where there is none."""
+def add(connection: Connection, key: str, chunk: Chunk, expires: Micros) -> None:
+    """Record a chunk where there is none; its upload is to wait until *expires* for the rest."""
+    this = uploads.c.id == chunk.upload
+    connection.execute(update(uploads).where(this).values(expires=expires))
     connection.execute(
         insert(chunks).values(
             key=key,
@@ -94,9 +96,10 @@ def parts(connection: Connection, key: str) -> Sequence[str]:
 
 
 def keep(connection: Connection, key: str, now: Micros, expires: Micros, every: Micros) -> None:
-    """Let the set live until *expires*, and its chunks' uploads a little longer.
+    """Let the set live until *expires*, and its chunks' uploads at least as long.
 
-    Those are told only once *every* so many microseconds, not at each of what may be 10,000 chunks.
+    Those are told only once *every* so many microseconds, not at each of what may be 10,000 chunks;
+    that is why they are given as much more time, then and in `add`.
     """
     this = chunk_sets.c.key == key
     connection.execute(update(chunk_sets).where(this).values(expires=expires))

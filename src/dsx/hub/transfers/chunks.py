@@ -163,6 +163,8 @@ class Chunks:
         self, principal: Principal, place: Place, key: str, chunk: Chunk, connection: Connection
     ) -> _Placed:
         """Note what *chunk* is, unless it was there before (in a transaction)."""
+        instant, every = now(), self._expiry // 8
+        expires = instant + self._expiry
         records.claim(connection, key)
         final, version = self._final(connection, principal, key)
         known = records.find(connection, key, place.index)
@@ -172,13 +174,13 @@ class Chunks:
         if known is not None and known.sha256 != chunk.sha256:
             raise _other_bytes(place)
         if known is None:
-            records.add(connection, key, chunk)
+            records.add(connection, key, chunk, expires + every)
         received, size = records.extent(connection, key)
         if version is not None:
             return _Placed(False, received, version=version)
         self._limits.check_size(size)
         self._limits.check_quota(connection, principal.id, size)
-        records.keep(connection, key, now(), now() + self._expiry, self._expiry // 8)
+        records.keep(connection, key, instant, expires, every)
         if received == place.total:
             received -= records.drop_lost(connection, key)
         parts = records.parts(connection, key) if received == place.total else ()
