@@ -49,6 +49,7 @@ new token         401    200   200   403    401     403     403    403  401     
 account admin     401    403   404   403    401     403     403    403  401      200
 admin             401    403   403   403    401     403     403    403  401      200
 sign up           403    403   403   403    401     403     403    403  401      200
+not set up        404    404   404   404    404     404     404    404  404      404
 # A share link at its own address: whoever has it; other credentials are no passwords of it.
 opened            200    200   200   200    200     200     200    200  200      200
 """
@@ -132,6 +133,8 @@ OPERATIONS: dict[str, Op] = {
     "finish_oidc": Op("not set up"),
     "open_session": Op("open", json={"username": "{user}", "password": "correct horse"}),
     "close_session": Op(APART),
+    "begin_oidc": Op("not set up"),
+    "finish_oidc": Op("not set up", query="code={fresh}&state={fresh}"),
     "open_link": Op("opened", "link"),
     "open_link_head": Op("opened", "link"),
     "open_link_file": Op("opened", "category link"),

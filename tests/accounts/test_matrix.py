@@ -14,7 +14,7 @@ import pytest
 import requests
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from tests.accounts.expected import APART, EXPECTED, OPERATIONS, UNLISTED
+from tests.accounts.expected import EXPECTED, OPERATIONS, UNLISTED
 from tests.accounts.operation import Op
 from tests.accounts.world import DATASET, MARK, OPEN_FILE, OWNER, Answer, Thing, World
 from tests.support.hub import RunningHub, running_hub
@@ -127,7 +127,7 @@ def test_every_route_is_in_the_table(routes: list[Route]) -> None:
 def test_everybody_gets_what_is_theirs(world: World, routes: list[Route]) -> None:
     wrong = []
     for route in routes:
-        for who in world.people if route.op.need != APART else ():
+        for who in world.people if route.op.need in EXPECTED else ():
             thing = world.make(route.op.thing)
             answer, wanted = ask(world, who, route, thing, thing.ref), expected(who, route)
             got = 200 if 200 <= answer.status < 300 else answer.status
@@ -157,7 +157,7 @@ def test_what_is_anothers_looks_as_if_it_were_not(world: World, routes: list[Rou
     wrong = []
     for route in routes:
         for who in ("other", "limited", "link", "admin"):
-            if route.op.need == APART or expected(who, route) != 404:
+            if not route.op.thing or expected(who, route) != 404:
                 continue
             thing = world.make(route.op.thing)
             nothing = _shape(ask(world, who, route, thing, thing.never), thing.never)

@@ -54,6 +54,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
         tmp_path_factory.mktemp("canaries"),
         DSX_API_KEY=KEY,
         DSX_SECRET_KEY=SECRET_KEY,
+        DSX_OIDC_ISSUER="http://127.0.0.1:9",  # where nobody answers
+        DSX_OIDC_CLIENT_ID="canary",
         DSX_OIDC_CLIENT_SECRET=OIDC,
         DSX_LOG_LEVEL="debug",
         DSX_SIGNUP="invite",
@@ -129,6 +131,12 @@ def misplace(told: Told) -> None:
         for query in ("api_key", "token", "access_token", "limit", "cursor", "regex"):
             told.send("GET", PATHS[0], params={query: secret})
             told.send("GET", PATHS[4], params={query: secret}, headers={"X": secret})
+        asked = {"code": secret, "state": secret, "error": secret, "iss": secret}
+        told.send("GET", "/api/v1/session/oidc", params={"next": f"/{secret}"})
+        told.send("GET", "/api/v1/session/oidc/callback", params=asked)
+        told.send("GET", "/api/v1/session/oidc/callback", cookies={"dsx_oidc": quote(secret)})
+        told.send("POST", "/api-token-auth/", json={"username": WHO, "password": secret})
+        told.send("POST", "/create_account", json={"username": "y", "password": secret})
         told.send("POST", "/api/v1/session", data=secret)
         told.send("POST", "/api/v1/session", json=[secret])
         told.send("POST", "/api/v1/session", json={"username": {"a": secret}, "password": [secret]})

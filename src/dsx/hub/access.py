@@ -18,7 +18,7 @@ from dsx.catalog import files, shares, uploads, users
 from dsx.core.errors import Denied, NotFound
 from dsx.core.model import FileVersion
 from dsx.core.principals import OF_ROLE, Place, Principal, Scope, Token, User
-from dsx.core.transfers import Task, Upload
+from dsx.core.transfers import Task, TaskKind, Upload
 from dsx.hub.clock import now
 
 ADMIN = "admin"
@@ -27,6 +27,13 @@ ANONYMOUS = "anonymous"
 """Owner id of whoever shows no credential."""
 
 Places = Sequence[Place] | None
+_OF_TASKS: dict[TaskKind | None, Scope] = {
+    None: "read",
+    "upload": "write",
+    "download": "read",
+    "delete": "delete",
+}
+"""What it takes to make or control a task of each kind; see `require_task` for one of none."""
 _EFFECT = {"read": "read", "write": "store or change", "delete": "delete", "admin": "administer"}
 
 
@@ -58,6 +65,16 @@ def require(principal: Principal, scope: Scope, *, links: bool = False) -> None:
             f"This account or token may not {_EFFECT[scope]} here; it needs the scope {scope!r}.",
             {"scope": scope},
         )
+
+
+def require_task(principal: Principal, kind: TaskKind | None) -> None:
+    """Raise `Denied` unless *principal* may make or control tasks of that kind.
+
+    One of no kind does nothing yet, so it is for whoever may do something.
+    """
+    if kind is None and principal.scopes and not principal.link:
+        return
+    require(principal, _OF_TASKS[kind])
 
 
 def require_account(principal: Principal) -> None:

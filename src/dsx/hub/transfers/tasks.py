@@ -17,7 +17,7 @@ from dsx.catalog.engine import Catalog
 from dsx.core.content import Content, FileSlice, Piece, Stream
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
 from dsx.core.model import FileQuery, Micros
-from dsx.core.principals import Principal, Scope
+from dsx.core.principals import Principal
 from dsx.core.shielded import whatever_happens
 from dsx.core.transfers import Task, TaskKind, TaskState
 from dsx.hub import access
@@ -35,13 +35,6 @@ _SLICE_SECONDS = 0.1
 _PROGRESS_SECONDS = 0.5
 SelectingKind = Literal["download", "delete"]
 SELECTING: frozenset[TaskKind | None] = frozenset(("download", "delete"))
-_SCOPE: dict[TaskKind | None, Scope] = {
-    None: "read",
-    "upload": "write",
-    "download": "read",
-    "delete": "delete",
-}
-"""What it takes to make or control a task of each kind; see `_permit` for one of none."""
 _SETTLED: Micros = 2 * SECOND  # a transaction that began earlier than this has ended
 
 
@@ -86,7 +79,7 @@ class Tasks:
         Of a download or a delete, *refs* or *query* say now which files it is about; those that
         come later are not. `NotFound` if one of *refs* is unknown.
         """
-        _permit(principal, kind)
+        access.require_task(principal, kind)
         subject: dict[str, Any] = {} if principal.places is None else {"via": principal.via}
         if kind in SELECTING:
             found = await self._select(principal, query, refs)
@@ -118,7 +111,7 @@ class Tasks:
         or the same. Else, or if the task is for something else, `Conflict`. `Gone` if it has ended,
         `Paused`; `NotFound` if there is nothing to download, `TooLarge` if it is too much.
         """
-        _permit(principal, kind)
+        access.require_task(principal, kind)
         task = await self.get(principal, id_)
         asked = _filters(query)
         if task.kind is None and _may_run(task):
@@ -179,7 +172,7 @@ class Tasks:
     async def abort(self, principal: Principal, id_: str) -> Task:
         """End the transfer and drop what it had. Idempotent; `Conflict` if it is completed."""
         task = await self._get(principal, id_)
-        _permit(principal, task.kind)
+        access.require_task(principal, task.kind)
         if task.state in {"aborted", "expired"}:
             return task
         if task.state == "completed":
@@ -264,7 +257,7 @@ class Tasks:
 
     async def _of_kind(self, principal: Principal, id_: str, kind: TaskKind) -> Task:
         task = await self._get(principal, id_)
-        _permit(principal, kind)
+        access.require_task(principal, kind)
         if task.kind != kind:
             raise Invalid(f"The task is no {kind} task.", {"kind": task.kind})
         return task
@@ -278,7 +271,7 @@ class Tasks:
     ) -> Task:
         def work(connection: Connection) -> None:
             task = _own(connection, principal, id_)
-            _permit(principal, task.kind)
+            access.require_task(principal, task.kind)
             if task.state not in records.LIVING:
                 raise _over(task)
             begun = "pending" if task.kind is None and state == "running" else state
@@ -357,16 +350,6 @@ def _part(piece: Piece, offset: int, size: int) -> Piece:
     if isinstance(piece, FileSlice):
         return replace(piece, start=piece.start + offset, size=min(size, piece.size - offset))
     return piece
-
-
-def _permit(principal: Principal, kind: TaskKind | None) -> None:
-    """Raise `Denied` unless *principal* may make or control tasks of that kind.
-
-    One of no kind does nothing yet, so it is for whoever may do something.
-    """
-    if kind is None and principal.scopes and not principal.link:
-        return
-    access.require(principal, _SCOPE[kind])
 
 
 def _own(connection: Connection, principal: Principal, id_: str) -> Task:
