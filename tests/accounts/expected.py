@@ -133,8 +133,6 @@ OPERATIONS: dict[str, Op] = {
     "finish_oidc": Op("not set up"),
     "open_session": Op("open", json={"username": "{user}", "password": "correct horse"}),
     "close_session": Op(APART),
-    "begin_oidc": Op("not set up"),
-    "finish_oidc": Op("not set up", query="code={fresh}&state={fresh}"),
     "open_link": Op("opened", "link"),
     "open_link_head": Op("opened", "link"),
     "open_link_file": Op("opened", "category link"),

@@ -294,8 +294,8 @@ class UploadMachine(RuleBasedStateMachine):
     @rule()
     def collect(self) -> None:
         """Nothing that is needed goes."""
-        self.do(self.engine.sweep())
-        self.do(self.engine.drop_expired())
+        self.do(self.engine.endings.sweep())
+        self.do(self.engine.endings.drop_expired())
 
     @invariant()
     def agree(self) -> None:

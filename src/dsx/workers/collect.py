@@ -16,6 +16,13 @@ class Collector(Reconciler):
     async def step(self) -> None:
         """Sweep first: it frees room that a full disk may need for the catalog."""
         hub = self._hub
-        await hub.uploads.sweep()
-        for part in (hub.uploads, hub.trash, hub.tokens, hub.shares, hub.throttle, hub.audit):
+        await hub.uploads.endings.sweep()
+        for part in (
+            hub.uploads.endings,
+            hub.trash,
+            hub.tokens,
+            hub.shares,
+            hub.throttle,
+            hub.audit,
+        ):
             await part.drop_expired()

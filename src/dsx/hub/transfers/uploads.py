@@ -3,12 +3,11 @@
 Every part is written at its final offset of one stage, so nothing is ever put together again. What
 is acknowledged is on the disk; what comes is recorded about twice a second, so that a crash costs
 no more. `Uploads` is what protocols translate to. Its neighbours: `begin` (what a new one is told),
-`append` (bytes), `leases` (who may write), `tails` (hashes), `finish` (the last step).
+`append` (bytes), `leases` (who may write), `tails` (hashes), `finish` (the last step), `endings` (all others).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -17,19 +16,18 @@ from functools import partial
 from sqlalchemy import Connection
 
 from dsx.blobs.contract import BlobStore, Stages
-from dsx.catalog import chunks, tasks, uploads
+from dsx.catalog import uploads
 from dsx.catalog.engine import Catalog
-from dsx.core.digest import Digest, parse_digest
-from dsx.core.errors import Conflict, Denied, DSXError, Invalid, NotFound
+from dsx.core.digest import parse_digest
+from dsx.core.errors import Conflict, Denied, DSXError, Invalid
 from dsx.core.model import FileVersion, NewFile
 from dsx.core.principals import Principal, Scope
-from dsx.core.transfers import ALGORITHMS, NewUpload, Upload, UploadState
+from dsx.core.transfers import ALGORITHMS, NewUpload, Upload
 from dsx.hub import access
 from dsx.hub.audit import note
 from dsx.hub.clock import now
 from dsx.hub.files import refuse_taken
 from dsx.hub.limits import Limits, check_room, inconsistent
-from dsx.hub.removal import remove_unknown
 from dsx.hub.transfers import possession
 from dsx.hub.transfers.append import Addition, Appender, Source, check, refuse_more
 from dsx.hub.transfers.begin import (
@@ -41,14 +39,11 @@ from dsx.hub.transfers.begin import (
     with_parts,
 )
 from dsx.hub.transfers.control import Controls
+from dsx.hub.transfers.endings import Endings
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.finish import Finisher
 from dsx.hub.transfers.leases import Leases
 from dsx.hub.transfers.tails import Tails, another_digest
-
-_BATCH = 200
-_SIGN_OF_LIFE = 2.0
-"""Seconds in which a living writer pushes on the expiry of its upload; see `Controls.look`."""
 
 
 class Uploads:
@@ -71,6 +66,7 @@ class Uploads:
         self._expiry = engine.expiry
         self._appender = Appender(engine)
         self._finisher = Finisher(engine)
+        self.endings = Endings(engine)
 
     async def create(self, principal: Principal, new: NewUpload) -> Upload:
         """Begin an upload.
@@ -114,7 +110,7 @@ class Uploads:
             await self._finisher.assemble(principal.id, created.id)
         except DSXError:  # nobody is told its id, so nobody can drop it
             with suppress(DSXError):
-                await self._end(created.id, "aborted")
+                await self.endings.end(created.id, "aborted")
             raise
         return await self.get(principal, created.id, "write")
 
@@ -123,7 +119,13 @@ class Uploads:
 
         *scope*: what it is asked for; who writes has to know how far they are.
         """
-        return await self._get(principal, id_, scope)
+        access.require(principal, scope)
+
+        def work(connection: Connection) -> Upload:
+            found = uploads.get_open(connection, principal.id, id_, now())
+            return access.upload(connection, principal, found, scope)
+
+        return await self._catalog.read(work)
 
     async def list(self, principal: Principal, *, after: str = "", limit: int) -> Sequence[Upload]:
         """The principal's open uploads, oldest first, with ids greater than *after*."""
@@ -139,7 +141,7 @@ class Uploads:
         A writer that is left over (its connection may be dead without anyone knowing) records what
         it has and ends, within a second. A final whose partials are ready is assembled.
         """
-        upload = await self._get(principal, id_, "write")
+        upload = await self.get(principal, id_, "write")
         if upload.state != "open":
             return upload
         if upload.kind == "final":
@@ -165,7 +167,7 @@ class Uploads:
         `PartCorrupt`, `Conflict` for other bytes than came before, `Invalid` for contradicting
         lengths, and what finishing raises.
         """
-        upload = await self._get(principal, id_, "write")
+        upload = await self.get(principal, id_, "write")
         check(upload, addition, self.limits)
         if upload.state == "finished":
             await refuse_more(upload, source, addition)
@@ -195,7 +197,7 @@ class Uploads:
         upload has become a file, `DigestMismatch` if another digest was announced before, unless
         that is to be *overruled*.
         """
-        await self._get(principal, id_, "write")
+        await self.get(principal, id_, "write")
         digests = check_digests(expected or {})
 
         def work(connection: Connection) -> Upload:
@@ -237,7 +239,7 @@ class Uploads:
         gaps, `DigestMismatch` if the bytes are not the ones announced (they are kept), `TooLarge`
         over the quota, `PreconditionFailed` if the name is taken and should not be.
         """
-        upload = await self._get(principal, id_, "write")
+        upload = await self.get(principal, id_, "write")
         if length is not None and upload.length not in {None, length}:
             raise inconsistent(upload.length, length)
         if sha256 is not None:
@@ -281,12 +283,12 @@ class Uploads:
         `Gone` or `NotFound` if there is none any more. A finished upload has become a file, which
         stays.
         """
-        await self._get(principal, id_, "write")
-        await self._end(id_, "aborted", by=principal)
+        await self.get(principal, id_, "write")
+        await self.endings.end(id_, "aborted", by=principal)
 
     async def stop(self, id_: str, why: str) -> None:
         """Abort it, whosever it is, and note *why* at its task; nothing if it is not open."""
-        await self._end(id_, "aborted", why=why)
+        await self.endings.end(id_, "aborted", why=why)
 
     async def prove(self, principal: Principal, id_: str, proof: str) -> FileVersion:
         """Finish an upload without its bytes, if the hub has them and *proof* shows possession.
@@ -294,7 +296,7 @@ class Uploads:
         One attempt an upload. `Denied` tells neither whether the content is known nor what is
         wrong with the proof.
         """
-        upload = await self._get(principal, id_, "write")
+        upload = await self.get(principal, id_, "write")
         if upload.challenge is None or upload.length is None:
             raise Denied("There is no challenge to answer; send the bytes.")
         asked = partial(uploads.drop_challenge, id_=id_, challenge=upload.challenge)
@@ -307,103 +309,3 @@ class Uploads:
             if version is not None:
                 return version
         raise Denied("The proof does not make this upload; send the bytes.")
-
-    async def drop_expired(self) -> int:
-        """End uploads whose time is over, forget those that ended long ago; how many there were."""
-        dropped = 0
-        while found := await self._expired():
-            for id_, state in found:
-                if state == "open":
-                    await self._end(id_, "expired")
-                else:
-                    await self._forget(id_)
-            dropped += len(found)
-        dropped += await self._drop_abandoned()
-        await self._catalog.write(lambda connection: chunks.tidy(connection, now()))
-        for id_ in await self._catalog.write(lambda connection: tasks.tidy(connection, now())):
-            await self._end(id_, "expired", why="The time of its task is over.")
-            dropped += 1
-        return dropped
-
-    async def _get(self, principal: Principal, id_: str, scope: Scope) -> Upload:
-        access.require(principal, scope)
-
-        def work(connection: Connection) -> Upload:
-            found = uploads.get_open(connection, principal.id, id_, now())
-            return access.upload(connection, principal, found, scope)
-
-        return await self._catalog.read(work)
-
-    async def _drop_abandoned(self) -> int:
-        """End expired uploads whose writers died without leaving: living ones keep theirs alive."""
-        suspects = await self._expired(held=True)
-        if suspects:
-            await asyncio.sleep(_SIGN_OF_LIFE)
-            for id_, _ in suspects:
-                await self._end(id_, "expired", held=True)
-        return len(suspects)
-
-    async def _expired(self, *, held: bool = False) -> Sequence[tuple[str, UploadState]]:
-        return await self._catalog.read(
-            lambda connection: uploads.expired(connection, now(), _BATCH, held=held)
-        )
-
-    async def sweep(self) -> int:
-        """Drop stages that no upload needs and no process holds; how many there were."""
-        found = await self._stages.stages()
-        needed = await self._catalog.read(
-            lambda connection: uploads.needing_stages(connection, found)
-        )
-        return await self._stages.sweep(id_ for id_ in found if id_ not in needed)
-
-    async def _end(
-        self,
-        id_: str,
-        state: UploadState,
-        *,
-        held: bool = False,
-        why: str | None = None,
-        by: Principal | None = None,
-    ) -> None:
-        """Close an upload and drop what it had; *held*: even if it expired under a writer.
-
-        With *why*, only if it is still open, expired or not.
-        """
-        instant = now()
-        forgotten = instant + self._expiry
-
-        def work(connection: Connection) -> list[Digest] | None:
-            uploads.claim(connection, id_)
-            if why is not None:
-                ended = not uploads.is_open(connection, id_)
-            else:
-                ended = state == "expired" and not uploads.is_expired(
-                    connection, id_, instant, held=held
-                )
-            if ended:
-                return None
-            noted = uploads.noted_digest(connection, id_)
-            uploads.end(connection, id_, state, forgotten)
-            tasks.end(connection, id_, instant, forgotten, state=state, message=why)
-            if by is not None:
-                note(connection, by, "upload.abort", id_)
-            return [noted] if noted else []
-
-        digests = await self._catalog.write(work)
-        if digests is None:  # somebody came in time
-            return
-        self._controls.poke()
-        self._tails.drop(id_)
-        await self._drop_stage(id_)
-        await remove_unknown(self._catalog, self._blobs, digests)
-
-    async def _forget(self, id_: str) -> None:
-        await self._catalog.write(lambda connection: uploads.forget(connection, id_))
-        await self._drop_stage(id_)
-
-    async def _drop_stage(self, id_: str) -> None:
-        try:
-            stage = await self._stages.stage(id_, existing=True)
-        except NotFound:
-            return
-        await stage.discard()
