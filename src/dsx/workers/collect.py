@@ -17,12 +17,6 @@ class Collector(Reconciler):
         """Sweep first: it frees room that a full disk may need for the catalog."""
         hub = self._hub
         await hub.uploads.endings.sweep()
-        for part in (
-            hub.uploads.endings,
-            hub.trash,
-            hub.tokens,
-            hub.shares,
-            hub.throttle,
-            hub.audit,
-        ):
-            await part.drop_expired()
+        keepers = (hub.trash, hub.tokens, hub.shares, hub.throttle, hub.audit)
+        for keeper in (hub.uploads.endings, *keepers):
+            await keeper.drop_expired()

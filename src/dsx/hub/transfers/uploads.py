@@ -3,7 +3,8 @@
 Every part is written at its final offset of one stage, so nothing is ever put together again. What
 is acknowledged is on the disk; what comes is recorded about twice a second, so that a crash costs
 no more. `Uploads` is what protocols translate to. Its neighbours: `begin` (what a new one is told),
-`append` (bytes), `leases` (who may write), `tails` (hashes), `finish` (the last step), `endings` (all others).
+`append` (bytes), `leases` (who may write), `tails` (hashes), `finish` (the last step), `endings`
+(all others).
 """
 
 from __future__ import annotations
