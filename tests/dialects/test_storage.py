@@ -131,18 +131,23 @@ def test_an_upload_that_is_short_is_not_completed(hub: RunningHub) -> None:
     assert refused.json()["details"]["offset"] == 100
 
 
+def break_off(hub: RunningHub, method: str, path: str, more: str, size: int) -> None:
+    """Send *size* bytes of the image from 100 on, of more that were announced."""
+    url = urlsplit(hub.url)
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: {url.netloc}\r\nAuthorization: Bearer {hub.key}\r\n"
+        f"{more}Content-Length: 33000\r\nContent-Type: multipart/form-data; boundary=B\r\n\r\n"
+    )
+    part = b'--B\r\nContent-Disposition: form-data; name="file"\r\n\r\n'
+    with socket.create_connection((url.hostname or "", url.port or 0)) as connection:
+        connection.sendall(head.encode() + part + IMAGE[100 : 100 + size])
+        assert eventually(lambda: staged(hub))
+        threading.Event().wait(0.3)
+
+
 def test_what_came_before_the_connection_broke_is_kept(hub: RunningHub) -> None:
     path = begun(hub, IMAGE[:100])
-    url = urlsplit(hub.url)
-    body = b'--B\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + IMAGE[100:9100]
-    head = (
-        f"PUT {path} HTTP/1.1\r\nHost: {url.netloc}\r\nAuthorization: Bearer {hub.key}\r\n"
-        "Content-Range: bytes 100-32633/32634\r\nContent-Length: 33000\r\n"
-        "Content-Type: multipart/form-data; boundary=B\r\n\r\n"
-    )
-    with socket.create_connection((url.hostname or "", url.port or 0)) as connection:
-        connection.sendall(head.encode() + body)
-        threading.Event().wait(0.3)
+    break_off(hub, "PUT", path, "Content-Range: bytes 100-32633/32634\r\n", 9000)
     kept = eventually(lambda: offset(hub, path) - 100)
     assert 9000 - 10 <= kept <= 9000  # the parser holds back what may begin a boundary
     start = 100 + kept
@@ -169,6 +174,15 @@ def test_a_first_request_that_fails_leaves_nothing(tmp_path: Path) -> None:
         )
         assert names(hub) == []
         assert staged(hub) == []
+
+
+def test_a_first_request_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    with running_hub(tmp_path) as hub:
+        for method, more in (("PUT", "Content-Range: bytes 0-32633/32634\r\n"), ("POST", "")):
+            break_off(hub, method, NEW, more, 9000)
+            assert eventually(lambda: not staged(hub))
+        assert names(hub) == []
+        assert hub.get("/api/v1/tasks").json()["items"][0]["state"] == "aborted"
 
 
 def test_fields_may_come_in_any_order(hub: RunningHub) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from dsx.blobs.contract import Stage
 from dsx.core.digest import Buffer, Hasher
@@ -102,6 +102,16 @@ class Tails:
     def drop(self, upload: str) -> None:
         """Forget a tail: the upload has ended, or what was hashed is not what was kept."""
         self._tails.pop(upload, None)
+
+
+def check_announced(upload: Upload, digests: Mapping[str, str]) -> None:
+    """Raise `DigestMismatch` if one of *digests* is not what was announced, or found, before."""
+    for algorithm, value in digests.items():
+        known = upload.expected.get(algorithm, value)
+        if algorithm == "sha256" and upload.blob is not None:
+            known = upload.blob.digest
+        if known != value:
+            raise another_digest(algorithm, value, known)
 
 
 def another_digest(algorithm: str, expected: str, found: str) -> DigestMismatch:

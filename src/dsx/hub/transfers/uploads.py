@@ -44,7 +44,7 @@ from dsx.hub.transfers.endings import Endings
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.finish import Finisher
 from dsx.hub.transfers.leases import Leases
-from dsx.hub.transfers.tails import Tails, another_digest
+from dsx.hub.transfers.tails import Tails, check_announced
 
 
 class Uploads:
@@ -194,9 +194,8 @@ class Uploads:
 
         None leaves a fact alone. *parent* is the id or number of a file version: the upload becomes
         the next version of that file, under its name, whatever name is told. Raises `Invalid` for
-        unacceptable facts or digests, `NotFound` if there is no such parent, `Conflict` if the
-        upload has become a file, `DigestMismatch` if another digest was announced before, unless
-        that is to be *overruled*.
+        unacceptable facts, `NotFound` if there is no such parent, `Conflict` if it has become a
+        file, `DigestMismatch` if another digest was announced before and this does not *overrule*.
         """
         await self.get(principal, id_, "write")
         digests = check_digests(expected or {})
@@ -213,12 +212,8 @@ class Uploads:
                 told = replace(upload, **facts)
                 access.require_name(connection, principal, told.name or "", told.category)
                 uploads.describe(connection, id_, facts)
-            for algorithm, value in () if overrule else digests.items():
-                known = upload.expected.get(algorithm, value)
-                if algorithm == "sha256" and upload.blob is not None:
-                    known = upload.blob.digest
-                if known != value:
-                    raise another_digest(algorithm, value, known)
+            if not overrule:
+                check_announced(upload, digests)
             if digests:
                 uploads.expect(connection, upload, digests)
             return uploads.get_open(connection, principal.id, id_, now())
@@ -266,10 +261,7 @@ class Uploads:
                 await self.describe(principal, id_, expected=digests, overrule=True)
         await self.finish(principal, id_)
         upload = await self.get(principal, id_, "write")
-        for algorithm, value in check_digests(digests).items():
-            known = upload.expected.get(algorithm, value)
-            if known != value:
-                raise another_digest(algorithm, value, known)
+        check_announced(upload, check_digests(digests))
         return upload
 
     async def version(self, principal: Principal, upload: Upload) -> FileVersion | None:
