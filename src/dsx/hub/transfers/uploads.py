@@ -249,9 +249,8 @@ class Uploads:
     async def conclude(self, principal: Principal, id_: str, digests: Mapping[str, str]) -> Upload:
         """Finish an upload whose bytes have *digests*; the upload as it is then. Idempotent.
 
-        For protocols that tell digests last, if at all: wrong ones may be told right afterwards.
-        Raises `Invalid` if none is told and the operator asks for one, `DigestMismatch` if the file
-        was made already and its digest is another, and what `finish` raises.
+        For protocols that tell digests last, if at all; a wrong one may be told right afterwards.
+        Raises as `finish` does, and `Invalid` if a digest has to be told.
         """
         upload = await self.get(principal, id_, "write")
         if upload.state == "open" and self.limits.checksum and not (digests or upload.expected):
