@@ -269,7 +269,7 @@ class Appender:
         try:
             pouring = control.run(_pour(source, incoming, control))
             await _with_checkpoints(pouring, None if together else record)
-            pass
+            incoming.end()
             if (digest := addition.digest()) is not None:
                 await in_thread(incoming.verify, digest)
             length = incoming.position if addition.last else None
