@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.hub import RunningHub, running_hub
 from tests.uploads.conftest import noise
-from tests.uploads.speakers import Native
+from tests.uploads.speakers import SPEAKERS, Native, Speaker
 
 DATA = noise(300_000)
 RIGHT = {"sha256": sha256(DATA).hexdigest().upper()}
@@ -70,3 +70,27 @@ def test_26_a_key_that_is_withdrawn_finishes_nothing(tmp_path: Path) -> None:
         assert hub.get("/api/v1/files").json()["items"] == []
         made = hub.post(f"{speaker.path}/finish", json=RIGHT)
         assert (made.status_code, made.json()["name"]) == (201, "withdrawn")
+
+
+@pytest.mark.parametrize("speaker_kind", SPEAKERS, ids=lambda kind: kind.__name__.lower())
+def test_26_a_role_that_is_taken_away_finishes_nothing(
+    hub: RunningHub, speaker_kind: type[Speaker]
+) -> None:
+    """Refused with 403, in whichever protocol; what has come is kept."""
+    name = f"demoted-{speaker_kind.__name__.lower()}"
+    user = hub.user(name)
+    speaker = speaker_kind(user, name, len(DATA))
+    speaker.create()
+    half = len(DATA) // 2
+    assert speaker.append(0, DATA[:half]).status_code < 300
+
+    def give(role: str) -> None:
+        hub.request("PATCH", f"/api/v1/users/{name}", json={"role": role}).raise_for_status()
+
+    give("reader")
+    refused = speaker.append(half, DATA[half:])
+    assert refused.status_code == 403
+    assert user.get("/api/v1/files").json()["items"] == []
+    give("member")
+    assert speaker.append(half, DATA[half:]).status_code < 300
+    assert speaker.finish()["name"] == name
