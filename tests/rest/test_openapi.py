@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 from tests.support.hub import RunningHub, clean_environment, running_hub
 
-OPEN = {("post", "/api/v1/users"), ("post", "/api/v1/session")}
+OPEN = {
+    ("post", "/api/v1/users"),
+    ("post", "/api/v1/session"),
+    ("get", "/api/v1/session/oidc"),
+    ("get", "/api/v1/session/oidc/callback"),
+}
 """Where nobody has to be anybody yet."""
 
 
