@@ -171,6 +171,7 @@ async def open_doors(settings: Settings, catalog: Catalog) -> AsyncIterator[dict
         Keyring(catalog, secret_keys(settings)),
         signup=settings.signup,
         jwt_ttl=settings.jwt_ttl,
+        subjects=settings.oidc_signup,
     )
     shares = Shares(catalog, passwords, throttle)
     pace = Pace(settings.rate_limit and settings.rate_limit / settings.workers)

@@ -175,6 +175,9 @@ class Settings(BaseSettings):
     oidc_client_secret: SecretStr | None = Field(
         None, description="What the hub proves that with; default: it is a public client."
     )
+    oidc_signup: bool = Field(
+        False, description="Who signs in there for the first time gets an account, whatever SIGNUP."
+    )
     oidc_name_claim: str = Field(
         "", description="What accounts are named after; default: preferred_username, else email."
     )

@@ -52,7 +52,7 @@ def openid_provider(port: int = 0) -> Iterator[str]:
 
 def settings(issuer: str, **more: str) -> dict[str, str]:
     known = {"DSX_OIDC_ISSUER": issuer, "DSX_OIDC_CLIENT_ID": "dsx"}
-    return known | {"DSX_OIDC_CLIENT_SECRET": "known to both", "DSX_SIGNUP": "open"} | more
+    return known | {"DSX_OIDC_CLIENT_SECRET": "known to both", "DSX_OIDC_SIGNUP": "true"} | more
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +264,9 @@ def test_who_may_not_come_in(issuer: str, tmp_path: Path, browser: Browser) -> N
             assert refused(again.arrive(hub.url, "ada"))
         assert browser.get(hub.url + ACCOUNT).status_code == 401
         assert hub.request("PATCH", "/api/v1/users/ada", json={"disabled": False}).ok
-    with running_hub(tmp_path, **settings(issuer, DSX_SIGNUP="closed")) as hub:
+    with running_hub(
+        tmp_path, **settings(issuer, DSX_OIDC_SIGNUP="false", DSX_SIGNUP="invite")
+    ) as hub:
         with Browser() as known:
             assert known.arrive(hub.url, "ada").status_code == 302
         with Browser() as unknown:

@@ -61,8 +61,13 @@ class Accounts:
         *,
         signup: SignUp,
         jwt_ttl: float,
+        subjects: bool = False,
     ) -> None:
-        """*signup*: who may make an account; *jwt_ttl*: seconds a signed token is good for."""
+        """*signup*: who may make an account; *jwt_ttl*: seconds a signed token is good for.
+
+        *subjects*: who signs in elsewhere gets an account, even where sign-up is not open.
+        """
+        self._subjects = subjects or signup == "open"
         self._catalog = catalog
         self._passwords = passwords
         self._throttle = throttle
@@ -149,7 +154,7 @@ class Accounts:
         return user
 
     async def of_subject(self, subject: str, wanted: str, *, address: str = "") -> User:
-        """Who signs in elsewhere as *subject*: their account, made now if sign-up is not closed.
+        """Who signs in elsewhere as *subject*: their account, made now if newcomers may have one.
 
         *wanted* is the name it gets; another one is found if that is taken.
         """
@@ -158,7 +163,7 @@ class Accounts:
             user = users.by_subject(connection, subject)
             if user is not None:
                 return user
-            if self._signup == "closed":
+            if not self._subjects:
                 raise Denied("Sign-up is closed here: ask an admin for an account.")
             users.claim(connection)
             user = users.by_subject(connection, subject)
