@@ -46,8 +46,10 @@ from dsx.core.model import BlobInfo, FileQuery, FileVersion, Micros, NewFile, Pa
 from dsx.core.principals import Place
 
 _SCAN = 2000
-_SCAN_SECONDS = 0.03
-"""A page that takes longer to find ends early, whatever the pattern; its cursor goes on."""
+_SCAN_SECONDS = 1.0
+_SCAN_WORK = 0.03
+"""A page that takes longer to find, or more seconds of work, ends early; its cursor goes on. So no
+pattern, however evil, keeps a thread for long."""
 _MAX_NUMBER = 1 << 62
 _TRASHED = text("trashed IS NOT NULL")
 Places = Sequence[Place] | None
@@ -298,7 +300,7 @@ def _page(
     connection: Connection, query: Select[Any], where: _Position, matchers: Sequence[Matcher]
 ) -> Page:
     """One page of *query*, whose rows are (number, key, name)."""
-    deadline = time.monotonic() + _SCAN_SECONDS
+    deadline, budget = time.monotonic() + _SCAN_SECONDS, time.thread_time() + _SCAN_WORK
     page: list[int] = []
     last = following = None
     for row in _rows(connection, query, where, where.limit + 1 if not matchers else _SCAN):
@@ -308,7 +310,7 @@ def _page(
                 break
             page.append(row.number)
             last = row
-        if matchers and time.monotonic() > deadline:
+        if matchers and (time.thread_time() > budget or time.monotonic() > deadline):
             following = row
             break
     cursor = following and cursors.encode(where.sort, following.key, following.number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
 
 from dsx.catalog import users as user_records
 from dsx.catalog.schema import tokens, users
@@ -14,6 +14,16 @@ from dsx.core.model import Micros
 from dsx.core.principals import Place, Token, User
 
 _USER = [column.label(f"user_{column.name}") for column in users.c]
+_NAMES = [(column.name, f"user_{column.name}") for column in users.c]
+# Asked at every request, so it is put together once: that takes longer than to ask it.
+_HOLDER = (
+    select(tokens, *_USER)
+    .outerjoin(users, users.c.id == tokens.c.owner)
+    .where(
+        tokens.c.hash == bindparam("shown"),
+        or_(tokens.c.expires.is_(None), tokens.c.expires > bindparam("instant")),
+    )
+)
 
 
 def add(connection: Connection, token: Token, hash_: str) -> None:
@@ -37,17 +47,13 @@ def add(connection: Connection, token: Token, hash_: str) -> None:
 
 def holder(connection: Connection, hash_: str, now: Micros) -> tuple[Token, User | None] | None:
     """The token with that hash, unless it has expired, and whose it is (None: no account's)."""
-    query = (
-        select(tokens, *_USER)
-        .outerjoin(users, users.c.id == tokens.c.owner)
-        .where(tokens.c.hash == hash_, _alive(now))
-    )
-    row = connection.execute(query).first()
+    row = connection.execute(_HOLDER, {"shown": hash_, "instant": now}).first()
     if row is None:
         return None
+    if row.user_id is None:
+        return _token(row), None
     found = row._asdict()
-    user = {column.name: found[label.name] for column, label in zip(users.c, _USER, strict=True)}
-    return _token(row), user_records.of(user) if user["id"] else None
+    return _token(row), user_records.of({name: found[label] for name, label in _NAMES})
 
 
 def page(connection: Connection, owner: str, kind: str) -> Sequence[Token]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from python_multipart.multipart import parse_options_header
 
@@ -18,6 +18,7 @@ from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload, Upload
 from dsx.core.transfers import Task as TaskValue
 from dsx.http.body import Gate
+from dsx.http.branches import Branch
 from dsx.http.controlled import ControlledResponse
 from dsx.http.credentials import CallerDep, HubDep, PrincipalDep, address_of
 from dsx.http.fields import read_fields
@@ -29,7 +30,7 @@ from dsx.hub.services import Hub
 from dsx.hub.transfers.append import Addition
 from dsx.hub.transfers.begin import NEVER
 
-router = APIRouter(tags=["dialect: datastore"], responses=documented(400, 401, 405, 422, 503))
+router = Branch(tags=["dialect: datastore"], responses=documented(400, 401, 405, 422, 503))
 
 _ID = "0b0c8f6e-6d0a-4c5e-9d6c-3a1f2b4c5d6e"
 _EXAMPLE: dict[str, Any] = {

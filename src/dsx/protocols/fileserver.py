@@ -10,19 +10,18 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Request
+from fastapi import Header, Path, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from dsx.core.model import FileQuery, FileVersion, Page
 from dsx.core.principals import Principal
+from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
 from dsx.http.receive import announced, pump, pump_form
 from dsx.hub.files import FORM_OVERHEAD, Files
 
-router = APIRouter(
-    tags=["dialect: file server"], responses=documented(401, 403, 405, 422, 429, 503)
-)
+router = Branch(tags=["dialect: file server"], responses=documented(401, 403, 405, 422, 429, 503))
 
 _JSON, _TEXT = "application/json", "text/plain"
 _PAGE = 1000

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from dsx.core.model import FileQuery
 from dsx.core.principals import Principal, Share
+from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, address_of, credential_of
 from dsx.http.manifest import manifest_response
 from dsx.http.problems import documented
@@ -39,7 +40,7 @@ class LinkRoute(APIRoute):
         return handler
 
 
-router = APIRouter(
+router = Branch(
     prefix="/s",
     route_class=LinkRoute,
     tags=["shares"],

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from python_multipart.multipart import parse_options_header
 from starlette.responses import JSONResponse
@@ -24,6 +24,7 @@ from dsx.core.errors import DSXError, Invalid, OffsetMismatch, TooLarge
 from dsx.core.model import FileVersion
 from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload, Upload
+from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import MEDIA_TYPE, note_refusal, render
 from dsx.http.receive import announced, interim, pump
@@ -67,7 +68,7 @@ class ResumableRoute(APIRoute):
         return handler
 
 
-router = APIRouter(prefix=UPLOADS, route_class=ResumableRoute, include_in_schema=False)
+router = Branch(prefix=UPLOADS, route_class=ResumableRoute, include_in_schema=False)
 
 
 @router.options("")

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
@@ -25,6 +25,7 @@ from dsx.core.principals import Principal
 from dsx.core.ranges import parse_content_range
 from dsx.core.transfers import NewUpload, Upload
 from dsx.http.body import Gate
+from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep, address_of
 from dsx.http.fields import read_fields
 from dsx.http.problems import documented
@@ -141,7 +142,7 @@ class StorageRoute(APIRoute):
 
 
 Ref = Annotated[str, Path(max_length=64, description="Id of an upload, or of a file version.")]
-router = APIRouter(
+router = Branch(
     tags=["dialect: storage"],
     route_class=StorageRoute,
     responses=documented(401, 403, 405, 422, 503),

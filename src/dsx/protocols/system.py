@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import fastapi_offline
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from dsx.http import metrics
+from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep
 from dsx.http.problems import documented
 
-router = APIRouter(tags=["system"], responses=documented(405))
+router = Branch(tags=["system"], responses=documented(405))
 
 _ASSETS = "/docs/assets"
 

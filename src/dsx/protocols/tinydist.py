@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from dsx.core.content import Content
@@ -21,6 +21,7 @@ from dsx.core.errors import Invalid, NotFound, Unprocessable
 from dsx.core.model import FileQuery, FileVersion, Page
 from dsx.core.principals import Principal
 from dsx.http.body import Gate
+from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
 from dsx.http.receive import Form, Write, announced, pump_form
@@ -29,7 +30,7 @@ from dsx.hub.archive import archive
 from dsx.hub.services import Hub
 from dsx.hub.transfers.chunks import Place
 
-router = APIRouter(tags=["dialect: tinydist"], responses=documented(400, 401, 403, 405, 422, 503))
+router = Branch(tags=["dialect: tinydist"], responses=documented(400, 401, 403, 405, 422, 503))
 
 _PAGE = 1000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.routing import Match
 from starlette.types import Scope
@@ -19,6 +19,7 @@ from starlette.types import Scope
 from dsx.core.errors import DSXError, Invalid, NotFound, OffsetMismatch, PartCorrupt
 from dsx.core.principals import Principal
 from dsx.core.transfers import ALGORITHMS, NewUpload, PartDigest, Upload, UploadKind
+from dsx.http.branches import Branch
 from dsx.http.conditions import http_date
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import note_refusal, render
@@ -65,7 +66,7 @@ class TusRoute(APIRoute):
         return handler
 
 
-router = APIRouter(prefix=UPLOADS, route_class=TusRoute, include_in_schema=False)
+router = Branch(prefix=UPLOADS, route_class=TusRoute, include_in_schema=False)
 
 
 @router.options("")

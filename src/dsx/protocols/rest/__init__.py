@@ -1,7 +1,6 @@
 """The public REST API, ``/api/v1``: what the SDK, the CLI and the web page use."""
 
-from fastapi import APIRouter
-
+from dsx.http.branches import Branch
 from dsx.http.problems import documented
 from dsx.protocols.rest import (
     accounts,
@@ -16,6 +15,6 @@ from dsx.protocols.rest import (
     uploads,
 )
 
-router = APIRouter(prefix="/api/v1", responses=documented(400, 401, 403, 405, 422, 429, 503))
-for part in (files, uploads, tasks, trash, archive, datasets, shares, accounts, tokens, oidc):
+router = Branch(prefix="/api/v1", responses=documented(400, 401, 403, 405, 422, 429, 503))
+for part in (accounts, files, uploads, tasks, trash, archive, datasets, shares, tokens, oidc):
     router.include_router(part.router)

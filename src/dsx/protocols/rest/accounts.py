@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from dsx.core.errors import NotFound
+from dsx.http.branches import Branch
 from dsx.http.credentials import CallerDep, HubDep, NotKept, PrincipalDep, address_of
 from dsx.http.problems import documented
 from dsx.hub.accounts import UserChanges
@@ -24,7 +25,7 @@ from dsx.protocols.rest.account_models import (
     UserPatch,
 )
 
-router = APIRouter(tags=["accounts"], dependencies=[NotKept])
+router = Branch(tags=["accounts"], dependencies=[NotKept])
 
 
 @router.post(

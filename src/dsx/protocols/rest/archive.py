@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from dsx.core.principals import Principal
+from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
@@ -15,7 +16,7 @@ from dsx.hub.archive import archive
 from dsx.hub.services import Hub
 from dsx.protocols.rest.models import ArchiveRequest
 
-router = APIRouter(prefix="/archive", tags=["files"])
+router = Branch(prefix="/archive", tags=["files"])
 
 _RESPONSES = DOWNLOADS | documented(404, 410, 412, 413, 416)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from starlette.responses import Response, StreamingResponse
 
+from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.manifest import manifest_response
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.protocols.rest.models import Dataset, DatasetList, PackRequest
 
-router = APIRouter(prefix="/datasets", tags=["datasets"])
+router = Branch(prefix="/datasets", tags=["datasets"])
 
 DatasetName = Annotated[str, Path(description="Name of a dataset.", examples=["imagenet"])]
 

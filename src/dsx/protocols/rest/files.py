@@ -6,12 +6,13 @@ import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from starlette.responses import JSONResponse
 
 from dsx.core.digest import Digest, from_repr_digest
 from dsx.core.errors import Invalid, Unprocessable
 from dsx.core.model import FileChanges, FileQuery
+from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
 from dsx.http.receive import announced, pump, pump_form
@@ -25,7 +26,7 @@ from dsx.protocols.rest.models import (
     FilePatch,
 )
 
-router = APIRouter(prefix="/files", tags=["files"])
+router = Branch(prefix="/files", tags=["files"])
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM: dict[str, Any] = {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import RedirectResponse
 
 from dsx.core.errors import NotFound
+from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, address_of, keep_session
 from dsx.http.problems import documented
 from dsx.hub.oidc import PATIENCE, Oidc
@@ -17,7 +18,7 @@ PATH = "/session/oidc"
 COOKIE = "dsx_oidc"
 _LONGEST = 4096
 
-router = APIRouter(prefix=PATH, tags=["accounts"])
+router = Branch(prefix=PATH, tags=["accounts"])
 Told = Annotated[str | None, Query(max_length=_LONGEST)]
 
 

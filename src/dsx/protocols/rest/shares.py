@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from dsx.core.errors import Invalid
+from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, NotKept, PrincipalDep
 from dsx.http.problems import documented
 from dsx.protocols.rest.account_models import Id, MadeShare, NewShare, Share, ShareList
 
-router = APIRouter(prefix="/shares", tags=["shares"], dependencies=[NotKept])
+router = Branch(prefix="/shares", tags=["shares"], dependencies=[NotKept])
 
 
 @router.post("", status_code=201, summary="Share", responses=documented(403, 404))

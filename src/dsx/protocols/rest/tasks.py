@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from dsx.core.model import FileQuery
 from dsx.core.principals import Principal
+from dsx.http.branches import Branch
 from dsx.http.controlled import ControlledResponse
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.events import Event, event_stream
@@ -19,7 +20,7 @@ from dsx.hub.clock import now
 from dsx.hub.services import Hub
 from dsx.protocols.rest.transfer_models import NewTask, Task, TaskId, TaskList
 
-router = APIRouter(prefix="/tasks", tags=["tasks"])
+router = Branch(prefix="/tasks", tags=["tasks"])
 
 _RESPONSES = DOWNLOADS | documented(404, 409, 410, 412, 413, 416)
 _EVENTS: dict[int | str, dict[str, Any]] = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
+from dsx.http.branches import Branch
 from dsx.http.credentials import (
     SESSION_COOKIE,
     HubDep,
@@ -24,7 +25,7 @@ from dsx.protocols.rest.account_models import (
     User,
 )
 
-router = APIRouter(tags=["accounts"], dependencies=[NotKept])
+router = Branch(tags=["accounts"], dependencies=[NotKept])
 
 
 @router.post("/tokens", status_code=201, summary="Make a token", responses=documented(403))

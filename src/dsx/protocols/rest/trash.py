@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
+from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
 from dsx.protocols.rest.models import File, FileId, FilePage, Purged, Restore
 
-router = APIRouter(prefix="/trash", tags=["trash"])
+router = Branch(prefix="/trash", tags=["trash"])
 
 
 @router.get("", summary="List the trash")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import Header, Path, Query, Request, Response
 
 from dsx.core import transfers
 from dsx.core.digest import from_digest_field
@@ -13,6 +13,7 @@ from dsx.core.errors import Conflict
 from dsx.core.model import FileVersion
 from dsx.core.principals import Principal
 from dsx.core.transfers import PartDigest
+from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
 from dsx.http.receive import announced, pump
@@ -28,7 +29,7 @@ from dsx.protocols.rest.transfer_models import (
     UploadList,
 )
 
-router = APIRouter(prefix="/uploads", tags=["uploads"])
+router = Branch(prefix="/uploads", tags=["uploads"])
 
 _BINARY: dict[str, Any] = {
     "requestBody": {
