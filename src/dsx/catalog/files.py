@@ -48,7 +48,7 @@ from dsx.core.principals import Place
 _SCAN = 2000
 _SCAN_SECONDS = 1.0
 _SCAN_WORK = 0.03
-"""A page that takes longer to find, or more seconds of work, ends early; its cursor goes on. So no
+"""A page that takes longer to find, or more seconds of matching, ends early; its cursor goes on. So no
 pattern, however evil, keeps a thread for long."""
 _MAX_NUMBER = 1 << 62
 _TRASHED = text("trashed IS NOT NULL")
@@ -300,17 +300,20 @@ def _page(
     connection: Connection, query: Select[Any], where: _Position, matchers: Sequence[Matcher]
 ) -> Page:
     """One page of *query*, whose rows are (number, key, name)."""
-    deadline, budget = time.monotonic() + _SCAN_SECONDS, time.thread_time() + _SCAN_WORK
+    deadline, work = time.monotonic() + _SCAN_SECONDS, 0.0
     page: list[int] = []
     last = following = None
     for row in _rows(connection, query, where, where.limit + 1 if not matchers else _SCAN):
-        if all(match(row.name) for match in matchers):
+        begun = time.thread_time()
+        matched = all(match(row.name) for match in matchers)
+        work += time.thread_time() - begun
+        if matched:
             if len(page) == where.limit:
                 following = last
                 break
             page.append(row.number)
             last = row
-        if matchers and (time.thread_time() > budget or time.monotonic() > deadline):
+        if matchers and (work > _SCAN_WORK or time.monotonic() > deadline):
             following = row
             break
     cursor = following and cursors.encode(where.sort, following.key, following.number)
