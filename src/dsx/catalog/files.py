@@ -48,8 +48,8 @@ from dsx.core.principals import Place
 _SCAN = 2000
 _SCAN_SECONDS = 1.0
 _SCAN_WORK = 0.03
-"""A page that takes longer to find, or more seconds of matching, ends early; its cursor goes on. So no
-pattern, however evil, keeps a thread for long."""
+"""A page that takes longer to find, or more seconds of matching, ends early; its cursor goes on.
+So no pattern, however evil, keeps a thread for long."""
 _MAX_NUMBER = 1 << 62
 _TRASHED = text("trashed IS NOT NULL")
 Places = Sequence[Place] | None
