@@ -85,7 +85,7 @@ def test_closed_without_the_key(
     headers = {} if header is None else {"Authorization": header}
     answer = requests.get(hub.url + path, headers=headers, timeout=10)
     assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert 'Bearer realm="dsx"' in answer.headers["WWW-Authenticate"]
     assert answer.json()["code"] == "unauthenticated"
 
 
