@@ -105,7 +105,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    for router in (system.router, rest.router, links.router, rufh.router, tus.router):
+    app.include_router(system.router)
+    rest.include(app)
+    for router in (links.router, rufh.router, tus.router):
         app.include_router(router)
     for dialect in settings.dialects:
         if dialect in DIALECTS:

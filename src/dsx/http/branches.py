@@ -12,8 +12,8 @@ from starlette.types import Scope
 class Branch(APIRouter):
     """A router that looks at its routes only if the path has in it what one of them begins with.
 
-    FastAPI tries every route of every router in turn, and those of a router within a router twice:
-    that cost more than all that a small request is about.
+    FastAPI tries every route of every router in turn, which cost more than all that a small request
+    is about.
     """
 
     def __init__(self, **options: Any) -> None:

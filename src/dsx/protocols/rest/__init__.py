@@ -1,6 +1,7 @@
 """The public REST API, ``/api/v1``: what the SDK, the CLI and the web page use."""
 
-from dsx.http.branches import Branch
+from fastapi import FastAPI
+
 from dsx.http.problems import documented
 from dsx.protocols.rest import (
     accounts,
@@ -15,6 +16,12 @@ from dsx.protocols.rest import (
     uploads,
 )
 
-router = Branch(prefix="/api/v1", responses=documented(400, 401, 403, 405, 422, 429, 503))
-for part in (accounts, files, uploads, tasks, trash, archive, datasets, shares, tokens, oidc):
-    router.include_router(part.router)
+PREFIX = "/api/v1"
+RESPONSES = documented(400, 401, 403, 405, 422, 429, 503)
+PARTS = (files, uploads, tasks, trash, archive, datasets, accounts, tokens, oidc, shares)
+
+
+def include(app: FastAPI) -> None:
+    """Add the routes to *app*, part by part: of a router of routers, each is tried twice."""
+    for part in PARTS:
+        app.include_router(part.router, prefix=PREFIX, responses=RESPONSES)
