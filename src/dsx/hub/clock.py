@@ -20,3 +20,13 @@ def to_micros(moment: datetime) -> Micros:
     """A datetime as an instant; one without a timezone is taken as UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(microseconds=1)
+
+
+def to_time(instant: Micros) -> datetime:
+    """An instant as a timezone-aware datetime."""
+    return _EPOCH + timedelta(microseconds=instant)
+
+
+def time_text(instant: Micros) -> str:
+    """An instant in ISO 8601: UTC, microseconds."""
+    return to_time(instant).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import partial
@@ -15,6 +14,7 @@ from python_multipart.multipart import parse_options_header
 from dsx.core.errors import Conflict, Invalid, NotFound
 from dsx.core.model import FileQuery
 from dsx.core.principals import Principal
+from dsx.core.ranges import parse_content_range
 from dsx.core.transfers import NewUpload, Upload
 from dsx.core.transfers import Task as TaskValue
 from dsx.http.body import Gate
@@ -62,7 +62,6 @@ _BODY = {
     },
 }
 Endpoint = Callable[..., Coroutine[Any, Any, "Task"]]
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 TaskId = Annotated[str, Path(description="Id of a task.", examples=[_ID], max_length=64)]
 
@@ -367,11 +366,10 @@ def _content_range(request: Request, size: int | None) -> tuple[int, int | None]
     header = request.headers.get("content-range")
     if header is None:
         return None
-    match = _CONTENT_RANGE.fullmatch(header)
-    if match is None:
+    told = parse_content_range(header)
+    if told is None:
         raise Invalid("Content-Range is of the form 'bytes 0-499/1234'.")
-    first, last = int(match[1]), int(match[2])
-    total = None if match[3] == "*" else int(match[3])
+    first, last, total = told
     if last < first or (total or last + 1) <= last or size not in {None, last - first + 1}:
         raise Invalid("Content-Range contradicts itself or the length of the body.")
     return first, total

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -32,6 +31,7 @@ from dsx.http.problems import documented
 from dsx.http.receive import Form, Write, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.http.uploading import absolute
+from dsx.hub.clock import time_text
 from dsx.hub.services import Hub
 from dsx.hub.transfers.append import Addition
 from dsx.hub.transfers.begin import MAX_LENGTH, PARENT
@@ -39,7 +39,6 @@ from dsx.hub.transfers.begin import MAX_LENGTH, PARENT
 _UPLOADS, _FILES, _DOWNLOADS = "/storage/tmp-upload/", "/storage/files/", "/storage/download/"
 _MD5 = "md5"
 _CLAIM = Addition(0, claimed=True, digests=(_MD5,))
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT = {"type": "string"}
 _FACTS = {
     "filename": _TEXT,
@@ -250,7 +249,7 @@ async def files(
 
     def version(id_: str, created: Micros) -> dict[str, str]:
         url = absolute(request, f"{_DOWNLOADS}{id_}/")
-        return {"id": id_, "created_at": _time(created), "download_url": url}
+        return {"id": id_, "created_at": time_text(created), "download_url": url}
 
     def file(item: FileVersion) -> File:
         older = [Version(**version(*one)) for one in found.earlier[item.file]]
@@ -370,12 +369,12 @@ async def _state(request: Request, hub: Hub, principal: Principal, upload: Uploa
         file=url,
         filename=upload.name or upload.id,
         offset=upload.offset,
-        created_at=_time(upload.created),
+        created_at=time_text(upload.created),
         status=1,
         completed_at=None,
         user=principal.number,
         parent=upload.notes.get(PARENT),
-        expires=_time(upload.expires),
+        expires=time_text(upload.expires),
     )
     if version is None:
         return state
@@ -384,7 +383,7 @@ async def _state(request: Request, hub: Hub, principal: Principal, upload: Uploa
         "file": url,
         "filename": version.name,
         "status": 2,
-        "completed_at": _time(version.created),
+        "completed_at": time_text(version.created),
         "checksum_verified": _MD5 in upload.expected,
         "sha256": version.sha256,
         "download_url": url,
@@ -394,7 +393,3 @@ async def _state(request: Request, hub: Hub, principal: Principal, upload: Uploa
 
 def _last(form: Form) -> dict[str, str]:
     return {name: values[-1] for name, values in form.fields.items()}
-
-
-def _time(instant: Micros) -> str:
-    return (_EPOCH + timedelta(microseconds=instant)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

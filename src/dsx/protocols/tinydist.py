@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Query, Request
@@ -27,13 +26,13 @@ from dsx.http.problems import documented
 from dsx.http.receive import Form, Write, announced, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.hub.archive import archive
+from dsx.hub.clock import time_text
 from dsx.hub.services import Hub
 from dsx.hub.transfers.chunks import Place
 
 router = Branch(tags=["dialect: tinydist"], responses=documented(400, 401, 403, 405, 422, 503))
 
 _PAGE = 1000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IDS = re.compile(r",|\?id=")  # the seed's own example is `?id=1?id=2`
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _ANY = {"content": {"application/json": {"schema": {"type": "object"}}}}
@@ -228,14 +227,13 @@ async def _array(
 
 
 def _record(version: FileVersion) -> dict[str, Any]:
-    stored = _EPOCH + timedelta(microseconds=version.created)
     return {
         "id": version.number,
         "uuid": version.id,
         "filename": version.name,
         "category": version.category,
         "size": version.size,
-        "timestamp": stored.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "timestamp": time_text(version.created),
         "version": version.version,
         "sha256": version.sha256,
         "content_type": version.content_type,

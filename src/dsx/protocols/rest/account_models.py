@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dsx.core import principals
 from dsx.core.principals import Place, PlaceKind, Role, Scope
 from dsx.hub.accounts import Usage
-from dsx.protocols.rest.models import time_text
+from dsx.hub.clock import time_text
 
 _ID = "019a9f3c-0000-7000-8000-00000000000b"
 _YEARS = 10 * 366 * 24 * 3600

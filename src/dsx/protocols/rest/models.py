@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from dsx.core.model import DatasetInfo, FileVersion, Micros
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from dsx.core.model import DatasetInfo, FileVersion
+from dsx.hub.clock import time_text
 
 FILE_EXAMPLE: dict[str, JsonValue] = {
     "id": "019a9f3c-0000-7000-8000-000000000001",
@@ -35,16 +33,6 @@ FILE_EXAMPLE: dict[str, JsonValue] = {
 FileId = Annotated[
     str, Path(description="Id (UUID) or number of a file version.", examples=["1"], max_length=64)
 ]
-
-
-def to_time(instant: Micros) -> datetime:
-    """An instant as a timezone-aware datetime."""
-    return _EPOCH + timedelta(microseconds=instant)
-
-
-def time_text(instant: Micros) -> str:
-    """An instant in ISO 8601: UTC, microseconds."""
-    return to_time(instant).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class File(BaseModel):

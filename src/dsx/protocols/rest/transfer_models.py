@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from dsx.core.transfers import Task as TaskValue
 from dsx.core.transfers import Upload as UploadValue
+from dsx.hub.clock import time_text
 from dsx.hub.transfers import possession
 from dsx.hub.transfers.begin import NEVER
-from dsx.protocols.rest.models import File, time_text
+from dsx.protocols.rest.models import File
 
 _ID = "019a9f3c-0000-7000-8000-00000000000a"
 UPLOAD_EXAMPLE: dict[str, JsonValue] = {
