@@ -21,12 +21,14 @@ from tests.uploads.conftest import noise
 from tests.uploads.speakers import CHUNK, TUS, Native, Speaker, Tus
 
 MIB = 1024**2
+GRACE = 3.0
+"""Seconds: more than a test pauses for that means to go on in the same request."""
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    """Four processes; a paused request is kept open for a second and a half."""
-    settings = {"DSX_WORKERS": "4", "DSX_PAUSE_GRACE": "1.5"}
+    """Four processes; a paused request is kept open for a few seconds."""
+    settings = {"DSX_WORKERS": "4", "DSX_PAUSE_GRACE": str(GRACE)}
     with running_hub(tmp_path_factory.mktemp("control"), **settings) as running:
         yield running
 
@@ -148,7 +150,7 @@ def test_a_long_pause_ends_the_request_and_keeps_the_offset(
     drip = Drip(speaker, data)
     eventually(lambda: stored(speaker) > MIB, 10)
     order(hub, id_, "pause")
-    time.sleep(3)
+    time.sleep(GRACE + 1.5)
     offset = stored(speaker)
     assert MIB <= offset < len(data)
     answer = speaker.append(offset, data[offset:])
