@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import Query, Request
+from starlette.responses import JSONResponse
 
 from dsx.core.errors import NotFound
 from dsx.http.branches import Branch
@@ -90,10 +91,10 @@ async def create_invite(
     return MadeToken.made(token, secret)
 
 
-@router.get("/account", summary="Who am I?")
-async def get_account(principal: PrincipalDep) -> Me:
+@router.get("/account", summary="Who am I?", response_model=Me)
+async def get_account(principal: PrincipalDep) -> JSONResponse:
     """Who your credential says you are, and what you may do with it."""
-    return Me.of(principal)
+    return JSONResponse(Me.of(principal).model_dump(), headers={"Cache-Control": "no-store"})
 
 
 @router.get("/account/usage", summary="What do I store?", responses=documented(403))
