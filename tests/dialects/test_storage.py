@@ -167,6 +167,7 @@ def test_a_first_request_that_fails_leaves_nothing(tmp_path: Path) -> None:
             assert hub.post(NEW, files=form, data=fields).status_code == status
         assert hub.post(NEW, files={"file": (None, IMAGE)}).status_code == 400  # no name
         assert hub.post(NEW, data={"md5": MD5}).status_code == 400  # no form
+        assert hub.post(NEW, files={"filename": (None, "a.png")}).status_code == 400  # no file
         assert hub.post(NEW, files={"file": ("a", b"x" * 40001)}).status_code == 413
         assert put(hub, NEW, "0-9/40001", b"x" * 10).status_code == 413
         assert (

@@ -24,9 +24,9 @@ DATA = b"all of its bytes"
 RIGHT = hashlib.md5(DATA).hexdigest()
 
 
-async def sent(uploads: Uploads) -> str:
+async def sent(uploads: Uploads, **expected: str) -> str:
     """The id of an upload that has all its bytes, hashed as they came."""
-    upload = await uploads.create(ALICE, NewUpload(length=len(DATA)))
+    upload = await uploads.create(ALICE, NewUpload(length=len(DATA), expected=expected))
 
     async def source(write: Callable[[bytes], object], gate: Callable[[], Awaitable[None]]) -> None:
         await gate()
@@ -59,6 +59,25 @@ def test_name_and_digest_may_be_told_at_the_end(tmp_path: Path) -> None:
                 await uploads.describe(ALICE, bad, expected={"md5": RIGHT})
             with pytest.raises(DigestMismatch):
                 await uploads.finish(ALICE, bad)
+            await controls.aclose()
+
+    asyncio.run(check())
+
+
+def test_a_digest_that_is_overruled_counts_no_more(tmp_path: Path) -> None:
+    """Not even if the bytes were found to have it: they are compared with the new one."""
+
+    async def check() -> None:
+        async with opened(f"sqlite:///{tmp_path / 'catalog.db'}") as catalog:
+            controls = Controls(catalog, grace=1, upload_expiry=3600)
+            uploads = Uploads(catalog, LocalStore(tmp_path), controls, Limits())
+            id_ = await sent(uploads, md5=RIGHT)
+            assert (await uploads.get(ALICE, id_)).blob is not None
+            await uploads.describe(ALICE, id_, expected={"md5": "0" * 32}, overrule=True)
+            with pytest.raises(DigestMismatch):
+                await uploads.finish(ALICE, id_)
+            await uploads.describe(ALICE, id_, expected={"md5": RIGHT}, overrule=True)
+            assert await uploads.finish(ALICE, id_) is not None
             await controls.aclose()
 
     asyncio.run(check())
