@@ -14,7 +14,7 @@ from dsx.core.model import Micros
 from dsx.core.principals import Place, Token, User
 
 _USER = [column.label(f"user_{column.name}") for column in users.c]
-_NAMES = [(column.name, f"user_{column.name}") for column in users.c]
+_NAMES = users.c.keys()
 # Asked at every request, so it is put together once: that takes longer than to ask it.
 _HOLDER = (
     select(tokens, *_USER)
@@ -52,8 +52,8 @@ def holder(connection: Connection, hash_: str, now: Micros) -> tuple[Token, User
         return None
     if row.user_id is None:
         return _token(row), None
-    found = row._asdict()
-    return _token(row), user_records.of({name: found[label] for name, label in _NAMES})
+    of_user = dict(zip(_NAMES, row[len(tokens.c) :], strict=True))
+    return _token(row), user_records.of(of_user)
 
 
 def page(connection: Connection, owner: str, kind: str) -> Sequence[Token]:
