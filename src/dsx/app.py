@@ -40,7 +40,7 @@ from dsx.hub.provider import Provider, Registration
 from dsx.hub.services import Hub
 from dsx.hub.shares import Shares
 from dsx.hub.throttle import Pace, Throttle
-from dsx.hub.tokens import Tokens
+from dsx.hub.tokens import PREFIX, Tokens
 from dsx.hub.transfers.chunks import Chunks
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
@@ -64,7 +64,7 @@ from dsx.workers.index import Indexer
 log = structlog.get_logger(__name__)
 
 ADMIN_KEY_FILE = "admin.key"
-KEY_PREFIX = "dsx_"
+KEY_PREFIX = PREFIX["token"]
 SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file name)
 
 
@@ -110,8 +110,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in (links.router, rufh.router, tus.router):
         app.include_router(router)
     for dialect in settings.dialects:
-        if dialect in DIALECTS:
-            app.include_router(DIALECTS[dialect])
+        app.include_router(DIALECTS[dialect])
     system.add_docs(app)
     problems.install(app)
     credentials.document(app)

@@ -25,7 +25,7 @@ async def read_fields(request: Request) -> dict[str, str]:
     kind, _ = parse_options_header(request.headers.get("content-type"))
     if kind == b"multipart/form-data":
         form = await pump_form(request, _no_file, required=False)
-        return {name: values[-1] for name, values in form.fields.items()}
+        return form.texts
     body = bytearray()
 
     def collect(data: Buffer) -> None:

@@ -74,6 +74,11 @@ class Form:
     content_type: str | None = None
     fields: dict[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """The fields by name, of each the last."""
+        return {name: values[-1] for name, values in self.fields.items()}
+
 
 async def pump_form(
     request: Request, write: Write, gate: Gate = always_open, *, required: bool = True

@@ -138,16 +138,22 @@ class Files:
 
         return await self._catalog.read(work)
 
-    async def every(self, principal: Principal, query: FileQuery) -> AsyncIterator[FileVersion]:
-        """All files that *query* selects, page after page."""
-        query = replace(query, limit=_PAGE, cursor=None)
+    async def pages(
+        self, principal: Principal, query: FileQuery, first: Page | None = None
+    ) -> AsyncIterator[Page]:
+        """All pages of what *query* selects; *first*, for who had to look at that one before."""
+        page = first or await self.list(principal, query)
         while True:
-            page = await self.list(principal, query)
-            for version in page.items:
-                yield version
+            yield page
             if page.next is None:
                 return
-            query = replace(query, cursor=page.next)
+            page = await self.list(principal, replace(query, cursor=page.next))
+
+    async def every(self, principal: Principal, query: FileQuery) -> AsyncIterator[FileVersion]:
+        """All files that *query* selects, page after page."""
+        async for page in self.pages(principal, replace(query, limit=_PAGE, cursor=None)):
+            for version in page.items:
+                yield version
 
     async def named(self, principal: Principal, name: str) -> FileVersion:
         """The newest version of the principal's own file of exactly this name; or `NotFound`."""

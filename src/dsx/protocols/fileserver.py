@@ -14,12 +14,11 @@ from fastapi import Header, Path, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from dsx.core.model import FileQuery, FileVersion, Page
-from dsx.core.principals import Principal
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
 from dsx.http.receive import announced, pump, pump_form
-from dsx.hub.files import FORM_OVERHEAD, Files
+from dsx.hub.files import FORM_OVERHEAD
 
 router = Branch(tags=["dialect: file server"], responses=documented(401, 403, 405, 422, 429, 503))
 
@@ -49,8 +48,9 @@ async def list_names(
     hub: HubDep, principal: PrincipalDep, accept: Annotated[str, Header(max_length=4096)] = "*/*"
 ) -> StreamingResponse:
     """All names, one a line; or as a JSON list, if `Accept` asks for one. Streamed."""
-    first = await hub.files.list(principal, _query(None))  # what fails now still gets its problem
-    names = _names(hub.files, principal, first)
+    query = FileQuery(limit=_PAGE, sort="name")
+    first = await hub.files.list(principal, query)  # what fails now still gets its problem
+    names = _names(hub.files.pages(principal, query, first))
     headers = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"}
     if _prefers_json(accept):
         return StreamingResponse(_as_json(names), media_type=_JSON, headers=headers)
@@ -126,17 +126,10 @@ async def delete(name: Name, hub: HubDep, principal: PrincipalDep) -> Response:
     return JSONResponse(_record(await hub.trash.delete_named(principal, name)))
 
 
-def _query(cursor: str | None) -> FileQuery:
-    return FileQuery(limit=_PAGE, cursor=cursor, sort="name")
-
-
-async def _names(files: Files, principal: Principal, page: Page) -> AsyncIterator[list[str]]:
-    """The names of *page* and of those after it, a page at a time."""
-    while True:
+async def _names(pages: AsyncIterator[Page]) -> AsyncIterator[list[str]]:
+    """The names in *pages*, a page at a time."""
+    async for page in pages:
         yield [version.name for version in page.items]
-        if page.next is None:
-            return
-        page = await files.list(principal, _query(page.next))
 
 
 async def _as_lines(names: AsyncIterator[list[str]]) -> AsyncIterator[str]:

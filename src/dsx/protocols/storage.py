@@ -202,7 +202,7 @@ async def append(ref: Ref, request: Request, hub: HubDep, principal: PrincipalDe
     """Add a chunk where the upload stands; another start is 409 with that `offset`."""
     upload = await hub.uploads.get(principal, ref, "write")
     form = await _receive(request, hub, principal, upload, _said(request, upload))
-    await _tell(hub, principal, upload, _last(form))
+    await _tell(hub, principal, upload, form.texts)
     return await _state(request, hub, principal, await hub.uploads.get(principal, ref, "write"))
 
 
@@ -310,7 +310,7 @@ async def _begun(request: Request, hub: Hub, principal: Principal) -> AsyncItera
     upload = await hub.uploads.create(principal, NewUpload(length=said.length))
     try:
         form = await _receive(request, hub, principal, upload, said)
-        fields = _last(form)
+        fields = form.texts
         fields["filename"] = fields.get("filename") or form.filename or ""
         if not (fields["filename"] or fields.get(PARENT)):
             raise Invalid("The file needs a name: send the field filename.", {"field": "filename"})
@@ -389,7 +389,3 @@ async def _state(request: Request, hub: Hub, principal: Principal, upload: Uploa
         "download_url": url,
     }
     return state.model_copy(update=done)
-
-
-def _last(form: Form) -> dict[str, str]:
-    return {name: values[-1] for name, values in form.fields.items()}
