@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 from tests.support.faulty import FaultyServer
+from tests.support.systems import posix_only
 
 from dsx import DatasetHubClient
 from dsx.client import errors
@@ -115,6 +116,7 @@ def test_hostile_manifests_are_refused_before_anything_is_written(
     assert [entry.name for entry in tmp_path.iterdir()] == ["cache"]
 
 
+@posix_only
 @pytest.mark.parametrize("link", ["ds", "ds/sub"])
 def test_links_out_of_the_cache_are_not_followed(
     server: FaultyServer, client: DatasetHubClient, cache: Path, tmp_path: Path, link: str
@@ -139,6 +141,7 @@ def cache_manifest(server: FaultyServer) -> int:
     return len(json.dumps(answer.json()))
 
 
+@posix_only
 def test_a_link_in_the_place_of_a_file_is_replaced(
     server: FaultyServer, client: DatasetHubClient, cache: Path, tmp_path: Path
 ) -> None:
@@ -176,7 +179,7 @@ def test_clearing_deletes_what_was_written_and_nothing_else(
     assert size == 30 + (cache / "ds_manifest.json").stat().st_size
     assert client.clear_cache() == size
     assert client.get_cache_size() == 0
-    left = {str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file()}
+    left = {path.relative_to(cache).as_posix() for path in cache.rglob("*") if path.is_file()}
     assert {name for name in left if not name.startswith(".")} == {"ds/x/mine", "mine.txt"}
     assert not (cache / "ds" / "x" / "y").exists()
 
@@ -234,7 +237,7 @@ def _fetch_all(url: str, cache: Path, results: multiprocessing.Queue) -> None:
         results.put(client.get_cache_size("ds"))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_eight_processes_at_once(server: FaultyServer, cache: Path, method: str) -> None:
     server.files |= {f"sub/{number}": bytes([number]) * 5000 for number in range(60)}
     context = multiprocessing.get_context(method)
@@ -253,6 +256,7 @@ def test_eight_processes_at_once(server: FaultyServer, cache: Path, method: str)
         assert (cache / "ds" / path).read_bytes() == data
 
 
+@posix_only
 def test_a_client_survives_a_fork_while_threads_use_it(
     server: FaultyServer, client: DatasetHubClient
 ) -> None:
@@ -281,6 +285,7 @@ def test_a_client_survives_a_fork_while_threads_use_it(
     assert client.get_file("ds", "1").read_bytes() == b"\1" * 100
 
 
+@posix_only
 def test_no_connection_to_the_index_crosses_a_fork(tmp_path: Path) -> None:
     """SQLite's locks belong to a process: a child must not hold its parent's connection."""
     cache = Cache(tmp_path)

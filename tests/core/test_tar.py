@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.systems import posix_only
 
 from dsx.client.pack import CutShort, members
 from dsx.core import tar
@@ -46,6 +47,7 @@ def test_tarfile_reads_it() -> None:
             assert content.read() == data
 
 
+@posix_only
 def test_gnu_tar_reads_it(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(pack(FILES))
     subprocess.run(["tar", "xf", tmp_path / "a.tar", "-C", tmp_path], check=True, stderr=-3)

@@ -11,6 +11,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.apt import need
+from tests.support.systems import posix_only
 
 from dsx.core import zip as layout
 
@@ -44,6 +45,7 @@ def test_every_range_is_that_part_of_the_whole(start: int, stop: int) -> None:
     assert cut(start, stop) == WHOLE[start:stop]
 
 
+@posix_only
 def test_tools_read_it(tmp_path: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(WHOLE)) as archive:
         assert archive.testzip() is None

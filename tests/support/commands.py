@@ -20,6 +20,7 @@ class Commands:
 
     directory: Path
     variables: dict[str, str]
+    python: tuple[str, ...] = (sys.executable,)
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
         places = {"HOME": str(self.directory), "XDG_STATE_HOME": str(self.state)}
@@ -33,7 +34,7 @@ class Commands:
     def start(self, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
         """A command that goes on beside the test."""
         return subprocess.Popen(
-            [sys.executable, "-m", "dsx", *arguments],
+            [*self.python, "-m", "dsx", *arguments],
             env=self._environment(more),
             cwd=self.directory,
             stdout=subprocess.PIPE,
@@ -50,7 +51,7 @@ class Commands:
     def run(self, *arguments: str, stdin: bytes = b"", **more: str) -> Done:
         """Run one to its end, however that is."""
         return subprocess.run(
-            [sys.executable, "-m", "dsx", *arguments],
+            [*self.python, "-m", "dsx", *arguments],
             input=stdin,
             env=self._environment(more),
             cwd=self.directory,

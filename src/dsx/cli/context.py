@@ -131,7 +131,7 @@ def _is_local(url: str) -> bool:
 def _dotenv(path: Path) -> dict[str, str]:
     """``NAME=value`` lines; quotes around the value are dropped."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return {}
     values = {}

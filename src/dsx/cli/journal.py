@@ -14,6 +14,7 @@ from typing import Any
 from dsx.cli.selection import Item
 from dsx.client.locks import lock_file
 from dsx.client.resume import MAX_AGE, states
+from dsx.client.system import read_at
 
 
 class Journal:
@@ -69,8 +70,10 @@ class Journal:
                 continue
             self._done[str(key)] = str(id_)
         assert self._descriptor is not None
-        end = os.lseek(self._descriptor, 0, os.SEEK_END)
-        if end and os.pread(self._descriptor, 1, end - 1) != b"\n":
+        end = os.fstat(self._descriptor).st_size
+        torn = end > 0 and read_at(self._descriptor, 1, end - 1) != b"\n"
+        os.lseek(self._descriptor, 0, os.SEEK_END)
+        if torn:
             os.write(self._descriptor, b"\n")
 
 

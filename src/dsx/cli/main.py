@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
@@ -126,6 +127,7 @@ def main(arguments: Sequence[str] | None = None, *, server: str = DEFAULT_SERVER
     *server* is used where nothing else names one.
     """
     given = _general_first(sys.argv[1:] if arguments is None else arguments)
+    _speak_utf8()
     try:
         app(args=given, prog_name="dsx", obj=server)
     except SystemExit as end:
@@ -140,6 +142,13 @@ def main(arguments: Sequence[str] | None = None, *, server: str = DEFAULT_SERVER
         typer.echo(f"dsx: {told(error)}", err=True)
         return code_for(error)
     return 0
+
+
+def _speak_utf8() -> None:
+    """Windows would have programs read our output in a code page, which lacks most letters."""
+    for stream in (sys.stdout, sys.stderr):
+        if sys.platform == "win32" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
 
 
 def _leave_stuck_threads() -> None:

@@ -27,7 +27,7 @@ def profiles_file() -> Path:
 def read_all() -> dict[str, dict[str, str]]:
     """All profiles by name; none if there is no file."""
     try:
-        text = profiles_file().read_text()
+        text = profiles_file().read_text("utf-8")
     except FileNotFoundError:
         return {}
     found = _parsed(text).get("profiles", {})
@@ -55,7 +55,7 @@ def write(name: str, values: dict[str, str] | None) -> Path:
     if not _NAME.fullmatch(name):
         raise Invalid("A profile's name has 1 to 64 letters, digits, _ and -.")
     path = profiles_file().resolve()
-    text = path.read_text() if path.exists() else ""
+    text = path.read_text("utf-8") if path.exists() else ""
     wanted = _parsed(text)
     wanted.setdefault("profiles", {}).pop(name, None)
     kept = _without(text, name)
@@ -104,7 +104,8 @@ def _replace(path: Path, text: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +11,12 @@ from dsx.core.errors import Invalid
 
 @contextmanager
 def needs_server() -> Iterator[None]:
-    """Turn a missing package into advice."""
+    """Turn a missing package, or a system on which the server does not run, into advice."""
+    if sys.platform == "win32":
+        raise Invalid(
+            "The hub itself runs on Linux. From here you can use one that runs elsewhere, or run "
+            "it in the Windows Subsystem for Linux: wsl --install"
+        )
     try:
         yield
     except ModuleNotFoundError as error:

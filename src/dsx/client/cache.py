@@ -21,7 +21,8 @@ from typing import Any
 from dsx.client.durable import make_durable
 from dsx.client.errors import Conflict, Invalid
 from dsx.client.index import MANIFEST, Index, Record
-from dsx.client.names import dataset_name, dataset_path
+from dsx.client.names import dataset_name, local_path
+from dsx.client.system import open_file, replace_file
 
 DATABASE = ".dsx-cache.db"
 DRAFTS = ".dsx-drafts"
@@ -56,11 +57,11 @@ class Cache:
 
     def places(self, dataset: str, paths: Iterable[str]) -> dict[str, Path]:
         """`place` of each of many paths; all of them are refused if one is."""
-        top = self.root / dataset_name(dataset)
-        found = {path: top / dataset_path(path) for path in paths}
-        real = Path(os.path.realpath(self.root))
+        top = self.root / local_path(dataset_name(dataset))
+        found = {path: top / local_path(path) for path in paths}
+        real = _real(self.root)
         for directory in {place.parent for place in found.values()}:
-            if not Path(os.path.realpath(directory)).is_relative_to(real):
+            if not _real(directory).is_relative_to(real):
                 raise Invalid(f"{directory} leads out of the cache directory {self.root}.")
         return found
 
@@ -82,7 +83,7 @@ class Cache:
     def draft(self) -> Iterator[tuple[Path, int]]:
         """A new empty file outside the datasets, with a descriptor; removed if still there."""
         path = self.new_draft()
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             yield path, descriptor
         finally:
@@ -115,13 +116,13 @@ class Cache:
     def save_manifest(self, dataset: str, manifest: list[dict[str, Any]], etag: str) -> None:
         """Keep a manifest."""
         with self.draft() as (path, descriptor):
-            with os.fdopen(os.dup(descriptor), "w") as file:
+            with os.fdopen(os.dup(descriptor), "w", encoding="utf-8") as file:
                 json.dump(manifest, file)
             self.commit(dataset, [Draft(MANIFEST, path, etag, None)])
 
     def load_manifest(self, dataset: str) -> list[dict[str, Any]]:
         """The kept manifest, which `lookup` has found."""
-        manifest: list[dict[str, Any]] = json.loads(self._file(dataset, MANIFEST).read_text())
+        manifest: list[dict[str, Any]] = json.loads(self._file(dataset, MANIFEST).read_bytes())
         return manifest
 
     def size(self, dataset: str | None = None) -> int:
@@ -181,6 +182,14 @@ class Cache:
                         Path(entry).unlink()
 
 
+def _real(directory: Path) -> Path:
+    """*directory* without links."""
+    found = os.path.realpath(directory)
+    if found.startswith("\\\\?\\"):  # Windows prefixes what appears while it is looked for
+        found = os.path.realpath(directory)
+    return Path(found)
+
+
 def _as_recorded(file: Path, record: Record) -> bool:
     try:
         status = os.lstat(file)
@@ -191,9 +200,11 @@ def _as_recorded(file: Path, record: Record) -> bool:
 
 def _move(draft: Path, place: Path) -> None:
     try:
-        draft.replace(place)
-    except (IsADirectoryError, NotADirectoryError) as error:
-        raise _in_the_way(place) from error
+        replace_file(draft, place)
+    except OSError as error:  # which one of them, systems do not agree about
+        if place.is_dir() or not place.parent.is_dir():
+            raise _in_the_way(place) from error
+        raise
 
 
 def _in_the_way(place: Path) -> Conflict:

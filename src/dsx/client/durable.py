@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsx.client.system import replace_file, sync_directory
+
 
 def make_durable(files: Sequence[Path]) -> None:
     """Return once the files' bytes survive a crash: one syncfs for many, else an fsync each."""
@@ -28,14 +30,10 @@ def replace_durably(path: Path, data: bytes) -> None:
     try:
         draft.write_bytes(data)
         make_durable([draft])
-        draft.replace(path)
+        replace_file(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)
 
 
 def _syncfs(path: Path) -> bool:

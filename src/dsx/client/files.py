@@ -20,6 +20,7 @@ from dsx.client.local import LocalFile
 from dsx.client.models import FileInfo
 from dsx.client.names import local_name, segments
 from dsx.client.progress import Progress, StateTold
+from dsx.client.system import replace_file
 from dsx.client.transfer import Remote, fetch_bytes, fetch_file, fetch_stream
 from dsx.client.uploading import Facts, Manner, send_file
 
@@ -155,7 +156,7 @@ class FileOperations:
             kept = Kept(descriptor, info.size)
             fetch_file(remote, descriptor, progress or self._progress, kept=kept)
             os.fsync(descriptor)
-            draft.replace(place)
+            replace_file(draft, place)
         return place
 
     def download_bytes(self, ref: Ref) -> bytes:
@@ -282,7 +283,7 @@ class FileOperations:
         with draft_beside(place) as (draft, descriptor):
             fetch_file(remote, descriptor, progress or self._progress)
             os.fsync(descriptor)
-            draft.replace(place)
+            replace_file(draft, place)
         return place
 
     def _info(self, method: str, path: str, **more: Any) -> FileInfo:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dsx.client.locks import lock_file
+from dsx.client.system import open_file, read_at, write_at
 from dsx.core import errors as core
 from dsx.core.digest import Digest, Hasher
 
@@ -36,14 +37,14 @@ class Kept:
         self._noted = time.monotonic()
         length = os.fstat(descriptor).st_size
         marked = length == total + _MARK
-        good = int.from_bytes(os.pread(descriptor, _MARK, total)) if marked else length
+        good = int.from_bytes(read_at(descriptor, _MARK, total)) if marked else length
         self.size = good if good <= total else 0
 
     def note(self, size: int, total: int, *, now: bool = False) -> None:
         """The first *size* bytes are good: make them durable and say so, every few seconds."""
         if now or time.monotonic() - self._noted > _NOTE_SECONDS:
             _sync(self._descriptor)
-            os.pwrite(self._descriptor, size.to_bytes(_MARK), total)
+            write_at(self._descriptor, size.to_bytes(_MARK), total)
             self._noted = time.monotonic()
 
     @contextlib.contextmanager
@@ -61,7 +62,7 @@ class Kept:
 def draft_beside(place: Path) -> Iterator[tuple[Path, int]]:
     """A hidden new file beside *place*, with a descriptor; removed unless it was moved there."""
     path = place.with_name(f".{_short(place.name)}.{uuid.uuid4().hex[:8]}.part")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         yield path, descriptor
     finally:

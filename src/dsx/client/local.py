@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from dsx.client.errors import Conflict
+from dsx.client.system import open_file, read_at
 
 SAMPLES = 16
 SAMPLE = 4096
@@ -26,7 +27,7 @@ class LocalFile:
     def __init__(self, path: Path) -> None:
         """Open the file at *path*."""
         self.path = path
-        self._descriptor = os.open(path, os.O_RDONLY)
+        self._descriptor = open_file(path, os.O_RDONLY)
         status = os.fstat(self._descriptor)
         self.size, self.mtime_ns = status.st_size, status.st_mtime_ns
 
@@ -35,7 +36,7 @@ class LocalFile:
 
         `Conflict` if the file ends there: it has become shorter.
         """
-        data = os.pread(self._descriptor, size, offset)
+        data = read_at(self._descriptor, size, offset)
         if not data:
             raise Conflict(f"{self.path} became shorter while it was being uploaded.")
         return data
@@ -51,7 +52,7 @@ class LocalFile:
         """Some of its content: head, tail, and places spread evenly between them."""
         last = max(0, self.size - SAMPLE)
         for place in sorted({last * number // (SAMPLES - 1) for number in range(SAMPLES)}):
-            yield os.pread(self._descriptor, SAMPLE, place)
+            yield read_at(self._descriptor, SAMPLE, place)
 
     def check(self) -> None:
         """`Conflict` unless the file is still the one that was opened."""

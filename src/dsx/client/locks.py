@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
+
+from dsx.client.system import lock, open_file
 
 
 def lock_file(path: Path, mode: int = 0o600) -> int | None:
@@ -14,9 +15,9 @@ def lock_file(path: Path, mode: int = 0o600) -> int | None:
     Whoever removes or renames the file does so before that.
     """
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, mode)
+        descriptor = open_file(path, os.O_RDWR | os.O_CREAT, mode)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(descriptor)
             if _is_at(path, descriptor):
                 return descriptor
         except OSError:  # taken; or the file system has no locks, and then nobody can be sure

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from pathlib import PurePath
 from urllib.parse import quote
 
 from dsx.client.errors import Invalid
 from dsx.core import errors as core
 from dsx.core.names import check_dataset_name, check_file_name, check_relative_path
+
+_NOT_ON_WINDOWS = frozenset('<>:"|?*')
 
 
 def dataset_name(name: str) -> str:
@@ -17,21 +19,40 @@ def dataset_name(name: str) -> str:
 
 
 def dataset_path(path: str) -> str:
-    """*path* if it stays below its dataset, here as on the server, else `Invalid`."""
-    _checked(check_relative_path, path)
-    if PurePath(path).parts != tuple(path.split("/")):  # a drive or a backslash, on Windows
-        raise Invalid(f"{path!r} cannot be a relative path on this system.")
+    """*path* if a file of a dataset may be called that, else `Invalid`: it stays below it."""
+    return _checked(check_relative_path, path)
+
+
+def local_path(path: str) -> str:
+    """*path* of a file of a dataset, which stays below a directory here, too, else `Invalid`."""
+    _check_fits(dataset_path(path))
     return path
 
 
 def local_name(name: str) -> str:
     """What a stored file called *name* is called here: its last segment. `Invalid` if unsafe."""
-    return _checked(check_file_name, name).rpartition("/")[2]
+    last = _checked(check_file_name, name).rpartition("/")[2]
+    _check_fits(last)
+    return last
 
 
 def segments(*parts: str) -> str:
     """A path of quoted segments: ``segments("file", "a b/c#d")`` is ``/file/a%20b/c%23d``."""
     return "".join(f"/{quote(part, safe='/')}" for part in parts)
+
+
+def _check_fits(path: str) -> None:
+    """`Invalid` if this system would take *path* for another file than the one of that name.
+
+    Windows reads ``a:b`` as a stream of the file ``a``, and ``a.`` as ``a``.
+    https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+    """
+    if os.name != "nt":
+        return
+    _checked(check_file_name, path)
+    for name in path.split("/"):
+        if set(name) & _NOT_ON_WINDOWS or name.endswith((".", " ")):
+            raise Invalid(f"{name!r} cannot be the name of a file on this system.")
 
 
 def _checked(check: Callable[[str], str], name: str) -> str:

@@ -19,6 +19,7 @@ from dsx.client.kept import Kept, kept_beside
 from dsx.client.models import FileInfo, TaskInfo
 from dsx.client.names import segments
 from dsx.client.progress import Progress
+from dsx.client.system import replace_file
 from dsx.client.transfer import Remote, fetch_file
 from dsx.core import errors as core
 from dsx.core.digest import digest_of
@@ -143,7 +144,7 @@ class TaskOperations:
             kept = Kept(descriptor, size)
             fetch_file(remote, descriptor, progress or self._progress, ranges=False, kept=kept)
             os.fsync(descriptor)
-            draft.replace(place)
+            replace_file(draft, place)
         return place
 
     def delete(self, task: TaskRef) -> TaskInfo:

@@ -17,6 +17,7 @@ from dsx.client.errors import Broken, Conflict, DigestMismatch, Paused
 from dsx.client.http import Connection, pause
 from dsx.client.kept import Kept
 from dsx.client.progress import Meter, Progress, in_threads
+from dsx.client.system import read_at, write_at
 from dsx.core.digest import Buffer, Digest, Hasher, from_repr_digest
 
 CHUNK = 1024 * 1024
@@ -132,10 +133,10 @@ def fetch_file(
     def write(offset: int, chunk: Buffer) -> None:
         view = memoryview(chunk)
         while view:
-            written = os.pwrite(descriptor, view, offset)
+            written = write_at(descriptor, view, offset)
             view, offset = view[written:], offset + written
 
-    truncate, read = partial(os.ftruncate, descriptor), partial(os.pread, descriptor)
+    truncate, read = partial(os.ftruncate, descriptor), partial(read_at, descriptor)
     download = _Download(remote, write, truncate, progress, kept)
     ranged = read if ranges else None
     return download.go_on(read, ranged) if kept is not None and kept.size else download.run(ranged)

