@@ -22,6 +22,8 @@ check: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --no-warn-unreachable --cache-dir .mypy_cache/win32 \
+		src/dsx/client src/dsx/cli
 	$(BIN)/lint-imports
 
 drills: .venv/.test
