@@ -240,7 +240,7 @@ def test_targets_that_cannot_be_written(
         def full(*_: object) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(os, "pwrite", full)
+        monkeypatch.setattr(transfer, "write_at", full)
     with pytest.raises(OSError, match=r"No (such file|space)|Not a directory"):
         real.download(wanted.ref, place)
     assert wanted.drafts() == []

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
-from tests.support.apt import install
+from tests.support.apt import ensure
 
 ACCESS_KEY = "dsx-test-access"
 SECRET_KEY = "dsx-test-secret-cf81b0"
@@ -179,8 +179,7 @@ class Ceph:
 @contextmanager
 def ceph() -> Iterator[Ceph]:
     """Start a cluster; it is gone without a trace afterwards."""
-    if not all(map(shutil.which, _PROGRAMS)):
-        install(*_PACKAGES)
+    ensure(lambda: all(map(shutil.which, _PROGRAMS)), *_PACKAGES)
     root = Path(tempfile.mkdtemp(prefix="dsx-ceph-"))
     cluster = Ceph(root, _free_port())
     try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from tests.support.apt import install
+from tests.support.apt import ensure
 
 _SETTINGS = "-c listen_addresses= -c fsync=off -c max_connections=60 -c shared_buffers=32MB"
 
@@ -57,12 +57,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def _binaries() -> Path:
-    if _newest() is None:
-        install("postgresql")
-    found = _newest()
-    if found is None:
-        raise RuntimeError("PostgreSQL's programs are not where Debian puts them")
-    return found
+    return ensure(_newest, "postgresql")
 
 
 def _newest() -> Path | None:

@@ -14,7 +14,7 @@ import pytest
 LIST = Path(__file__).parents[1] / "ledger" / "promises.txt"
 _SYSTEMS = ("S0", "S1", "S2", "S3", "S4")
 
-_numbers: dict[str, tuple[str, ...]] = {}
+_PROVES = "proves"
 _passed: dict[str, bool] = defaultdict(lambda: True)
 
 
@@ -44,18 +44,18 @@ def table(proven: Iterable[str]) -> str:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Remember which test proves what."""
+    """Have each test's report say what it proves: tests may run in other processes than this."""
     for item in session.items:
-        numbers = [n for mark in item.iter_markers("ledger") for n in mark.args]
-        if numbers:
-            _numbers[item.nodeid] = tuple(numbers)
+        numbers = [number for mark in item.iter_markers("ledger") for number in mark.args]
+        item.user_properties += [(_PROVES, number) for number in numbers]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """A promise is proven if all tests that have it in their name have passed."""
     if report.when == "call" or not report.passed:
-        for number in _numbers.get(report.nodeid, ()):
-            _passed[number] = _passed[number] and report.passed
+        for kind, number in report.user_properties:
+            if kind == _PROVES:
+                _passed[str(number)] = _passed[str(number)] and report.passed
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

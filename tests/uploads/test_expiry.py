@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.apt import install
+from tests.support.apt import ensure
 from tests.support.hub import RunningHub, running_hub, start_hub
 from tests.support.waiting import in_time
 from tests.support.wire import Wire, wire
@@ -100,12 +100,9 @@ def test_what_is_to_be_joined_lives_as_long_as_what_is_written(tmp_path: Path) -
 
 
 def _faketime() -> str:
-    def found() -> list[Path]:
-        return sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-
-    if not found():
-        install("libfaketime")
-    return str(found()[0])
+    libraries = Path("/usr/lib")
+    found = ensure(lambda: [*libraries.glob("*/faketime/libfaketimeMT.so.1")], "libfaketime")
+    return str(found[0])
 
 
 class Clock:
