@@ -70,15 +70,15 @@ def windows(directory: Path, *packages: str) -> Iterator[Windows]:
         "PYTHONPYCACHEPREFIX": path_there(directory / "cache"),
     }
     found = Windows((wine, str(home / "python.exe")), variables)
-    environment = clean_environment(**variables)
-    subprocess.run([need("wineserver"), "-p"], env=environment, check=True)  # stays, until told
+    environment, server = clean_environment(**variables), need("wineserver", "wine")
     # The first program makes the system, whose services keep the streams they begin with.
     nowhere = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    subprocess.run([*found.python, "-V"], env=environment, check=True, timeout=100, **nowhere)
     try:
+        subprocess.run([server, "-p"], env=environment, check=True)  # it stays, until told
+        subprocess.run([*found.python, "-V"], env=environment, check=True, timeout=100, **nowhere)
         yield found
     finally:
-        subprocess.run([need("wineserver"), "-k"], env=environment, check=False)
+        subprocess.run([server, "-k"], env=environment, check=False)
 
 
 def _unpack(home: Path) -> None:

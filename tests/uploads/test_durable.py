@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.support.apt import need
 from tests.support.hub import RunningHub, running_hub, start_hub
-from tests.support.wire import wire
+from tests.support.wire import content, wire
 from tests.uploads.conftest import noise
 from tests.uploads.speakers import SPEAKERS, Native, Rufh, Speaker, Tus
 
@@ -123,22 +123,31 @@ def test_13_full_disk(kind: type[Speaker], tmp_path: Path) -> None:
         subprocess.run(["umount", disk], check=True)
 
 
-def test_the_server_stops_in_the_middle_of_an_upload(tmp_path: Path) -> None:
-    """What has come is recorded, the right to write is given back, and nothing fails."""
+def test_the_server_stops_in_the_middle_of_transfers(tmp_path: Path) -> None:
+    """What has come is recorded, the right to write is given back, and nothing fails.
+
+    Who has no answer yet is told to come back; who is in the middle of one sees that it is cut off.
+    """
     data = noise(4 * MIB)
     hub = start_hub(tmp_path)
     speaker = Tus(hub, "stopped", len(data))
     speaker.create()
     method, path, fields = speaker.head_of(0, len(data), last=True)
-    with wire(hub) as connection:
+    large = hub.store("large", noise(16 * MIB))
+    with wire(hub) as connection, wire(hub, receive_buffer=4096) as slow:
         lines = [f"{name}: {value}" for name, value in fields.items()]
         head = connection.head(method, path, *lines, f"Content-Length: {len(data)}")
         connection.send(head + data[:MIB])
+        slow.send(slow.head("GET", content(large)))
         time.sleep(0.5)
         assert hub.stop() == 0
+        answer = connection.answer()
+        cut = slow.answer()
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert (cut.status, len(cut.body) < int(cut.headers["content-length"])) == (200, True)
     log = hub.log.read_text()
-    assert "unforeseen" not in log
-    assert "RuntimeError" not in log
+    for trouble in ("unforeseen", "Traceback", "Exception"):
+        assert trouble not in log
     with closing(sqlite3.connect(hub.data_dir / "catalog.db")) as catalog:
         assert catalog.execute("SELECT count(*) FROM writers").fetchone() == (0,)
     with running_hub(tmp_path) as again:

@@ -25,6 +25,7 @@ import errno
 import socket
 from array import array
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from httptools import HttpParserUpgrade, HttpRequestParser
@@ -32,8 +33,10 @@ from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from dsx.core.digest import Buffer
+from dsx.core.errors import Unavailable
 from dsx.core.shielded import in_thread
 from dsx.http.body import BodyReceiver, Gate, stalled
+from dsx.http.problems import render
 from dsx.http.restraint import Flow, Lingerer
 from dsx.http.zerocopy import send_slice
 
@@ -48,6 +51,7 @@ STEP = 16 * 1024
 _GONE = {errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.EBADF, errno.ENOTCONN}
 _TCP = {socket.AF_INET, socket.AF_INET6}
 _BIG = 256 * 1024
+_STOPPED = render(Unavailable("The server is stopping; ask again when it is back."))
 _FINAL = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
@@ -204,7 +208,16 @@ class DSXProtocol(HttpToolsProtocol):
                 not (self._stopping or self._ended or cycle.disconnected)
             )
             scope["extensions"][INTERIM] = lambda *said: self._send_interim(cycle, *said)
-            await app(scope, lambda: self._receive(cycle), lambda sent: self._send(cycle, sent))
+            receive, send = partial(self._receive, cycle), partial(self._send, cycle)
+            try:
+                await app(scope, receive, send)
+            except asyncio.CancelledError:  # uvicorn's way to end what outlasts a stop's grace
+                if not self._stopping:
+                    raise
+                if not cycle.response_started:
+                    await _STOPPED(scope, receive, send)
+                cycle.disconnected = True
+                self.transport.close()
 
         super()._start_asgi_task(cycle, extended)
 
