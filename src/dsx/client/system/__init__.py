@@ -1,6 +1,6 @@
 """What the SDK asks of the operating system and each does in its own way: one file for each.
 
-Both files have these functions, and the SDK, which knows no other difference, relies on this:
+Both files have these functions, and the SDK relies on this:
 
 ``open_file(path, flags, mode)``
     As `os.open`, for binary reads and writes. While the file is open, it can be renamed, and its
