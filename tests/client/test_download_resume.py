@@ -84,7 +84,9 @@ def stopped_process(
     call: str = "client.download",
 ) -> int:
     """A process that got a good half, and then the signal *number*; its exit code."""
-    proxy.faults = faults = Faults(hang_after_replies=8 * MIB)
+    # Of an answer that ranges follow, much may come before it is closed: that does not count.
+    fault = "hang_after_ranges" if ranges else "hang_after_replies"
+    proxy.faults = faults = Faults(**{fault: 8 * MIB})
     program = PROGRAM.format(setup=SMALL_RANGES if ranges else "", call=call)
     process = subprocess.Popen(
         [sys.executable, "-c", program, proxy.url, hub.key, wanted.ref, str(wanted.place)],

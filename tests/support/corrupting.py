@@ -37,12 +37,14 @@ class Faults:
     hang_after: int | None = None  # pass nothing on after n bytes to the server, see `resume`
     cut_after_replies: int | None = None  # the same two after n bytes from the server
     hang_after_replies: int | None = None
+    hang_after_ranges: int | None = None  # and after n bytes in answers to requests for ranges
     drop_reply: int | None = None  # let the n-th request through and break off before its reply
     fired: list[str] = field(default_factory=list)  # what went wrong so far
     requests: int = 0
     bodies: int = 0
     sent: int = 0  # bytes to the server, heads included
     replied: int = 0  # bytes from it
+    ranged: int = 0  # of these, in answers to requests for ranges
     asked: list[tuple[str, int]] = field(default_factory=list)  # "PUT /path", length of the body
     ranges: list[str] = field(default_factory=list)  # that were asked for
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -59,13 +61,18 @@ class Faults:
         """Return unless, or once no longer, everything hangs."""
         self._moving.wait()
 
-    def answered(self, data: bytes) -> None:
+    def answered(self, data: bytes, *, ranged: bool) -> None:
         """The server has sent *data*; return once it may go to the client."""
         with self.lock:
-            before, self.replied = self.replied, self.replied + len(data)
-            for fault in ("cut_after_replies", "hang_after_replies"):
+            self.replied += len(data)
+            self.ranged += len(data) if ranged else 0
+            for fault, count in (
+                ("cut_after_replies", self.replied),
+                ("hang_after_replies", self.replied),
+                ("hang_after_ranges", self.ranged),
+            ):
                 limit = getattr(self, fault)
-                if limit is not None and before < limit <= self.replied:
+                if limit is not None and limit <= count and fault not in self.fired:
                     self.fired.append(fault)
                     if fault == "cut_after_replies":
                         raise _Cut
@@ -134,6 +141,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         self.mute = False
+        self.ranged = False  # whether the latest request asked for a range
         with contextlib.suppress(OSError), socket.create_connection(self.server.target) as upstream:
             self.upstream = upstream
             self.server.connections.add(self)
@@ -161,7 +169,9 @@ class _Connection(socketserver.BaseRequestHandler):
             return False
         line = head.split(b"\r\n", 1)[0].decode("latin-1").rpartition(" ")[0]
         self.server.faults.asked.append((line, _length(head)))
-        if wanted := _fields(head).get(b"range"):
+        wanted = _fields(head).get(b"range")
+        self.ranged = wanted is not None
+        if wanted:
             self.server.faults.ranges.append(wanted.strip().decode())
         if self.server.faults.counted("requests", "drop_reply"):
             self.mute = True
@@ -188,7 +198,7 @@ class _Connection(socketserver.BaseRequestHandler):
     def _replies(self) -> None:
         with contextlib.suppress(OSError, _Cut):
             while data := self.upstream.recv(_PIECE):
-                self.server.faults.answered(data)
+                self.server.faults.answered(data, ranged=self.ranged)
                 if not self.mute:
                     self.request.sendall(data)
                 elif not data.startswith(b"HTTP/1.1 1"):  # the final reply: all was done
