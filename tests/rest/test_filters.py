@@ -112,7 +112,7 @@ def test_an_evil_pattern_is_cheap_or_refused(crowded: RunningHub, pattern: str) 
         url = crowded.url + FILES
         session.get(url, params={"limit": 1}, timeout=10)
         took = []
-        for _ in range(5):  # the machine may be busy with something else: the quickest counts
+        for _ in range(40):  # the machine may be busy with something else: the quickest counts
             begun = time.perf_counter()
             answer = session.get(url, params={"regex": pattern, "limit": 1}, timeout=10)
             took.append(time.perf_counter() - begun)
