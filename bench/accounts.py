@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import http.client
 import os
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import requests
 from fastapi import FastAPI
 from sqlalchemy import select
-from tests.support.hub import KEY, PASSWORD, RunningHub, clean_environment
-from tests.support.started import free_port
+from tests.support.hub import PASSWORD, RunningHub
+from tests.support.started import free_port, started
 
 from bench.measure import alternate, row
 from dsx.app import create_app
@@ -63,35 +61,13 @@ def main() -> None:
         row(f"GET /api/v1/account by {name}", *told, ratio, "<= 1.15")
 
 
-@contextmanager
-def _served(directory: str) -> Iterator[RunningHub]:
-    root, port = Path(directory), free_port()
-    settings = {"DSX_DATA_DIR": directory, "DSX_API_KEY": KEY, "DSX_LOG_LEVEL": "warning"}
+def _served(directory: str) -> AbstractContextManager[RunningHub]:
+    port = free_port()
     command = ["-m", "uvicorn", "bench.accounts:application", "--factory", "--port", str(port)]
     options = ["--http", "dsx.http.server:DSXProtocol", "--no-access-log", "--log-level", "error"]
-    process = subprocess.Popen(
-        [sys.executable, *command, *options],
-        env=clean_environment(**settings) | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        text=True,
-    )
-    hub = RunningHub(f"http://127.0.0.1:{port}", KEY, root, root, process, root / "log")
-    try:
-        _await(hub)
-        yield hub
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _await(hub: RunningHub) -> None:
-    for _ in range(100):
-        try:
-            requests.get(f"{hub.url}/ready", timeout=5)
-        except requests.ConnectionError:
-            time.sleep(0.1)
-        else:
-            return
-    raise RuntimeError("the hub does not start")
+    paths = os.pathsep.join(sys.path)
+    variables = {"DSX_LOG_LEVEL": "warning", "PYTHONPATH": paths}
+    return started([sys.executable, *command, *options], Path(directory), port, **variables)
 
 
 def _asks(hub: RunningHub, path: str, headers: dict[str, str]) -> Callable[[], None]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from tests.accounts.test_accounts import (
     test_a_password_is_changed_by_who_knows_it,
     test_names_that_will_not_do,
@@ -25,13 +22,13 @@ from tests.accounts.test_tokens_shares import (
     test_downloads_are_counted_even_at_once,
     test_only_what_is_ones_own_is_shared,
 )
-from tests.support.catalogs import postgres
-from tests.support.hub import RunningHub, running_hub
-from tests.support.postgres import Cluster
+from tests.support.catalogs import hub_on_postgres, postgres
+from tests.support.hub import RunningHub
 
 __all__ = [
     "alice",
     "bob",
+    "hub_on_postgres",
     "postgres",
     "test_a_link_ends_with_its_share_its_file_and_its_owner",
     "test_a_link_expires",
@@ -48,13 +45,6 @@ __all__ = [
     "test_quotas_of_bytes_and_files",
     "test_roles_change_and_accounts_are_disabled",
 ]
-
-
-@pytest.fixture(scope="module")
-def hub(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    settings = {"DSX_DATABASE_URL": postgres.create_database(), "DSX_WORKERS": "2"}
-    with running_hub(tmp_path_factory.mktemp("accounts"), **settings) as running:
-        yield running
 
 
 def test_what_was_done_is_in_the_log(hub: RunningHub, alice: RunningHub) -> None:

@@ -7,10 +7,12 @@ import random
 import shlex
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from tests.client.test_upload_resume import received
 from tests.support.commands import Commands, ended, lines
 from tests.support.corrupting import Faults, Proxy
 from tests.support.digests import sha256
@@ -45,7 +47,7 @@ def dsx(hub: RunningHub, system: Windows, tmp_path: Path) -> Commands:
 @pytest.fixture
 def through(dsx: Commands, proxy: Proxy) -> Commands:
     """The same, through the proxy."""
-    return Commands(dsx.directory, dsx.variables | {"SERVER_URL": proxy.url}, dsx.python)
+    return replace(dsx, variables=dsx.variables | {"SERVER_URL": proxy.url})
 
 
 def test_what_ci_runs_on_windows(system: Windows) -> None:
@@ -100,7 +102,7 @@ def test_a_name_that_would_be_another_file(hub: RunningHub, dsx: Commands, tmp_p
 
 def test_signing_in(hub: RunningHub, dsx: Commands, tmp_path: Path) -> None:
     hub.user("windows-user")
-    mine = Commands(tmp_path, dsx.variables | {"SERVER_URL": "", "DSX_API_KEY": ""}, dsx.python)
+    mine = replace(dsx, variables=dsx.variables | {"SERVER_URL": "", "DSX_API_KEY": ""})
     mine("login", "--server", hub.url, "windows-user", stdin=f"{PASSWORD}\r\n".encode())
     assert b"windows-user" in mine("whoami").stdout
     mine("logout")
@@ -130,11 +132,6 @@ def test_uploads_go_on_after_a_kill(
     assert (info["sha256"], info["version"]) == (sha256(data), 1)
     assert sum(length for _, length in proxy.faults.parts()) <= SIZE - 10 * MIB
     assert [path for path in (tmp_path / ".state").rglob("*") if path.is_file()] == []
-
-
-def received(hub: RunningHub, id_: str) -> int:
-    there = hub.get(f"/api/v1/uploads/{id_}").json()["received"]
-    return sum(stop - start for start, stop in there)
 
 
 def test_downloads_go_on_after_a_kill(

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.support.hub import RunningHub, running_hub
 from tests.support.postgres import Cluster, cluster
 
 from dsx.catalog.engine import Catalog
@@ -15,6 +16,16 @@ from dsx.catalog.engine import Catalog
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Cluster]:
     with cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="module", name="hub")
+def hub_on_postgres(
+    postgres: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningHub]:
+    """Two server processes on one database."""
+    settings = {"DSX_DATABASE_URL": postgres.create_database(), "DSX_WORKERS": "2"}
+    with running_hub(tmp_path_factory.mktemp("postgres"), **settings) as running:
         yield running
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.support.catalogs import postgres
-from tests.support.hub import RunningHub, running_hub
+from tests.support.catalogs import hub_on_postgres, postgres
+from tests.support.hub import RunningHub
 from tests.support.postgres import Cluster
 from tests.uploads.machine import UploadMachine
 from tests.uploads.speakers import TUS
@@ -36,6 +35,7 @@ from tests.uploads.test_faults import (
 from tests.uploads.test_machine import run
 
 __all__ = [
+    "hub_on_postgres",
     "nothing_unforeseen",
     "postgres",
     "test_2_identical_part_again",
@@ -56,14 +56,6 @@ __all__ = [
     "test_finishing_a_final_whose_partials_are_not_ready",
     "test_finishing_while_a_part_arrives",
 ]
-
-
-@pytest.fixture(scope="module")
-def hub(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    """Two processes on one database."""
-    settings = {"DSX_DATABASE_URL": postgres.create_database(), "DSX_WORKERS": "2"}
-    with running_hub(tmp_path_factory.mktemp("postgres"), **settings) as running:
-        yield running
 
 
 def test_room_is_promised_once(hub: RunningHub) -> None:

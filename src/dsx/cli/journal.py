@@ -14,7 +14,6 @@ from typing import Any
 from dsx.cli.selection import Item
 from dsx.client.locks import lock_file
 from dsx.client.resume import MAX_AGE, states
-from dsx.client.system import read_at
 
 
 class Journal:
@@ -63,17 +62,16 @@ class Journal:
         self._descriptor = None
 
     def _read(self) -> None:
-        for line in self._path.read_bytes().splitlines():
+        assert self._descriptor is not None
+        noted = self._path.read_bytes()
+        for line in noted.splitlines():
             try:
                 key, id_ = json.loads(line)
             except (ValueError, TypeError):  # a crash in the middle of it
                 continue
             self._done[str(key)] = str(id_)
-        assert self._descriptor is not None
-        end = os.fstat(self._descriptor).st_size
-        torn = end > 0 and read_at(self._descriptor, 1, end - 1) != b"\n"
         os.lseek(self._descriptor, 0, os.SEEK_END)
-        if torn:
+        if noted and not noted.endswith(b"\n"):
             os.write(self._descriptor, b"\n")
 
 
