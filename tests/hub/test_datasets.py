@@ -17,10 +17,9 @@ from dsx.catalog.engine import Catalog
 from dsx.core.content import FileSlice
 from dsx.core.errors import Conflict, Invalid, NotFound
 from dsx.core.principals import Principal
-from dsx.hub import datasets as module
-from dsx.hub import scan
-from dsx.hub.contained import open_file
-from dsx.hub.datasets import Datasets
+from dsx.hub.datasets import Datasets, scan
+from dsx.hub.datasets import in_place as module
+from dsx.hub.datasets.beneath import open_file
 
 ALICE = Principal("alice")
 Work = Callable[[Datasets], Coroutine[Any, Any, Any]]

@@ -18,7 +18,7 @@ from dsx.core.model import FileVersion
 from dsx.core.names import check_file_name
 from dsx.core.principals import Principal
 from dsx.core.shielded import in_thread, whatever_happens
-from dsx.hub.contained import open_to_move
+from dsx.hub.datasets.beneath import open_to_move
 from dsx.hub.files import Files
 from dsx.hub.intake import Receiver
 from dsx.hub.trash import Trash

@@ -15,7 +15,7 @@ from dsx.core import tar
 from dsx.core.digest import Digest, Hasher, digest_of
 from dsx.core.errors import Conflict
 from dsx.core.model import ManifestEntry
-from dsx.hub.contained import open_file
+from dsx.hub.datasets.beneath import open_file
 
 BUFFER = 1024 * 1024
 _SMALL = 4 * BUFFER

@@ -26,11 +26,12 @@ from dsx.core.errors import Conflict, NotFound
 from dsx.core.model import DatasetInfo, ManifestEntry, Micros
 from dsx.core.names import check_dataset_name
 from dsx.core.principals import Principal
-from dsx.hub import access, scan
+from dsx.hub import access
 from dsx.hub.clock import now
-from dsx.hub.contained import open_file
+from dsx.hub.datasets import scan
+from dsx.hub.datasets.beneath import open_file
+from dsx.hub.datasets.pack import pack_entries
 from dsx.hub.facts import DEFAULT_TYPE
-from dsx.hub.pack import pack_entries
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from dsx.catalog.datasets import etag
 from dsx.core.digest import Digest, Hasher
 from dsx.core.errors import NotFound
 from dsx.core.model import ManifestEntry
-from dsx.hub.contained import open_file
+from dsx.hub.datasets.beneath import open_file
 
 FINGERPRINT = 1024
 BATCH = 1000

@@ -1,0 +1,5 @@
+"""Datasets in place: directories below a root, served where they lie."""
+
+from dsx.hub.datasets.in_place import Datasets
+
+__all__ = ["Datasets"]
