@@ -351,8 +351,9 @@ def _records() -> Select[Any]:
 
 
 def _refers(ref: str) -> Any:
-    """A condition: id or number. What can be neither matches nothing."""
-    if ref.isascii() and ref.isdecimal() and len(ref) < len(str(_MAX_NUMBER)):
+    """A condition: id or number, which has no leading zeros. What is neither matches nothing."""
+    number = ref.isascii() and ref.isdecimal() and not ref.startswith("0")
+    if number and len(ref) < len(str(_MAX_NUMBER)):
         return files.c.number == int(ref)
     return files.c.id == (ref.lower() if ref.isascii() and ref.isprintable() else "")
 

@@ -108,7 +108,7 @@ class Batch:
         if id_ is None:
             return None
         try:
-            return self._client.get_info(id_)
+            return self._client.get_by_id(id_)
         except (errors.NotFound, errors.Gone):
             return None
 

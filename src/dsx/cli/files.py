@@ -3,64 +3,80 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dsx.cli.context import Context
 from dsx.cli.output import human
-from dsx.core.errors import Invalid
+from dsx.cli.refs import ByName, ByNumber, Meaning
 
 if TYPE_CHECKING:
     from dsx.client.hub import DatasetHubClient
+    from dsx.client.models import FileInfo
+    from dsx.client.progress import Progress
 
 STREAM = "-"
 
 
 def download(
     ctx: typer.Context,
-    refs: Annotated[list[str], typer.Argument(help="Ids, numbers or names.")],
+    refs: Annotated[list[str], typer.Argument(help="Names, numbers or ids.")],
     *,
     output: Annotated[
         str | None, typer.Option("-o", "--output", help="File or directory; - is standard output.")
     ] = None,
     archive: Annotated[bool, typer.Option("--zip", help="All of them as one ZIP.")] = False,
+    name: ByName = False,
+    number: ByNumber = False,
 ) -> None:
     """Download files, verified.
 
-    If that is interrupted, the same command goes on where it was.
+    One file gets the last part of its name, several keep their whole names: with `-o dir/`,
+    dir/a/config.json and dir/b/config.json. Files that would be in each other's way are refused
+    before anything is fetched. If a download is interrupted, the same command goes on where it was.
 
     Examples:
 
         dsx download model.pt
+
+        dsx download a/config.json b/config.json -o configs/
 
         dsx download 12 13 14 --zip -o models.zip
 
         dsx download photos.tar -o - | tar x
     """
     context = Context.of(ctx)
-    with context.output.progress() as progress, context.client(progress=progress) as client:
-        if output == STREAM:
-            _to_standard_output(client, refs, archive=archive)
-        elif archive:
-            place = client.archive(refs, output or "files.zip")
-            context.output.result({"path": str(place)}, [str(place)])
-        else:
-            if output and len(refs) > 1 and not Path(output).is_dir():
-                raise Invalid("-o must be a directory for several files (or use --zip).")
-            for ref in refs:
-                place = client.download(ref, output)
+    meaning = Meaning(name, number)
+    with context.client() as client:
+        infos = meaning.files(client, refs)
+        with context.output.progress() as progress:
+            if output == STREAM:
+                _to_standard_output(client, infos, progress, archive=archive)
+            elif archive:
+                place = client.archive(infos, output or "files.zip", progress=progress)
                 context.output.result({"path": str(place)}, [str(place)])
+            elif len(infos) == 1:
+                place = client.download(infos[0], output, progress=progress)
+                context.output.result({"path": str(place)}, [str(place)])
+            else:
+                for place in client.download_files(infos, output or ".", progress=progress):
+                    context.output.result({"path": str(place)}, [str(place)])
 
 
-def _to_standard_output(client: DatasetHubClient, refs: list[str], *, archive: bool) -> None:
+def _to_standard_output(
+    client: DatasetHubClient,
+    infos: list[FileInfo],
+    progress: Progress | None,
+    *,
+    archive: bool,
+) -> None:
     output = sys.stdout.buffer
     if archive:
-        client.archive_to(refs, output)
+        client.archive_to(infos, output, progress=progress)
     else:
-        for ref in refs:
-            client.download_to(ref, output)
+        for info in infos:
+            client.download_to(info, output, progress=progress)
     output.flush()
 
 
@@ -112,11 +128,10 @@ def list_files(
 
 def delete(
     ctx: typer.Context,
-    refs: Annotated[list[str], typer.Argument(help="Ids, numbers or names.")],
+    refs: Annotated[list[str], typer.Argument(help="Names, numbers or ids.")],
     *,
-    name: Annotated[
-        bool, typer.Option("--name", help="Names, even if they look like ids.")
-    ] = False,
+    name: ByName = False,
+    number: ByNumber = False,
 ) -> None:
     """Move files, with all their versions, to the trash.
 
@@ -127,9 +142,9 @@ def delete(
         dsx delete --name 12
     """
     context = Context.of(ctx)
+    meaning = Meaning(name, number)
     with context.client() as client:
-        for ref in refs:
-            info = client.find(ref) if name else client.get_info(ref)
+        for info in meaning.files(client, refs):
             client.delete(info)
             told = f"{info.name} is in the trash; get it back with: dsx trash restore {info.number}"
             context.output.result(info, [told])

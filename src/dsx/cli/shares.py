@@ -10,6 +10,7 @@ from dsx.cli.context import Context
 from dsx.cli.limits import Days, day, places, seconds
 from dsx.cli.output import note
 from dsx.cli.prompts import ask_password
+from dsx.cli.refs import ByName, ByNumber, Meaning
 from dsx.core.errors import Invalid
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ app = typer.Typer(no_args_is_help=True, help="List and end what is shared.")
 def share(
     ctx: typer.Context,
     file: Annotated[
-        str | None, typer.Argument(help="Id, number or name of a file of yours.")
+        str | None, typer.Argument(help="Name, number or id of a file of yours.")
     ] = None,
     *,
     category: Annotated[str | None, typer.Option(help="All files of a category.")] = None,
@@ -37,6 +38,8 @@ def share(
     downloads: Annotated[
         int | None, typer.Option(help="How often the link may be used.", min=1)
     ] = None,
+    name: ByName = False,
+    number: ByNumber = False,
 ) -> None:
     """Let one user read something, or whoever has the link that is printed.
 
@@ -57,7 +60,7 @@ def share(
     if user is not None and (password or downloads):
         raise Invalid("--password and --downloads are for links: leave --with out.")
     with context.client() as client:
-        place = limits[0] if file is None else client.get_info(file)
+        place = limits[0] if file is None else Meaning(name, number).file(client, file)
         secret = ask_password("Password of the link", confirm=True) if password else None
         made = client.accounts.share(
             place, user, seconds=seconds(days), password=secret, downloads=downloads

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from dsx.client import uploading
 from dsx.client.body import Body
+from dsx.client.destinations import Destination, destinations
 from dsx.client.errors import DigestMismatch, NotFound, RateLimited, Unavailable, Unreachable
 from dsx.client.http import Connection, pause
 from dsx.client.kept import Kept, draft_beside, kept_beside
@@ -27,6 +28,7 @@ from dsx.client.uploading import Facts, Manner, send_file
 FILES = "/api/v1/files"
 TRASH = "/api/v1/trash"
 ARCHIVE = "/api/v1/archive"
+_SLASHES = ("/", os.sep)
 _IDS_IN_A_URL = 100
 _PAGE = 1000
 _REFUSED = {429, 503}
@@ -143,12 +145,15 @@ class FileOperations:
     ) -> Path:
         """Download a file by record, id, number or name to *target* (a file or a directory).
 
-        *target* defaults to the last part of the file's name, in the working directory. It appears
-        whole and verified, or not at all. If the download is interrupted, what has come stays in a
+        *target* defaults to the last part of the file's name, in the working directory; one that
+        ends with a slash is a directory, which is made. The file appears whole and verified, or not
+        at all. If the download is interrupted, what has come stays in a
         hidden ``.NAME.….part`` beside it, and the same call goes on there.
         """
         info = self.get_info(ref)
         place = Path(target) if target is not None else Path(local_name(info.name))
+        if str(target).endswith(_SLASHES):
+            place.mkdir(parents=True, exist_ok=True)
         if place.is_dir():
             place /= local_name(info.name)
         remote = self._content(info)
@@ -159,17 +164,37 @@ class FileOperations:
             replace_file(draft, place)
         return place
 
+    def download_files(
+        self,
+        refs: Sequence[Ref],
+        directory: str | Path = ".",
+        *,
+        progress: Progress | None = None,
+    ) -> list[Path]:
+        """Download several files below *directory*, each by its whole name: ``a/config.json``.
+
+        Before anything is fetched, `Conflict` says if two of them would be the same file there.
+        """
+        found = destinations([self.get_info(ref) for ref in refs], Path(directory))
+        return [self._download_to(one, progress) for one in found]
+
+    def _download_to(self, one: Destination, progress: Progress | None) -> Path:
+        one.path.parent.mkdir(parents=True, exist_ok=True)
+        return self.download(one.info, one.path, progress=progress)
+
     def download_bytes(self, ref: Ref) -> bytes:
         """The content of a file by record, id, number or name."""
         return fetch_bytes(self._content(self.get_info(ref)), self._progress)
 
-    def download_to(self, ref: Ref, output: IO[bytes]) -> FileInfo:
+    def download_to(
+        self, ref: Ref, output: IO[bytes], *, progress: Progress | None = None
+    ) -> FileInfo:
         """Write the content of a file to a stream, which may be a pipe; its record.
 
         `DigestMismatch` comes after the bytes, if they were wrong.
         """
         info = self.get_info(ref)
-        fetch_stream(self._content(info), output.write, self._progress)
+        fetch_stream(self._content(info), output.write, progress or self._progress)
         return info
 
     def archive(
@@ -178,9 +203,12 @@ class FileOperations:
         """Download several files as one ZIP."""
         return self._save(self._archive(refs, Path(target).name), Path(target), progress)
 
-    def archive_to(self, refs: Sequence[Ref], output: IO[bytes]) -> None:
+    def archive_to(
+        self, refs: Sequence[Ref], output: IO[bytes], *, progress: Progress | None = None
+    ) -> None:
         """Write several files as one ZIP to a stream, which may be a pipe."""
-        fetch_stream(self._archive(refs, "archive"), output.write, self._progress)
+        remote = self._archive(refs, "archive")
+        fetch_stream(remote, output.write, progress or self._progress)
 
     def list_files(
         self,
@@ -207,13 +235,27 @@ class FileOperations:
         return self._pages(FILES, params, limit)
 
     def get_info(self, ref: Ref) -> FileInfo:
-        """The record of a file by id, number or name; `NotFound` says what was looked for."""
+        """The record of a file; `NotFound` says what was looked for.
+
+        An int is a number. A string is the exact name of a file, if there is one of that name, and
+        otherwise an id or a number; a number has no leading zeros.
+        """
         if isinstance(ref, FileInfo):
             return ref
-        text = str(ref)
-        if text.isdecimal() or _is_uuid(text):
-            return self._info("GET", FILES + segments(text))
-        return self.find(text)
+        if isinstance(ref, int):
+            return self.get_by_id(ref)
+        try:
+            return self.find(ref)
+        except NotFound:
+            if not may_be_id(ref):
+                raise
+        return self.get_by_id(ref)
+
+    def get_by_id(self, ref: str | int) -> FileInfo:
+        """The record of the version with this id or number, whatever files are named."""
+        if not may_be_id(str(ref)):
+            raise NotFound(f"There is no file {str(ref)!r}.")
+        return self._info("GET", FILES + segments(str(ref)))
 
     def find(self, name: str) -> FileInfo:
         """The record of the file of exactly this name, even if that looks like an id."""
@@ -309,7 +351,10 @@ def _id(ref: Ref) -> str:
     return ref.id if isinstance(ref, FileInfo) else str(ref)
 
 
-def _is_uuid(text: str) -> bool:
+def may_be_id(text: str) -> bool:
+    """Whether *text* may stand for a version beside its name: a number, or an id."""
+    if text.isascii() and text.isdecimal():
+        return text[0] != "0"
     try:
         uuid.UUID(text)
     except ValueError:

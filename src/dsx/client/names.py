@@ -36,6 +36,12 @@ def local_name(name: str) -> str:
     return last
 
 
+def local_tree(name: str) -> str:
+    """What a stored file called *name* is called below a directory here. `Invalid` if unsafe."""
+    _check_fits(_checked(check_file_name, name))
+    return name
+
+
 def segments(*parts: str) -> str:
     """A path of quoted segments: ``segments("file", "a b/c#d")`` is ``/file/a%20b/c%23d``."""
     return "".join(f"/{quote(part, safe='/')}" for part in parts)

@@ -1,0 +1,108 @@
+"""Where several downloaded files go, settled before the first byte is fetched."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from dsx.client.errors import Conflict
+from dsx.client.models import FileInfo
+from dsx.client.names import local_tree
+
+_PROBE = "dsx-\u00e4-"  # has both cases, and two forms of the same letter
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A file of the hub, and where it goes."""
+
+    info: FileInfo
+    path: Path
+
+
+def destinations(infos: Sequence[FileInfo], directory: Path) -> list[Destination]:
+    """Where *infos* go below *directory*, each by its whole name; the same file goes there once.
+
+    Raises `Conflict` if two of them would be the same file, or one the directory of another, as
+    the file system there compares names; or if something else is in the way. `Invalid` for a name
+    that cannot be one here.
+    """
+    wanted = {info.id: info for info in infos}
+    names = {id_: local_tree(info.name) for id_, info in wanted.items()}
+    _refuse_clashes([(names[id_], wanted[id_]) for id_ in names], directory)
+    found = [Destination(wanted[id_], directory / names[id_]) for id_ in names]
+    for one in found:
+        _refuse_obstacles(one.path, directory)
+    return found
+
+
+def _refuse_clashes(names: Sequence[tuple[str, FileInfo]], directory: Path) -> None:
+    if _clash(names, _folded) is None:
+        return
+    clash = _clash(names, comparison(directory))
+    if clash is not None:
+        one, other = clash
+        raise Conflict(
+            f"{one.name!r} (number {one.number}) and {other.name!r} (number {other.number}) would "
+            f"be in each other's way in {directory}; nothing was downloaded. Download one of them "
+            "to a place of its own."
+        )
+
+
+def _clash(
+    names: Sequence[tuple[str, FileInfo]], same: Callable[[str], str]
+) -> tuple[FileInfo, FileInfo] | None:
+    """Two files of the same path, or one whose path is a directory of the other's."""
+    files: dict[str, FileInfo] = {}
+    for name, info in names:
+        other = files.setdefault(same(name), info)
+        if other is not info:
+            return other, info
+    for name, info in names:
+        for parent in PurePosixPath(same(name)).parents:
+            if str(parent) in files:
+                return files[str(parent)], info
+    return None
+
+
+def _refuse_obstacles(path: Path, directory: Path) -> None:
+    """`Conflict` if *path* cannot become a file: it is a directory, or below a file."""
+    if path.is_dir():
+        raise Conflict(f"{path} is a directory; nothing was downloaded.")
+    for parent in path.parents:
+        if os.path.lexists(parent):
+            if not parent.is_dir():
+                raise Conflict(f"{parent} is no directory; nothing was downloaded.")
+            return
+        if parent == directory.parent:
+            return
+
+
+def comparison(directory: Path) -> Callable[[str], str]:
+    """What the file system at *directory* compares of a name: two of the same are one file.
+
+    It is tried out; where that is impossible, as little as any known one.
+    """
+    while not directory.is_dir() and directory != directory.parent:
+        directory = directory.parent
+    try:
+        with tempfile.NamedTemporaryFile(prefix=f".{_PROBE}", dir=directory) as probe:
+            path = Path(probe.name)
+            any_case = path.with_name(path.name.swapcase()).exists()
+            any_form = path.with_name(unicodedata.normalize("NFD", path.name)).exists()
+    except OSError:
+        return _folded
+
+    def same(name: str) -> str:
+        form = unicodedata.normalize("NFC", name) if any_form else name
+        return form.casefold() if any_case else form
+
+    return same
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
