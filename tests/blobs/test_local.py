@@ -40,9 +40,8 @@ def die_at(name, owner, attribute, before):
 async def main():
     stage = await store.stage("s")
     stage.write(0, b"the bytes")
-    stage.sync()
-    die_at("before fsync", os, "fsync", True)
-    die_at("after fsync", os, "fsync", False)
+    die_at("before fsync", os, "fdatasync", True)
+    die_at("after fsync", os, "fdatasync", False)
     die_at("before rename", Path, "rename", True)
     die_at("after rename", Path, "rename", False)
     die_at("before directory", local, "sync_directory", True)

@@ -46,6 +46,13 @@ class BlobStore(ABC):
     async def stat(self, digests: Iterable[Digest]) -> dict[Digest, int]:
         """Sizes in bytes of those of *digests* that are stored; absent ones are left out."""
 
+    async def confirm(self, digest: Digest, size: int) -> bool:
+        """Whether there is a blob *digest* of *size* bytes; if so, it survives a crash from here.
+
+        For a blob that somebody else made, of whom nobody knows whether they lived to sync it.
+        """
+        return (await self.stat([digest])).get(digest) == size
+
     @abstractmethod
     async def list(self, after: Digest | None = None, limit: int = 1000) -> Sequence[Digest]:
         """Up to *limit* digests greater than *after*, ascending; fewer mean the end."""
@@ -80,16 +87,28 @@ class Stage(ABC):
     def write(self, offset: int, data: Buffer) -> None:
         """Write all of *data* at *offset* (blocking).
 
-        Raises `StorageFull` without room, `TooLarge` where the medium holds no file of that size.
+        Raises `StorageFull` without room, `TooLarge` where the medium holds no file of that size,
+        `StorageFailed` if the medium fails; after the last, only what was synced before counts.
         """
 
     @abstractmethod
     def sync(self) -> None:
-        """Return once everything written so far survives a crash of the machine (blocking)."""
+        """Return once everything written so far survives a crash of the machine (blocking).
+
+        If this raises, whatever it is, nothing counts that was written since the last success, by
+        any writer of this stage: calling it again raises `StorageFailed`. Who goes on opens the
+        stage anew and writes those bytes again.
+        """
 
     @abstractmethod
     def read(self, offset: int, size: int) -> bytes:
         """Up to *size* bytes from *offset*; fewer only at the end (blocking)."""
+
+    def reread(self) -> None:  # noqa: B027 (may be left out)
+        """Have what is read next come from the medium, not from memory (blocking).
+
+        After a failure memory may still show bytes that never reached the medium.
+        """
 
     async def prepare(self, digest: Digest, size: int) -> None:  # noqa: B027 (may be left out)
         """Do what is long about a ``seal`` with the same arguments, so that this one is short.
@@ -97,16 +116,17 @@ class Stage(ABC):
         For a caller that is going to seal while others wait for it. It changes nothing about what
         ``seal`` promises: if this is left out, or a removal of equal bytes undoes it, ``seal`` does
         it all. The blob may be visible from here on: who does not seal in the end has to remove it,
-        unless somebody else wants it. Nothing is long where sealing is a rename.
+        unless somebody else wants it. `DigestMismatch` and `StorageFailed` as for ``seal``.
         """
 
     @abstractmethod
     def seal(self, digest: Digest, size: int) -> None:
         """Turn the first *size* bytes into the blob *digest*, durably; end the stage (blocking).
 
-        The caller has computed *digest* from exactly those bytes. If the blob exists already,
-        one of the two equal copies stays. What lies beyond *size* is dropped; `DigestMismatch` if
-        there are fewer bytes.
+        The caller has computed *digest* from exactly those bytes, as they came. If the blob exists
+        already, one of the two equal copies stays. What lies beyond *size* is dropped.
+        `DigestMismatch` if there are fewer bytes, or others where they are read again on the way.
+        `StorageFailed` if the medium fails: then what was synced before is still in the stage.
         Idempotent: sealing again after success changes nothing.
         """
 

@@ -16,11 +16,12 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dsx.blobs.contract import BlobStore, Locates
-from dsx.blobs.staging import StageDirectory, StageFile, full_disk, names, sync_directory
+from dsx.blobs.staging import StageDirectory, StageFile, names, sync_directory
 from dsx.core.digest import Digest
-from dsx.core.errors import NotFound, RangeUnsatisfiable
+from dsx.core.disk import disk
+from dsx.core.errors import Damaged, NotFound, RangeUnsatisfiable
 from dsx.core.ranges import ByteRange
-from dsx.core.shielded import whatever_happens
+from dsx.core.shielded import in_thread, whatever_happens
 
 CHUNK = 1024 * 1024
 _BLOB_NAME = re.compile(r"[0-9a-f]{64}")
@@ -44,7 +45,7 @@ class LocalStore(StageDirectory, BlobStore, Locates):
 
     async def put(self, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> None:
         """See `BlobStore.put`."""
-        if (await self.stat([digest])).get(digest) == size:
+        if await self.confirm(digest, size):
             return
         async with self.staged(digest, size, chunks) as stage:
             await asyncio.to_thread(stage.sync)
@@ -56,7 +57,8 @@ class LocalStore(StageDirectory, BlobStore, Locates):
         """See `BlobStore.open`. An iterator that is never started holds its descriptor."""
         try:
             opening = asyncio.to_thread(os.open, self.locate(digest), os.O_RDONLY)
-            descriptor = await whatever_happens(opening, os.close)
+            with disk():
+                descriptor = await whatever_happens(opening, os.close)
         except FileNotFoundError:
             raise NotFound(f"There is no blob {digest}.") from None
         size = os.fstat(descriptor).st_size
@@ -76,6 +78,26 @@ class LocalStore(StageDirectory, BlobStore, Locates):
             with contextlib.suppress(FileNotFoundError):
                 sizes[digest] = self.locate(digest).stat().st_size
         return sizes
+
+    async def confirm(self, digest: Digest, size: int) -> bool:
+        """See `BlobStore.confirm`. Who made the blob may have died before they had synced it."""
+        return await asyncio.to_thread(self._confirm, digest, size)
+
+    def _confirm(self, digest: Digest, size: int) -> bool:
+        path = self.locate(digest)
+        with disk():
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return False
+            try:
+                if os.fstat(descriptor).st_size != size:
+                    return False
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            sync_directory(path.parent)
+        return True
 
     async def list(self, after: Digest | None = None, limit: int = 1000) -> Sequence[Digest]:
         """See `BlobStore.list`."""
@@ -112,20 +134,31 @@ class LocalStage(StageFile):
         super().__init__(name, path, existing=existing)
         self._store = store
 
+    async def prepare(self, digest: Digest, size: int) -> None:  # noqa: ARG002 (one is enough)
+        """See `Stage.prepare`. The bytes are made durable; what is left is to give them a name."""
+        await in_thread(self.settle, size)
+
     def seal(self, digest: Digest, size: int) -> None:
         """See `Stage.seal`."""
         if self._sealed == (digest, size):
             return
-        held = self.check_length(size)
+        self.settle(size)
         target = self._store.locate(digest)
-        with full_disk():
-            if held > size:
-                os.ftruncate(self._descriptor, size)
-            os.fchmod(self._descriptor, 0o400)
-            os.fsync(self._descriptor)
+        with disk():
+            replaces = target.exists()
             self._path.rename(target)
-            sync_directory(target.parent)
+            try:
+                sync_directory(target.parent)
+            except OSError:
+                # Whether the name is on the disk is unknown, and a second sync would not tell:
+                # who tries again gives it anew. An equal blob that was there must not go, though.
+                if not replaces:
+                    with contextlib.suppress(OSError):
+                        target.rename(self._path)
+                raise
         self._sealed = (digest, size)
+        with contextlib.suppress(OSError):  # a courtesy to operators; nothing depends on it
+            os.fchmod(self._descriptor, 0o400)
         self.close()
 
 
@@ -134,9 +167,10 @@ async def _read(descriptor: int, wanted: ByteRange) -> AsyncIterator[bytes]:
         position = wanted.start
         while position < wanted.stop:
             size = min(CHUNK, wanted.stop - position)
-            chunk = await asyncio.to_thread(os.pread, descriptor, size, position)
+            with disk():
+                chunk = await asyncio.to_thread(os.pread, descriptor, size, position)
             if not chunk:
-                raise NotFound("The blob is shorter than its record says.")
+                raise Damaged("The blob is shorter than it was when it was opened.")
             yield chunk
             position += len(chunk)
     finally:

@@ -26,6 +26,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,7 +38,7 @@ from dsx.blobs.contract import BlobStore
 from dsx.blobs.s3_client import Clients, designed, meaning, words
 from dsx.blobs.staging import StageDirectory, StageFile
 from dsx.core.digest import Digest
-from dsx.core.errors import DigestMismatch, NotFound, RangeUnsatisfiable, Unavailable
+from dsx.core.errors import Damaged, DigestMismatch, NotFound, RangeUnsatisfiable, Unavailable
 from dsx.core.ranges import ByteRange
 
 if TYPE_CHECKING:  # these exist for type checkers alone
@@ -129,7 +130,7 @@ class S3Store(StageDirectory, BlobStore):
                 if fruitless > _RESUMPTIONS:
                     raise designed(error, "reading a blob") from None
             if fruitless > _RESUMPTIONS:
-                raise NotFound("The blob is shorter than its record says.")
+                raise Damaged("The blob is shorter than it was when it was opened.")
             body = None
 
     async def stat(self, digests: Iterable[Digest]) -> dict[Digest, int]:
@@ -224,7 +225,8 @@ class S3Stage(StageFile):
             return
         if not self._there(digest, size):
             self._send(digest, size)
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # the blob is there; what stays behind is swept
+            self._path.unlink(missing_ok=True)
         self._sealed = (digest, size)
         self.close()
 

@@ -1,6 +1,10 @@
 """Bytes on their way in, as files in a directory of this machine.
 
 What a stage becomes when it is sealed is the business of the store that is built on this.
+
+A failed sync is final. The kernel reports it once and then treats the dirty pages as clean, or
+drops them; a second sync would succeed and mean nothing. So all that was written to the file since
+its last good sync is lost, by whichever descriptor, and has to be written again through a new one.
 """
 
 from __future__ import annotations
@@ -12,14 +16,23 @@ import errno
 import fcntl
 import os
 import re
+import threading
 import uuid
+import weakref
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
 from dsx.blobs.contract import Stage, Stages
 from dsx.core.digest import Buffer, Digest, Hasher
-from dsx.core.errors import DigestMismatch, Invalid, NotFound, StorageFull, TooLarge
+from dsx.core.disk import disk
+from dsx.core.errors import (
+    DigestMismatch,
+    Invalid,
+    NotFound,
+    StorageFailed,
+    StorageFull,
+)
 from dsx.core.shielded import whatever_happens
 
 WRITE_BEHIND = 8 * 1024 * 1024
@@ -29,7 +42,6 @@ _SYNC_FILE_RANGE_WRITE = 2
 _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
 if _sync_file_range is not None:
     _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class StageDirectory(Stages):
@@ -58,10 +70,14 @@ class StageDirectory(Stages):
     def _open_stage(self, name: str, reserve: int, existing: bool, durable: bool) -> StageFile:
         if reserve > self._room():
             raise StorageFull(f"There is no room for {reserve} bytes.", {"needed": reserve})
-        with full_disk():
+        with disk():
             stage = self._make_stage(name, self._staging / name, existing=existing)
             if durable and not existing:
-                sync_directory(self._staging)
+                try:
+                    sync_directory(self._staging)
+                except OSError:
+                    stage.withdraw()
+                    raise
         return stage
 
     @contextlib.asynccontextmanager
@@ -119,31 +135,83 @@ class StageFile(Stage):
     def __init__(self, name: str, path: Path, *, existing: bool) -> None:
         self.id = name
         self._path = path
-        self._descriptor = _open_locked(path, 0 if existing else os.O_CREAT)
+        self._descriptor, self._made = _open_locked(path, existing=existing)
         self._open = True
         self._sealed: tuple[Digest, int] | None = None
         self._unflushed = 0
+        self._dirty = not self._made  # who opened it before may have left it so
+        self._writeback = _writeback_of(self._descriptor)
 
     def write(self, offset: int, data: Buffer) -> None:
         """See `Stage.write`."""
+        self._writeback.check()
         view = memoryview(data)
-        with full_disk():
-            while view:
-                written = os.pwrite(self._descriptor, view, offset)
-                view, offset = view[written:], offset + written
-                self._unflushed += written
+        try:
+            with disk():
+                while view:
+                    written = os.pwrite(self._descriptor, view, offset)
+                    if not written:
+                        raise OSError(errno.EIO, "nothing was written")
+                    view, offset = view[written:], offset + written
+                    self._unflushed += written
+        except StorageFailed:
+            self._writeback.failed = True
+            raise
+        finally:
+            self._dirty = True
         if self._unflushed >= WRITE_BEHIND:
             _start_writing(self._descriptor)
             self._unflushed = 0
 
     def sync(self) -> None:
-        """See `Stage.sync`. An error here is final: the kernel may have dropped the bytes."""
-        with full_disk():
-            os.fdatasync(self._descriptor)
+        """See `Stage.sync`. Raises, too, if another descriptor's sync of this file has failed."""
+        with self._writeback.lock:
+            self._writeback.check()
+            self._dirty = False  # a write meanwhile says that it is
+            try:
+                with disk():
+                    os.fdatasync(self._descriptor)
+            except BaseException:
+                self._dirty = self._writeback.failed = True
+                raise
 
     def read(self, offset: int, size: int) -> bytes:
         """See `Stage.read`."""
-        return os.pread(self._descriptor, size, offset)
+        with disk():
+            data = os.pread(self._descriptor, size, offset)
+            while 0 < len(data) < size:
+                more = os.pread(self._descriptor, size - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+        return data
+
+    def reread(self) -> None:
+        """See `Stage.reread`."""
+        with disk():
+            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def settle(self, size: int) -> None:
+        """Have the first *size* bytes be all there are, durably (blocking); see `seal`.
+
+        Costs no sync where everything was synced before. If one fails, it is not tried again.
+        """
+        self._writeback.check()
+        held = self.check_length(size)
+        if held > size:
+            with disk():
+                os.ftruncate(self._descriptor, size)
+            self._dirty = True
+        if self._dirty:
+            self.sync()
+
+    def withdraw(self) -> None:
+        """Take back that the stage was made, unless somebody else has it open; then close it."""
+        with contextlib.suppress(OSError):
+            if self._made:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._path.unlink(missing_ok=True)
+        self.close()
 
     def check_length(self, size: int) -> int:
         """How many bytes there are; `DigestMismatch` if fewer than *size*."""
@@ -157,28 +225,56 @@ class StageFile(Stage):
         await asyncio.to_thread(self._discard)
 
     def _discard(self) -> None:
-        if self._sealed is None:
-            self._path.unlink(missing_ok=True)
-        self.close()
+        try:
+            if self._sealed is None:
+                with disk():
+                    self._path.unlink(missing_ok=True)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """See `Stage.close`."""
         if self._open:
             self._open = False
-            os.close(self._descriptor)
+            with contextlib.suppress(OSError):  # what counts was synced; the descriptor is gone
+                os.close(self._descriptor)
 
 
-@contextlib.contextmanager
-def full_disk() -> Iterator[None]:
-    """Turn what a full disk raises in the block into what it means."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise StorageFull("The disk is full.") from error
-        if error.errno == errno.EFBIG:
-            raise TooLarge("No file of this disk can be that large.") from error
-        raise
+class _Writeback:
+    """What is known of the writing back of one file, for all descriptors opened so far.
+
+    Syncs take turns, so that none succeeds beside one that fails. Who opens the file after a
+    failure begins with a new one of these: what is written from then on can be synced again. The
+    kernel does the same across processes: each descriptor open at the time gets the error once.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.failed = False
+
+    def check(self) -> None:
+        """Raise `StorageFailed` if what was written before may be lost."""
+        if self.failed:
+            raise StorageFailed(
+                "The disk has failed while bytes were written; those that were not acknowledged "
+                "are lost. Ask where the upload stands, and send them again."
+            )
+
+
+_writebacks: weakref.WeakValueDictionary[tuple[int, int], _Writeback]
+_writebacks = weakref.WeakValueDictionary()
+_writebacks_lock = threading.Lock()
+
+
+def _writeback_of(descriptor: int) -> _Writeback:
+    """That of the file, made anew if there is none or it has failed."""
+    status = os.fstat(descriptor)
+    key = status.st_dev, status.st_ino
+    with _writebacks_lock:
+        known = _writebacks.get(key)
+        if known is None or known.failed:
+            known = _writebacks[key] = _Writeback()
+        return known
 
 
 def names(directory: Path, first: str) -> list[str]:
@@ -189,17 +285,27 @@ def names(directory: Path, first: str) -> list[str]:
         return []
 
 
-def _open_locked(path: Path, create: int) -> int:
-    """Open the stage *path* under a shared lock, again if `sweep` took it away in between."""
+def _open_locked(path: Path, *, existing: bool) -> tuple[int, bool]:
+    """Open the stage *path* under a shared lock, again if `sweep` took it away in between.
+
+    Also says whether it was made for that.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC
     while True:
+        made = False
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | create, 0o600)
+            descriptor = os.open(path, flags)
         except FileNotFoundError:
-            raise NotFound(f"There is no stage {path.name}.") from None
+            if existing:
+                raise NotFound(f"There is no stage {path.name}.") from None
+            try:
+                descriptor, made = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600), True
+            except FileExistsError:
+                continue
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
+                return descriptor, made
         os.close(descriptor)
 
 

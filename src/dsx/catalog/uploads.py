@@ -130,6 +130,20 @@ def advance(connection: Connection, upload: Upload, new: ByteRange, expires: Mic
     return replace(upload, received=received, expires=expires)
 
 
+def take_back(connection: Connection, upload: Upload, lost: Iterable[ByteRange]) -> Upload:
+    """Have the bytes of *lost* not have arrived; what they hash to is not known any more."""
+    received = upload.received
+    for piece in lost:
+        received = received.remove(piece)
+    reserved = max(0, (upload.length or 0) - received.size)
+    connection.execute(
+        update(uploads)
+        .where(uploads.c.id == upload.id)
+        .values(received=received.pairs(), reserved=reserved, digest=None, crc32=None)
+    )
+    return replace(upload, received=received, blob=None)
+
+
 def set_length(connection: Connection, upload: Upload, length: int) -> Upload:
     """Fix the length, which was not known before."""
     reserved = max(0, length - upload.received.size)

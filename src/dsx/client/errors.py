@@ -47,6 +47,10 @@ class Gone(core.Gone, Answered, FileNotFoundError):
     """The thing existed and has expired."""
 
 
+class Damaged(core.Damaged, Gone):
+    """The server's copy of the bytes is damaged."""
+
+
 class TimedOut(core.TimedOut, Answered, TimeoutError):
     """The server heard nothing from us for too long."""
 
@@ -103,6 +107,10 @@ class Unavailable(core.Unavailable, Answered):
     """The server cannot answer now."""
 
 
+class StorageFailed(core.StorageFailed, Unavailable):
+    """The server's disk failed; what it had acknowledged is kept."""
+
+
 class StorageFull(core.StorageFull, Answered):
     """The server has no room for the bytes."""
 
@@ -128,10 +136,11 @@ class Broken(
 _BY_CODE: dict[str, type[Answered]] = {
     kind.code: kind
     for kind in (
-        Answered, Invalid, PartCorrupt, Unauthenticated, Denied, NotFound, Gone, TimedOut,
+        Answered, Invalid, PartCorrupt, Unauthenticated, Denied, NotFound, Gone, Damaged,
+        TimedOut,
         Conflict, AlreadyExists, OffsetMismatch, Superseded, Paused, Incomplete,
         PreconditionFailed, TooLarge, RangeUnsatisfiable, Unprocessable, DigestMismatch,
-        RateLimited, Unavailable, StorageFull,
+        RateLimited, Unavailable, StorageFailed, StorageFull,
     )
 }  # fmt: skip
 _BY_STATUS = {

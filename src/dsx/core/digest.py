@@ -86,6 +86,14 @@ class Hasher:
         self.crc32 = 0
         self.size = 0
 
+    def copy(self) -> Hasher:
+        """Another one that has hashed the same bytes so far."""
+        twin = Hasher()
+        twin._sha256 = self._sha256.copy()
+        twin._others = {name: other.copy() for name, other in self._others.items()}
+        twin.crc32, twin.size = self.crc32, self.size
+        return twin
+
     def update(self, data: Buffer) -> None:
         """Add the next bytes. Releases the GIL for large buffers."""
         self._sha256.update(data)

@@ -70,6 +70,12 @@ class Gone(DSXError):
     code = "gone"
 
 
+class Damaged(Gone):
+    """The stored bytes are not what they were; none of them are served."""
+
+    code = "damaged"
+
+
 class Conflict(DSXError):
     """The request contradicts the present state."""
 
@@ -159,6 +165,12 @@ class Unavailable(DSXError):
     retryable = True
 
 
+class StorageFailed(Unavailable):
+    """The disk failed to write or read: nothing counts but what was acknowledged before."""
+
+    code = "storage_failed"
+
+
 class StorageFull(DSXError):
     """There is no room for the bytes."""
 
@@ -180,6 +192,7 @@ STATUS: dict[type[DSXError], int] = {
     Paused: 409,
     Incomplete: 409,
     Gone: 410,
+    Damaged: 410,
     PreconditionFailed: 412,
     TooLarge: 413,
     RangeUnsatisfiable: 416,
@@ -187,6 +200,7 @@ STATUS: dict[type[DSXError], int] = {
     DigestMismatch: 422,
     RateLimited: 429,
     Unavailable: 503,
+    StorageFailed: 503,
     StorageFull: 507,
 }
 

@@ -30,6 +30,16 @@ class Spans:
         stop = max([new.stop, *(part.stop for part in joined)])
         return Spans((*before, ByteRange(start, stop), *after))
 
+    def remove(self, old: ByteRange) -> Spans:
+        """Without the bytes of *old*."""
+        left = []
+        for part in self.parts:
+            before = ByteRange(part.start, min(part.stop, old.start))
+            after = ByteRange(max(part.start, old.stop), part.stop)
+            pieces = (before, after) if old.start < old.stop else (part,)
+            left += [piece for piece in pieces if piece.start < piece.stop]
+        return Spans(tuple(left))
+
     @property
     def prefix(self) -> int:
         """How many bytes from 0 on are there without a gap."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from dsx.core.disk import meaning
 from dsx.core.errors import (
     STATUS,
     DSXError,
@@ -125,6 +126,14 @@ def install(app: FastAPI) -> None:
             answer.headers["WWW-Authenticate"] = _BEARER
         answer.headers.update(getattr(request.state, "headers", {}))
         return answer
+
+    @app.exception_handler(OSError)
+    async def failing(_: Request, error: OSError) -> JSONResponse:
+        found = meaning(error)
+        if found is None:
+            raise error
+        log.error("a disk is full or fails", error=str(error))
+        return render(found)
 
     @app.exception_handler(RequestValidationError)
     async def rejected(_: Request, error: RequestValidationError) -> JSONResponse:

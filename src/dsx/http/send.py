@@ -17,6 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from dsx.core.content import Content, FileSlice, Literal, Piece, Stream
 from dsx.core.digest import to_repr_digest
+from dsx.core.disk import disk
+from dsx.core.errors import Damaged
 from dsx.core.ranges import ByteRange, parse_range
 from dsx.core.shielded import in_thread
 from dsx.http.conditions import evaluate, http_date, range_applies
@@ -218,7 +220,8 @@ async def _opened(piece: Piece) -> AsyncIterator[_Part]:
         chunks = piece.chunks()
         yield _Begun(await anext(chunks, b""), chunks)
         return
-    descriptor = await in_thread(piece.open)
+    with disk():
+        descriptor = await in_thread(piece.open)
     try:
         os.posix_fadvise(descriptor, piece.start, piece.size, os.POSIX_FADV_SEQUENTIAL)
         yield _Opened(descriptor, piece.start, piece.size)
@@ -234,13 +237,14 @@ def _read_all(pieces: Sequence[Literal | FileSlice]) -> bytes:
 def _read(piece: Literal | FileSlice) -> bytes:
     if isinstance(piece, Literal):
         return piece.data
-    descriptor = piece.open()
-    try:
-        data = os.pread(descriptor, piece.size, piece.start)
-    finally:
-        os.close(descriptor)
+    with disk():
+        descriptor = piece.open()
+        try:
+            data = os.pread(descriptor, piece.size, piece.start)
+        finally:
+            os.close(descriptor)
     if len(data) != piece.size:
-        raise EOFError("the file is shorter than promised")
+        raise Damaged("The file is shorter than it was.")
     return data
 
 

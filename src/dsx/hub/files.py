@@ -17,7 +17,14 @@ from dsx.catalog import numbered
 from dsx.catalog.engine import Catalog
 from dsx.core.content import Content, FileSlice, Piece, Stream
 from dsx.core.digest import Digest
-from dsx.core.errors import Gone, NotFound, PreconditionFailed
+from dsx.core.disk import disk
+from dsx.core.errors import (
+    Damaged,
+    Gone,
+    NotFound,
+    PreconditionFailed,
+    RangeUnsatisfiable,
+)
 from dsx.core.metadata import check_metadata, merge_patch
 from dsx.core.model import FileChanges, FileQuery, FileVersion, NewFile, NumberedPage, Page
 from dsx.core.names import check_file_name, check_label
@@ -281,6 +288,14 @@ def missing(version: FileVersion) -> Gone:
     )
 
 
+def damaged(version: FileVersion) -> Damaged:
+    """The failure of a version whose blob is not what it was."""
+    return Damaged(
+        f"The bytes of {version.name!r} are damaged in the store; `dsx fsck` tells more.",
+        {"id": version.id},
+    )
+
+
 def blob_slice(blobs: BlobStore, version: FileVersion, start: int, stop: int) -> Piece:
     """Bytes ``[start, stop)`` of a version: from the local file if there is one."""
     if isinstance(blobs, Locates):
@@ -296,9 +311,14 @@ async def _pieces(
 
 def _open_blob(blobs: Locates, version: FileVersion) -> int:
     try:
-        return os.open(blobs.locate(version.sha256), os.O_RDONLY | os.O_CLOEXEC)
+        with disk():
+            descriptor = os.open(blobs.locate(version.sha256), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise missing(version) from None
+    if os.fstat(descriptor).st_size != version.size:
+        os.close(descriptor)
+        raise damaged(version)
+    return descriptor
 
 
 async def _fetch(blobs: BlobStore, version: FileVersion, wanted: ByteRange) -> AsyncIterator[bytes]:
@@ -306,6 +326,8 @@ async def _fetch(blobs: BlobStore, version: FileVersion, wanted: ByteRange) -> A
         _, chunks = await blobs.open(version.sha256, wanted)
     except NotFound:
         raise missing(version) from None
+    except RangeUnsatisfiable:
+        raise damaged(version) from None
     async for chunk in chunks:
         yield chunk
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from dsx.blobs.contract import Stage
 from dsx.core.digest import Buffer, Digest, Hasher
-from dsx.core.errors import DigestMismatch, TooLarge
+from dsx.core.errors import DigestMismatch, StorageFailed, TooLarge
 from dsx.core.model import BlobInfo
 
 _LARGE = 64 * 1024
@@ -59,7 +59,10 @@ class Receiver:
             self._stage.write(start, data)
 
     async def finish(self, expected: Digest | None = None) -> BlobInfo:
-        """Make the bytes durable; `DigestMismatch` if they are not the *expected* ones."""
+        """Make the bytes durable; `DigestMismatch` if they are not the *expected* ones.
+
+        `StorageFailed` if that fails; then all of them have to be received again.
+        """
         digest = self._hasher.digest
         if expected is not None and digest != expected:
             raise DigestMismatch(
@@ -71,15 +74,28 @@ class Receiver:
 
     async def prepare(self, blob: BlobInfo) -> None:
         """Do what is long about ``seal`` before others have to wait for it: `Stage.prepare`."""
-        await self._stage.prepare(blob.digest, blob.size)
+        with as_received():
+            await self._stage.prepare(blob.digest, blob.size)
 
     def seal(self, blob: BlobInfo) -> None:
         """Turn the bytes into the blob that ``finish`` described (blocking)."""
-        self._stage.seal(blob.digest, blob.size)
+        with as_received():
+            self._stage.seal(blob.digest, blob.size)
 
     async def abandon(self) -> None:
         """Drop what was not sealed. Idempotent, and harmless after ``seal``."""
         await self._stage.discard()
+
+
+@contextmanager
+def as_received() -> Iterator[None]:
+    """Around sealing bytes that were hashed when they came: if they differ now, the disk failed."""
+    try:
+        yield
+    except DigestMismatch:
+        raise StorageFailed(
+            "The bytes on the disk are not the ones that were received; send them again."
+        ) from None
 
 
 def too_large(limit: int) -> TooLarge:

@@ -24,6 +24,7 @@ from dsx.core.errors import (
     NotFound,
     OffsetMismatch,
     Paused,
+    StorageFailed,
     Superseded,
     TooLarge,
 )
@@ -275,15 +276,39 @@ class Appender:
             length = incoming.position if addition.last else None
             recorded = await whatever_happens(record(leave=True, length=length))
         except BaseException as failure:
-            self._tails.drop(upload.id)  # it may have hashed what is not kept
-            kept = not (addition.checked or _wrong(failure, addition))
-            if kept and not control.lost:
-                with suppress(DSXError):  # what is raised is why it came to this
-                    await whatever_happens(record(leave=True))
+            kept = not (addition.checked or _wrong(failure, addition) or control.lost)
+            await whatever_happens(self._break_off(upload.id, incoming, record, failure, kept))
             raise
         if hashed:
             await in_thread(self._tails.of(recorded).follow, stage, recorded.offset)
         return recorded
+
+    async def _break_off(
+        self,
+        id_: str,
+        incoming: Incoming,
+        record: Callable[..., Awaitable[object]],
+        failure: BaseException,
+        kept: bool,
+    ) -> None:
+        """Record what came before *failure*, if it is to be *kept*; the hash goes back to that.
+
+        After a failed sync nothing is recorded that was not before: another sync would succeed, but
+        the kernel has given up those bytes. They may be those of other writers, too.
+        """
+        recorded = False
+        incoming.go_back(kept=kept)
+        try:
+            if kept:
+                with suppress(DSXError):  # what is raised is why it came to this
+                    await record(leave=True)
+                    recorded = True
+            elif isinstance(failure, StorageFailed):
+                with suppress(DSXError):
+                    await self._leases.shut_all_out(id_)
+        finally:
+            if not recorded:
+                incoming.go_back(kept=False)
 
     async def _record(
         self,
@@ -296,7 +321,8 @@ class Appender:
         length: int | None = None,
     ) -> Upload:
         """Make durable what has come, then record it; *leave*: and end the lease."""
-        span = incoming.span
+        stop, mark = incoming.reached
+        span = ByteRange(incoming.start, stop)
         if span.size:
             await in_thread(stage.sync)
         token = control.token or ""
@@ -320,6 +346,7 @@ class Appender:
 
         recorded = await self._catalog.write(work, durable=leave)
         control.released = leave
+        incoming.keep(mark, recorded.offset)
         return recorded
 
     def _noted(self, connection: Connection, upload: Upload) -> Upload:
@@ -358,10 +385,10 @@ async def _with_checkpoints(
 
 
 def _wrong(failure: BaseException, addition: Addition) -> bool:
-    """Whether it says that the bytes themselves are wrong: none since the last record are kept.
+    """Whether it says that the bytes are wrong, or lost: none since the last record are kept.
 
     `Superseded` and `Paused` are conflicts of another kind.
     """
     if addition.claimed and isinstance(failure, Invalid):
         return True
-    return isinstance(failure, TooLarge) or type(failure) is Conflict
+    return isinstance(failure, (TooLarge, StorageFailed)) or type(failure) is Conflict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
@@ -15,19 +16,21 @@ from dsx.blobs.contract import Stage
 from dsx.catalog import blobs as blob_records
 from dsx.catalog import files, tasks, uploads
 from dsx.core.digest import Digest
-from dsx.core.errors import DSXError, Gone, Incomplete, NotFound
+from dsx.core.errors import DSXError, Gone, Incomplete, NotFound, StorageFailed
 from dsx.core.model import BlobInfo, FileVersion, NewFile
 from dsx.core.principals import Principal
 from dsx.core.ranges import ByteRange
-from dsx.core.shielded import in_thread
+from dsx.core.shielded import in_thread, whatever_happens
 from dsx.core.transfers import Upload
 from dsx.hub.audit import note
 from dsx.hub.clock import now
 from dsx.hub.files import refuse_taken
+from dsx.hub.intake import as_received
 from dsx.hub.removal import sealing
 from dsx.hub.transfers.begin import total
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.leases import EVERYTHING
+from dsx.hub.transfers.losses import Losses, lost
 from dsx.hub.transfers.tails import another_digest
 
 log = structlog.get_logger(__name__)
@@ -52,6 +55,7 @@ class Finisher:
         self._tails = engine.tails
         self._limits = engine.limits
         self._expiry = engine.expiry
+        self._losses = Losses(engine)
         self._busy: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def finish(self, owner: str, id_: str) -> FileVersion | None:
@@ -180,12 +184,18 @@ class Finisher:
         stage = await self._stage(upload)
         if stage is None:
             return await self._sealed_before(upload)
+        blob = upload.blob
         try:
-            blob = upload.blob or await self._hash(upload, stage)
-            async with sealing(self._catalog, self._blobs, blob.digest):
-                await stage.prepare(blob.digest, blob.size)
-                number = await self._commit(upload, stage, blob)
+            blob = blob or await self._hash(upload, stage)
+            with as_received():
+                async with sealing(self._catalog, self._blobs, blob.digest):
+                    await stage.prepare(blob.digest, blob.size)
+                    number = await self._commit(upload, stage, blob)
             await stage.discard()
+        except StorageFailed:
+            with suppress(DSXError):  # what is raised is why it came to this
+                await whatever_happens(self._losses.forget(upload, blob))
+            raise
         finally:
             stage.close()
         self._tails.drop(upload.id)
@@ -197,8 +207,8 @@ class Finisher:
         if upload.state == "finished" and upload.version is not None:
             return upload.version
         blob = upload.blob
-        if blob is None or blob.digest not in await self._blobs.stat([blob.digest]):
-            raise _lost(upload)
+        if blob is None or not await self._blobs.confirm(blob.digest, blob.size):
+            raise lost(upload)
         return await self._commit(upload, None, blob)
 
     async def _stage(self, upload: Upload) -> Stage | None:
@@ -207,6 +217,13 @@ class Finisher:
             return await self._stages.stage(upload.id, existing=bool(upload.length))
         except NotFound:
             return None
+
+    async def _source(self, part: Upload) -> Stage:
+        """The stage of a partial that is ready; `Gone` if it has vanished."""
+        stage = await self._stage(part)
+        if stage is None:
+            raise lost(part)
+        return stage
 
     async def _hash(self, upload: Upload, stage: Stage) -> BlobInfo:
         """Hash what was not hashed yet, compare with what was announced, note the digest."""
@@ -217,7 +234,6 @@ class Finisher:
             tail = self._tails.anew(upload)
             await in_thread(tail.reach, stage, size)
         blob = tail.blob(upload)
-        await in_thread(stage.sync)
         await self._catalog.write(partial(uploads.note_digest, id_=upload.id, blob=blob))
         return blob
 
@@ -278,9 +294,7 @@ class Finisher:
             for part in parts:
                 stop = start + (part.length or 0)
                 if final.offset < stop:
-                    source = await self._stage(part)
-                    if source is None:
-                        raise _lost(part)
+                    source = await self._source(part)
                     try:
                         await in_thread(_copy_all, source, target, start, stop, tail.feed)
                     finally:
@@ -290,6 +304,9 @@ class Finisher:
                         partial(self._advance, final.owner, final.id, ByteRange(start, stop))
                     )
                 start = stop
+        except BaseException:
+            self._tails.drop(final.id)  # it has hashed what is not recorded
+            raise
         finally:
             target.close()
 
@@ -312,11 +329,24 @@ def _copy_all(
     source: Stage, target: Stage, start: int, stop: int, feed: Callable[[int, bytes], object]
 ) -> None:
     for position in range(start, stop, _CHUNK):
-        data = source.read(position - start, min(_CHUNK, stop - position))
-        if not data:
+        size = min(_CHUNK, stop - position)
+        data = _read_back(source, position - start, size)
+        if len(data) != size:
             raise Gone("The bytes of a partial upload are not on the disk any more; begin again.")
         target.write(position, data)
         feed(position, data)
+
+
+def _read_back(source: Stage, offset: int, size: int) -> bytes:
+    """Bytes of a partial upload; none if they cannot be read, even if that is tried twice."""
+    try:
+        return source.read(offset, size)
+    except StorageFailed:
+        source.reread()
+    try:
+        return source.read(offset, size)
+    except StorageFailed:
+        return b""
 
 
 def _incomplete(upload: Upload) -> Incomplete:
@@ -325,10 +355,4 @@ def _incomplete(upload: Upload) -> Incomplete:
     return Incomplete(
         f"{length - upload.received.size} bytes have not arrived yet.",
         {"missing": missing[:_SHOWN], "length": upload.length, "offset": upload.offset},
-    )
-
-
-def _lost(upload: Upload) -> Gone:
-    return Gone(
-        "The bytes of the upload are not on the disk any more; begin again.", {"id": upload.id}
     )

@@ -16,7 +16,7 @@ from dsx.core.spans import Spans
 from dsx.core.transfers import PartDigest
 from dsx.hub.intake import hash_beside
 from dsx.hub.transfers.control import Control, Controls, stale, unseen
-from dsx.hub.transfers.tails import Tail
+from dsx.hub.transfers.tails import Mark, Tail
 
 Write = Callable[[Buffer], object]
 
@@ -48,9 +48,9 @@ class Guard:
 class Incoming:
     """Writes a request's bytes at their final offset, beside those that are there already.
 
-    ``position`` is how far it has come, ``exactly`` how many bytes have to come, if that is to be
-    counted. Bytes that arrived before are compared, not written: the
-    same again is no fault, others are a `Conflict`.
+    ``reached`` is how far it has come, with the hash up to there if it is known; ``exactly`` how
+    many bytes have to come, if that is to be counted. Bytes that arrived before are
+    compared, not written: the same again is no fault, others are a `Conflict`.
     """
 
     def __init__(
@@ -65,13 +65,18 @@ class Incoming:
     ) -> None:
         """Begin at *start*; `TooLarge` beyond *limit*. None as *tail*: hash nothing now."""
         self.start = start
-        self.position = start
+        self.reached: tuple[int, Mark | None] = start, None
         self.exactly: int | None = None
         self._stage = stage
         self._received = received
         self._limit = limit
         self._tail = tail
         self._guard = guard
+
+    @property
+    def position(self) -> int:
+        """The end of what has arrived."""
+        return self.reached[0]
 
     @property
     def span(self) -> ByteRange:
@@ -98,7 +103,18 @@ class Incoming:
         else:
             with hash_beside(self._tail.feed, self.position, view):
                 self._put(view)
-        self.position = stop
+        self.reached = stop, self._tail.mark(stop) if self._tail else None
+
+    def keep(self, mark: Mark | None, prefix: int) -> None:
+        """The upload's first *prefix* bytes are recorded: see `Tail.keep`."""
+        if self._tail is not None:
+            self._tail.keep(mark, prefix)
+
+    def go_back(self, *, kept: bool) -> None:
+        """Have the tail unhash what is not kept: nothing since the last record, or *kept* all."""
+        if self._tail is not None:
+            position, mark = self.reached
+            self.reached = position, self._tail.go_back(mark if kept else None)
 
     def end(self) -> None:
         """No more will come: raise `Invalid` if that is too few."""

@@ -87,6 +87,21 @@ class Leases:
                 async with self.hold(upload, span, lambda _: True):
                     pass
 
+    async def shut_all_out(self, upload: str) -> None:
+        """End every lease of *upload*, in all processes: their bytes were lost with a failed sync.
+
+        Within a process the stage itself sees to that, and across them the kernel does, by telling
+        each descriptor once; this is for kernels and file systems that tell only one.
+        """
+
+        def work(connection: Connection) -> None:
+            uploads.claim(connection, upload)
+            everybody = writers.overlapping(connection, upload, ByteRange(0, EVERYTHING))
+            writers.evict(connection, everybody)
+
+        await self._catalog.write(work, durable=False)
+        self._controls.poke()
+
     async def _wait_for(self, token: str, upload: str, older: list[str]) -> None:
         self._controls.poke()
         deadline = time.monotonic() + PATIENCE

@@ -3,6 +3,10 @@
 A tail has hashed the bytes from 0 on, as far as it has come. Writers in order feed it what they
 write; where parts arrived out of order, it reads them back once the gap before them is closed.
 Tails live in one process: another one, or the next, begins again at 0 and reads.
+
+What was hashed may turn out not to be kept: it was refused, or the disk lost it before it was
+durable. A tail then goes back to the last `Mark` that was recorded, so that what it has hashed is
+always what was received.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import hmac
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from dsx.blobs.contract import Stage
 from dsx.core.digest import Buffer, Hasher
@@ -23,6 +28,14 @@ _KEPT = 1024
 _STRIDE = 256 * _CHUNK  # what is read back before an answer: a fraction of a second's work
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The hash as it was at some point: *hasher*, which is not fed any more."""
+
+    epoch: int
+    hasher: Hasher
+
+
 class Tail:
     """The hash of one upload's first bytes. Methods are blocking."""
 
@@ -30,6 +43,7 @@ class Tail:
         self.generation = generation
         self.hasher = Hasher(algorithms)
         self._lock = threading.Lock()
+        self._kept = Mark(0, self.hasher.copy())
 
     def feed(self, start: int, data: Buffer) -> None:
         """Hash *data* if it is what comes next; else it will be read back later."""
@@ -39,6 +53,37 @@ class Tail:
                     self.hasher.update(data)
             finally:
                 self._lock.release()
+
+    def mark(self, position: int) -> Mark | None:
+        """The hash of the first *position* bytes, if that is how far it has come."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if self.hasher.size != position:
+                return None
+            return Mark(self._kept.epoch, self.hasher.copy())
+        finally:
+            self._lock.release()
+
+    def keep(self, mark: Mark | None, prefix: int) -> None:
+        """The first *prefix* bytes are recorded: *mark*, if it is of some of them, is for good.
+
+        A mark from before somebody went back may have hashed what was not kept.
+        """
+        with self._lock:
+            if mark and mark.epoch == self._kept.epoch and mark.hasher.size <= prefix:
+                self._kept = mark
+
+    def go_back(self, mark: Mark | None = None) -> Mark:
+        """Unhash what is not kept: what came after *mark*, or after the last that was for good.
+
+        Returns where it stands then; marks from before are worth nothing from here on.
+        """
+        with self._lock:
+            current = mark is not None and mark.epoch == self._kept.epoch
+            self.hasher = (mark if mark and current else self._kept).hasher.copy()
+            self._kept = Mark(self._kept.epoch + 1, self._kept.hasher)
+            return Mark(self._kept.epoch, self.hasher.copy())
 
     def follow(self, stage: Stage, stop: int) -> None:
         """Hash some of what is missing up to *stop*, unless another thread is at it already."""

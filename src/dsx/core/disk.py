@@ -1,0 +1,42 @@
+"""What the operating system's errors mean: a disk that is full, or one that fails."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dsx.core.errors import DSXError, StorageFailed, StorageFull, TooLarge
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FAILING = {
+    getattr(errno, name, errno.EIO)  # not every system has all of them
+    for name in (
+        "EIO", "EROFS", "ENXIO", "ENODEV", "ESTALE", "EUCLEAN", "EBADMSG", "EREMOTEIO",
+        "ETIMEDOUT", "ENOTCONN", "EHOSTDOWN", "ESHUTDOWN",
+    )
+}  # fmt: skip
+
+
+@contextmanager
+def disk() -> Iterator[None]:
+    """Turn what a full or failing disk raises in the block into what it means."""
+    try:
+        yield
+    except OSError as error:
+        if (designed := meaning(error)) is None:
+            raise
+        raise designed from error
+
+
+def meaning(error: OSError) -> DSXError | None:
+    """The failure that *error*, raised by work on a file, stands for; None: a defect."""
+    if error.errno in _FULL:
+        return StorageFull("The disk is full.")
+    if error.errno == errno.EFBIG:
+        return TooLarge("No file of this disk can be that large.")
+    if error.errno in _FAILING:
+        return StorageFailed(
+            "The disk has failed; what was acknowledged before is kept, nothing else."
+        )
+    return None

@@ -1,0 +1,81 @@
+"""What becomes of an upload whose disk failed after its bytes had been recorded."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from dsx.blobs.contract import Stage
+from dsx.catalog import tasks, uploads
+from dsx.core.digest import Hasher
+from dsx.core.errors import Gone, NotFound, StorageFailed
+from dsx.core.model import BlobInfo
+from dsx.core.ranges import ByteRange
+from dsx.core.shielded import in_thread
+from dsx.core.transfers import Upload
+from dsx.hub.clock import now
+from dsx.hub.transfers.engine import Engine
+
+_CHUNK = 1024 * 1024
+
+
+class Losses:
+    """Finds out which bytes of a complete upload are lost, and has them come again."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._catalog = engine.catalog
+        self._stages = engine.stages
+        self._tails = engine.tails
+
+    async def forget(self, upload: Upload, blob: BlobInfo | None) -> None:
+        """Look at the bytes on the disk; those that are lost have not been received.
+
+        *blob* is what they were when they came, if that is known. All that was recorded had been
+        synced, so as a rule nothing is lost and finishing can be tried again. But what failed may
+        have been more than the last step, and then nothing but the medium itself can be believed.
+        """
+        try:
+            stage = await self._stages.stage(upload.id, existing=True)
+        except NotFound:
+            return
+        try:
+            gone = await in_thread(_missing, stage, upload.length or 0, blob)
+        finally:
+            stage.close()
+        if not gone:
+            return
+
+        def work(connection: Connection) -> None:
+            uploads.claim(connection, upload.id)
+            current = uploads.get_held(connection, upload.owner, upload.id)
+            if current.state == "open":
+                current = uploads.take_back(connection, current, gone)
+                tasks.change(connection, upload.id, now(), done=current.received.size)
+
+        await self._catalog.write(work)
+        self._tails.drop(upload.id)
+
+
+def lost(upload: Upload) -> Gone:
+    """The failure of an upload whose stage has vanished."""
+    return Gone(
+        "The bytes of the upload are not on the disk any more; begin again.", {"id": upload.id}
+    )
+
+
+def _missing(stage: Stage, size: int, blob: BlobInfo | None) -> list[ByteRange]:
+    """Which of the first *size* bytes cannot be read; all of them if they are not *blob*'s."""
+    missing = []
+    hasher = Hasher()
+    stage.reread()
+    for start in range(0, size, _CHUNK):
+        piece = ByteRange(start, min(start + _CHUNK, size))
+        try:
+            data = stage.read(piece.start, piece.size)
+        except StorageFailed:
+            data = b""
+        if len(data) != piece.size:
+            missing.append(piece)
+        hasher.update(data)
+    if not missing and blob is not None and hasher.digest != blob.digest:
+        return [ByteRange(0, size)]
+    return missing
