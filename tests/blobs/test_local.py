@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.support.apt import need
 from tests.support.hub import clean_environment
+from tests.support.wire import stages
 
 from dsx.blobs.local import LocalStore
 from dsx.core.digest import digest_of
@@ -108,7 +109,7 @@ def test_blobs_are_read_only(tmp_path: Path) -> None:
 def test_no_room_is_said_before_the_first_byte(tmp_path: Path) -> None:
     with pytest.raises(StorageFull):
         asyncio.run(LocalStore(tmp_path).stage(reserve=1 << 60))
-    assert list((tmp_path / "staging").iterdir()) == []
+    assert stages(tmp_path) == []
 
 
 def test_a_full_disk_while_writing(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from tests.support.ceph import SECRET_KEY, Ceph
 from tests.support.hub import KEY, RunningHub, clean_environment, running_hub, start_hub
 from tests.support.waiting import eventually
+from tests.support.wire import stages
 from tests.uploads.speakers import Native, Rufh, Speaker, Tus
 
 from dsx.blobs.s3 import key
@@ -62,7 +63,7 @@ def forget(hub: RunningHub, id_: object) -> None:
 
 
 def staging(hub: RunningHub) -> list[Path]:
-    return list((hub.data_dir / "staging").iterdir())
+    return stages(hub.data_dir)
 
 
 def test_stored_served_and_purged(hub: RunningHub, s3: Ceph, bucket: str) -> None:

@@ -13,6 +13,7 @@ import requests
 from tests.support.hub import RunningHub, running_hub
 from tests.support.storage import IMAGE, MD5
 from tests.support.waiting import eventually
+from tests.support.wire import stages
 
 NEW = "/storage/tmp-upload/"
 SIZE = len(IMAGE)
@@ -44,7 +45,7 @@ def names(hub: RunningHub) -> list[str]:
 
 
 def staged(hub: RunningHub) -> list[Path]:
-    return [path for path in (hub.data_dir / "staging").rglob("*") if path.is_file()]
+    return stages(hub.data_dir)
 
 
 @pytest.mark.parametrize("size", [0, 1, 99, 101, 5000])

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 from tests.support.hub import RunningHub, clean_environment, start_hub
+from tests.support.wire import stages
 
 UPLOADERS = 4
 
@@ -102,7 +103,7 @@ def crash_rounds(directory: Path, rounds: int, seed: int) -> None:
         assert hub.stop() == 0
     report = fsck(hub)
     assert report["problems"] == []
-    assert not any((hub.data_dir / "staging").iterdir())
+    assert not stages(hub.data_dir)
 
 
 def test_crashes_lose_nothing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import requests
 from tests.drills.test_crash import fsck
 from tests.support.hub import RunningHub, start_hub
+from tests.support.wire import stages
 from tests.uploads.speakers import SPEAKERS, Native, Speaker
 
 SIZE = 12 * 1024**2
@@ -82,7 +83,7 @@ def crash(directory: Path, rounds: int, seed: int) -> None:
         assert speaker.finish()["sha256"] == hashlib.sha256(data).hexdigest()
         finished += 1
     assert hub.stop() == 0
-    assert list((hub.data_dir / "staging").iterdir()) == []
+    assert stages(hub.data_dir) == []
     report = fsck(hub)
     assert (report["problem_count"], report["stages"]) == (0, 0)
     assert finished

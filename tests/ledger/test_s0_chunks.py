@@ -15,6 +15,7 @@ import requests
 from tests.support.hub import RunningHub, running_hub
 from tests.support.shell import sh
 from tests.support.waiting import eventually
+from tests.support.wire import stages
 
 
 @pytest.fixture
@@ -201,7 +202,6 @@ def test_s0_7_unfinished_chunks_expire_and_survive_a_crash_till_then(tmp_path: P
         done = chunk(hub, b"b", "c.bin", 1, 2)
         assert done.json()["metadata"]["size"] == 100_001
         assert chunk(hub, b"a", "late.bin", 0, 2).status_code == 200
-        staging = tmp_path / "data" / "staging"
-        assert any(staging.iterdir())
-        eventually(lambda: not any(staging.iterdir()))
+        assert stages(tmp_path / "data")
+        eventually(lambda: not stages(tmp_path / "data"))
         assert chunk(hub, b"b", "late.bin", 1, 2).json()["received"] == 1

@@ -11,6 +11,7 @@ import pytest
 from tests.support.hub import RunningHub, running_hub
 from tests.support.seed import ROUTES, User, ended, sign_up
 from tests.support.waiting import eventually
+from tests.support.wire import stages
 
 MIB = 1024**2
 
@@ -113,7 +114,7 @@ def test_s1_33_s1_36_the_end_of_a_mapping_ends_its_transfer(tmp_path: Path) -> N
         for id_ in (idle, slow):
             eventually(lambda: user.status("curl -u $U $B/task/$ID", ID=id_) == 404, 3)  # noqa: B023
         assert user.names() == set()
-        eventually(lambda: not list((hub.data_dir / "staging").iterdir()), 5)
+        eventually(lambda: not stages(hub.data_dir), 5)
 
 
 @pytest.mark.ledger("S1.4")
@@ -135,7 +136,7 @@ def test_s1_4_a_task_that_runs_too_long_is_aborted(tmp_path: Path) -> None:
         assert "3 seconds" in task["message"]
         assert user.status("curl -u $U $B/task/$ID", ID=id_) == 404
         assert user.status("curl -u $U -T big.bin $B/upload_file/$ID", ID=id_) == 404
-        eventually(lambda: not list((hub.data_dir / "staging").iterdir()), 5)
+        eventually(lambda: not stages(hub.data_dir), 5)
         assert user.names() == set()
 
 

@@ -19,6 +19,7 @@ from tests.support.hub import PASSWORD, RunningHub, running_hub
 from tests.support.memory import bytes_read, peak_rss, reset_peak
 from tests.support.storage import AS, IMAGE, MD5, NEW, Typist
 from tests.support.waiting import eventually
+from tests.support.wire import stages
 
 MIB = 1024**2
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -188,7 +189,7 @@ def test_s3_38_an_upload_expires(tmp_path: Path) -> None:
     with running_hub(tmp_path, **settings) as hub:
         typist = Typist(hub, tmp_path)
         url = typist.ask(PUT.format("0-32633/99999"))["url"]
-        staged = [path for path in (hub.data_dir / "staging").rglob("*") if path.is_file()]
+        staged = stages(hub.data_dir)
         assert sum(path.stat().st_size for path in staged) >= 32634
         path = urlsplit(url).path
         assert hub.get(path).status_code == 200

@@ -116,7 +116,12 @@ def listed(hub: RunningHub, name: str) -> list[dict[str, str]]:
 
 def staged(hub: RunningHub) -> list[Path]:
     """Bytes on their way in."""
-    return list((hub.data_dir / "staging").iterdir())
+    return stages(hub.data_dir)
+
+
+def stages(data_dir: Path) -> list[Path]:
+    """The stages in a data directory, whose staging directory has an identity beside them."""
+    return [path for path in (data_dir / "staging").iterdir() if not path.name.startswith(".")]
 
 
 def open_descriptors(hub: RunningHub) -> int:

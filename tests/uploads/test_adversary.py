@@ -14,7 +14,7 @@ import pytest
 from tests.support.digests import sha256
 from tests.support.hub import RunningHub, running_hub
 from tests.support.waiting import in_time
-from tests.support.wire import Answer, wire
+from tests.support.wire import Answer, stages, wire
 from tests.uploads.conftest import Begin, noise
 from tests.uploads.speakers import CHUNK, TUS, encoded, path_of
 
@@ -42,7 +42,7 @@ def final(hub: RunningHub, *parts: str, **metadata: str) -> Any:
 
 
 def staged(hub: RunningHub) -> set[str]:
-    return {entry.name for entry in (hub.data_dir / "staging").iterdir()}
+    return {entry.name for entry in stages(hub.data_dir)}
 
 
 def begun(hub: RunningHub, **facts: Any) -> dict[str, Any]:

@@ -140,7 +140,13 @@ class Stage(ABC):
 
 
 class Stages(ABC):
-    """Capability: bytes can be collected at their final offsets before their digest is known."""
+    """Capability: bytes can be collected at their final offsets before their digest is known.
+
+    Attributes:
+        staging_id: of where the stages are: stores that see the same stages have the same.
+    """
+
+    staging_id: str
 
     @abstractmethod
     async def stage(

@@ -19,6 +19,7 @@ class MemoryStore(BlobStore, Stages):
     def __init__(self) -> None:
         self.blobs: dict[Digest, bytes] = {}
         self.staged: dict[str, MemoryStage] = {}
+        self.staging_id = str(uuid.uuid4())
 
     async def put(self, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> None:
         """See `BlobStore.put`."""

@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
 from dsx.blobs.contract import Stage, Stages
+from dsx.blobs.staging_id import staging_id
 from dsx.core.digest import Buffer, Digest, Hasher
 from dsx.core.disk import disk
 from dsx.core.errors import (
@@ -51,6 +52,7 @@ class StageDirectory(Stages):
         """Use the directory *staging*, which is made if need be (blocking)."""
         self._staging = staging
         self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.staging_id = staging_id(self._staging)
 
     @abstractmethod
     def _make_stage(self, name: str, path: Path, *, existing: bool) -> StageFile:
@@ -112,7 +114,8 @@ class StageDirectory(Stages):
 
     async def stages(self) -> Sequence[str]:
         """See `Stages.stages`."""
-        return await asyncio.to_thread(lambda: sorted(names(self._staging, "")))
+        found = await asyncio.to_thread(names, self._staging, "")
+        return [name for name in found if _STAGE_NAME.fullmatch(name)]
 
     async def sweep(self, ids: Iterable[str]) -> int:
         """See `Stages.sweep`."""

@@ -34,9 +34,16 @@ def final_of(connection: Connection, key: str) -> str | None:
     return connection.execute(query).scalar_one_or_none()
 
 
-def begin(connection: Connection, key: str, final: str, now: Micros, expires: Micros) -> None:
-    """Record a set that has no chunk yet."""
-    row = {"key": key, "final": final, "kept": now, "expires": expires}
+def staging_of(connection: Connection, key: str) -> str | None:
+    """The staging directory that has the chunks of this set, which exists; None: not known."""
+    query = select(chunk_sets.c.staging_id).where(chunk_sets.c.key == key)
+    found: str | None = connection.execute(query).scalar_one()
+    return found
+
+
+def begin(connection: Connection, key: str, now: Micros, expires: Micros, **values: str) -> None:
+    """Record a set that has no chunk yet: ``final``, and the ``staging_id`` they all come to."""
+    row = {"key": key, "kept": now, "expires": expires, **values}
     connection.execute(insert(chunk_sets).values(row))
 
 

@@ -141,12 +141,14 @@ uploads = Table(
     Column("version", BigInteger),
     Column("created", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),
+    Column("staging_id", String(36)),
     Index("uploads_state", "state", "expires"),
     Index("uploads_owner", "owner", "state", "id"),
     Index("uploads_digest", "digest"),
 )
 """``reserved``: bytes that are promised room and are not there yet. ``digest`` and ``crc32``: of
-the whole, noted before it is sealed, so that a crash between sealing and commit loses nothing."""
+the whole, noted before it is sealed, so that a crash between sealing and commit loses nothing.
+``staging_id``: the staging directory that has the bytes; null until the first of them come."""
 
 upload_parts = Table(
     "upload_parts",
@@ -164,6 +166,7 @@ chunk_sets = Table(
     Column("final", String(36), nullable=False),
     Column("kept", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),
+    Column("staging_id", String(36)),
     Index("chunk_sets_expires", "expires"),
 )
 """Files that come in chunks. ``final``: id of the upload that the chunks are joined in, once all

@@ -171,6 +171,13 @@ def touch(connection: Connection, ids: Iterable[str], expires: Micros) -> None:
         )
 
 
+def set_staging(connection: Connection, upload: Upload, staging_id: str) -> Upload:
+    """Note which staging directory has the bytes of *upload*, the first of which come now."""
+    where = uploads.c.id == upload.id
+    connection.execute(update(uploads).where(where).values(staging_id=staging_id))
+    return replace(upload, staging_id=staging_id)
+
+
 def describe(connection: Connection, id_: str, facts: Mapping[str, Any]) -> None:
     """Set what the file will be recorded with: columns as `name` and `category`."""
     connection.execute(update(uploads).where(uploads.c.id == id_).values(**facts))
@@ -330,4 +337,5 @@ def _upload(row: Row[Any]) -> Upload:
         version=row.version,
         created=row.created,
         expires=row.expires,
+        staging_id=row.staging_id,
     )

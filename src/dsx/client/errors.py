@@ -111,6 +111,10 @@ class StorageFailed(core.StorageFailed, Unavailable):
     """The server's disk failed; what it had acknowledged is kept."""
 
 
+class Elsewhere(core.Elsewhere, Unavailable):
+    """Another server has the bytes of the upload."""
+
+
 class StorageFull(core.StorageFull, Answered):
     """The server has no room for the bytes."""
 
@@ -140,7 +144,7 @@ _BY_CODE: dict[str, type[Answered]] = {
         TimedOut,
         Conflict, AlreadyExists, OffsetMismatch, Superseded, Paused, Incomplete,
         PreconditionFailed, TooLarge, RangeUnsatisfiable, Unprocessable, DigestMismatch,
-        RateLimited, Unavailable, StorageFailed, StorageFull,
+        RateLimited, Unavailable, StorageFailed, Elsewhere, StorageFull,
     )
 }  # fmt: skip
 _BY_STATUS = {

@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from dsx.client.errors import Silent, Unreachable, from_response
-from dsx.core.errors import DSXError, RateLimited, Unavailable
+from dsx.core.errors import DSXError, Elsewhere, RateLimited, Unavailable
 
 Timeout = tuple[float, float]
 Credential = str | tuple[str, str]
@@ -26,6 +26,7 @@ MAX_WAIT = 60.0
 _BACKOFF = 0.2
 _MAX_BACKOFF = 30.0
 _LEFT_ALONE = 30.0
+_ELSEWHERE = 20
 
 
 class _Shown(AuthBase):
@@ -108,7 +109,7 @@ class Connection:
             try:
                 return self._once(method, path, patience, headers=headers, **more)
             except (Unavailable, RateLimited) as error:
-                if attempt >= left:
+                if attempt >= tries(error, left):
                     raise
                 pause(attempt, error)
                 attempt += 1
@@ -182,6 +183,14 @@ class Connection:
         for scheme in ("http://", "https://"):
             session.mount(scheme, adapter)
         return session
+
+
+def tries(error: DSXError, retries: int) -> int:
+    """How often a request that failed so is repeated, if it may be: *retries* times, or more.
+
+    A load balancer finds the server that has an upload's bytes by chance.
+    """
+    return max(retries, _ELSEWHERE) if retries and isinstance(error, Elsewhere) else retries
 
 
 def pause(attempt: int, error: DSXError) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from dsx.client.errors import DigestMismatch, Incomplete
-from dsx.client.http import Connection, pause
+from dsx.client.http import Connection, pause, tries
 from dsx.client.local import LocalFile
 from dsx.client.models import FileInfo, UploadInfo
 from dsx.client.names import segments
@@ -215,7 +215,7 @@ class _Sending:
             except core.Paused:
                 self._gate.wait(id_)
             except _AGAIN as error:
-                if attempt >= self._connection.retries:
+                if attempt >= tries(error, self._connection.retries):
                     raise
                 pause(attempt, error)
                 attempt += 1

@@ -171,6 +171,15 @@ class StorageFailed(Unavailable):
     code = "storage_failed"
 
 
+class Elsewhere(Unavailable):
+    """Another server has the bytes of the upload: ``details["staging_id"]`` says which.
+
+    Behind a load balancer, the same request may reach that one the next time.
+    """
+
+    code = "elsewhere"
+
+
 class StorageFull(DSXError):
     """There is no room for the bytes."""
 
@@ -201,6 +210,7 @@ STATUS: dict[type[DSXError], int] = {
     RateLimited: 429,
     Unavailable: 503,
     StorageFailed: 503,
+    Elsewhere: 503,
     StorageFull: 507,
 }
 

@@ -37,6 +37,7 @@ class Upload:
         blob: what the bytes were found to be, noted before they are sealed; None: not hashed yet.
         version: number of the file version it became, once ``finished``.
         expires: when it is dropped unless something arrives before.
+        staging_id: of the staging directory that has its bytes; None: no byte has come yet.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Upload:
     created: Micros
     expires: Micros
     parts: tuple[str, ...] = ()
+    staging_id: str | None = None
 
     @property
     def offset(self) -> int:

@@ -18,6 +18,7 @@ from dsx.core.disk import meaning
 from dsx.core.errors import (
     STATUS,
     DSXError,
+    Elsewhere,
     Invalid,
     NotFound,
     RangeUnsatisfiable,
@@ -83,6 +84,8 @@ def render(error: DSXError) -> JSONResponse:
         headers["WWW-Authenticate"] = _CHALLENGES
     if isinstance(error, RangeUnsatisfiable):
         headers["Content-Range"] = f"bytes */{error.details['size']}"
+    if isinstance(error, Elsewhere):  # so that the next try may reach another server
+        headers["Connection"] = "close"
     if error.retryable:
         headers["Retry-After"] = str(error.details.get("retry_after", 1))
     return _document(STATUS[type(error)], error, headers)

@@ -39,6 +39,7 @@ from dsx.hub.transfers.control import Control
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.incoming import Guard, Incoming, Write
 from dsx.hub.transfers.leases import EVERYTHING
+from dsx.hub.transfers.staged import require_here, settle_here
 
 Source = Callable[[Write, Callable[[], Awaitable[None]]], Awaitable[object]]
 """Hands the bytes of a request, in order, to a blocking writer, and awaits its second argument
@@ -155,6 +156,7 @@ class Appender:
 
     async def append(self, upload: Upload, source: Source, addition: Addition) -> Upload:
         """Add what *source* hands over; when this returns, it is on the disk and recorded."""
+        require_here(upload, self._stages)  # before an older writer is asked to yield
         span = addition.span if addition.part else ByteRange(0, EVERYTHING)
         room = await self._stages.room() if addition.length is not None else None
         enter = partial(self._entered, upload, room, addition)
@@ -186,6 +188,7 @@ class Appender:
         current = uploads.get_open(connection, upload.owner, upload.id, now())
         if not addition.part and current.offset != addition.offset:
             raise mismatch(current, addition.offset)
+        current = settle_here(connection, current, self._stages)
         return self._sized(connection, current, addition.length, room)
 
     def _alone(self, id_: str, connection: Connection) -> None:

@@ -46,6 +46,7 @@ from dsx.hub.limits import Limits
 from dsx.hub.transfers.append import Addition, Source
 from dsx.hub.transfers.begin import MAX_PARTS, check_digests
 from dsx.hub.transfers.incoming import Write
+from dsx.hub.transfers.staged import require_set
 from dsx.hub.transfers.uploads import Uploads
 
 _PATIENCE = 30.0
@@ -98,6 +99,7 @@ class Chunks:
     def __init__(self, catalog: Catalog, uploads: Uploads, limits: Limits) -> None:
         self._catalog = catalog
         self._uploads = uploads
+        self._stages = uploads.stages
         self._limits = limits
         self._expiry = int(limits.expiry * SECOND)
 
@@ -167,6 +169,8 @@ class Chunks:
         expires = instant + self._expiry
         records.claim(connection, key)
         final, version = self._final(connection, principal, key)
+        if version is None:
+            require_set(key, records.staging_of(connection, key), self._stages)
         known = records.find(connection, key, place.index)
         if known is not None and version is None and not _there(connection, principal, known):
             records.drop(connection, key, place.index)
@@ -203,7 +207,9 @@ class Chunks:
             records.forget(connection, key)
             final = None
         if final is None:
-            records.begin(connection, key, fresh, now(), now() + self._expiry)
+            expires = now() + self._expiry
+            begun = {"final": fresh, "staging_id": self._stages.staging_id}
+            records.begin(connection, key, now(), expires, **begun)
             return fresh, None
         if upload is not None and upload.state in {"aborted", "expired"}:
             records.rejoin(connection, key, fresh)

@@ -31,6 +31,7 @@ from dsx.hub.transfers.begin import total
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.leases import EVERYTHING
 from dsx.hub.transfers.losses import Losses, lost
+from dsx.hub.transfers.staged import require_here, require_together, settle_here
 from dsx.hub.transfers.tails import another_digest
 
 log = structlog.get_logger(__name__)
@@ -110,7 +111,8 @@ class Finisher:
         if not all(part.state == "finished" for part in parts):
             return None
         if not upload.complete:
-            span, then = ByteRange(0, EVERYTHING), partial(self._now, owner, id_)
+            require_together(upload, parts, self._stages)
+            span, then = ByteRange(0, EVERYTHING), partial(self._settled, owner, id_)
             async with self._leases.hold(id_, span, then) as (control, upload):
                 if not upload.complete:  # else another request copied them while we waited
                     await control.run(self._copy(upload, parts))
@@ -144,7 +146,8 @@ class Finisher:
         version = await self._catalog.write(work)
         if version is not None:
             self._tails.drop(id_)
-            await (await self._stages.stage(id_)).discard()
+            with suppress(NotFound):  # no byte has come, or to another server, which sweeps them
+                await (await self._stages.stage(id_, existing=True)).discard()
         return version
 
     async def _get(self, owner: str, id_: str) -> Upload:
@@ -152,6 +155,10 @@ class Finisher:
 
     def _now(self, owner: str, id_: str, connection: Connection) -> Upload:
         return uploads.get_open(connection, owner, id_, now())
+
+    def _settled(self, owner: str, id_: str, connection: Connection) -> Upload:
+        uploads.claim(connection, id_)
+        return settle_here(connection, self._now(owner, id_, connection), self._stages)
 
     async def _made(self, upload: Upload) -> FileVersion | None:
         number = upload.version
@@ -181,6 +188,7 @@ class Finisher:
 
     async def _seal(self, upload: Upload) -> int:
         """The number of the file version that *upload* became."""
+        require_here(upload, self._stages)
         stage = await self._stage(upload)
         if stage is None:
             return await self._sealed_before(upload)

@@ -59,7 +59,7 @@ class Uploads:
         self.limits = limits
         self._catalog = catalog
         self._blobs = blobs
-        self._stages: Stages = blobs
+        self.stages: Stages = blobs
         self._controls = controls
         self._leases = Leases(catalog, controls)
         self._tails = Tails()
@@ -82,7 +82,7 @@ class Uploads:
         self.limits.check_size(new.length)
         instant = now()
         upload = described(principal.id, new, instant, instant + self._expiry)
-        room = await self._stages.room()
+        room = await self.stages.room()
 
         def work(connection: Connection) -> Upload:
             if new.id is not None:

@@ -1,0 +1,63 @@
+"""Which staging directory this is: an identity that lies in the directory itself.
+
+Servers that share a staging directory, over a network file system or on one machine, find the same
+identity there; servers with a directory each find different ones. That is how the catalog tells
+which of them has the bytes of an upload.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import uuid
+from pathlib import Path
+
+NAME = ".id"
+"""The file with the identity. Stages cannot have this name."""
+_ID = re.compile(r"[0-9a-f-]{36}")
+
+
+def staging_id(directory: Path) -> str:
+    """The identity of *directory*, made if it has none yet (blocking).
+
+    Several processes may ask at once, the first time, too: they all get the same answer.
+    """
+    path = directory / NAME
+    found = _read(path)
+    if found is None:
+        _make(directory, path)
+        found = _read(path)
+    if found is None:
+        raise ValueError(f"{path} does not hold the identity of a staging directory; remove it")
+    return found
+
+
+def _read(path: Path) -> str | None:
+    try:
+        text = path.read_text("ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return None
+    return text if _ID.fullmatch(text) else None
+
+
+def _make(directory: Path, path: Path) -> None:
+    """Write an identity beside *path*, then give it that name unless another was quicker."""
+    made = uuid.uuid4()
+    draft = directory / f"{NAME}.{made.hex}"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, f"{made}\n".encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)  # which, unlike a rename, replaces nothing
+    finally:
+        draft.unlink()
+    entries = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(entries)
+    finally:
+        os.close(entries)

@@ -1,0 +1,70 @@
+"""Which server has the bytes of an upload: the one with the staging directory they came to first.
+
+Servers that share a catalog need not share that directory. What is received is a set of intervals
+in the catalog, and it says nothing of a file on another machine's disk. So the first byte settles
+an upload in one staging directory, and a server without that directory takes no byte of it, hashes
+none and seals none: it says where the upload is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection
+
+from dsx.blobs.contract import Stages
+from dsx.catalog import uploads
+from dsx.core.errors import Conflict, Elsewhere
+from dsx.core.transfers import Upload
+
+RETRY_AFTER = 1
+
+
+def require_here(upload: Upload, stages: Stages) -> None:
+    """Raise `Elsewhere` if the bytes of *upload*, which is open, are in another directory."""
+    if upload.state == "open":
+        _require(upload.id, upload.staging_id, stages)
+
+
+def settle_here(connection: Connection, upload: Upload, stages: Stages) -> Upload:
+    """*upload*, which is claimed, with *stages* as where its bytes are; `Elsewhere` if not so.
+
+    The caller is about to write the first of them, or more.
+    """
+    require_here(upload, stages)
+    if upload.state != "open" or upload.staging_id is not None:
+        return upload
+    return uploads.set_staging(connection, upload, stages.staging_id)
+
+
+def require_together(final: Upload, parts: Iterable[Upload], stages: Stages) -> None:
+    """Raise `Elsewhere` unless what *final* is made of is here.
+
+    `Conflict` if it is not in one place at all: then no server can join it.
+    """
+    found = {part.staging_id for part in parts if part.length and part.staging_id}
+    if final.staging_id is not None:
+        found.add(final.staging_id)
+    if len(found) > 1:
+        raise Conflict(
+            "The partial uploads came to different servers, so none can join them. Several servers "
+            "need a shared staging directory, or a balancer that sends all of one client to one.",
+            {"id": final.id, "staging_ids": sorted(found)},
+        )
+    for one in found:
+        _require(final.id, one, stages)
+
+
+def require_set(key: str, staging_id: str | None, stages: Stages) -> None:
+    """Raise `Elsewhere` if the chunks of a file have come to another directory so far."""
+    _require(key, staging_id, stages)
+
+
+def _require(id_: str, staging_id: str | None, stages: Stages) -> None:
+    if staging_id not in {None, stages.staging_id}:
+        raise Elsewhere(
+            "Another server has the bytes of this upload; what has come is kept. Send the request "
+            f"to the server with the staging directory {staging_id}: through a load balancer, try "
+            "again. Several servers need a shared staging directory or sticky uploads.",
+            {"id": id_, "staging_id": staging_id, "retry_after": RETRY_AFTER},
+        )
