@@ -119,6 +119,10 @@ class StorageFull(core.StorageFull, Answered):
     """The server has no room for the bytes."""
 
 
+class Redirected(Invalid):
+    """The server wants the request at another address: the base URL is not the right one."""
+
+
 class Unreachable(_Picklable, core.Unavailable, requests.ConnectionError, ConnectionError):
     """The server does not answer at all."""
 

@@ -16,6 +16,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from dsx.client.errors import Silent, Unreachable, from_response
+from dsx.client.redirects import Session, following, redirects
 from dsx.core.errors import DSXError, Elsewhere, RateLimited, Unavailable
 
 Timeout = tuple[float, float]
@@ -155,9 +156,7 @@ class Connection:
     def _asked(self, method: str, path: str, patience: float, **more: Any) -> requests.Response:
         timeout = (self._timeout[0], max(self._timeout[1], patience))
         try:
-            response = self._current_session().request(
-                method, self.base_url + path, timeout=timeout, **more
-            )
+            response = self._sent(method, self.base_url + path, timeout=timeout, **more)
             if response.status_code < requests.codes.bad_request:
                 return response
             with response:
@@ -170,13 +169,25 @@ class Connection:
             raise Unreachable(f"Cannot reach {self.base_url}: is the server running?") from error
         raise failure
 
+    def _sent(self, method: str, url: str, **more: Any) -> requests.Response:
+        """The answer to one request, redirects followed as far as that is safe."""
+        followed = 0
+        while True:
+            response = self._current_session().request(method, url, **more)
+            if not redirects(response):
+                return response
+            with response:
+                url = following(response, self.base_url, followed)
+            followed += 1
+            more.pop("params", None)  # they are in the address that was told
+
     def _current_session(self) -> requests.Session:
         if self._pid != os.getpid():  # a forked process must not write to its parent's sockets
             self._session, self._pid = self._new_session(), os.getpid()
         return self._session
 
     def _new_session(self) -> requests.Session:
-        session = requests.Session()
+        session = Session()
         session.auth = self._auth
         session.headers["Accept-Encoding"] = "identity"
         adapter = HTTPAdapter(pool_connections=2, pool_maxsize=self.pool)
