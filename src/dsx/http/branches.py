@@ -8,16 +8,19 @@ from fastapi import APIRouter
 from starlette.routing import Match
 from starlette.types import Scope
 
+from dsx.http.parameters import StrictRoute
+
 
 class Branch(APIRouter):
     """A router that looks at its routes only if the path has in it what one of them begins with.
 
     FastAPI tries every route of every router in turn, which cost more than all that a small request
-    is about.
+    is about. Its routes refuse parameters that they do not declare, unless
+    *route_class* is another.
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(**{"route_class": StrictRoute} | options)
         self._beginnings: tuple[str, ...] = ()
         self._counted = -1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
@@ -22,6 +21,7 @@ from dsx.http.branches import Branch
 from dsx.http.controlled import ControlledResponse
 from dsx.http.credentials import CallerDep, HubDep, PrincipalDep, address_of
 from dsx.http.fields import read_fields
+from dsx.http.parameters import Date, LenientRoute, refuses_unknown
 from dsx.http.problems import documented
 from dsx.http.receive import Form, Write, announced, pump, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
@@ -30,7 +30,11 @@ from dsx.hub.services import Hub
 from dsx.hub.transfers.append import Addition
 from dsx.hub.transfers.begin import NEVER
 
-router = Branch(tags=["dialect: datastore"], responses=documented(400, 401, 405, 422, 503))
+router = Branch(
+    route_class=LenientRoute,
+    tags=["dialect: datastore"],
+    responses=documented(400, 401, 405, 422, 503),
+)
 
 _ID = "0b0c8f6e-6d0a-4c5e-9d6c-3a1f2b4c5d6e"
 _EXAMPLE: dict[str, Any] = {
@@ -133,9 +137,9 @@ async def _selection(
         Query(max_length=1000, description="RE2 expression found in the name; default: any."),
     ] = None,
     from_date: Annotated[
-        datetime | None, Query(description="Uploaded then or later; without a zone: UTC.")
+        Date | None, Query(description="Uploaded then or later; without a zone: UTC.")
     ] = None,
-    to_date: Annotated[datetime | None, Query(description="Uploaded before then.")] = None,
+    to_date: Annotated[Date | None, Query(description="Uploaded before then.")] = None,
 ) -> FileQuery:
     return FileQuery(
         regex=filename,
@@ -221,6 +225,7 @@ async def resume_task(task_id: TaskId, hub: HubDep, principal: PrincipalDep) -> 
 
 
 @_control("abort")
+@refuses_unknown
 async def abort_task(task_id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:
     """End the transfer, drop what it had, and forget the task."""
     await _living(hub, principal, task_id)

@@ -14,10 +14,15 @@ from starlette.responses import Response
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.manifest import manifest_response
+from dsx.http.parameters import LenientRoute
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
 
-router = Branch(tags=["dialect: dsx"], responses=documented(401, 403, 405, 422, 429, 503))
+router = Branch(
+    route_class=LenientRoute,
+    tags=["dialect: dsx"],
+    responses=documented(401, 403, 405, 422, 429, 503),
+)
 
 
 @router.get("/datasets", operation_id="dsx_datasets", summary="List dataset names")

@@ -16,11 +16,16 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from dsx.core.model import FileQuery, FileVersion, Page
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.parameters import LenientRoute, refuses_unknown
 from dsx.http.problems import documented
 from dsx.http.receive import announced, pump, pump_form
 from dsx.hub.files import FORM_OVERHEAD
 
-router = Branch(tags=["dialect: file server"], responses=documented(401, 403, 405, 422, 429, 503))
+router = Branch(
+    route_class=LenientRoute,
+    tags=["dialect: file server"],
+    responses=documented(401, 403, 405, 422, 429, 503),
+)
 
 _JSON, _TEXT = "application/json", "text/plain"
 _PAGE = 1000
@@ -121,6 +126,7 @@ async def upload(request: Request, name: Name, hub: HubDep, principal: Principal
     response_class=Response,
     responses={200: {"content": {_JSON: {}}}, **documented(400, 404)},
 )
+@refuses_unknown
 async def delete(name: Name, hub: HubDep, principal: PrincipalDep) -> Response:
     """Move the file of this name, with all its versions, to the trash."""
     return JSONResponse(_record(await hub.trash.delete_named(principal, name)))

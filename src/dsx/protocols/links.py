@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import Path, Request
-from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from dsx.core.model import FileQuery
@@ -14,6 +13,7 @@ from dsx.core.principals import Principal, Share
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, address_of, credential_of
 from dsx.http.manifest import manifest_response
+from dsx.http.parameters import LenientRoute
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.hub.archive import MAX_ENTRIES, archive
@@ -22,7 +22,7 @@ from dsx.hub.services import Hub
 _QUIET = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
 
 
-class LinkRoute(APIRoute):
+class LinkRoute(LenientRoute):
     """A route whose address is a secret: its answers, failures included, pass that on to nobody."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

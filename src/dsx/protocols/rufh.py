@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from python_multipart.multipart import parse_options_header
 from starlette.responses import JSONResponse
 from starlette.routing import Match
@@ -26,6 +25,7 @@ from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload, Upload
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.parameters import LenientRoute
 from dsx.http.problems import MEDIA_TYPE, note_refusal, render
 from dsx.http.receive import announced, interim, pump
 from dsx.http.uploading import UPLOADS, described, location, number
@@ -41,7 +41,7 @@ _PROBLEMS = "https://iana.org/assignments/http-problem-types#"
 _VERSION_HEADER = "upload-draft-interop-version"
 
 
-class ResumableRoute(APIRoute):
+class ResumableRoute(LenientRoute):
     """A route for requests that speak this protocol; others pass it by."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Path, Query, Request, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
@@ -27,6 +26,7 @@ from dsx.http.body import Gate
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep, address_of
 from dsx.http.fields import read_fields
+from dsx.http.parameters import LenientRoute
 from dsx.http.problems import documented
 from dsx.http.receive import Form, Write, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
@@ -121,7 +121,7 @@ class FileListing(BaseModel):
     results: list[File]
 
 
-class StorageRoute(APIRoute):
+class StorageRoute(LenientRoute):
     """Tells failures as this system's clients know them: the offset, and 400 for a wrong MD5."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

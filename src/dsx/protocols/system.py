@@ -13,9 +13,10 @@ from starlette.staticfiles import StaticFiles
 from dsx.http import metrics
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep
+from dsx.http.parameters import LenientRoute
 from dsx.http.problems import documented
 
-router = Branch(tags=["system"], responses=documented(405))
+router = Branch(route_class=LenientRoute, tags=["system"], responses=documented(405))
 
 _ASSETS = "/docs/assets"
 

@@ -21,6 +21,7 @@ from dsx.core.principals import Principal
 from dsx.http.body import Gate
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.parameters import LenientRoute
 from dsx.http.problems import documented
 from dsx.http.receive import Form, Write, announced, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
@@ -29,7 +30,11 @@ from dsx.hub.clock import time_text
 from dsx.hub.services import Hub
 from dsx.hub.transfers.chunks import Place
 
-router = Branch(tags=["dialect: tinydist"], responses=documented(400, 401, 403, 405, 422, 503))
+router = Branch(
+    route_class=LenientRoute,
+    tags=["dialect: tinydist"],
+    responses=documented(400, 401, 403, 405, 422, 503),
+)
 
 _PAGE = 1000
 _IDS = re.compile(r",|\?id=")  # the seed's own example is `?id=1?id=2`

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from starlette.routing import Match
 from starlette.types import Scope
 
@@ -22,6 +21,7 @@ from dsx.core.transfers import ALGORITHMS, NewUpload, PartDigest, Upload, Upload
 from dsx.http.branches import Branch
 from dsx.http.conditions import http_date
 from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.parameters import LenientRoute
 from dsx.http.problems import note_refusal, render
 from dsx.http.receive import announced, pump, trailer
 from dsx.http.send import ContentResponse
@@ -39,7 +39,7 @@ _METADATA, _CONCAT = "Upload-Metadata", "Upload-Concat"
 _NOTED = _METADATA, _CONCAT
 
 
-class TusRoute(APIRoute):
+class TusRoute(LenientRoute):
     """A route whose every answer says which version it speaks, failures included."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:

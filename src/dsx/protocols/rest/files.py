@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Header, Query, Request, Response
@@ -14,6 +13,7 @@ from dsx.core.errors import Invalid, Unprocessable
 from dsx.core.model import FileChanges, FileQuery
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.parameters import Date
 from dsx.http.problems import documented
 from dsx.http.receive import announced, pump, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
@@ -123,8 +123,8 @@ async def list_files(
     ] = None,
     category: Annotated[str | None, Query(max_length=255)] = None,
     tag: Annotated[list[str] | None, Query(max_length=32, description="All of these.")] = None,
-    created_from: Annotated[datetime | None, Query(description="Inclusive.")] = None,
-    created_to: Annotated[datetime | None, Query(description="Exclusive.")] = None,
+    created_from: Annotated[Date | None, Query(description="Inclusive.")] = None,
+    created_to: Annotated[Date | None, Query(description="Exclusive.")] = None,
     sort: Sort = "-created",
     owner: Annotated[
         str | None, Query(max_length=64, description="Another user, who shares files with you.")

@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 from dsx.core.errors import NotFound
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, address_of, keep_session
+from dsx.http.parameters import ignores_unknown
 from dsx.http.problems import documented
 from dsx.hub.oidc import PATIENCE, Oidc
 from dsx.hub.services import Hub
@@ -59,6 +60,7 @@ async def begin_oidc(
     summary="Come back from there",
     responses=documented(403, 404),
 )
+@ignores_unknown  # RFC 6749 §4.1.2: of what a provider adds, the unknown is ignored
 async def finish_oidc(
     *,
     request: Request,

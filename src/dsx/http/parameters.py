@@ -1,0 +1,100 @@
+"""Query parameters: those a route does not declare are refused, and dates are ISO 8601.
+
+A filter that is misspelt, or not read as it was meant, selects everything: before a delete that is
+the loss of everything, and elsewhere a wrong answer that nobody sees.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from pydantic import BeforeValidator
+from starlette.responses import Response
+
+from dsx.core.errors import Unprocessable
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+_MARK = "dsx_unknown_parameters"
+_DATE = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?)?"
+)
+_SHOWN = 64
+
+
+def refuses_unknown(endpoint: Endpoint) -> Endpoint:
+    """Mark an endpoint of a `LenientRoute`: what it does is not to be done by a slip."""
+    setattr(endpoint, _MARK, True)
+    return endpoint
+
+
+def ignores_unknown(endpoint: Endpoint) -> Endpoint:
+    """Mark an endpoint to which others send parameters that nobody here can know."""
+    setattr(endpoint, _MARK, False)
+    return endpoint
+
+
+class StrictRoute(APIRoute):
+    """A route that answers 422 to query parameters that it does not declare."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler; nothing is read or done before the parameters are known ones."""
+        handle = super().get_route_handler()
+        if not getattr(self.endpoint, _MARK, self._strict()):
+            return handle
+        known = set(_declared(self.dependant))
+
+        async def handler(request: Request) -> Response:
+            if request.scope["query_string"]:
+                _refuse_others(request, known)
+            return await handle(request)
+
+        return handler
+
+    def _strict(self) -> bool:
+        return True
+
+
+class LenientRoute(StrictRoute):
+    """A route of a protocol that others define: strict only where it deletes."""
+
+    def _strict(self) -> bool:
+        return "DELETE" in (self.methods or ())
+
+
+def _declared(dependant: Dependant) -> Iterator[str]:
+    """The names of the query parameters of an endpoint and of what it depends on."""
+    yield from (field.alias for field in dependant.query_params)
+    for other in dependant.dependencies:
+        yield from _declared(other)
+
+
+def _refuse_others(request: Request, known: set[str]) -> None:
+    for name in request.query_params:
+        if name in known:
+            continue
+        near = get_close_matches(name[:_SHOWN], known, 1)
+        hint = f"; is {near[0]!r} meant?" if near else "."
+        shown = name[:_SHOWN].encode("utf-8", "replace").decode()
+        raise Unprocessable(
+            f"There is no query parameter {shown!r} here{hint}",
+            {"field": f"query.{shown}", "known": sorted(known)},
+        )
+
+
+def _iso(value: Any) -> Any:
+    """*value*, if it is spelled as a date: a mere number is not taken for seconds since 1970."""
+    if isinstance(value, str) and not _DATE.fullmatch(value):
+        raise ValueError("a date is ISO 8601, as 2027-01-31 or 2027-01-31T12:00:00Z")
+    return value
+
+
+Date = Annotated[datetime, BeforeValidator(_iso)]
+"""An instant as a query parameter; without a zone it is UTC, without a time midnight."""
