@@ -8,10 +8,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from dsx.core.digest import Buffer, Digest
 from dsx.core.ranges import ByteRange
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A blob in quarantine: its size in bytes, and since when (microseconds since the epoch)."""
+
+    digest: Digest
+    size: int
+    since: int
 
 
 class BlobStore(ABC):
@@ -60,6 +70,39 @@ class BlobStore(ABC):
     @abstractmethod
     async def delete(self, digests: Iterable[Digest]) -> None:
         """Remove blobs; those that are absent are not an error."""
+
+    @abstractmethod
+    async def quarantine(self, digests: Iterable[Digest]) -> None:
+        """Set blobs aside: gone for every other method, their bytes kept until `expunge`.
+
+        For damaged blobs and for those that no record names. Absent ones are not an error. The
+        same content may be stored anew; setting it aside again replaces the copy set aside before.
+        """
+
+    @abstractmethod
+    async def quarantined(
+        self, after: Digest | None = None, limit: int = 1000
+    ) -> Sequence[Quarantined]:
+        """Up to *limit* quarantined blobs with digests greater than *after*, ascending."""
+
+    @abstractmethod
+    async def release(self, digests: Iterable[Digest]) -> None:
+        """Make quarantined blobs visible again as they are, unless they have been stored anew.
+
+        Nothing is verified. Those that are not in quarantine are not an error.
+        """
+
+    @abstractmethod
+    async def expunge(self, digests: Iterable[Digest]) -> None:
+        """Drop blobs from the quarantine for good; those that are not in it are not an error."""
+
+    @abstractmethod
+    async def label(self) -> bytes | None:
+        """The short note left by `set_label`; None if there is none."""
+
+    @abstractmethod
+    async def set_label(self, note: bytes) -> None:
+        """Keep *note*, of at most 4 KiB, durably beside the blobs; it replaces the one before."""
 
     @abstractmethod
     async def aclose(self) -> None:

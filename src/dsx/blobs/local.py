@@ -1,6 +1,7 @@
 """Blobs in a directory of this machine.
 
-``blobs/ab/<digest>`` holds sealed blobs, read-only; ``staging/`` holds bytes on their way in.
+``blobs/ab/<digest>`` holds sealed blobs, read-only; ``staging/`` holds bytes on their way in;
+``quarantine/<digest>`` what was set aside, its modification time the instant at which it was.
 A blob appears by rename, after its bytes are durable, and is acknowledged after its directory
 entry is: a crash leaves either nothing or the whole blob, and perhaps a stage for `sweep`.
 """
@@ -15,7 +16,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dsx.blobs.contract import BlobStore, Locates
+from dsx.blobs.contract import BlobStore, Locates, Quarantined
 from dsx.blobs.staging import StageDirectory, StageFile, names, sync_directory
 from dsx.core.digest import Digest
 from dsx.core.disk import disk
@@ -33,7 +34,10 @@ class LocalStore(StageDirectory, BlobStore, Locates):
     def __init__(self, root: Path) -> None:
         """Use *root*, which is made if need be (blocking: construct before serving)."""
         self._blobs = root / "blobs"
+        self._quarantine = root / "quarantine"
+        self._label = root / "label"
         super().__init__(root / "staging")
+        self._quarantine.mkdir(mode=0o700, exist_ok=True)
         for number in range(256):
             (self._blobs / f"{number:02x}").mkdir(mode=0o700, parents=True, exist_ok=True)
         for directory in (self._blobs, root):
@@ -120,6 +124,65 @@ class LocalStore(StageDirectory, BlobStore, Locates):
         for digest in digests:
             self.locate(digest).unlink(missing_ok=True)
 
+    async def quarantine(self, digests: Iterable[Digest]) -> None:
+        """See `BlobStore.quarantine`."""
+        await asyncio.to_thread(self._set_aside, tuple(digests))
+
+    def _set_aside(self, digests: Sequence[Digest]) -> None:
+        for digest in digests:
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(self.locate(digest))
+                self.locate(digest).rename(self._quarantine / digest)
+                sync_directory(self._quarantine)
+                sync_directory(self.locate(digest).parent)
+
+    async def quarantined(
+        self, after: Digest | None = None, limit: int = 1000
+    ) -> Sequence[Quarantined]:
+        """See `BlobStore.quarantined`."""
+        return await asyncio.to_thread(self._look_aside, after or "", limit)
+
+    def _look_aside(self, after: str, limit: int) -> Sequence[Quarantined]:
+        known = (name for name in names(self._quarantine, after) if _BLOB_NAME.fullmatch(name))
+        found = []
+        for name in itertools.islice((name for name in known if name > after), max(0, limit)):
+            with contextlib.suppress(FileNotFoundError):
+                status = (self._quarantine / name).stat()
+                found.append(Quarantined(Digest(name), status.st_size, status.st_mtime_ns // 1000))
+        return found
+
+    async def release(self, digests: Iterable[Digest]) -> None:
+        """See `BlobStore.release`."""
+        await asyncio.to_thread(self._release, tuple(digests))
+
+    def _release(self, digests: Sequence[Digest]) -> None:
+        for digest in digests:
+            aside, target = self._quarantine / digest, self.locate(digest)
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
+                os.link(aside, target)  # unlike a rename, it never replaces what is there
+                sync_directory(target.parent)
+            aside.unlink(missing_ok=True)
+
+    async def expunge(self, digests: Iterable[Digest]) -> None:
+        """See `BlobStore.expunge`."""
+        await asyncio.to_thread(self._expunge, tuple(digests))
+
+    def _expunge(self, digests: Sequence[Digest]) -> None:
+        for digest in digests:
+            (self._quarantine / digest).unlink(missing_ok=True)
+
+    async def label(self) -> bytes | None:
+        """See `BlobStore.label`."""
+        try:
+            return await asyncio.to_thread(self._label.read_bytes)
+        except FileNotFoundError:
+            return None
+
+    async def set_label(self, note: bytes) -> None:
+        """See `BlobStore.set_label`."""
+        with disk():
+            await asyncio.to_thread(_replace, self._label, note)
+
     def _make_stage(self, name: str, path: Path, *, existing: bool) -> LocalStage:
         return LocalStage(self, name, path, existing=existing)
 
@@ -160,6 +223,17 @@ class LocalStage(StageFile):
         with contextlib.suppress(OSError):  # a courtesy to operators; nothing depends on it
             os.fchmod(self._descriptor, 0o400)
         self.close()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    draft.rename(path)
+    sync_directory(path.parent)
 
 
 async def _read(descriptor: int, wanted: ByteRange) -> AsyncIterator[bytes]:

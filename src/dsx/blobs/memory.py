@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from dsx.blobs.contract import BlobStore, Stage, Stages
+from dsx.blobs.contract import BlobStore, Quarantined, Stage, Stages
 from dsx.core.digest import Buffer, Digest, digest_of
 from dsx.core.errors import DigestMismatch, NotFound, RangeUnsatisfiable
 from dsx.core.ranges import ByteRange
@@ -20,6 +21,8 @@ class MemoryStore(BlobStore, Stages):
         self.blobs: dict[Digest, bytes] = {}
         self.staged: dict[str, MemoryStage] = {}
         self.staging_id = str(uuid.uuid4())
+        self.aside: dict[Digest, tuple[bytes, int]] = {}
+        self.note: bytes | None = None
 
     async def put(self, digest: Digest, size: int, chunks: AsyncIterator[bytes]) -> None:
         """See `BlobStore.put`."""
@@ -56,6 +59,41 @@ class MemoryStore(BlobStore, Stages):
         """See `BlobStore.delete`."""
         for digest in digests:
             self.blobs.pop(digest, None)
+
+    async def quarantine(self, digests: Iterable[Digest]) -> None:
+        """See `BlobStore.quarantine`."""
+        for digest in digests:
+            if digest in self.blobs:
+                self.aside[digest] = self.blobs.pop(digest), time.time_ns() // 1000
+
+    async def quarantined(
+        self, after: Digest | None = None, limit: int = 1000
+    ) -> Sequence[Quarantined]:
+        """See `BlobStore.quarantined`."""
+        found = sorted(item for item in self.aside.items() if item[0] > (after or ""))
+        return [
+            Quarantined(digest, len(data), since)
+            for digest, (data, since) in found[: max(0, limit)]
+        ]
+
+    async def release(self, digests: Iterable[Digest]) -> None:
+        """See `BlobStore.release`."""
+        for digest in digests:
+            if digest in self.aside:
+                self.blobs.setdefault(digest, self.aside.pop(digest)[0])
+
+    async def expunge(self, digests: Iterable[Digest]) -> None:
+        """See `BlobStore.expunge`."""
+        for digest in digests:
+            self.aside.pop(digest, None)
+
+    async def label(self) -> bytes | None:
+        """See `BlobStore.label`."""
+        return self.note
+
+    async def set_label(self, note: bytes) -> None:
+        """See `BlobStore.set_label`."""
+        self.note = note
 
     async def stage(
         self, id_: str | None = None, reserve: int = 0, *, existing: bool = False

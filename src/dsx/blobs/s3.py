@@ -23,6 +23,7 @@ away that may have been stored again since.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -34,7 +35,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store as Bucket
 
-from dsx.blobs.contract import BlobStore
+from dsx.blobs.contract import BlobStore, Quarantined
 from dsx.blobs.s3_client import Clients, designed, meaning, words
 from dsx.blobs.staging import StageDirectory, StageFile
 from dsx.core.digest import Digest
@@ -42,7 +43,7 @@ from dsx.core.errors import Damaged, DigestMismatch, NotFound, RangeUnsatisfiabl
 from dsx.core.ranges import ByteRange
 
 if TYPE_CHECKING:  # these exist for type checkers alone
-    from obstore import GetOptions, GetResult
+    from obstore import GetOptions, GetResult, ObjectMeta
 
 T = TypeVar("T")
 CHUNK = 1024 * 1024
@@ -56,7 +57,9 @@ _PAGE = 1000
 _FAREWELL = 5.0
 """Seconds a cancelled sender takes to give back the parts that have arrived."""
 _BLOBS = "blobs/"
-_KEY = re.compile(r"blobs/([0-9a-f]{2})/(\1[0-9a-f]{62})")
+_QUARANTINE = "quarantine/"
+_LABEL = "label"
+_KEY = re.compile(r"blobs/([0-9a-f]{2})/\1[0-9a-f]{62}|quarantine/[0-9a-f]{64}")
 
 
 class S3Store(StageDirectory, BlobStore):
@@ -136,20 +139,27 @@ class S3Store(StageDirectory, BlobStore):
     async def stat(self, digests: Iterable[Digest]) -> dict[Digest, int]:
         """See `BlobStore.stat`. One request each: no listing is asked."""
         wanted = list(dict.fromkeys(digests))
-        sizes = await self._each(obstore.head_async, wanted, "looking for blobs")
+        sizes = await self._each(
+            lambda bucket, digest: obstore.head_async(bucket, key(digest)),
+            wanted,
+            "looking for blobs",
+        )
         return {digest: meta["size"] for digest, meta in sizes.items()}
 
     async def list(self, after: Digest | None = None, limit: int = 1000) -> Sequence[Digest]:
         """See `BlobStore.list`. As true as the engine's listings: most are, at once."""
-        found: list[Digest] = []
-        offset = key(after) if after else None
-        pages = obstore.list(self.clients.bulk, prefix=_BLOBS, offset=offset, chunk_size=_PAGE)
+        listed = await self._listed(_BLOBS, key(after) if after else None, limit)
+        return [Digest(meta["path"].rpartition("/")[2]) for meta in listed]
+
+    async def _listed(self, prefix: str, offset: str | None, limit: int) -> Sequence[ObjectMeta]:
+        """What lies under *prefix* beyond *offset* and is named after a digest."""
+        found: list[ObjectMeta] = []
+        pages = obstore.list(self.clients.bulk, prefix=prefix, offset=offset, chunk_size=_PAGE)
         if limit <= 0:
             return found
         try:
             async for page in pages:
-                names = (_KEY.fullmatch(meta["path"]) for meta in page)
-                found += [Digest(name[2]) for name in names if name]
+                found += [meta for meta in page if _KEY.fullmatch(meta["path"])]
                 if len(found) >= limit:
                     break
         except BaseError as error:
@@ -158,10 +168,74 @@ class S3Store(StageDirectory, BlobStore):
 
     async def delete(self, digests: Iterable[Digest]) -> None:
         """See `BlobStore.delete`."""
-        await self._each(obstore.delete_async, list(digests), "deleting blobs")
+        await self._each(
+            lambda bucket, digest: obstore.delete_async(bucket, key(digest)),
+            list(digests),
+            "deleting blobs",
+        )
+
+    async def quarantine(self, digests: Iterable[Digest]) -> None:
+        """See `BlobStore.quarantine`."""
+        await self._move(_moving(key, aside, replace=True), digests, "quarantining blobs")
+
+    async def quarantined(
+        self, after: Digest | None = None, limit: int = 1000
+    ) -> Sequence[Quarantined]:
+        """See `BlobStore.quarantined`."""
+        offset = aside(after) if after else None
+        return [
+            Quarantined(
+                Digest(meta["path"].removeprefix(_QUARANTINE)),
+                meta["size"],
+                int(meta["last_modified"].timestamp() * 1_000_000),
+            )
+            for meta in await self._listed(_QUARANTINE, offset, limit)
+        ]
+
+    async def release(self, digests: Iterable[Digest]) -> None:
+        """See `BlobStore.release`."""
+        await self._move(_moving(aside, key, replace=False), digests, "releasing blobs")
+
+    async def expunge(self, digests: Iterable[Digest]) -> None:
+        """See `BlobStore.expunge`."""
+        await self._each(
+            lambda bucket, digest: obstore.delete_async(bucket, aside(digest)),
+            list(digests),
+            "emptying the quarantine",
+        )
+
+    async def label(self) -> bytes | None:
+        """See `BlobStore.label`."""
+        try:
+            answer = await obstore.get_async(self.clients.quick, _LABEL)
+            return bytes(await answer.bytes_async())
+        except FileNotFoundError:
+            return None
+        except BaseError as error:
+            raise designed(error, "reading the label") from None
+
+    async def set_label(self, note: bytes) -> None:
+        """See `BlobStore.set_label`."""
+        try:
+            await obstore.put_async(self.clients.quick, _LABEL, note)
+        except (BaseError, FileNotFoundError) as error:
+            raise designed(error, "writing the label") from None
+
+    async def _move(
+        self,
+        move: Callable[[Bucket, Digest], Awaitable[None]],
+        digests: Iterable[Digest],
+        doing: str,
+    ) -> None:
+        """Copying takes the engine as long as the blob is large: not a quick request."""
+        await self._each(move, list(digests), doing, self.clients.bulk)
 
     async def _each(
-        self, ask: Callable[[Bucket, str], Awaitable[T]], digests: Sequence[Digest], doing: str
+        self,
+        ask: Callable[[Bucket, Digest], Awaitable[T]],
+        digests: Sequence[Digest],
+        doing: str,
+        bucket: Bucket | None = None,
     ) -> dict[Digest, T]:
         """What *ask* answers for each of *digests*, many at a time; absent ones are left out."""
         answers: dict[Digest, T] = {}
@@ -170,7 +244,7 @@ class S3Store(StageDirectory, BlobStore):
         async def work() -> None:
             for digest in left:
                 try:
-                    answers[digest] = await ask(self.clients.quick, key(digest))
+                    answers[digest] = await ask(bucket or self.clients.quick, digest)
                 except FileNotFoundError:
                     continue
                 except BaseError as error:
@@ -266,6 +340,29 @@ class S3Stage(StageFile):
 def key(digest: Digest) -> str:
     """The key of the object that is the blob."""
     return f"{_BLOBS}{digest[:2]}/{digest}"
+
+
+def aside(digest: Digest) -> str:
+    """The key of the object that is the blob in quarantine."""
+    return f"{_QUARANTINE}{digest}"
+
+
+def _moving(
+    origin: Callable[[Digest], str], target: Callable[[Digest], str], *, replace: bool
+) -> Callable[[Bucket, Digest], Awaitable[None]]:
+    """A request to name an object differently: S3 can only copy it and delete the old one."""
+
+    async def move(bucket: Bucket, digest: Digest) -> None:
+        there = False
+        if not replace:
+            with contextlib.suppress(FileNotFoundError):
+                await obstore.head_async(bucket, target(digest))
+                there = True
+        if not there:
+            await obstore.copy_async(bucket, origin(digest), target(digest))
+        await obstore.delete_async(bucket, origin(digest))
+
+    return move
 
 
 def _absent(digest: Digest) -> NotFound:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -154,6 +155,59 @@ class BlobStoreSuite(_Suite):
 
         self.run(tmp_path, work)
 
+    def test_quarantine(self, tmp_path: Path) -> None:
+        """What is set aside is gone for everybody, is listed, and comes back or goes for good."""
+
+        async def work(store: BlobStore) -> None:
+            begun = time.time()
+            back, gone, kept = [await put(store, name) for name in (b"back", b"gone", b"kept")]
+            await store.quarantine([back, gone, WRONG])
+            await fails(NotFound, store.open(back))
+            assert await store.stat([back, gone, kept]) == {kept: 4}
+            assert list(await store.list()) == [kept]
+            found = await store.quarantined()
+            assert [one.digest for one in found] == sorted([back, gone])
+            assert all(one.size == 4 for one in found)  # noqa: PLR2004 (each has four letters)
+            assert all(abs(one.since / 1e6 - begun) < 60 for one in found)  # noqa: PLR2004
+            assert list(await store.quarantined(found[0].digest, 1)) == [found[1]]
+            await store.release([back, WRONG])
+            await store.expunge([gone, WRONG])
+            assert list(await store.quarantined()) == []
+            assert await store.stat([back, gone, kept]) == {back: 4, kept: 4}
+            _, stream = await store.open(back)
+            assert b"".join([part async for part in stream]) == b"back"
+
+        self.run(tmp_path, work)
+
+    def test_quarantined_content_can_be_stored_anew(self, tmp_path: Path) -> None:
+        """The new bytes are what everybody sees, whatever becomes of those set aside."""
+
+        async def work(store: BlobStore) -> None:
+            digest = await put(store, SOME)
+            await store.quarantine([digest])
+            await put(store, SOME)
+            assert len(await store.quarantined()) == 1
+            await store.quarantine([digest])
+            assert len(await store.quarantined()) == 1
+            await put(store, SOME)
+            await store.release([digest])
+            assert list(await store.quarantined()) == []
+            assert await store.stat([digest]) == {digest: len(SOME)}
+
+        self.run(tmp_path, work)
+
+    def test_label(self, tmp_path: Path) -> None:
+        """A note beside the blobs, which is no blob."""
+
+        async def work(store: BlobStore) -> None:
+            assert await store.label() is None
+            for note in (b"first", b"", b"x" * 4096):
+                await store.set_label(note)
+                assert await store.label() == note
+            assert list(await store.list()) == []
+
+        self.run(tmp_path, work)
+
     def test_a_reader_outlives_the_blob(self, tmp_path: Path) -> None:
         """Whoever has begun to read gets the same bytes to the end."""
 
@@ -169,6 +223,27 @@ class BlobStoreSuite(_Suite):
 
 class StageSuite(_Suite):
     """What every `Stages` guarantees."""
+
+    def test_sealing_what_is_in_quarantine(self, tmp_path: Path) -> None:
+        """The right bytes that come again are seen, prepared ahead or not."""
+
+        async def work(store: Any) -> None:
+            digest = digest_of(SOME)
+            for prepared in (False, True):
+                await put(store, SOME)
+                await store.quarantine([digest])
+                stage = await store.stage()
+                stage.write(0, SOME)
+                stage.sync()
+                if prepared:
+                    await stage.prepare(digest, len(SOME))
+                await asyncio.to_thread(stage.seal, digest, len(SOME))
+                _, stream = await store.open(digest)
+                assert b"".join([part async for part in stream]) == SOME
+                await store.delete([digest])
+            assert [one.digest for one in await store.quarantined()] == [digest]
+
+        self.run(tmp_path, work)
 
     def test_parts_in_any_order_become_a_blob(self, tmp_path: Path) -> None:
         """Written at their offsets by several threads, twice, and sealed."""
