@@ -28,6 +28,7 @@ from dsx.http.redaction import Redacting, rendered
 from dsx.http.server import DSXProtocol
 from dsx.hub.accounts import Accounts
 from dsx.hub.audit import Audit
+from dsx.hub.damage import Inspector
 from dsx.hub.datasets import Datasets
 from dsx.hub.drop import Drop
 from dsx.hub.files import Files
@@ -37,6 +38,7 @@ from dsx.hub.limits import Limits
 from dsx.hub.oidc import Oidc
 from dsx.hub.passwords import Passwords
 from dsx.hub.provider import Provider, Registration
+from dsx.hub.scrub import Blobs, Scrub
 from dsx.hub.services import Hub
 from dsx.hub.shares import Shares
 from dsx.hub.throttle import Pace, Throttle
@@ -60,6 +62,7 @@ from dsx.protocols import (
 )
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
+from dsx.workers.scrub import Scrubber
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +93,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             open_hub(settings) as hub,
             Indexer(hub.datasets, settings.data_dir / "indexer.lock"),
             Collector(hub, settings.collect_interval),
+            Scrubber(hub.scrub),
         ):
             app.state.hub = hub
             yield
@@ -152,6 +156,12 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                     max_seconds=settings.task_max_seconds,
                 ),
                 datasets=Datasets(catalog, settings.dataset_path, everyone=settings.open_datasets),
+                scrub=Scrub(
+                    catalog,
+                    [Blobs(catalog, Inspector(catalog, blobs))],
+                    days=settings.scrub_days or None,
+                    rate=settings.scrub_rate,
+                ),
                 catalog=catalog,
                 blobs=blobs,
                 fileserver_max=settings.fileserver_max,

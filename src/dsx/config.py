@@ -206,6 +206,12 @@ class Settings(BaseSettings):
     collect_interval: float = Field(
         600, gt=0, description="Seconds between two rounds that drop what has expired."
     )
+    scrub_days: float = Field(
+        30, ge=0, description="Days in which all stored bytes are checked once; 0: on request only."
+    )
+    scrub_rate: Size = Field(
+        20 * 1024**2, ge=1, description="Bytes a second that checking them reads at most."
+    )
     stall_timeout: float = Field(
         60, gt=0, description="Seconds a sender may be silent in the middle of a request."
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, delete, exists, insert, select, union
+from sqlalchemy import Connection, delete, exists, func, insert, select, union, update
 
 from dsx.catalog.engine import lock
 from dsx.catalog.schema import blobs, files, uploads
 from dsx.core.digest import Digest
-from dsx.core.model import BlobInfo, Micros
+from dsx.core.model import BlobInfo, Damage, Micros
 
 
 def claim(connection: Connection, digest: Digest) -> None:
@@ -22,9 +22,10 @@ def claim(connection: Connection, digest: Digest) -> None:
 
 
 def add(connection: Connection, blob: BlobInfo, now: Micros) -> None:
-    """Record a sealed blob, unless it is known."""
-    known = select(blobs.c.digest).where(blobs.c.digest == blob.digest)
-    if connection.execute(known).first() is None:
+    """Record a blob that was just sealed; if it was damaged, it is not any more."""
+    same = blobs.c.digest == blob.digest
+    values = {"created": now, "damaged": None, "damage": None}
+    if not connection.execute(update(blobs).where(same).values(values)).rowcount:
         connection.execute(
             insert(blobs).values(digest=blob.digest, size=blob.size, crc32=blob.crc32, created=now)
         )
@@ -42,8 +43,9 @@ def drop_unreferenced(connection: Connection, digests: Iterable[Digest]) -> list
 
 
 def get(connection: Connection, digest: Digest) -> BlobInfo | None:
-    """The blob's record, if there is one."""
-    row = connection.execute(select(blobs).where(blobs.c.digest == digest)).first()
+    """The blob's record, if there is one and its bytes are not known to be damaged."""
+    intact = blobs.c.digest == digest, blobs.c.damaged.is_(None)
+    row = connection.execute(select(blobs).where(*intact)).first()
     return BlobInfo(Digest(row.digest), row.size, row.crc32) if row else None
 
 
@@ -58,12 +60,65 @@ def unknown(connection: Connection, digests: Sequence[Digest]) -> list[Digest]:
     return [digest for digest in digests if digest not in known]
 
 
-def page(connection: Connection, after: str, limit: int) -> list[tuple[Digest, int]]:
-    """Digests greater than *after* with their sizes, ascending."""
+Recorded = tuple[Digest, int, Micros, str | None]
+"""Digest, size, when it was sealed, and what is wrong with it, if that is known."""
+
+
+def page(connection: Connection, after: str, limit: int) -> list[Recorded]:
+    """Blobs with digests greater than *after*, ascending."""
+    columns = blobs.c.digest, blobs.c.size, blobs.c.created, blobs.c.damage
+    query = select(*columns).where(blobs.c.digest > after).order_by(blobs.c.digest).limit(limit)
+    return [
+        (Digest(row.digest), row.size, row.created, row.damage) for row in connection.execute(query)
+    ]
+
+
+def totals(connection: Connection) -> tuple[int, int]:
+    """How many blobs there are, and their bytes together."""
+    query = select(func.count(), func.coalesce(func.sum(blobs.c.size), 0)).select_from(blobs)
+    number, size = connection.execute(query).one()
+    return number, int(size)
+
+
+def to_check(connection: Connection, after: str, limit: int) -> list[tuple[Digest, int, Micros]]:
+    """Digest, size and time of sealing of blobs greater than *after* that may be intact."""
     query = (
-        select(blobs.c.digest, blobs.c.size)
-        .where(blobs.c.digest > after)
+        select(blobs.c.digest, blobs.c.size, blobs.c.created)
+        .where(blobs.c.digest > after, blobs.c.damaged.is_(None))
         .order_by(blobs.c.digest)
         .limit(limit)
     )
-    return [(Digest(row.digest), row.size) for row in connection.execute(query)]
+    return [(Digest(row.digest), row.size, row.created) for row in connection.execute(query)]
+
+
+def mark(connection: Connection, digest: Digest, sealed: Micros, damage: str, now: Micros) -> bool:
+    """Note that the bytes sealed at *sealed* are damaged; False if they are not there any more."""
+    same = blobs.c.digest == digest, blobs.c.created == sealed, blobs.c.damaged.is_(None)
+    values = {"damaged": now, "damage": damage}
+    return connection.execute(update(blobs).where(*same).values(values)).rowcount > 0
+
+
+def clear(connection: Connection, digest: Digest, now: Micros) -> None:
+    """Note that the right bytes have been stored again."""
+    values = {"created": now, "damaged": None, "damage": None}
+    connection.execute(update(blobs).where(blobs.c.digest == digest).values(values))
+
+
+def damaged(connection: Connection, after: str, limit: int) -> list[Damage]:
+    """Damaged blobs greater than *after*, ascending."""
+    query = (
+        select(blobs)
+        .where(blobs.c.digest > after, blobs.c.damaged.is_not(None))
+        .order_by(blobs.c.digest)
+        .limit(limit)
+    )
+    return [
+        Damage(Digest(row.digest), row.size, row.damage, row.damaged)
+        for row in connection.execute(query)
+    ]
+
+
+def count_damaged(connection: Connection) -> int:
+    """How many blobs are damaged."""
+    query = select(func.count()).select_from(blobs).where(blobs.c.damaged.is_not(None))
+    return connection.execute(query).scalar_one()

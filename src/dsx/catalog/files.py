@@ -347,7 +347,9 @@ def _in_order(connection: Connection, numbers: Sequence[int]) -> list[FileVersio
 
 
 def _records() -> Select[Any]:
-    return select(files, blobs.c.crc32).join(blobs, blobs.c.digest == files.c.sha256)
+    return select(files, blobs.c.crc32, blobs.c.damaged).join(
+        blobs, blobs.c.digest == files.c.sha256
+    )
 
 
 def _refers(ref: str) -> Any:
@@ -381,7 +383,14 @@ def _version(row: Row[Any]) -> FileVersion:
         tags=tuple(row.tags),
         trashed=row.trashed,
         expires=row.expires,
+        damaged=row.damaged is not None,
     )
+
+
+def of_blob(connection: Connection, digest: Digest, limit: int) -> list[FileVersion]:
+    """Up to *limit* versions whose bytes these are, the oldest first."""
+    query = _records().where(files.c.sha256 == digest).order_by(files.c.number).limit(limit)
+    return _versions(connection, query)
 
 
 def count(connection: Connection) -> int:

@@ -34,7 +34,35 @@ blobs = Table(
     Column("size", BigInteger, nullable=False),
     Column("crc32", BigInteger, nullable=False),
     Column("created", BigInteger, nullable=False),
+    Column("damaged", BigInteger),
+    Column("damage", Text),
+    Index(
+        "blobs_damaged",
+        "digest",
+        sqlite_where=text("damaged IS NOT NULL"),
+        postgresql_where=text("damaged IS NOT NULL"),
+    ),
 )
+"""``created``: when its bytes were last sealed. ``damaged``: when they were found to be wrong or
+missing, ``damage`` says what was found; both are empty again once the right bytes are stored."""
+
+scrubs = Table(
+    "scrubs",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("holder", String(36)),
+    Column("held_until", BigInteger, nullable=False),
+    Column("requested", BigInteger),
+    Column("begun", BigInteger),
+    Column("ended", BigInteger),
+    Column("position", Text, nullable=False),
+    Column("checked", BigInteger, nullable=False),
+    Column("checked_bytes", BigInteger, nullable=False),
+    Column("found", BigInteger, nullable=False),
+    Column("last", JSON),
+)
+"""How far the checking of stored bytes is. ``holder``: the process that does it, until then.
+``position``: what was checked last. ``last``: the figures of the cycle before."""
 
 files = Table(
     "files",

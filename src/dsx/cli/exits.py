@@ -10,6 +10,7 @@ OK, FAILED, USAGE, NOT_FOUND, DENIED, CONFLICT, INTEGRITY, UNREACHABLE, NO_ROOM 
 INTERRUPTED = 130
 
 _CODES: list[tuple[type[errors.DSXError], int]] = [
+    (errors.Damaged, INTEGRITY),
     (errors.NotFound, NOT_FOUND),
     (errors.Gone, NOT_FOUND),
     (errors.Unauthenticated, DENIED),

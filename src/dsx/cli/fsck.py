@@ -16,7 +16,12 @@ from dsx.core.errors import DigestMismatch
 def fsck(
     ctx: typer.Context,
     *,
-    deep: Annotated[bool, typer.Option(help="Read every blob and compare its SHA-256.")] = False,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            help="Read every blob and compare its SHA-256; damaged ones are not served any more."
+        ),
+    ] = False,
     repair: Annotated[
         bool, typer.Option(help="Remove blobs without a record. Stop the server first.")
     ] = False,

@@ -19,6 +19,7 @@ from dsx.cli import (
     files,
     fsck,
     login,
+    scrub,
     secret_keys,
     serve,
     shares,
@@ -66,6 +67,7 @@ app.command()(users.invite)
 app.command()(audit.audit)
 app.add_typer(secret_keys.app, name="secrets")
 app.command()(fsck.fsck)
+app.command()(scrub.scrub)
 app.command()(config.config)
 app.command()(version.version)
 

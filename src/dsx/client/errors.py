@@ -48,7 +48,7 @@ class Gone(core.Gone, Answered, FileNotFoundError):
 
 
 class Damaged(core.Damaged, Gone):
-    """The server's copy of the bytes is damaged."""
+    """The server's copy is damaged; it answers again once the right bytes are uploaded."""
 
 
 class TimedOut(core.TimedOut, Answered, TimeoutError):

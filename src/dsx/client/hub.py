@@ -21,6 +21,7 @@ from dsx.client.mirror import DATASETS, Mirror
 from dsx.client.models import DatasetInfo
 from dsx.client.names import dataset_name, dataset_path, segments
 from dsx.client.progress import Progress
+from dsx.client.scrub import ScrubOperations
 from dsx.client.tasks import TaskOperations
 from dsx.client.transfer import Remote, fetch_bytes, fetch_file
 from dsx.core.errors import DSXError, RateLimited, Unavailable
@@ -34,6 +35,7 @@ class DatasetHubClient(FileOperations):
     Attributes:
         tasks: transfers as tasks, which can be watched, paused, resumed and aborted.
         accounts: who you are, users, tokens, shares, the audit log.
+        scrub: the checking of stored bytes.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class DatasetHubClient(FileOperations):
         )
         self.tasks = TaskOperations(self._connection, progress)
         self.accounts = AccountOperations(self._connection)
+        self.scrub = ScrubOperations(self._connection)
         self._cache = Cache(Path(cache_dir)) if cache_dir is not None else None
         self._revalidate = revalidate
 

@@ -71,7 +71,7 @@ class Gone(DSXError):
 
 
 class Damaged(Gone):
-    """The stored bytes are not what they were; none of them are served."""
+    """The stored bytes are not the ones that were stored; storing the right ones again heals."""
 
     code = "damaged"
 

@@ -21,6 +21,16 @@ class BlobInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Damage:
+    """Stored bytes that were found to be wrong or missing: of what, and when."""
+
+    digest: Digest
+    size: int
+    problem: str
+    found: Micros
+
+
+@dataclass(frozen=True, slots=True)
 class FileVersion:
     """One version of a file. Its bytes never change; category, tags and metadata may.
 
@@ -32,6 +42,7 @@ class FileVersion:
         latest: whether this is the newest version.
         trashed: when the file went to the trash, or None.
         expires: when the trash drops it for good, or None.
+        damaged: whether the stored bytes were found to be wrong, or missing.
     """
 
     id: str
@@ -51,6 +62,7 @@ class FileVersion:
     tags: tuple[str, ...] = ()
     trashed: Micros | None = None
     expires: Micros | None = None
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

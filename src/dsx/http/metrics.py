@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from typing import Literal
 
 import structlog
 from prometheus_client import (
@@ -18,7 +20,10 @@ from prometheus_client import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dsx.core.errors import DSXError
 from dsx.http.redaction import shown_path
+from dsx.hub.clock import SECOND
+from dsx.hub.services import Hub
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 log = structlog.get_logger("dsx.access")
@@ -31,6 +36,28 @@ _SECONDS = Histogram(
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600, 3600),
 )
 _ACTIVE = Gauge("dsx_http_requests_active", "Requests being answered.", multiprocess_mode="livesum")
+_LATEST: Literal["mostrecent"] = "mostrecent"
+_DAMAGED = Gauge(
+    "dsx_blobs_damaged", "Stored blobs found damaged and not healed yet.", multiprocess_mode=_LATEST
+)
+_SCRUBBED = Gauge(
+    "dsx_scrub_checked_ratio",
+    "Share of the stored bytes that the present scrub cycle has checked.",
+    ["kind"],
+    multiprocess_mode=_LATEST,
+)
+_SCRUB_FOUND = Gauge(
+    "dsx_scrub_found",
+    "What the present scrub cycle found damaged.",
+    ["kind"],
+    multiprocess_mode=_LATEST,
+)
+_SCRUB_ENDED = Gauge(
+    "dsx_scrub_last_end_timestamp_seconds",
+    "When the last complete scrub cycle ended; 0: none did.",
+    ["kind"],
+    multiprocess_mode=_LATEST,
+)
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
@@ -41,6 +68,18 @@ def exposition() -> bytes:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+async def refresh(hub: Hub) -> None:
+    """Bring up to date what is asked of the hub, not counted; what it cannot tell stays."""
+    with contextlib.suppress(DSXError):
+        _DAMAGED.set(await hub.scrub.damaged())
+        for status in await hub.scrub.progress():
+            cycle, last = status.cycle, status.cycle.last or {}
+            share = min(1.0, cycle.checked_bytes / status.total_bytes) if status.total_bytes else 1
+            _SCRUBBED.labels(status.name).set(share if cycle.ended is None else 1)
+            _SCRUB_FOUND.labels(status.name).set(cycle.found)
+            _SCRUB_ENDED.labels(status.name).set(last.get("ended", 0) / SECOND)
 
 
 class Observe:

@@ -11,7 +11,7 @@ from dsx.core import zip as layout
 from dsx.core.content import Content, Literal, Piece
 from dsx.core.errors import TooLarge
 from dsx.core.model import FileVersion
-from dsx.hub.files import blob_slice, missing
+from dsx.hub.files import blob_slice, missing, require_intact
 
 MAX_ENTRIES = 10_000
 
@@ -25,11 +25,13 @@ def check_count(files: int) -> None:
 async def archive(versions: Sequence[FileVersion], blobs: BlobStore) -> Content:
     """A ZIP of *versions* in that order, equal names told apart by " (2)".
 
-    Raises `TooLarge` over 10,000 entries and `Gone` if a version's bytes are missing.
+    Raises `TooLarge` over 10,000 entries, `Damaged` or `Gone` if a version's bytes are damaged or
+    missing.
     """
     check_count(len(versions))
     stored = await blobs.stat({version.sha256 for version in versions})
     for version in versions:
+        require_intact(version)
         if version.sha256 not in stored:
             raise missing(version)
     names = layout.distinct_names([version.name for version in versions])

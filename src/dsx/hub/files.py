@@ -251,8 +251,12 @@ class Files:
         return await self._catalog.write(work)
 
     async def content(self, principal: Principal, ref: str) -> Content:
-        """What downloads of the version send; if its bytes are missing, sending raises `Gone`."""
+        """What downloads of the version send; `Damaged` if its bytes are known to be.
+
+        If they are missing, sending raises `Gone`.
+        """
         version = await self.get(principal, ref)
+        require_intact(version)
         return Content(
             size=version.size,
             content_type=version.content_type,
@@ -288,11 +292,18 @@ def missing(version: FileVersion) -> Gone:
     )
 
 
+def require_intact(version: FileVersion) -> None:
+    """Raise `Damaged` if the bytes of *version* were found to be wrong or missing."""
+    if version.damaged:
+        raise damaged(version)
+
+
 def damaged(version: FileVersion) -> Damaged:
-    """The failure of a version whose blob is not what it was."""
+    """The failure of a version whose bytes are not the ones that were stored."""
     return Damaged(
-        f"The bytes of {version.name!r} are damaged in the store; `dsx fsck` tells more.",
-        {"id": version.id},
+        f"The stored bytes of {version.name!r} are damaged and are not served. Upload the same "
+        "bytes again to heal it.",
+        {"id": version.id, "sha256": version.sha256},
     )
 
 
@@ -323,11 +334,13 @@ def _open_blob(blobs: Locates, version: FileVersion) -> int:
 
 async def _fetch(blobs: BlobStore, version: FileVersion, wanted: ByteRange) -> AsyncIterator[bytes]:
     try:
-        _, chunks = await blobs.open(version.sha256, wanted)
+        size, chunks = await blobs.open(version.sha256, wanted)
     except NotFound:
         raise missing(version) from None
     except RangeUnsatisfiable:
         raise damaged(version) from None
+    if size != version.size:
+        raise damaged(version)
     async for chunk in chunks:
         yield chunk
 

@@ -11,7 +11,8 @@ from dsx.blobs.contract import BlobStore, Stages
 from dsx.catalog import blobs as records
 from dsx.catalog import files, uploads
 from dsx.catalog.engine import Catalog
-from dsx.core.digest import Digest, Hasher
+from dsx.core.digest import Digest
+from dsx.hub.damage import MISSING, Inspector
 
 PAGE = 1000
 MAX_LISTED = 1000
@@ -59,22 +60,26 @@ async def fsck(
 ) -> Report:
     """Compare catalog and blobs.
 
-    *deep* also reads every blob and compares its SHA-256. *repair* removes orphans and dead
+    *deep* also reads every blob and compares its SHA-256; what is damaged is marked, as by the
+    scrub, and not served any more. *repair* removes orphans and dead
     stages; do it only while no server runs on this store, for it cannot tell an orphan from a blob
     that is being recorded just now.
     """
     report = Report(deep=deep, versions=await catalog.read(files.count))
+    inspector = Inspector(catalog, blobs)
     async for page in _recorded(catalog):
-        sizes = await blobs.stat([digest for digest, _ in page])
-        for digest, size in page:
+        sizes = await blobs.stat([digest for digest, *_ in page])
+        for digest, size, sealed, damage in page:
             report.blobs += 1
             report.bytes += size
-            if digest not in sizes:
-                report.add(digest, "missing")
+            if damage is not None:
+                report.add(digest, damage)
+            elif digest not in sizes:
+                report.add(digest, MISSING)
             elif sizes[digest] != size:
                 report.add(digest, f"has {sizes[digest]} bytes instead of {size}")
-            elif deep and await _hash(blobs, digest) != digest:
-                report.add(digest, "has other content")
+            elif deep and (problem := await inspector.inspect(digest, size, sealed)):
+                report.add(digest, problem)
     await _find_orphans(catalog, blobs, report, repair=repair)
     if isinstance(blobs, Stages):
         report.stages = await _unneeded_stages(catalog, blobs, repair=repair)
@@ -88,7 +93,7 @@ async def _unneeded_stages(catalog: Catalog, stages: Stages, *, repair: bool) ->
     return len(dead) - (await stages.sweep(dead) if repair else 0)
 
 
-async def _recorded(catalog: Catalog) -> AsyncIterator[Sequence[tuple[Digest, int]]]:
+async def _recorded(catalog: Catalog) -> AsyncIterator[Sequence[records.Recorded]]:
     after = ""
     while page := await catalog.read(partial(records.page, after=after, limit=PAGE)):
         yield page
@@ -106,11 +111,3 @@ async def _find_orphans(
         if repair:
             await blobs.delete(orphans)
             report.repaired += len(orphans)
-
-
-async def _hash(blobs: BlobStore, digest: Digest) -> Digest:
-    hasher = Hasher()
-    _, chunks = await blobs.open(digest)
-    async for chunk in chunks:
-        hasher.update(chunk)
-    return hasher.digest

@@ -13,6 +13,7 @@ from dsx.hub.drop import Drop
 from dsx.hub.files import Files
 from dsx.hub.identity import Identity
 from dsx.hub.oidc import Oidc
+from dsx.hub.scrub import Scrub
 from dsx.hub.shares import Shares
 from dsx.hub.throttle import Throttle
 from dsx.hub.tokens import Tokens
@@ -43,6 +44,7 @@ class Hub:
     drop: Drop
     tasks: Tasks
     datasets: Datasets
+    scrub: Scrub
     catalog: Catalog
     blobs: BlobStore
     fileserver_max: int | None

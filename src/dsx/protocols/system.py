@@ -40,8 +40,9 @@ async def ready(hub: HubDep) -> dict[str, str]:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def prometheus() -> Response:
-    """Requests, durations and bytes, of all worker processes together."""
+async def prometheus(hub: HubDep) -> Response:
+    """Requests and durations of all worker processes together; how far the scrub is."""
+    await metrics.refresh(hub)
     return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
 
 

@@ -9,6 +9,7 @@ from dsx.protocols.rest import (
     datasets,
     files,
     oidc,
+    scrub,
     shares,
     tasks,
     tokens,
@@ -18,7 +19,7 @@ from dsx.protocols.rest import (
 
 PREFIX = "/api/v1"
 RESPONSES = documented(400, 401, 403, 405, 422, 429, 503)
-PARTS = (files, uploads, tasks, trash, archive, datasets, accounts, tokens, oidc, shares)
+PARTS = (files, uploads, tasks, trash, archive, datasets, accounts, tokens, oidc, shares, scrub)
 
 
 def include(app: FastAPI) -> None:

@@ -1,0 +1,87 @@
+"""The checking of stored bytes, for admins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from dsx.client.http import Connection
+
+SCRUB = "/api/v1/scrub"
+
+
+class CycleInfo(BaseModel):
+    """One round over everything; ``ended`` is None while it goes on."""
+
+    begun: datetime
+    ended: datetime | None
+    checked: int
+    checked_bytes: int
+    found: int
+
+
+class KindInfo(BaseModel):
+    """How far one kind of stored bytes is."""
+
+    name: str
+    running: bool
+    requested: bool
+    total: int
+    total_bytes: int
+    cycle: CycleInfo | None
+    last: CycleInfo | None
+
+
+class ScrubInfo(BaseModel):
+    """How far the checking is; ``damaged`` counts the blobs that are not healed yet."""
+
+    days: float | None
+    rate: int | None
+    damaged: int
+    kinds: list[KindInfo]
+
+
+class DamagedFile(BaseModel):
+    """A version of a file whose bytes are damaged."""
+
+    id: str
+    owner: str
+    name: str
+    version: int
+
+
+class FindingInfo(BaseModel):
+    """Damaged bytes, what is wrong with them, and the first ten versions that have them."""
+
+    sha256: str
+    size: int
+    problem: str
+    found: datetime
+    files: list[DamagedFile]
+
+
+class ScrubOperations:
+    """The part of the client that deals with the scrub: ``client.scrub``."""
+
+    def __init__(self, connection: Connection) -> None:
+        """The scrub of the server that *connection* leads to."""
+        self._connection = connection
+
+    def status(self) -> ScrubInfo:
+        """How far it is."""
+        return ScrubInfo.model_validate(self._connection.json("GET", SCRUB))
+
+    def start(self) -> ScrubInfo:
+        """Have everything checked now; returns at once."""
+        return ScrubInfo.model_validate(self._connection.json("POST", SCRUB))
+
+    def findings(self) -> Iterator[FindingInfo]:
+        """What is damaged, by digest."""
+        after: str | None = ""
+        while after is not None:
+            page = self._connection.json("GET", f"{SCRUB}/findings", params={"after": after})
+            for item in page["items"]:
+                yield FindingInfo.model_validate(item)
+            after = page["next"]

@@ -1,0 +1,144 @@
+"""``/api/v1/scrub``: how far the checking of stored bytes is, and what it found; for admins."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from dsx.http.branches import Branch
+from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.problems import documented
+from dsx.hub.clock import time_text
+from dsx.hub.scrub import Finding, Status
+
+router = Branch(prefix="/scrub", tags=["scrub"])
+
+
+class CycleModel(BaseModel):
+    """One round over everything."""
+
+    begun: str
+    ended: str | None = Field(description="None while it goes on.")
+    checked: int
+    checked_bytes: int
+    found: int = Field(description="How many of those that were checked were damaged.")
+
+
+class KindModel(BaseModel):
+    """How far one kind of stored bytes is."""
+
+    name: str = Field(description="`blobs`: the bytes of files.")
+    running: bool
+    requested: bool = Field(description="Somebody asked for a cycle at once.")
+    total: int
+    total_bytes: int
+    cycle: CycleModel | None = Field(description="The present cycle, or the one that ended last.")
+    last: CycleModel | None = Field(description="The cycle that ended last.")
+
+    @classmethod
+    def of(cls, status: Status) -> Self:
+        """The JSON of *status*."""
+        cycle, last = status.cycle, status.cycle.last
+        present = None
+        if cycle.begun is not None:
+            present = CycleModel(
+                begun=time_text(cycle.begun),
+                ended=None if cycle.ended is None else time_text(cycle.ended),
+                checked=cycle.checked,
+                checked_bytes=cycle.checked_bytes,
+                found=cycle.found,
+            )
+        times = {name: time_text(last[name]) for name in ("begun", "ended")} if last else {}
+        return cls(
+            name=status.name,
+            running=cycle.running,
+            requested=cycle.requested is not None,
+            total=status.total,
+            total_bytes=status.total_bytes,
+            cycle=present,
+            last=CycleModel(**last | times) if last else None,
+        )
+
+
+class ScrubModel(BaseModel):
+    """The whole scrub."""
+
+    days: float | None = Field(description="Days of a cycle; None: on request only.")
+    rate: int | None = Field(description="Bytes a second at most.")
+    damaged: int = Field(description="Blobs that are damaged and not healed yet.")
+    kinds: list[KindModel]
+
+
+class ConcernedFile(BaseModel):
+    """A version whose bytes are damaged."""
+
+    id: str
+    owner: str
+    name: str
+    version: int
+
+
+class FindingModel(BaseModel):
+    """Bytes that are damaged."""
+
+    sha256: str
+    size: int
+    problem: str
+    found: str = Field(description="When it was found.")
+    files: list[ConcernedFile] = Field(description="The first ten versions that have these bytes.")
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        """The JSON of *finding*."""
+        damage = finding.damage
+        return cls(
+            sha256=damage.digest,
+            size=damage.size,
+            problem=damage.problem,
+            found=time_text(damage.found),
+            files=[
+                ConcernedFile(id=one.id, owner=one.owner, name=one.name, version=one.version)
+                for one in finding.versions
+            ],
+        )
+
+
+class FindingList(BaseModel):
+    """Some findings, and where the next ones begin."""
+
+    items: list[FindingModel]
+    next: str | None
+
+
+@router.get("", summary="How far is the scrub?", responses=documented(403))
+async def get_scrub(hub: HubDep, principal: PrincipalDep) -> ScrubModel:
+    """The cycle that is running, the last one that ended, and how many blobs are damaged."""
+    found = await hub.scrub.status(principal)
+    return ScrubModel(
+        days=hub.scrub.days,
+        rate=hub.scrub.rate,
+        damaged=await hub.scrub.damaged(),
+        kinds=[KindModel.of(status) for status in found],
+    )
+
+
+@router.post("", status_code=202, summary="Check everything now", responses=documented(403))
+async def start_scrub(hub: HubDep, principal: PrincipalDep) -> ScrubModel:
+    """Begin a cycle at once, as fast as `DSX_SCRUB_RATE` allows; it goes on in the background."""
+    await hub.scrub.request(principal)
+    return await get_scrub(hub, principal)
+
+
+@router.get("/findings", summary="List damaged bytes", responses=documented(403))
+async def list_findings(
+    hub: HubDep,
+    principal: PrincipalDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[str, Query(max_length=64)] = "",
+) -> FindingList:
+    """What is damaged, by digest, until the right bytes are stored again."""
+    found = await hub.scrub.findings(principal, after, limit)
+    following = found[-1].damage.digest if len(found) == limit else None
+    return FindingList(items=[FindingModel.of(one) for one in found], next=following)

@@ -1,0 +1,75 @@
+"""H4: what happens between the finding of damage and its healing, step by step."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from tests.support.stored import OWNER
+
+from dsx.blobs.memory import MemoryStore
+from dsx.catalog import blobs as records
+from dsx.catalog import files
+from dsx.catalog.engine import Catalog
+from dsx.core.digest import Digest
+from dsx.core.model import BlobInfo, NewFile
+from dsx.hub.damage import Inspector
+from dsx.testing.blobs import put
+
+DATA = b"what was stored"
+
+
+async def _stored(catalog: Catalog, blobs: MemoryStore) -> Digest:
+    digest = await put(blobs, DATA)
+
+    def work(connection: object) -> None:
+        info = BlobInfo(digest, len(DATA), 0)
+        records.add(connection, info, 1)
+        files.add(connection, NewFile(OWNER, "a", "b", "c/d", {}, ()), info, 1)
+
+    await catalog.migrate()
+    await catalog.write(work)
+    return digest
+
+
+def test_h4_bytes_stored_anew_while_the_old_were_read_are_spared(tmp_path: Path) -> None:
+    async def check() -> None:
+        catalog, blobs = Catalog(f"sqlite:///{tmp_path / 'catalog.db'}"), MemoryStore()
+        digest = await _stored(catalog, blobs)
+        blobs.blobs[digest] = b"what was rotten"
+
+        reads = 0
+
+        async def pace(_: int) -> None:
+            """An upload of the right bytes ends just when the wrong ones have been read twice."""
+            nonlocal reads
+            reads += 1
+            if reads == 2:
+                blobs.blobs[digest] = DATA
+                info = BlobInfo(digest, len(DATA), 0)
+                await catalog.write(lambda connection: records.add(connection, info, 2))
+
+        assert await Inspector(catalog, blobs).inspect(digest, len(DATA), 1, pace) is None
+        assert await blobs.stat([digest]) == {digest: len(DATA)}
+        assert await blobs.quarantined() == []
+        assert await catalog.read(records.count_damaged) == 0
+        await catalog.aclose()
+
+    asyncio.run(check())
+
+
+def test_h4_a_replica_heals(tmp_path: Path) -> None:
+    async def check() -> None:
+        catalog, blobs = Catalog(f"sqlite:///{tmp_path / 'catalog.db'}"), MemoryStore()
+        rotten, good = MemoryStore(), MemoryStore()
+        digest = await _stored(catalog, blobs)
+        blobs.blobs[digest] = rotten.blobs[digest] = b"what was rotten"
+        await put(good, DATA)
+        inspector = Inspector(catalog, blobs, [MemoryStore(), rotten, good])
+        assert await inspector.inspect(digest, len(DATA), 1) == "has other content"
+        assert blobs.blobs[digest] == DATA
+        assert [one.digest for one in await blobs.quarantined()] == [digest]
+        assert await catalog.read(records.count_damaged) == 0
+        await catalog.aclose()
+
+    asyncio.run(check())
