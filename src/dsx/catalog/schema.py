@@ -167,6 +167,7 @@ uploads = Table(
     Column("digest", String(64)),
     Column("crc32", BigInteger),
     Column("version", BigInteger),
+    Column("via", String(36), nullable=False, server_default=""),
     Column("created", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),
     Column("staging_id", String(36)),
@@ -176,7 +177,8 @@ uploads = Table(
 )
 """``reserved``: bytes that are promised room and are not there yet. ``digest`` and ``crc32``: of
 the whole, noted before it is sealed, so that a crash between sealing and commit loses nothing.
-``staging_id``: the staging directory that has the bytes; null until the first of them come."""
+``staging_id``: the staging directory that has the bytes; null until the first of them come.
+``via``: the token limited to some places that began it; empty: another credential."""
 
 upload_parts = Table(
     "upload_parts",

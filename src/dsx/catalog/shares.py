@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
 
-from dsx.catalog.schema import shares
+from dsx.catalog.schema import shares, users
 from dsx.core.errors import NotFound
 from dsx.core.model import Micros
-from dsx.core.principals import Place, Share
+from dsx.core.principals import SERVICE, Place, Share
 
 
 def add(connection: Connection, share: Share, hash_: str | None) -> None:
@@ -44,6 +44,15 @@ def granted(connection: Connection, owner: str, grantee: str, now: Micros) -> li
         shares.c.grantee == grantee, shares.c.owner == owner, _alive(now)
     )
     return [Place(row.kind, row.value) for row in connection.execute(query)]
+
+
+def dataset_granted(connection: Connection, name: str, grantee: str, now: Micros) -> bool:
+    """Whether an admin lets *grantee* read that dataset now: an account, or the hub's own key."""
+    admins = select(users.c.id).where(users.c.role == "admin", ~users.c.disabled)
+    of_admin = or_(shares.c.owner == SERVICE, shares.c.owner.in_(admins))
+    named = and_(shares.c.kind == "dataset", shares.c.value == name)
+    query = select(shares.c.id).where(shares.c.grantee == grantee, named, of_admin, _alive(now))
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def page(connection: Connection, owner: str, after: str, limit: int) -> Sequence[Share]:

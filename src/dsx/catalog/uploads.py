@@ -47,6 +47,7 @@ def add(connection: Connection, upload: Upload, reserved: int) -> None:
             notes=dict(upload.notes),
             generation=upload.generation,
             challenge=upload.challenge,
+            via=upload.via,
             created=upload.created,
             expires=upload.expires,
         )
@@ -335,6 +336,7 @@ def _upload(row: Row[Any]) -> Upload:
         challenge=row.challenge,
         blob=BlobInfo(Digest(row.digest), row.length, row.crc32) if row.digest else None,
         version=row.version,
+        via=row.via,
         created=row.created,
         expires=row.expires,
         staging_id=row.staging_id,

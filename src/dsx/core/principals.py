@@ -11,6 +11,8 @@ Role = Literal["admin", "member", "reader"]
 Scope = Literal["read", "write", "delete", "admin"]
 PlaceKind = Literal["file", "category", "prefix", "dataset"]
 
+SERVICE = "admin"
+"""Owner id of the service principal, which every configured API key is."""
 ROLES: tuple[Role, ...] = get_args(Role)
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 PLACES: tuple[PlaceKind, ...] = get_args(PlaceKind)
@@ -28,13 +30,19 @@ class Place:
     """A part of what an owner has.
 
     Attributes:
-        kind: one ``file`` (with all its versions), the files of a ``category``, those whose names
-            begin with a ``prefix``, or a ``dataset``.
-        value: the file's id (`FileVersion.file`), or the name of the others.
+        kind: one ``file`` (with all its versions), the files of a ``category``, those below a
+            ``prefix``, or a ``dataset``.
+        value: the file's id (`FileVersion.file`), or the name of the others. A prefix always ends
+            with ``/``, however it was given: ``proj`` is ``proj/``, never ``project/``.
     """
 
     kind: PlaceKind
     value: str
+
+    def __post_init__(self) -> None:
+        """End a prefix where a path segment ends; this holds for records made before, too."""
+        if self.kind == "prefix":
+            object.__setattr__(self, "value", self.value.rstrip("/") + "/")
 
     def holds(self, file: str, name: str, category: str) -> bool:
         """Whether a file lies in it."""

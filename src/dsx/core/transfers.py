@@ -38,6 +38,7 @@ class Upload:
         version: number of the file version it became, once ``finished``.
         expires: when it is dropped unless something arrives before.
         staging_id: of the staging directory that has its bytes; None: no byte has come yet.
+        via: id of the token limited to some places that began it; empty: another credential.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Upload:
     expires: Micros
     parts: tuple[str, ...] = ()
     staging_id: str | None = None
+    via: str = ""
 
     @property
     def offset(self) -> int:

@@ -14,15 +14,14 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from dsx.catalog import files, shares, uploads, users
+from dsx.catalog import files, shares, tasks, uploads, users
 from dsx.core.errors import Denied, NotFound
 from dsx.core.model import FileVersion
-from dsx.core.principals import OF_ROLE, Place, Principal, Scope, Token, User
+from dsx.core.principals import OF_ROLE, SERVICE, Place, Principal, Scope, Token, User
 from dsx.core.transfers import Task, TaskKind, Upload
 from dsx.hub.clock import now
 
-ADMIN = "admin"
-"""Owner id of the service principal, which every configured API key is."""
+ADMIN = SERVICE
 ANONYMOUS = "anonymous"
 """Owner id of whoever shows no credential."""
 
@@ -190,12 +189,11 @@ def upload(
     connection: Connection, principal: Principal, found: Upload, scope: Scope = "read"
 ) -> Upload:
     """*found*, which is the principal's, if *principal* may do *scope* with it."""
-    if principal.places is None or found.name is None:
+    if principal.places is None:
         return found
-    taken = files.find(connection, principal.id, found.name)
-    if not _within(principal.places, taken.file if taken else "", found.name, found.category):
+    if not _reaches(connection, principal, found):
         raise hidden(NotFound(f"There is no upload {found.id!r}."))
-    if scope == "write" and found.state == "open":
+    if scope == "write" and found.state == "open" and found.name is not None:
         require_name(connection, principal, found.name, found.category)
     return found
 
@@ -207,24 +205,38 @@ def task(connection: Connection, principal: Principal, found: Task) -> bool:
     if found.kind is None:
         return found.subject.get("via") == principal.via
     if found.kind == "upload":
-        about = uploads.get(connection, found.owner, found.id)
-        return _within(principal.places, "", about.name or "", about.category)
+        about = uploads.find(connection, found.owner, found.id)
+        return about is not None and _reaches(connection, principal, about)
     numbers = found.subject.get("files", [])
     concerned = [files.find_number(connection, number) for number in numbers]
     return all(_lies_within(principal, one) for one in concerned if one is not None)
 
 
+def own_task(connection: Connection, principal: Principal, id_: str) -> Task:
+    """The principal's task of that id; `NotFound` if there is none that it may know of."""
+    if principal.link:
+        require(principal, "read")  # which links may not
+    found = tasks.get(connection, principal.id, id_)
+    if not task(connection, principal, found):
+        raise hidden(NotFound(f"There is no task {id_!r}."))
+    return found
+
+
 def dataset(connection: Connection, principal: Principal, name: str, *, everyone: bool) -> bool:
-    """Whether *principal* may read that dataset in place; *everyone*: all accounts may."""
+    """Whether *principal* may read that dataset in place; *everyone*: all accounts may.
+
+    A token limited to a dataset, or a link to one, is worth no more than its owner may read.
+    """
     place = Place("dataset", name)
-    if principal.places is not None:
-        return "read" in principal.scopes and place in principal.places
     if "read" not in principal.scopes:
+        return False
+    if principal.places is not None and place not in principal.places:
         return False
     return (
         everyone
         or principal.admin
-        or place in shares.granted(connection, ADMIN, principal.id, now())
+        or (principal.places is not None and _operates(connection, principal.id))
+        or shares.dataset_granted(connection, name, principal.id, now())
     )
 
 
@@ -248,8 +260,25 @@ def hidden(error: NotFound) -> NotFound:
     return error
 
 
+def _operates(connection: Connection, owner: str) -> bool:
+    """Whether *owner* is an admin: datasets in place are theirs to share."""
+    user = None if owner == ADMIN else users.by_id(connection, owner)
+    return owner == ADMIN or (user is not None and user.role == "admin" and not user.disabled)
+
+
 def _within(places: Places, file_: str, name: str, category: str) -> bool:
     return places is None or any(place.holds(file_, name, category) for place in places)
+
+
+def _reaches(connection: Connection, principal: Principal, found: Upload) -> bool:
+    """Whether a token limited to some places may know of an upload of its owner's.
+
+    A partial one will never lie anywhere itself: it is the token's that began it.
+    """
+    if found.name is None:
+        return found.via == principal.via
+    taken = files.find(connection, principal.id, found.name)
+    return _within(principal.places, taken.file if taken else "", found.name, found.category)
 
 
 def _lies_within(principal: Principal, version: FileVersion) -> bool:

@@ -49,7 +49,7 @@ def check_place(place: Place) -> Place:
         case "dataset":
             check_dataset_name(place.value)
         case "prefix":
-            check_file_name(place.value.rstrip("/") or "/")
+            check_file_name(f"{place.value}x")  # what lies below it is to have a name
         case "file":
             check_label("An id", place.value)
     return place

@@ -14,8 +14,10 @@ from dsx.catalog import tasks, uploads
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
 from dsx.core.model import FileVersion, Micros, NewFile
 from dsx.core.names import check_file_name, check_label
+from dsx.core.principals import Principal
 from dsx.core.spans import Spans
 from dsx.core.transfers import ALGORITHMS, NewUpload, Task, Upload
+from dsx.hub import access
 from dsx.hub.facts import DEFAULT_CATEGORY, DEFAULT_TYPE, media_type, new_file
 from dsx.hub.transfers import possession
 
@@ -28,17 +30,17 @@ PARENT = "parent"
 _HEX = re.compile(r"[0-9a-f]+")
 
 
-def described(owner: str, new: NewUpload, instant: Micros, expires: Micros) -> Upload:
-    """*new* as an upload of *owner*; `Invalid` if its facts are not acceptable."""
+def described(principal: Principal, new: NewUpload, instant: Micros, expires: Micros) -> Upload:
+    """*new* as an upload of *principal*; `Invalid` if its facts are not acceptable."""
     if new.length is not None and not 0 <= new.length <= MAX_LENGTH:
         raise Invalid("A length is a number of bytes from 0 on.", {"length": new.length})
     expected = check_digests(new.expected)
     id_ = new.id or new.task or str(uuid_utils.uuid7())
-    facts = _facts(owner, new, new.name or id_)
+    facts = _facts(principal.id, new, new.name or id_)
     provable = "sha256" in expected and new.length and new.kind == "whole"
     return Upload(
         id=id_,
-        owner=owner,
+        owner=principal.id,
         kind=new.kind,
         name=facts.name or None,
         category=facts.category,
@@ -59,13 +61,14 @@ def described(owner: str, new: NewUpload, instant: Micros, expires: Micros) -> U
         created=instant,
         expires=expires,
         parts=new.parts,
+        via="" if principal.places is None else principal.via,
     )
 
 
-def with_parts(connection: Connection, upload: Upload, now: Micros) -> Upload:
+def with_parts(connection: Connection, principal: Principal, upload: Upload, now: Micros) -> Upload:
     """*upload*, if it is a final, with the sum of its partials' lengths if they are all known.
 
-    `Invalid` unless the partials exist.
+    `Invalid` unless the partials exist, and are within reach of *principal*.
     """
     if upload.kind != "final":
         return upload
@@ -74,7 +77,8 @@ def with_parts(connection: Connection, upload: Upload, now: Micros) -> Upload:
     lengths = []
     for id_ in upload.parts:
         try:
-            part = uploads.get_open(connection, upload.owner, id_, now)
+            found = uploads.get_open(connection, upload.owner, id_, now)
+            part = access.upload(connection, principal, found)
         except (NotFound, Gone):
             raise Invalid(f"There is no partial upload {id_!r}.", {"partial": id_}) from None
         if part.kind != "partial":

@@ -353,12 +353,7 @@ def _part(piece: Piece, offset: int, size: int) -> Piece:
 
 
 def _own(connection: Connection, principal: Principal, id_: str) -> Task:
-    if principal.link:
-        access.require(principal, "read")  # which links may not
-    task = records.get(connection, principal.id, id_)
-    if not access.task(connection, principal, task):
-        raise access.hidden(NotFound(f"There is no task {id_!r}."))
-    return _as_of(task, now())
+    return _as_of(access.own_task(connection, principal, id_), now())
 
 
 def _as_of(task: Task, instant: Micros) -> Task:

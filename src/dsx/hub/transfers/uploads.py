@@ -81,7 +81,7 @@ class Uploads:
         access.require(principal, "write")
         self.limits.check_size(new.length)
         instant = now()
-        upload = described(principal.id, new, instant, instant + self._expiry)
+        upload = described(principal, new, instant, instant + self._expiry)
         room = await self.stages.room()
 
         def work(connection: Connection) -> Upload:
@@ -91,7 +91,7 @@ class Uploads:
                     return known
             if upload.name is not None:
                 access.require_name(connection, principal, upload.name, upload.category)
-            created = with_parts(connection, upload, instant)
+            created = with_parts(connection, principal, upload, instant)
             needed = created.length or 0
             self.limits.check_size(needed)
             check_room(connection, room, needed)
@@ -99,6 +99,8 @@ class Uploads:
             if created.only_if_absent:
                 facts = NewFile(principal.id, created.name or "", "", "", {}, ())
                 refuse_taken(connection, facts)
+            if new.task is not None:
+                access.own_task(connection, principal, new.task)
             take_up(connection, created, new.task)
             uploads.add(connection, created, needed)
             note(connection, principal, "upload.create", created.id)
