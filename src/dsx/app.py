@@ -165,6 +165,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 catalog=catalog,
                 blobs=blobs,
                 fileserver_max=settings.fileserver_max,
+                event_seconds=settings.event_seconds,
             )
         finally:
             await controls.aclose()

@@ -203,6 +203,9 @@ class Settings(BaseSettings):
     pause_grace: float = Field(
         20, ge=0, description="Seconds a paused request is kept open before it has to come again."
     )
+    event_seconds: float = Field(
+        3600, gt=0, description="Seconds after which a stream of events ends; clients come again."
+    )
     collect_interval: float = Field(
         600, gt=0, description="Seconds between two rounds that drop what has expired."
     )

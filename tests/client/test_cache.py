@@ -286,6 +286,21 @@ def test_a_client_survives_a_fork_while_threads_use_it(
 
 
 @posix_only
+def test_no_connection_to_the_server_crosses_a_fork(
+    server: FaultyServer, client: DatasetHubClient
+) -> None:
+    """Or parent and child write into one socket, and read each other's answers."""
+    assert client.list_datasets() == ["ds"]
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if client.list_datasets() == ["ds"] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert client.list_datasets() == ["ds"]
+    before, of_child, after = server.peers
+    assert of_child != before == after
+
+
+@posix_only
 def test_no_connection_to_the_index_crosses_a_fork(tmp_path: Path) -> None:
     """SQLite's locks belong to a process: a child must not hold its parent's connection."""
     cache = Cache(tmp_path)

@@ -48,6 +48,7 @@ class FaultyServer:
     files: dict[str, bytes] = field(default_factory=dict)  # of the one dataset, "ds"
     manifest_paths: list[str] | None = None  # instead of the real ones
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    peers: list[int] = field(default_factory=list)  # the client's port of each request
     uploads: list[bytes] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -85,6 +86,7 @@ class Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         body = self._body()
         self.state.requests.append((self.command, path, dict(self.headers)))
+        self.state.peers.append(self.client_address[1])
         if self.state.take("refusals"):
             self._refuse()
         elif path == "/api/v1/datasets":

@@ -19,9 +19,7 @@ Days = Annotated[
     float | None, typer.Option("--days", help="For how many days; default: until it is ended.")
 ]
 Category = Annotated[list[str] | None, typer.Option("--category", help="The files of a category.")]
-Prefix = Annotated[
-    list[str] | None, typer.Option("--prefix", help="Files whose names begin like this.")
-]
+Prefix = Annotated[list[str] | None, typer.Option("--prefix", help="Files below this, as models/.")]
 Dataset = Annotated[list[str] | None, typer.Option("--dataset", help="A dataset in place.")]
 
 

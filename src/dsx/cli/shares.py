@@ -26,7 +26,7 @@ def share(
     ] = None,
     *,
     category: Annotated[str | None, typer.Option(help="All files of a category.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="All files named like this.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="All files below this, as models/.")] = None,
     dataset: Annotated[str | None, typer.Option(help="A dataset in place; for admins.")] = None,
     user: Annotated[
         str | None, typer.Option("--with", help="The user who may read it; default: a link.")

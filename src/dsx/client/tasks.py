@@ -27,6 +27,8 @@ from dsx.core.digest import digest_of
 TASKS = "/api/v1/tasks"
 _PAGE = 1000
 _POLL = 0.5
+_STEADY = 60.0
+"""Seconds after which a connection that ends had not failed."""
 _BREAKS = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError)
 TaskRef = str | TaskInfo
 """A task or its id. The task of an upload has the upload's id."""
@@ -78,6 +80,7 @@ class TaskOperations:
         known: dict[str, TaskInfo] = {}
         attempt = 0
         while True:
+            begun = time.monotonic()
             try:
                 for info in self._events(task):
                     attempt = 0
@@ -89,6 +92,8 @@ class TaskOperations:
                 error: core.DSXError = Broken("The server ended the stream of events.")
             except (core.Unavailable, core.RateLimited) as broken:
                 error = broken
+            if time.monotonic() - begun > _STEADY:  # a stream has an end, with or without news
+                attempt = 0
             if attempt >= self._connection.retries:
                 raise error
             pause(attempt, error)

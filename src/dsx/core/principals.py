@@ -72,6 +72,7 @@ class Principal:
         expires: when what it holds ends; None: not by itself.
         via: id of the token, session or share that was shown; empty for a password or a key.
         address: where the request came from.
+        generation: of the account, as `User.generation`; 0 for who has none.
     """
 
     id: str
@@ -84,6 +85,7 @@ class Principal:
     expires: Micros | None = None
     via: str = ""
     address: str = ""
+    generation: int = 0
 
     @property
     def admin(self) -> bool:

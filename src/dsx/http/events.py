@@ -7,13 +7,19 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from dsx.core.errors import DSXError
 from dsx.http.server import WANTED
+
+log = structlog.get_logger(__name__)
 
 INTERVAL = 0.5
 """Seconds between two questions for news."""
+DOUBT = 2.0
+"""Seconds after which it is asked again whether who listens still may."""
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment shows that the stream lives."""
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -32,24 +38,39 @@ class Event:
 
 
 def event_stream(
-    request: Request, news: Callable[[], Awaitable[Sequence[Event]]], seconds: float | None = None
+    request: Request,
+    news: Callable[[], Awaitable[Sequence[Event]]],
+    seconds: float,
+    *,
+    allowed: Callable[[], Awaitable[bool]],
 ) -> StreamingResponse:
-    """Send what *news* returns, again and again, for so many *seconds*; None: until either leaves.
+    """Send what *news* returns, again and again, for so many *seconds* and as long as *allowed*.
 
     A client has left when it closes its side, for it has nothing more to send; the server leaves
     when it is told to stop.
     """
-    body = _events(request, news, seconds)
+    body = _events(request, news, seconds, allowed)
     return StreamingResponse(body, headers=_HEADERS, media_type="text/event-stream")
 
 
 async def _events(
-    request: Request, news: Callable[[], Awaitable[Sequence[Event]]], seconds: float | None
+    request: Request,
+    news: Callable[[], Awaitable[Sequence[Event]]],
+    seconds: float,
+    allowed: Callable[[], Awaitable[bool]],
 ) -> AsyncIterator[str]:
     wanted = request.scope.get("extensions", {}).get(WANTED, lambda: True)
-    begun = spoken = time.monotonic()
-    while wanted() and (seconds is None or time.monotonic() - begun < seconds):
-        text = "".join(map(str, await news()))
+    begun = spoken = asked = time.monotonic()
+    while wanted() and time.monotonic() - begun < seconds:
+        try:
+            if time.monotonic() - asked > DOUBT:
+                if not await allowed():
+                    return
+                asked = time.monotonic()
+            text = "".join(map(str, await news()))
+        except DSXError as error:  # the head is out: all that can be done is to end
+            log.info("events ended", why=error.code)
+            return
         if not text and time.monotonic() - spoken > HEARTBEAT:
             text = ": still here\n\n"
         if text:

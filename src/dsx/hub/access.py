@@ -54,6 +54,7 @@ def principal_of(user: User, token: Token | None = None, address: str = "") -> P
         expires=None if token is None else token.expires,
         via="" if token is None else token.id,
         address=address,
+        generation=user.generation,
     )
 
 

@@ -134,6 +134,11 @@ class Accounts:
         _SIGN_INS.labels("failed").inc()
         raise Unauthenticated("There is no user of that name with that password.")
 
+    async def unchanged(self, id_: str, generation: int) -> bool:
+        """Whether that account is still as it was when its password was shown."""
+        user = await self._catalog.read(lambda connection: users.by_id(connection, id_))
+        return user is not None and not user.disabled and user.generation == generation
+
     async def issue_jwt(self, user: User) -> str:
         """A signed token that stands for *user*, with all that the role allows, for a while."""
         instant = now() // SECOND

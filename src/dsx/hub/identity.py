@@ -79,6 +79,21 @@ class Identity:
         self._pace.check(principal)
         return principal
 
+    async def stands(self, credential: Credential | None, principal: Principal) -> bool:
+        """Whether *credential*, by which *principal* came in, would still let it in as that.
+
+        For what goes on long after it was begun. Neither an attempt nor a request is counted.
+        """
+        if credential is None:
+            return True
+        if credential.user is not None and not principal.via and principal.id != access.ADMIN:
+            return await self._accounts.unchanged(principal.id, principal.generation)
+        try:
+            found = await self._resolve(credential, principal.address)
+        except Unauthenticated:
+            return False
+        return replace(found, address=principal.address) == principal
+
     async def aclose(self) -> None:
         """Await what is being noted."""
         await asyncio.gather(*self._noting, return_exceptions=True)

@@ -28,6 +28,7 @@ class Hub:
     """What `dsx.app` composes and protocols use.
 
     ``fileserver_max``: bytes of one upload by the file server dialect (None: as any other).
+    ``event_seconds``: how long a stream of events may last.
     """
 
     identity: Identity
@@ -48,6 +49,7 @@ class Hub:
     catalog: Catalog
     blobs: BlobStore
     fileserver_max: int | None
+    event_seconds: float
 
     async def check(self) -> None:
         """Return if catalog and blobs answer; raise `Unavailable` (or what they raise) if not."""

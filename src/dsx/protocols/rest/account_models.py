@@ -123,7 +123,10 @@ class UsageModel(BaseModel):
 
 
 class PlaceModel(BaseModel):
-    """A part of a space: one file (by id or number), a category, a prefix of names, a dataset."""
+    """A part of a space: one file (by id or number), a category, a prefix of names, a dataset.
+
+    A prefix ends at a slash: `proj` is everything below `proj/`, and nothing else.
+    """
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"kind": "category", "value": "train"}]}

@@ -12,7 +12,7 @@ from dsx.core.model import FileQuery
 from dsx.core.principals import Principal
 from dsx.http.branches import Branch
 from dsx.http.controlled import ControlledResponse
-from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.credentials import HubDep, PrincipalDep, credential_of
 from dsx.http.events import Event, event_stream
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
@@ -69,15 +69,21 @@ async def watch_tasks(
     principal: PrincipalDep,
     id: Annotated[str | None, Query(max_length=64, description="Only this task.")] = None,  # noqa: A002
     seconds: Annotated[
-        float | None, Query(gt=0, le=86400, description="How long; default: until you leave.")
+        float | None,
+        Query(gt=0, le=86400, description="How long at most; default: as long as the hub allows."),
     ] = None,
 ) -> StreamingResponse:
-    """Server-sent events: `task` with a task's JSON, at first and whenever one changes."""
+    """Server-sent events: `task` with a task's JSON, at first and whenever one changes.
+
+    The stream ends with the credential that opened it, and after `DSX_EVENT_SECONDS`.
+    """
     if id is None:
         await hub.tasks.list(principal, limit=1)  # while there is still an answer to refuse with
     else:
         await hub.tasks.get(principal, id)
-    return event_stream(request, _News(hub, principal, id), seconds)
+    longest = min(seconds or hub.event_seconds, hub.event_seconds)
+    allowed = partial(hub.identity.stands, credential_of(request), principal)
+    return event_stream(request, _News(hub, principal, id), longest, allowed=allowed)
 
 
 @router.get("/{id}", summary="Read a task", responses=documented(404))
