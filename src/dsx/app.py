@@ -190,7 +190,9 @@ async def open_doors(settings: Settings, catalog: Catalog) -> AsyncIterator[dict
     identity = Identity(
         catalog, api_keys(settings), accounts, shares, pace=pace, anonymous=settings.anonymous
     )
-    audit = Audit(catalog, days=settings.audit_days)
+    audit = Audit(
+        catalog, days=settings.audit_days, rows=settings.audit_rows, size=settings.audit_size
+    )
     oidc = _oidc(settings, accounts)
     try:
         yield {

@@ -185,6 +185,12 @@ class Settings(BaseSettings):
         None, gt=0, description="Requests a second of one principal, by process; default: any."
     )
     audit_days: float = Field(365, gt=0, description="Days for which the audit log is kept.")
+    audit_rows: int = Field(
+        1_000_000, gt=0, description="Entries of the audit log; the oldest refusals go first."
+    )
+    audit_size: Annotated[int, BeforeValidator(_parse_size)] = Field(
+        256 * 1024**2, gt=0, description="Bytes of the audit log, about; bound as its entries."
+    )
     dialects: Dialects = Field(
         DIALECTS, description="Seed systems whose routes are served; `none`: none of them."
     )

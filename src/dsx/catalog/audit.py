@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Text, cast, delete, func, insert, select, update
 
 from dsx.catalog.schema import audit, users
 from dsx.core.model import Micros
 from dsx.core.principals import Event, Principal
 
 _MAX_TARGET = 1024
+_MAX_ADDRESS = 64
+_ROW = 200
+"""Bytes that an entry takes beside its texts, about."""
 
 
 def entry(
@@ -28,7 +31,7 @@ def entry(
         "at": now,
         "principal": principal.id if principal else "",
         "via": principal.via if principal else "",
-        "address": principal.address if principal else "",
+        "address": principal.address[:_MAX_ADDRESS] if principal else "",
         "action": action,
         "target": target[:_MAX_TARGET],
         "outcome": outcome,
@@ -39,6 +42,16 @@ def entry(
 def add(connection: Connection, *entries: Mapping[str, Any]) -> None:
     """Append to the log, in the transaction that makes the change, so that neither is alone."""
     connection.execute(insert(audit), list(entries))
+
+
+def put(connection: Connection, number: int | None, entry: Mapping[str, Any]) -> int:
+    """Append *entry*, or let entry *number*, if it is there still, have its details; its number."""
+    if number is None:
+        added = connection.execute(insert(audit).values(entry).returning(audit.c.number))
+        return int(added.scalar_one())
+    here = update(audit).where(audit.c.number == number)
+    connection.execute(here.values(details=entry["details"]))
+    return number
 
 
 def page(
@@ -64,3 +77,20 @@ def page(
 def tidy(connection: Connection, forgotten: Micros) -> None:
     """Forget what happened before that instant."""
     connection.execute(delete(audit).where(audit.c.at < forgotten))
+
+
+def extent(connection: Connection) -> tuple[int, int]:
+    """How many entries there are, and about how many bytes they take."""
+    columns = (audit.c.target, audit.c.address, audit.c.principal, cast(audit.c.details, Text))
+    texts = sum((func.length(column) for column in columns[1:]), func.length(columns[0]))
+    query = select(func.count(), func.coalesce(func.sum(texts), 0)).select_from(audit)
+    rows, size = connection.execute(query).one()
+    return rows, int(size) + _ROW * rows
+
+
+def drop_oldest(connection: Connection, limit: int, *, refused: bool) -> int:
+    """Forget the oldest entries, or the oldest refusals; how many those were."""
+    query = select(audit.c.number).order_by(audit.c.number).limit(limit)
+    if refused:
+        query = query.where(audit.c.outcome == "refused")
+    return connection.execute(delete(audit).where(audit.c.number.in_(query))).rowcount

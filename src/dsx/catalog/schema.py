@@ -27,6 +27,8 @@ Number = BigInteger().with_variant(Integer, "sqlite")
 LIVE = text("latest AND trashed IS NULL")
 """The newest version of a file not in the trash; word for word the rule of the partial indexes."""
 
+REFUSED = text("outcome = 'refused'")
+
 blobs = Table(
     "blobs",
     metadata,
@@ -335,5 +337,6 @@ audit = Table(
     Column("details", JSON, nullable=False),
     Index("audit_at", "at"),
     Index("audit_principal", "principal", "number"),
+    Index("audit_refused", "number", sqlite_where=REFUSED, postgresql_where=REFUSED),
     sqlite_autoincrement=True,
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dsx.cli.context import Context
+
+if TYPE_CHECKING:
+    from dsx.client.models import AuditInfo
 
 _LIMIT = 100
 
@@ -33,8 +36,14 @@ def audit(
         ("from", lambda entry: entry.address or "-"),
         ("outcome", lambda entry: entry.outcome),
         ("action", lambda entry: entry.action),
-        ("target", lambda entry: entry.target),
+        ("target", _target),
     ]
     with context.client() as client:
         found = client.accounts.audit(limit, user=user, refused=refused)
         context.output.items(found, columns)
+
+
+def _target(entry: AuditInfo) -> str:
+    """What it was done to; of refusals that are counted: what, and how often."""
+    seen = entry.details.get("seen", {entry.target: entry.details.get("count", 1)})
+    return ", ".join(name if count == 1 else f"{name} ({count})" for name, count in seen.items())

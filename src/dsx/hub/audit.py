@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
-import structlog
 from sqlalchemy import Connection
 
 from dsx.catalog import audit as records
 from dsx.catalog.engine import Catalog
-from dsx.core.errors import DSXError
 from dsx.core.principals import Event, Principal
 from dsx.hub import access
 from dsx.hub.clock import SECOND, now
+from dsx.hub.refusals import Refusals
 
-log = structlog.get_logger(__name__)
-
-_DELAY = 0.5
-_WAITING = 1000
 _DAY = 24 * 3600 * SECOND
+_BATCH = 5000
 
 
 def note(
@@ -31,25 +27,19 @@ def note(
 
 
 class Audit:
-    """Reads the log, and notes what was refused."""
+    """Reads the log, notes what was refused, and keeps the log within its bounds."""
 
-    def __init__(self, catalog: Catalog, *, days: float) -> None:
-        """Keep entries for *days* days."""
+    def __init__(self, catalog: Catalog, *, days: float, rows: int, size: int) -> None:
+        """Keep entries for *days* days, at most *rows* of them and about *size* bytes."""
         self._catalog = catalog
         self._keep = int(days * _DAY)
-        self._waiting: list[Mapping[str, Any]] = []
-        self._missed = 0
-        self._writing: asyncio.Task[None] | None = None
+        self._rows = rows
+        self._size = size
+        self._refusals = Refusals(catalog)
 
     def refused(self, principal: Principal | None, address: str, action: str, why: str) -> None:
-        """Note that somebody tried what they may not do; a flood of that is counted, not listed."""
-        entry = records.entry(principal, now(), "refused", action, outcome="refused")
-        if len(self._waiting) >= _WAITING:
-            self._missed += 1
-            return
-        self._waiting.append({**entry, "address": address, "details": {"why": why}})
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write_soon(), name="audit")
+        """Note that somebody tried what they may not do; see `Refusals`."""
+        self._refusals.add(principal, address, action, why)
 
     async def list(
         self,
@@ -75,30 +65,24 @@ class Audit:
         return await self._catalog.read(work)
 
     async def drop_expired(self) -> None:
-        """Forget what is older than it has to be."""
+        """Forget what is older than it has to be, and what is too much: oldest refusals first."""
         await self._catalog.write(lambda connection: records.tidy(connection, now() - self._keep))
+        for refused in (True, False):
+            while (over := await self._over()) > 0:
+                limit = min(over, _BATCH)
+                if not await self._catalog.write(
+                    lambda connection: records.drop_oldest(connection, limit, refused=refused)  # noqa: B023
+                ):
+                    break
 
     async def aclose(self) -> None:
         """Note what waits."""
-        if self._writing is not None:
-            await self._writing
+        await self._refusals.aclose()
 
-    async def _write_soon(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(_DELAY)
-            entries, self._waiting = self._waiting, []
-            missed, self._missed = self._missed, 0
-            if missed:
-                more = {"more": missed}
-                row = records.entry(None, now(), "refused", "", outcome="refused", details=more)
-                entries.append(row)
-            await self._write(entries)
-        self._writing = None
-
-    async def _write(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        try:
-            await self._catalog.write(
-                lambda connection: records.add(connection, *entries), durable=False
-            )
-        except DSXError as error:
-            log.warning("refusals not noted", count=len(entries), error=error.message)
+    async def _over(self) -> int:
+        """About how many entries there are too many."""
+        rows, size = await self._catalog.read(records.extent)
+        over = rows - self._rows
+        if size > self._size:
+            over = max(over, math.ceil((size - self._size) * rows / size))
+        return over
