@@ -50,6 +50,7 @@ from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
 from dsx.protocols import (
     datastore,
+    docs,
     dsx,
     fileserver,
     links,
@@ -115,7 +116,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     for dialect in settings.dialects:
         app.include_router(DIALECTS[dialect])
-    system.add_docs(app)
+    docs.include(app)
     problems.install(app)
     credentials.document(app)
     cors.install(app, settings.cors_origins)

@@ -161,6 +161,8 @@ _PART = _IETF | {
 }
 
 UNLISTED: dict[str, Op] = {
+    "docs.swagger": Op("open"),
+    "docs.redoc": Op("open"),
     "tus.describe": Op("open", "upload", headers=_TUS),
     "tus.create": Op("new", headers=_TUS | {"Upload-Length": "4"}),
     "tus.read": Op("transfer write", "upload", headers=_TUS),

@@ -65,12 +65,16 @@ def listed(hub: RunningHub) -> Iterator[Route]:
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
             id_ = operation["operationId"]
-            yield Route(id_, method.upper(), path, OPERATIONS.get(id_, Op("unknown")))
+            op = OPERATIONS.get(id_, Op("unknown"))
+            yield Route(id_, method.upper(), path, op)
+            if method == "get" and "head" not in methods:  # which is not told, for it is the same
+                yield Route(id_, "HEAD", path, op)
 
 
 def unlisted() -> Iterator[Route]:
+    told = {(route.path, route.name) for _, route in _routes() if route.include_in_schema}
     for name, route in _routes():
-        if not route.include_in_schema:
+        if not route.include_in_schema and (route.path, route.name) not in told:
             id_ = f"{name}.{route.name}"
             for method in sorted(route.methods):
                 yield Route(id_, method, route.path, UNLISTED.get(id_, Op("unknown")))

@@ -87,6 +87,10 @@ class TooLarge(core.TooLarge, Answered):
     """Over the server's limit."""
 
 
+class Unsupported(core.Unsupported, Answered):
+    """The server does not take a body in this coding."""
+
+
 class RangeUnsatisfiable(core.RangeUnsatisfiable, Answered):
     """No byte of the asked range exists."""
 
@@ -147,8 +151,8 @@ _BY_CODE: dict[str, type[Answered]] = {
         Answered, Invalid, PartCorrupt, Unauthenticated, Denied, NotFound, Gone, Damaged,
         TimedOut,
         Conflict, AlreadyExists, OffsetMismatch, Superseded, Paused, Incomplete,
-        PreconditionFailed, TooLarge, RangeUnsatisfiable, Unprocessable, DigestMismatch,
-        RateLimited, Unavailable, StorageFailed, Elsewhere, StorageFull,
+        PreconditionFailed, TooLarge, Unsupported, RangeUnsatisfiable, Unprocessable,
+        DigestMismatch, RateLimited, Unavailable, StorageFailed, Elsewhere, StorageFull,
     )
 }  # fmt: skip
 _BY_STATUS = {

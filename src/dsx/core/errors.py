@@ -132,6 +132,12 @@ class TooLarge(DSXError):
     code = "too_large"
 
 
+class Unsupported(DSXError):
+    """The body comes in a coding that the server does not take."""
+
+    code = "unsupported"
+
+
 class RangeUnsatisfiable(DSXError):
     """No byte of the asked range exists; ``details["size"]`` is the full length."""
 
@@ -204,6 +210,7 @@ STATUS: dict[type[DSXError], int] = {
     Damaged: 410,
     PreconditionFailed: 412,
     TooLarge: 413,
+    Unsupported: 415,
     RangeUnsatisfiable: 416,
     Unprocessable: 422,
     DigestMismatch: 422,

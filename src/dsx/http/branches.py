@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter
@@ -9,6 +10,9 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from dsx.http.parameters import StrictRoute
+from dsx.http.problems import documented
+
+_WITH_BODY = {"POST", "PUT", "PATCH"}
 
 
 class Branch(APIRouter):
@@ -23,6 +27,19 @@ class Branch(APIRouter):
         super().__init__(**{"route_class": StrictRoute} | options)
         self._beginnings: tuple[str, ...] = ()
         self._counted = -1
+
+    def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        """Add a route; what can be got can be asked about, too (HEAD, RFC 9110 §9.3.2).
+
+        A route of its own for HEAD has to be added before that for GET.
+        """
+        methods = set(options.get("methods") or ["GET"])
+        if not _WITH_BODY.isdisjoint(methods):
+            options["responses"] = documented(413, 415) | (options.get("responses") or {})
+        super().add_api_route(path, endpoint, **options)
+        if methods == {"GET"}:
+            asking = {"methods": ["HEAD"], "include_in_schema": False}
+            super().add_api_route(path, endpoint, **options | asking)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether a route of this router is for the request."""

@@ -121,6 +121,9 @@ def keep_session(request: Request, response: Response, token: Token, secret: str
 
 
 async def _identified(request: Request, hub: Hub, credential: Credential | None) -> Principal:
+    known: Principal | None = getattr(request.state, "principal", None)
+    if known is not None:  # a route that takes a body asks before it reads
+        return known
     principal = await hub.identity.identify(credential, address_of(request))
     request.state.principal = principal
     return principal

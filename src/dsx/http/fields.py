@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from urllib.parse import parse_qsl
 
+from pydantic_core import from_json
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from dsx.core.digest import Buffer
-from dsx.core.errors import Invalid, TooLarge
-from dsx.http.receive import MAX_FIELD_BYTES, MAX_FIELDS, pump, pump_form
+from dsx.core.errors import Invalid
+from dsx.http.json_body import MAX_FIELD_BYTES, buffered
+from dsx.http.receive import MAX_FIELDS, pump_form
 
 _PLAIN = b"application/x-www-form-urlencoded"
 
@@ -24,21 +25,10 @@ async def read_fields(request: Request) -> dict[str, str]:
     """
     kind, _ = parse_options_header(request.headers.get("content-type"))
     if kind == b"multipart/form-data":
-        form = await pump_form(request, _no_file, required=False)
+        form = await pump_form(request, _no_file, required=False, at_most=MAX_FIELD_BYTES)
         return form.texts
-    body = bytearray()
-
-    def collect(data: Buffer) -> None:
-        if len(body) + len(data) > MAX_FIELD_BYTES:
-            raise TooLarge(
-                f"Such a body has at most {MAX_FIELD_BYTES} bytes.", {"limit": MAX_FIELD_BYTES}
-            )
-        body.extend(data)
-
-    await pump(request, collect)
-    if not body:
-        return {}
-    return _decoded(bytes(body), kind)
+    async with buffered(request, MAX_FIELD_BYTES) as body:
+        return _decoded(body, kind) if body else {}
 
 
 def _no_file(data: Buffer) -> None:
@@ -55,8 +45,8 @@ def _decoded(body: bytes, kind: bytes) -> dict[str, str]:
                 text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
             )
             return dict(pairs)
-        value = json.loads(body) if braced or kind == b"application/json" else None
-    except (ValueError, RecursionError):
+        value = from_json(body) if braced or kind == b"application/json" else None
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise Invalid("The body is a form, or a JSON object of texts.")

@@ -14,11 +14,11 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from dsx.core.errors import Unprocessable
+from dsx.http.routes import Route
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 _MARK = "dsx_unknown_parameters"
@@ -41,7 +41,7 @@ def ignores_unknown(endpoint: Endpoint) -> Endpoint:
     return endpoint
 
 
-class StrictRoute(APIRoute):
+class StrictRoute(Route):
     """A route that answers 422 to query parameters that it does not declare."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -25,6 +25,7 @@ from dsx.core.errors import (
     TooLarge,
     Unauthenticated,
     Unprocessable,
+    Unsupported,
 )
 from dsx.http.credentials import address_of
 from dsx.http.redaction import shown_path
@@ -86,6 +87,8 @@ def render(error: DSXError) -> JSONResponse:
         headers["Content-Range"] = f"bytes */{error.details['size']}"
     if isinstance(error, Elsewhere):  # so that the next try may reach another server
         headers["Connection"] = "close"
+    if isinstance(error, Unsupported):
+        headers["Accept-Encoding"] = error.details["accept_encoding"]
     if error.retryable:
         headers["Retry-After"] = str(error.details.get("retry_after", 1))
     return _document(STATUS[type(error)], error, headers)

@@ -11,15 +11,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from dsx.core.digest import Buffer
-from dsx.core.errors import Invalid, TooLarge
+from dsx.core.errors import Invalid, TooLarge, Unsupported
 from dsx.http.body import Gate, always_open
+from dsx.http.json_body import MAX_FIELD_BYTES, check_announced, too_large
 from dsx.http.server import INTERIM, RECEIVE_INTO, TRAILERS
 
 Write = Callable[[Buffer], object]
 
 MAX_FIELDS = 300
-MAX_FIELD_BYTES = 64 * 1024
+MAX_TEXT_BYTES = 1024 * 1024
+"""Of all text fields of a form together."""
 FILE_PART = "file"
+_PLAIN = {"", "identity", "binary", "7bit", "8bit"}
 
 
 async def pump(request: Request, write: Write, gate: Gate = always_open) -> int:
@@ -81,21 +84,38 @@ class Form:
 
 
 async def pump_form(
-    request: Request, write: Write, gate: Gate = always_open, *, required: bool = True
+    request: Request,
+    write: Write,
+    gate: Gate = always_open,
+    *,
+    required: bool = True,
+    at_most: int | None = None,
 ) -> Form:
     """Hand the part ``file`` of a multipart/form-data body (RFC 7578) to *write*, as `pump` does.
 
     Parts may come in any order. Raises `Invalid` unless there is exactly one such part (at most
-    one, if it is not *required*) and the body is well-formed, `TooLarge` for more than 300 fields
-    or one over 64 KiB.
+    one, if it is not *required*) and the body is well-formed, `TooLarge` for more than 300 fields,
+    one over 64 KiB, all over 1 MiB, or a body over *at_most* bytes; `Unsupported` for a file that
+    is encoded once more.
     """
     _, options = parse_options_header(request.headers.get("content-type"))
     if b"boundary" not in options:
         raise Invalid("multipart/form-data needs a boundary in its Content-Type.")
+    if at_most is not None:
+        check_announced(request, at_most)
     receiver = _FormReceiver(write)
     try:
         parser = MultipartParser(options[b"boundary"], receiver.callbacks())  # type: ignore[arg-type]
-        await pump(request, lambda data: parser.write(bytes(data)), gate)
+        taken = 0
+
+        def parse(data: Buffer) -> None:
+            nonlocal taken
+            taken += len(data)
+            if at_most is not None and taken > at_most:
+                raise too_large(at_most)
+            parser.write(bytes(data))
+
+        await pump(request, parse, gate)
         parser.finalize()
     except FormParserError as error:
         raise Invalid(f"The form is malformed: {error}") from None
@@ -117,6 +137,7 @@ class _FormReceiver:
         self._name = ""
         self._text: bytearray | None = None
         self._count = 0
+        self._texts = 0  # bytes of all text fields
 
     def callbacks(self) -> dict[str, Callable[..., None]]:
         """For `MultipartParser`."""
@@ -160,6 +181,14 @@ class _FormReceiver:
             raise Invalid(f"The form has more than one part named {FILE_PART!r}.")
         self.has_file = True
         self._text = None
+        for name in ("content-encoding", "content-transfer-encoding"):
+            coding = self._headers.get(name, "").strip().lower()
+            if coding not in _PLAIN:
+                raise Unsupported(
+                    f"The form's file has {name} {coding[:100]!r}, and is not decoded here: send "
+                    "it as it is.",
+                    {"accept_encoding": "identity"},
+                )
         self.form.content_type = self._headers.get("content-type")
         if options.get(b"filename"):
             self.form.filename = _decode(options[b"filename"])
@@ -169,9 +198,15 @@ class _FormReceiver:
             self._write(memoryview(data)[start:end])
             return
         self._text += data[start:end]
+        self._texts += end - start
         if len(self._text) > MAX_FIELD_BYTES:
             raise TooLarge(
                 f"A form field has at most {MAX_FIELD_BYTES} bytes.", {"limit": MAX_FIELD_BYTES}
+            )
+        if self._texts > MAX_TEXT_BYTES:
+            raise TooLarge(
+                f"The fields of a form have at most {MAX_TEXT_BYTES} bytes.",
+                {"limit": MAX_TEXT_BYTES},
             )
 
     def _part_end(self) -> None:

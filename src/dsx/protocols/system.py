@@ -1,14 +1,8 @@
-"""What operators ask: ``/health``, ``/ready``, ``/metrics``, and the API's own pages."""
+"""What operators ask: ``/health``, ``/ready``, ``/metrics``."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import fastapi_offline
-from fastapi import FastAPI
-from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from starlette.responses import HTMLResponse, Response
-from starlette.staticfiles import StaticFiles
+from starlette.responses import Response
 
 from dsx.http import metrics
 from dsx.http.branches import Branch
@@ -17,8 +11,6 @@ from dsx.http.parameters import LenientRoute
 from dsx.http.problems import documented
 
 router = Branch(route_class=LenientRoute, tags=["system"], responses=documented(405))
-
-_ASSETS = "/docs/assets"
 
 
 @router.get("/health", summary="Is the process alive?")
@@ -44,30 +36,3 @@ async def prometheus(hub: HubDep) -> Response:
     """Requests and durations of all worker processes together; how far the scrub is."""
     await metrics.refresh(hub)
     return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
-
-
-def add_docs(app: FastAPI) -> None:
-    """Serve Swagger UI at ``/docs`` and ReDoc at ``/redoc``, assets included: no CDN is asked."""
-    assets = Path(fastapi_offline.__file__).parent / "static"
-
-    @app.get("/docs", include_in_schema=False)
-    async def swagger() -> HTMLResponse:
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title=f"{app.title} - Swagger UI",
-            swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
-            swagger_css_url=f"{_ASSETS}/swagger-ui.css",
-            swagger_favicon_url=f"{_ASSETS}/favicon.png",
-        )
-
-    @app.get("/redoc", include_in_schema=False)
-    async def redoc() -> HTMLResponse:
-        return get_redoc_html(
-            openapi_url="/openapi.json",
-            title=f"{app.title} - ReDoc",
-            redoc_js_url=f"{_ASSETS}/redoc.standalone.js",
-            redoc_favicon_url=f"{_ASSETS}/favicon.png",
-            with_google_fonts=False,
-        )
-
-    app.mount(_ASSETS, StaticFiles(directory=assets), name="api-docs")

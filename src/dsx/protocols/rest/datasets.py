@@ -11,6 +11,7 @@ from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.manifest import manifest_response
 from dsx.http.problems import documented
+from dsx.http.routes import body_bound
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.protocols.rest.models import Dataset, DatasetList, PackRequest
 
@@ -84,9 +85,10 @@ async def download_dataset_file(
     response_class=Response,
     responses={
         200: {"content": {"application/x-tar": {"schema": {"type": "string"}}}},
-        **documented(404),
+        **documented(404, 413),
     },
 )
+@body_bound(8 * 1024 * 1024)
 async def pack_dataset(
     dataset: DatasetName, wanted: PackRequest, hub: HubDep, principal: PrincipalDep
 ) -> StreamingResponse:

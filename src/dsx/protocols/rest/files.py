@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 from fastapi import Header, Query, Request, Response
+from pydantic_core import from_json
 from starlette.responses import JSONResponse
 
 from dsx.core.digest import Digest, from_repr_digest
@@ -229,8 +229,8 @@ def _object(text: str | None) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = from_json(text)
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise Invalid("metadata is a JSON object.")

@@ -130,7 +130,9 @@ class ArchiveRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"ids": ["1", "2"]}]})
 
-    ids: list[str | int] = Field(min_length=1, max_length=10_000)
+    ids: list[Annotated[str, Field(max_length=64)] | int] = Field(
+        min_length=1, max_length=10_000, fail_fast=True
+    )
 
 
 class PackRequest(BaseModel):
@@ -141,7 +143,7 @@ class PackRequest(BaseModel):
     )
 
     paths: list[str] | None = Field(
-        None, max_length=100_000, description="Null: every file, by path."
+        None, max_length=100_000, fail_fast=True, description="Null: every file, by path."
     )
     start: int = Field(0, ge=0, description="Index of the first member to send: resumes a pack.")
 

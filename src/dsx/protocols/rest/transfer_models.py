@@ -157,7 +157,9 @@ class NewTask(BaseModel):
         None, description="null: an upload takes it up later."
     )
     name: str = Field("", max_length=1024, description="What to call it, for people.")
-    ids: list[str] = Field(default_factory=list, max_length=10_000, description="These files.")
+    ids: list[Annotated[str, Field(max_length=64)]] = Field(
+        default_factory=list, max_length=10_000, fail_fast=True, description="These files."
+    )
     glob: str | None = Field(None, max_length=1024, description="Or those: names, as `img_*.png`.")
     regex: str | None = Field(None, max_length=1000, description="RE2 found in the name.")
     category: str | None = Field(None, max_length=255)
