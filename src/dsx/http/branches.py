@@ -37,9 +37,16 @@ class Branch(APIRouter):
         if not _WITH_BODY.isdisjoint(methods):
             options["responses"] = documented(413, 415) | (options.get("responses") or {})
         super().add_api_route(path, endpoint, **options)
-        if methods == {"GET"}:
+        if methods == {"GET"} and not self._asked_about(self.prefix + path):
             asking = {"methods": ["HEAD"], "include_in_schema": False}
             super().add_api_route(path, endpoint, **options | asking)
+
+    def _asked_about(self, path: str) -> bool:
+        """Whether a route for HEAD has this path already."""
+        return any(
+            isinstance(route, Route) and route.path == path and "HEAD" in (route.methods or ())
+            for route in self.routes
+        )
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether a route of this router is for the request."""
