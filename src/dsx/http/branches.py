@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from dsx.http.parameters import StrictRoute
 from dsx.http.problems import documented
+from dsx.http.routes import Route
 
 _WITH_BODY = {"POST", "PUT", "PATCH"}
 

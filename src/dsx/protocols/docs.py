@@ -14,8 +14,9 @@ from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from dsx.http.branches import Branch
+from dsx.http.parameters import LenientRoute
 
-router = Branch(include_in_schema=False)
+router = Branch(route_class=LenientRoute, include_in_schema=False)
 
 _ASSETS = "/docs/assets"
 _TITLE = "DSX Hub"
