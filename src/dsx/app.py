@@ -36,6 +36,7 @@ from dsx.hub.identity import Identity
 from dsx.hub.keyring import Box, Keyring, kept_secret
 from dsx.hub.limits import Limits
 from dsx.hub.oidc import Oidc
+from dsx.hub.orphans import Orphans
 from dsx.hub.passwords import Passwords
 from dsx.hub.provider import Provider, Registration
 from dsx.hub.scrub import Blobs, Scrub
@@ -145,6 +146,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 files=files,
                 trash=trash,
                 uploads=uploads,
+                orphans=Orphans(catalog, blobs, grace=settings.orphan_grace),
                 chunks=Chunks(catalog, uploads, limits),
                 drop=Drop(settings.data_dir / "drop", files, trash),
                 tasks=Tasks(

@@ -212,6 +212,11 @@ class Settings(BaseSettings):
     event_seconds: float = Field(
         3600, gt=0, description="Seconds after which a stream of events ends; clients come again."
     )
+    orphan_grace: float = Field(
+        24 * 3600,
+        ge=0,
+        description="Seconds until bytes that a crash left without a record are removed.",
+    )
     collect_interval: float = Field(
         600, gt=0, description="Seconds between two rounds that drop what has expired."
     )

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -30,13 +31,14 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+enum { DEATH = 1000 };
 enum { WRITE = 1, SYNC = 2, RENAME = 4, TRUNCATE = 8, READ = 16 };
 
 struct control {
     uint32_t armed;   /* count, and let something fail */
     uint32_t kinds;   /* which calls count: the enum above */
     uint32_t catalog; /* 0: all but the catalog's files, 1: only those, 2: all */
-    uint32_t failure; /* an errno, or 0: a write is cut short */
+    uint32_t failure; /* an errno; 0: a write is cut short; DEATH: it is the program's last call */
     uint32_t clean;   /* a failed sync leaves its pages in memory */
     uint32_t repeat;  /* how many calls fail in a row */
     uint64_t number;  /* the first of them, from 1 on */
@@ -120,13 +122,19 @@ static int due(int kind, const char *path, const char *call) {
     if (control->catalog != 2 && control->catalog != (uint32_t)catalog)
         return -1;
     if (!control->failure && kind != WRITE)
-        return -1;
+        return -1; /* only a write can be cut short */
     uint64_t number = __atomic_add_fetch(&control->count, 1, __ATOMIC_SEQ_CST);
     if (!control->number || number < control->number || number >= control->number + control->repeat)
         return -1;
     __atomic_add_fetch(&control->failed, 1, __ATOMIC_SEQ_CST);
     snprintf(control->last, sizeof control->last, "%s %s", call, path + root_size - 1);
     return control->failure;
+}
+
+/* The program ends after a call that was to be its last: *error* is what `due` said. */
+static void die_if_last(int error) {
+    if (error == DEATH)
+        kill(getpid(), SIGKILL);
 }
 
 static int kept_file(const char *kind, ino_t inode, int flags) {
@@ -252,12 +260,13 @@ static int synced(int descriptor, int data_only) {
     int lock = locked(status.st_ino, LOCK_EX);
     int error = due(SYNC, path, data_only ? "fdatasync" : "fsync");
     if (S_ISDIR(status.st_mode)) {
-        if (error < 0)
+        if (error < 0 || error == DEATH)
             keep_names(path, status.st_ino);
-    } else if (error < 0)
+    } else if (error < 0 || error == DEATH)
         keep_content(descriptor, status.st_ino);
     else
         lose(descriptor, status.st_ino);
+    die_if_last(error);
     if (error >= 0) {
         errno = error;
         result = -1;
@@ -279,7 +288,7 @@ int fdatasync(int descriptor) { return synced(descriptor, 1); }
     if (!watched(descriptor, path) || shared_memory(path))                                         \
         return whole;                                                                              \
     int error = due(WRITE, path, call_name);                                                       \
-    if (error > 0) {                                                                               \
+    if (error > 0 && error != DEATH) {                                                             \
         errno = error;                                                                             \
         return -1;                                                                                 \
     }                                                                                              \
@@ -291,6 +300,7 @@ int fdatasync(int descriptor) { return synced(descriptor, 1); }
     int saved = errno;                                                                             \
     if (result > 0)                                                                                \
         note("dirty", status.st_ino, from, from + result);                                         \
+    die_if_last(error);                                                                            \
     close(lock);                                                                                   \
     errno = saved;                                                                                 \
     inside = 0;                                                                                    \
@@ -374,7 +384,7 @@ int ftruncate64(int descriptor, off_t size) {
     if (!watched(descriptor, path) || shared_memory(path))
         return REAL(ftruncate)(descriptor, size);
     int error = due(TRUNCATE, path, "ftruncate");
-    if (error > 0) {
+    if (error > 0 && error != DEATH) {
         errno = error;
         return -1;
     }
@@ -384,6 +394,7 @@ int ftruncate64(int descriptor, off_t size) {
     int saved = errno;
     if (result == 0 && size > before.st_size)
         note("dirty", before.st_ino, before.st_size, size);
+    die_if_last(error);
     errno = saved;
     inside = 0;
     return result;
@@ -429,14 +440,14 @@ static int named(int directory, const char *name, char *path) {
 
 int renameat(int from, const char *old, int to, const char *new) {
     char path[PATH_MAX];
-    if (named(to, new, path)) {
-        int error = due(RENAME, path, "rename");
-        if (error > 0) {
-            errno = error;
-            return -1;
-        }
+    int error = named(to, new, path) ? due(RENAME, path, "rename") : -1;
+    if (error > 0 && error != DEATH) {
+        errno = error;
+        return -1;
     }
-    return REAL(renameat)(from, old, to, new);
+    int result = REAL(renameat)(from, old, to, new);
+    die_if_last(error);
+    return result;
 }
 
 int rename(const char *old, const char *new) { return renameat(AT_FDCWD, old, AT_FDCWD, new); }

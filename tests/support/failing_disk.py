@@ -24,6 +24,8 @@ SOURCE = Path(__file__).parent.parent / "faults" / "failing_disk.c"
 WRITE, SYNC, RENAME, TRUNCATE, READ = 1, 2, 4, 8, 16
 CHANGES = WRITE | SYNC | RENAME | TRUNCATE
 EIO, ENOSPC, SHORT = errno.EIO, errno.ENOSPC, 0
+DEATH = 1000
+"""The call succeeds, and is the last one of the process."""
 _PAGE = 4096
 _KINDS = ("content", "dirty", "lost", "names", "held", "locks")
 

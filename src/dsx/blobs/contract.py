@@ -109,6 +109,22 @@ class BlobStore(ABC):
         """Release what the store holds. Idempotent."""
 
 
+class Hides(ABC):
+    """Capability: blobs can be taken out of sight at once, and freed later."""
+
+    @abstractmethod
+    def hide(self, digests: Iterable[Digest]) -> Sequence[str]:
+        """Make blobs stages that nobody holds; their ids (blocking, but short).
+
+        From here on they are absent and may be stored anew; `Stages.sweep` frees them. Absent ones
+        are left out.
+        """
+
+    @abstractmethod
+    async def sweep(self, ids: Iterable[str]) -> int:
+        """See `Stages.sweep`."""
+
+
 class Locates(ABC):
     """Capability: blobs are files of this machine, which the sender may read without copying."""
 

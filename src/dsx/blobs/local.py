@@ -13,10 +13,11 @@ import contextlib
 import itertools
 import os
 import re
+import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dsx.blobs.contract import BlobStore, Locates, Quarantined
+from dsx.blobs.contract import BlobStore, Hides, Locates, Quarantined
 from dsx.blobs.staging import StageDirectory, StageFile, names, sync_directory
 from dsx.core.digest import Digest
 from dsx.core.disk import disk
@@ -28,7 +29,7 @@ CHUNK = 1024 * 1024
 _BLOB_NAME = re.compile(r"[0-9a-f]{64}")
 
 
-class LocalStore(StageDirectory, BlobStore, Locates):
+class LocalStore(StageDirectory, BlobStore, Hides, Locates):
     """The directory store. Several processes may use one directory at once."""
 
     def __init__(self, root: Path) -> None:
@@ -182,6 +183,17 @@ class LocalStore(StageDirectory, BlobStore, Locates):
         """See `BlobStore.set_label`."""
         with disk():
             await asyncio.to_thread(_replace, self._label, note)
+
+    def hide(self, digests: Iterable[Digest]) -> Sequence[str]:
+        """See `Hides.hide`."""
+        hidden = []
+        with disk():
+            for digest in digests:
+                name = uuid.uuid4().hex
+                with contextlib.suppress(FileNotFoundError):
+                    self.locate(digest).rename(self._staging / name)
+                    hidden.append(name)
+        return hidden
 
     def _make_stage(self, name: str, path: Path, *, existing: bool) -> LocalStage:
         return LocalStage(self, name, path, existing=existing)

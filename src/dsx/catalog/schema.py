@@ -303,6 +303,16 @@ shares = Table(
     Index("shares_grantee", "grantee", "owner"),
 )
 
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("due", BigInteger, nullable=False),
+    Column("begun", BigInteger),
+    Index("tombstones_due", "due"),
+)
+"""Blobs to be removed from the store, from an instant on; since when somebody is at it."""
+
 signing_keys = Table(
     "signing_keys",
     metadata,

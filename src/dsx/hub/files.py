@@ -36,7 +36,7 @@ from dsx.hub.clock import now
 from dsx.hub.facts import check_tags, new_file
 from dsx.hub.intake import Receiver
 from dsx.hub.limits import Limits
-from dsx.hub.removal import sealing
+from dsx.hub.removal import recorded, spare
 
 FORM_OVERHEAD = 64 * 1024
 """A multipart body may be this much longer than the file in it before it is refused unread."""
@@ -118,6 +118,7 @@ class Files:
             allow(principal, new, connection, only_if_absent=only_if_absent)
             self._limits.check_quota(connection, principal.id, blob.size)
             blob_records.claim(connection, blob.digest)
+            spare(connection, blob.digest)
             receiver.seal(blob)
             blob_records.add(connection, blob, now())
             version = records.add(connection, new, blob, now())
@@ -126,9 +127,8 @@ class Files:
                 then(connection, version)
             return version
 
-        async with sealing(self._catalog, self.blobs, blob.digest):
-            await receiver.prepare(blob)
-            return await self._catalog.write(commit)
+        prepare = partial(receiver.prepare, blob)
+        return await recorded(self._catalog, self.blobs, blob.digest, prepare, commit)
 
     async def list(
         self, principal: Principal, query: FileQuery, *, owner: str | None = None

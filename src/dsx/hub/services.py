@@ -13,6 +13,7 @@ from dsx.hub.drop import Drop
 from dsx.hub.files import Files
 from dsx.hub.identity import Identity
 from dsx.hub.oidc import Oidc
+from dsx.hub.orphans import Orphans
 from dsx.hub.scrub import Scrub
 from dsx.hub.shares import Shares
 from dsx.hub.throttle import Throttle
@@ -41,6 +42,7 @@ class Hub:
     files: Files
     trash: Trash
     uploads: Uploads
+    orphans: Orphans
     chunks: Chunks
     drop: Drop
     tasks: Tasks

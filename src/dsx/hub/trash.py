@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from dsx.blobs.contract import BlobStore
 from dsx.catalog import blobs as blob_records
 from dsx.catalog import files as records
+from dsx.catalog import tombstones
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
 from dsx.core.errors import NotFound
@@ -29,12 +30,8 @@ _BATCH = 200
 class Trash:
     """Deletes files, at first reversibly.
 
-    Bytes are removed in two steps, so that an upload of equal content never loses its own: first
-    the records go, in one transaction; then, in another one that has claimed the digest, the bytes
-    go if there is still no record. An upload seals its bytes and commits its record under the same
-    claim, so it comes whole before that step, and is spared, or whole after it. A crash between
-    the steps, or between sealing and commit, leaves bytes without a record: ``dsx fsck`` finds
-    them.
+    The records go in one transaction, which leaves tombstones; the bytes go after it: see
+    `dsx.hub.removal` for why an upload of equal content never loses its own.
     """
 
     def __init__(self, catalog: Catalog, blobs: BlobStore, *, days: float) -> None:
@@ -147,4 +144,6 @@ class Trash:
 
 def _forget(connection: Connection, files: Sequence[str]) -> list[Digest]:
     digests = [digest for file in files for digest in records.purge(connection, file)]
-    return blob_records.drop_unreferenced(connection, digests)
+    dropped = blob_records.drop_unreferenced(connection, digests)
+    tombstones.add(connection, dropped, now())
+    return dropped

@@ -1,7 +1,8 @@
-"""Collects what is no longer wanted: whatever has expired, and stages that a crash left."""
+"""Collects what is no longer wanted: whatever has expired, stages and blobs that a crash left."""
 
 from __future__ import annotations
 
+from dsx.hub.removal import remove_due
 from dsx.hub.services import Hub
 from dsx.workers.reconciler import Reconciler
 
@@ -20,3 +21,5 @@ class Collector(Reconciler):
         keepers = (hub.trash, hub.tokens, hub.shares, hub.throttle, hub.audit)
         for keeper in (hub.uploads.endings, *keepers):
             await keeper.drop_expired()
+        await hub.orphans.find()
+        await remove_due(hub.catalog, hub.blobs)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from dsx.catalog import chunks, tasks, uploads
+from dsx.catalog import chunks, tasks, tombstones, uploads
 from dsx.core.digest import Digest
 from dsx.core.errors import NotFound
 from dsx.core.principals import Principal
@@ -62,6 +62,8 @@ class Endings:
             noted = uploads.noted_digest(connection, id_)
             uploads.end(connection, id_, state, forgotten)
             tasks.end(connection, id_, instant, forgotten, state=state, message=why)
+            if noted:
+                tombstones.add(connection, [noted], instant)
             if by is not None:
                 note(connection, by, "upload.abort", id_)
             return [noted] if noted else []

@@ -26,7 +26,7 @@ from dsx.hub.audit import note
 from dsx.hub.clock import now
 from dsx.hub.files import refuse_taken
 from dsx.hub.intake import as_received
-from dsx.hub.removal import sealing
+from dsx.hub.removal import recorded, spare
 from dsx.hub.transfers.begin import total
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.leases import EVERYTHING
@@ -195,10 +195,15 @@ class Finisher:
         blob = upload.blob
         try:
             blob = blob or await self._hash(upload, stage)
+            prepare = partial(stage.prepare, blob.digest, blob.size)
             with as_received():
-                async with sealing(self._catalog, self._blobs, blob.digest):
-                    await stage.prepare(blob.digest, blob.size)
-                    number = await self._commit(upload, stage, blob)
+                number = await recorded(
+                    self._catalog,
+                    self._blobs,
+                    blob.digest,
+                    prepare,
+                    partial(self._commit, upload, stage, blob),
+                )
             await stage.discard()
         except StorageFailed:
             with suppress(DSXError):  # what is raised is why it came to this
@@ -217,7 +222,7 @@ class Finisher:
         blob = upload.blob
         if blob is None or not await self._blobs.confirm(blob.digest, blob.size):
             raise lost(upload)
-        return await self._commit(upload, None, blob)
+        return await self._catalog.write(partial(self._commit, upload, None, blob))
 
     async def _stage(self, upload: Upload) -> Stage | None:
         """The upload's stage; None if its bytes are not in one, because they were sealed."""
@@ -245,21 +250,22 @@ class Finisher:
         await self._catalog.write(partial(uploads.note_digest, id_=upload.id, blob=blob))
         return blob
 
-    async def _commit(self, upload: Upload, stage: Stage | None, blob: BlobInfo) -> int:
-        def work(connection: Connection) -> int:
-            files.claim(connection, upload.owner)
-            uploads.claim(connection, upload.id)
-            current = uploads.get_held(connection, upload.owner, upload.id)
-            if current.state == "finished" and current.version is not None:
-                return current.version
-            new = self._admitted(connection, current, blob)
-            blob_records.claim(connection, blob.digest)
-            if stage is not None:
-                stage.seal(blob.digest, blob.size)
-            blob_records.add(connection, blob, now())
-            return self._make(connection, current, new, blob).number
-
-        return await self._catalog.write(work)
+    def _commit(
+        self, upload: Upload, stage: Stage | None, blob: BlobInfo, connection: Connection
+    ) -> int:
+        """The number of the version; the bytes are in *stage*, or (None) sealed already."""
+        files.claim(connection, upload.owner)
+        uploads.claim(connection, upload.id)
+        current = uploads.get_held(connection, upload.owner, upload.id)
+        if current.state == "finished" and current.version is not None:
+            return current.version
+        new = self._admitted(connection, current, blob)
+        blob_records.claim(connection, blob.digest)
+        spare(connection, blob.digest)
+        if stage is not None:
+            stage.seal(blob.digest, blob.size)
+        blob_records.add(connection, blob, now())
+        return self._make(connection, current, new, blob).number
 
     def _admitted(self, connection: Connection, upload: Upload, blob: BlobInfo) -> NewFile:
         """The facts of the file, if it may be made now: checked before anything is sealed."""
