@@ -150,6 +150,13 @@ static void hold(const char *path, ino_t inode) {
     link(path, held);
 }
 
+/* The same file once more: what a program may do with its descriptor need not be enough. */
+static int again(int descriptor) {
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+    return REAL(openat)(AT_FDCWD, link, O_RDWR | O_CLOEXEC);
+}
+
 static int locked(ino_t inode, int how) {
     int lock = kept_file("locks", inode, O_RDWR | O_CREAT);
     if (lock >= 0)
@@ -187,12 +194,14 @@ static void revert(const char *kind, int descriptor, ino_t inode) {
     if (list < 0)
         return;
     int content = kept_file("content", inode, O_RDWR | O_CREAT);
+    int file = again(descriptor);
     fstat(descriptor, &now);
     while (REAL(read)(list, range, sizeof range) == sizeof range) {
         off_t start = range[0] & ~4095LL, stop = (range[1] + 4095) & ~4095LL;
-        copy(content, descriptor, start, stop < now.st_size ? stop : now.st_size);
+        copy(content, file, start, stop < now.st_size ? stop : now.st_size);
     }
     REAL(ftruncate)(list, 0);
+    close(file);
     close(content);
     close(list);
 }
@@ -208,11 +217,13 @@ static void keep_content(int descriptor, ino_t inode) {
     int64_t range[2];
     int list = kept_file("dirty", inode, O_RDWR | O_CREAT);
     int content = kept_file("content", inode, O_RDWR | O_CREAT);
+    int file = again(descriptor);
     fstat(descriptor, &now);
     REAL(ftruncate)(content, now.st_size);
     while (REAL(read)(list, range, sizeof range) == sizeof range)
-        keep_pages(descriptor, content, range, now.st_size);
+        keep_pages(file, content, range, now.st_size);
     REAL(ftruncate)(list, 0);
+    close(file);
     close(content);
     close(list);
 }

@@ -11,6 +11,7 @@ import errno
 import functools
 import mmap
 import os
+import random
 import shutil
 import subprocess
 import tempfile
@@ -139,13 +140,34 @@ class FailingDisk:
         finally:
             os.close(descriptor)
 
-    def lose_power(self) -> None:
-        """Have *root* be what had been synced; all its programs have to be dead."""
+    def lose_power(self, luck: random.Random | None = None) -> None:
+        """Have *root* be what had been synced; all its programs have to be dead.
+
+        With *luck*, some of the pages that had not been synced have reached the disk, too.
+        """
+        if luck is not None:
+            self._write_some(luck)
         after = self.root.with_name(f"{self.root.name}.after")
         self._rebuild(self.root.stat().st_ino, after)
         shutil.rmtree(self.root)
         after.rename(self.root)
         self._begin()
+
+    def _write_some(self, luck: random.Random) -> None:
+        """As the kernel does by itself: write dirty pages back, in no order."""
+        for path in self.root.rglob("*"):
+            dirty = self.kept / "dirty" / str(path.stat().st_ino)
+            content = self.kept / "content" / dirty.name
+            if not path.is_file() or not dirty.exists() or not content.exists():
+                continue
+            ranges = memoryview(dirty.read_bytes()).cast("q").tolist()
+            with path.open("rb") as now, content.open("r+b") as durable:
+                for start, stop in zip(ranges[::2], ranges[1::2], strict=True):
+                    for page in range(start // _PAGE * _PAGE, stop, _PAGE):
+                        if luck.random() < 0.5:
+                            now.seek(page)
+                            durable.seek(page)
+                            durable.write(now.read(_PAGE))
 
     def _rebuild(self, inode: int, target: Path) -> None:
         target.mkdir(mode=0o700)
