@@ -150,9 +150,12 @@ static void hold(const char *path, ino_t inode) {
     link(path, held);
 }
 
-/* The same file once more: what a program may do with its descriptor need not be enough. */
+/* A descriptor that reads and writes the same file. It is another one only if it has to be, for
+ * closing any descriptor of a file gives up the program's locks on it. */
 static int again(int descriptor) {
     char link[64];
+    if ((fcntl(descriptor, F_GETFL) & O_ACCMODE) == O_RDWR)
+        return descriptor;
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     return REAL(openat)(AT_FDCWD, link, O_RDWR | O_CLOEXEC);
 }
@@ -201,7 +204,8 @@ static void revert(const char *kind, int descriptor, ino_t inode) {
         copy(content, file, start, stop < now.st_size ? stop : now.st_size);
     }
     REAL(ftruncate)(list, 0);
-    close(file);
+    if (file != descriptor)
+        close(file);
     close(content);
     close(list);
 }
@@ -223,7 +227,8 @@ static void keep_content(int descriptor, ino_t inode) {
     while (REAL(read)(list, range, sizeof range) == sizeof range)
         keep_pages(file, content, range, now.st_size);
     REAL(ftruncate)(list, 0);
-    close(file);
+    if (file != descriptor)
+        close(file);
     close(content);
     close(list);
 }
