@@ -23,10 +23,12 @@ from dsx.blobs.memory import MemoryStore
 from dsx.catalog.engine import Catalog
 from dsx.config import Settings
 from dsx.http import cors, credentials, problems
+from dsx.http.events import Streams
 from dsx.http.metrics import Observe
 from dsx.http.redaction import Redacting, rendered
 from dsx.http.server import DSXProtocol
 from dsx.hub.accounts import Accounts
+from dsx.hub.allowances import Allowances
 from dsx.hub.audit import Audit
 from dsx.hub.damage import Inspector
 from dsx.hub.datasets import Datasets
@@ -98,6 +100,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             Scrubber(hub.scrub),
         ):
             app.state.hub = hub
+            app.state.streams = Streams(settings.max_event_streams)
             yield
 
     app = FastAPI(
@@ -132,14 +135,17 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
         settings.max_file_size,
         settings.quota,
         settings.quota_files,
+        settings.max_uploads,
+        settings.max_tasks,
         settings.upload_expiry,
         checksum=settings.require_checksum,
     )
     async with open_store(settings) as (catalog, blobs), open_doors(settings, catalog) as doors:
         controls = Controls(catalog, grace=settings.pause_grace, upload_expiry=limits.expiry)
-        files = Files(catalog, blobs, limits)
+        allowances = Allowances(catalog, limits)
+        files = Files(catalog, blobs, limits, allowances)
         trash = Trash(catalog, blobs, days=settings.trash_days)
-        uploads = Uploads(catalog, blobs, controls, limits)
+        uploads = Uploads(catalog, blobs, controls, limits, allowances)
         try:
             yield Hub(
                 **doors,
@@ -155,6 +161,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                     files,
                     trash,
                     uploads,
+                    limits=limits,
                     ttl=settings.task_ttl,
                     max_seconds=settings.task_max_seconds,
                 ),

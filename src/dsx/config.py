@@ -147,6 +147,15 @@ class Settings(BaseSettings):
     quota_files: int | None = Field(
         None, ge=0, description="Versions of all files of one owner; default: any number."
     )
+    max_uploads: int | None = Field(
+        20_000, ge=1, description="Uploads of one owner under way at once, partial ones included."
+    )
+    max_tasks: int | None = Field(
+        1_000, ge=1, description="Tasks of one owner waiting or running, beside those of uploads."
+    )
+    max_event_streams: int = Field(
+        50, ge=1, description="Event streams of one owner at once, by process."
+    )
     signup: Literal["open", "invite", "closed"] = Field(
         "closed", description="Who may make an account: anybody, the invited, or only admins."
     )

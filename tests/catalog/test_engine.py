@@ -144,7 +144,9 @@ def test_reads_do_not_wait_for_writers(catalog_url: str):
 
 def test_a_failed_transaction_changes_nothing(catalog_url: str):
     def fail(connection):
-        connection.execute(text("INSERT INTO blobs VALUES ('d', 1, 1, 1)"))
+        connection.execute(
+            text("INSERT INTO blobs (digest, size, crc32, created) VALUES ('d', 1, 1, 1)")
+        )
         raise RuntimeError
 
     async def check() -> None:

@@ -69,6 +69,7 @@ class House:
     async def clean(self) -> None:
         report = await self.check()
         assert (report.problem_count, report.orphans, report.stages) == (0, 0, 0)
+        assert report.miscounted == 0
 
 
 @asynccontextmanager

@@ -172,6 +172,7 @@ class HubMachine(RuleBasedStateMachine):
             assert await self.hub.read(found.id) == wanted[-1].data
         deleted = await self.hub.trash.list(ADMIN, limit=1000, cursor=None)
         assert {f.id for f in deleted.items} == {f.versions[-1].id for f in self.trash}
+        assert (await self.hub.check()).miscounted == 0
 
 
 TestHub = HubMachine.TestCase

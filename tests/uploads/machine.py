@@ -18,6 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from dsx.blobs.contract import BlobStore
 from dsx.blobs.local import LocalStore
 from dsx.blobs.memory import MemoryStore
+from dsx.catalog import usage
 from dsx.catalog.engine import Catalog
 from dsx.core.errors import (
     Conflict,
@@ -35,7 +36,7 @@ from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload, PartDigest
 from dsx.hub.files import Files
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.append import Addition
+from dsx.hub.transfers.addition import Addition
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
@@ -254,6 +255,8 @@ class UploadMachine(RuleBasedStateMachine):
             model.length = model.end
         if not model.complete():
             self.refused(Incomplete, work)
+        elif model.paused:
+            self.refused(Paused, work)
         elif not model.expected:
             self.refused(DigestMismatch, work)
         else:
@@ -296,6 +299,22 @@ class UploadMachine(RuleBasedStateMachine):
         """Nothing that is needed goes."""
         self.do(self.engine.endings.sweep())
         self.do(self.engine.endings.drop_expired())
+
+    @invariant()
+    def counted(self) -> None:
+        """H6: what counts against quotas, and what room is promised, is what a recount finds."""
+        assert self.do(self.catalog.read(usage.wrong)) == []
+        found = self.do(self.catalog.read(lambda connection: usage.of(connection, ALICE.id)))
+        assert found.uploads == len(self.living)
+        assert found.staged == sum(
+            model.arrived.count(1) if model.length is None else model.length
+            for model in self.living.values()
+        )
+        assert found.reserved == sum(
+            model.length - model.arrived.count(1)
+            for model in self.living.values()
+            if model.length is not None
+        )
 
     @invariant()
     def agree(self) -> None:

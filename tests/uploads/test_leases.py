@@ -20,7 +20,7 @@ from dsx.core.ranges import ByteRange
 from dsx.core.transfers import NewUpload
 from dsx.hub.clock import now
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.append import Addition
+from dsx.hub.transfers.addition import Addition
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.leases import EVERYTHING, Leases
 from dsx.hub.transfers.uploads import Uploads

@@ -24,7 +24,7 @@ from dsx.core.spans import Spans
 from dsx.core.transfers import NewUpload, Upload
 from dsx.hub.files import Files
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.append import Addition
+from dsx.hub.transfers.addition import Addition
 from dsx.hub.transfers.control import FENCE, Controls
 from dsx.hub.transfers.incoming import Guard, Incoming
 from dsx.hub.transfers.leases import EVERYTHING, Leases

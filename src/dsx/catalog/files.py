@@ -112,13 +112,6 @@ def find_number(connection: Connection, number: int) -> FileVersion | None:
     return next(iter(_versions(connection, _records().where(files.c.number == number))), None)
 
 
-def usage(connection: Connection, owner: str) -> tuple[int, int]:
-    """Bytes and number of all the owner's versions, those in the trash included."""
-    query = select(func.coalesce(func.sum(files.c.size), 0), func.count())
-    size, number = connection.execute(query.where(files.c.owner == owner)).one()
-    return int(size), number
-
-
 def get(connection: Connection, ref: str, *, trashed: bool = False) -> FileVersion:
     """The version *ref* (id or number), live or *trashed*, whoever's it is; or `NotFound`.
 
@@ -208,16 +201,18 @@ def purge(connection: Connection, file: str) -> list[Digest]:
     return [Digest(digest) for digest in rows]
 
 
-def expired(connection: Connection, now: Micros, limit: int) -> list[str]:
-    """Files in the trash whose time is over.
+def trashed_digests(connection: Connection, chosen: Sequence[str]) -> list[Digest]:
+    """The digests of all versions of the files *chosen*, which are in the trash."""
+    query = select(files.c.sha256).where(files.c.file.in_(chosen), _TRASHED)
+    return [Digest(digest) for digest in connection.execute(query).scalars()]
 
-    As `trashed_files`, in one order, so that transactions that drop the same files wait for each
-    other instead of deadlocking.
-    """
+
+def expired(connection: Connection, now: Micros, limit: int) -> list[str]:
+    """Files in the trash whose time is over."""
     query = (
         select(files.c.file)
         .where(_TRASHED, files.c.latest, files.c.expires <= now)
-        .order_by(files.c.number)
+        .order_by(files.c.expires)
         .limit(limit)
     )
     return list(connection.execute(query).scalars())
@@ -230,7 +225,7 @@ def trashed_files(
     query = (
         select(files.c.file)
         .where(_TRASHED, files.c.latest, files.c.owner == owner, *labels.wholly_within(places))
-        .order_by(files.c.number)
+        .order_by(files.c.trashed, files.c.number)
         .limit(limit)
     )
     return list(connection.execute(query).scalars())

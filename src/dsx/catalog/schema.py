@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     text,
 )
 
@@ -99,6 +100,12 @@ files = Table(
         sqlite_where=text("trashed IS NOT NULL"),
         postgresql_where=text("trashed IS NOT NULL"),
     ),
+    Index(
+        "files_expires",
+        "expires",
+        sqlite_where=text("trashed IS NOT NULL"),
+        postgresql_where=text("trashed IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -173,6 +180,8 @@ uploads = Table(
     Column("created", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),
     Column("staging_id", String(36)),
+    Column("counted", BigInteger, nullable=False, server_default="0"),
+    Column("due", Boolean(create_constraint=False), nullable=False, server_default=false()),
     Index("uploads_state", "state", "expires"),
     Index("uploads_owner", "owner", "state", "id"),
     Index("uploads_digest", "digest"),
@@ -180,7 +189,27 @@ uploads = Table(
 """``reserved``: bytes that are promised room and are not there yet. ``digest`` and ``crc32``: of
 the whole, noted before it is sealed, so that a crash between sealing and commit loses nothing.
 ``staging_id``: the staging directory that has the bytes; null until the first of them come.
-``via``: the token limited to some places that began it; empty: another credential."""
+``via``: the token limited to some places that began it; empty: another credential.
+``counted``: bytes that count against the owner's quota. ``due``: to be finished once its task,
+which is paused, is resumed."""
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("owner", Name, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("files", BigInteger, nullable=False),
+    Column("staged", BigInteger, nullable=False),
+    Column("reserved", BigInteger, nullable=False),
+    Column("uploads", BigInteger, nullable=False),
+    Index(
+        "usage_reserved",
+        "reserved",
+        sqlite_where=text("reserved > 0"),
+        postgresql_where=text("reserved > 0"),
+    ),
+)
+"""What each owner has: see `dsx.catalog.usage`. Triggers on files and uploads keep it."""
 
 upload_parts = Table(
     "upload_parts",

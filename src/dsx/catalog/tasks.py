@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from dsx.catalog.schema import tasks
 from dsx.core.errors import NotFound
@@ -50,6 +50,15 @@ def page(connection: Connection, owner: str, before: str | None, limit: int) -> 
     if before is not None:
         query = query.where(tasks.c.id < before)
     return [_task(row) for row in connection.execute(query)]
+
+
+def living(connection: Connection, owner: str) -> int:
+    """How many of the owner's tasks are not over, but for those of uploads."""
+    own = tasks.c.kind.is_(None) | (tasks.c.kind != "upload")
+    query = select(func.count()).select_from(tasks)
+    return connection.execute(
+        query.where(tasks.c.owner == owner, tasks.c.state.in_(LIVING), own)
+    ).scalar_one()
 
 
 def changed(connection: Connection, owner: str, since: Micros) -> list[Task]:

@@ -6,7 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from dsx.catalog.engine import lock
 from dsx.catalog.schema import tasks, upload_parts, uploads, writers
@@ -15,7 +28,7 @@ from dsx.core.errors import Gone, NotFound
 from dsx.core.model import BlobInfo, Micros
 from dsx.core.ranges import ByteRange
 from dsx.core.spans import Spans
-from dsx.core.transfers import Upload, UploadState
+from dsx.core.transfers import Upload, UploadKind, UploadState
 
 _ROOM = 0x726F6F6D  # "room"
 _HELD = exists().where(writers.c.upload == uploads.c.id)
@@ -42,6 +55,7 @@ def add(connection: Connection, upload: Upload, reserved: int) -> None:
             length=upload.length,
             received=upload.received.pairs(),
             reserved=reserved,
+            counted=upload.counted,
             state=upload.state,
             expected=dict(upload.expected),
             notes=dict(upload.notes),
@@ -111,24 +125,19 @@ def claim_room(connection: Connection) -> None:
     lock(connection, _ROOM)
 
 
-def outstanding(connection: Connection) -> int:
-    """Bytes for which room is promised to open uploads and which have not arrived."""
-    promised = select(func.coalesce(func.sum(uploads.c.reserved), 0))
-    return int(connection.execute(promised.where(uploads.c.state == "open")).scalar_one())
-
-
 def advance(connection: Connection, upload: Upload, new: ByteRange, expires: Micros) -> Upload:
     """Add *new* to what has arrived (the caller has made it durable), and push the expiry on."""
     received = upload.received.add(new)
-    reserved = max(0, upload.length - received.size) if upload.length is not None else 0
-    connection.execute(
-        update(uploads)
-        .where(uploads.c.id == upload.id)
-        .values(received=received.pairs(), reserved=reserved, expires=expires)
-    )
+    values: dict[str, Any] = {"received": received.pairs(), "expires": expires}
+    if upload.length is not None:
+        values["reserved"] = max(0, upload.length - received.size)
+    else:
+        values["counted"] = received.size
+    connection.execute(update(uploads).where(uploads.c.id == upload.id).values(values))
     if upload.kind == "partial":
         touch(connection, [upload.id], expires)
-    return replace(upload, received=received, expires=expires)
+    counted = values.get("counted", upload.counted)
+    return replace(upload, received=received, expires=expires, counted=counted)
 
 
 def take_back(connection: Connection, upload: Upload, lost: Iterable[ByteRange]) -> Upload:
@@ -137,20 +146,21 @@ def take_back(connection: Connection, upload: Upload, lost: Iterable[ByteRange])
     for piece in lost:
         received = received.remove(piece)
     reserved = max(0, (upload.length or 0) - received.size)
-    connection.execute(
-        update(uploads)
-        .where(uploads.c.id == upload.id)
-        .values(received=received.pairs(), reserved=reserved, digest=None, crc32=None)
-    )
+    values: dict[str, Any] = {"received": received.pairs(), "reserved": reserved}
+    if upload.length is None:
+        values["counted"] = received.size
+    where = uploads.c.id == upload.id
+    connection.execute(update(uploads).where(where).values(digest=None, crc32=None, **values))
     return replace(upload, received=received, blob=None)
 
 
 def set_length(connection: Connection, upload: Upload, length: int) -> Upload:
     """Fix the length, which was not known before."""
     reserved = max(0, length - upload.received.size)
-    where = uploads.c.id == upload.id
-    connection.execute(update(uploads).where(where).values(length=length, reserved=reserved))
-    return replace(upload, length=length)
+    counted = 0 if upload.kind == "final" else length
+    values = {"length": length, "reserved": reserved, "counted": counted}
+    connection.execute(update(uploads).where(uploads.c.id == upload.id).values(values))
+    return replace(upload, length=length, counted=counted)
 
 
 def touch(connection: Connection, ids: Iterable[str], expires: Micros) -> None:
@@ -219,8 +229,13 @@ def end(
     *,
     version: int | None = None,
 ) -> None:
-    """Close an upload for good, to be remembered until *expires*."""
-    values = {"state": state, "expires": expires, "version": version, "reserved": 0}
+    """Close an upload for good, to be remembered until *expires*.
+
+    A partial that is finished still has bytes, and they count, until a final is made of them.
+    """
+    values: dict[str, Any] = {"state": state, "expires": expires, "version": version, "reserved": 0}
+    ready = (uploads.c.kind == "partial") & literal(state == "finished")
+    values["counted"] = case((ready, uploads.c.counted), else_=0)
     connection.execute(
         update(uploads).where(uploads.c.id == id_).values(challenge=None, digest=None, **values)
     )
@@ -241,6 +256,19 @@ def shut_out(connection: Connection, id_: str) -> None:
     )
 
 
+def set_due(connection: Connection, id_: str) -> None:
+    """Note that an upload, which is paused, is to be finished once it is resumed."""
+    connection.execute(update(uploads).where(uploads.c.id == id_).values(due=True))
+
+
+def due(connection: Connection, id_: str) -> UploadKind | None:
+    """Its kind, if that was noted of it; or if it is a final, which is made once it can be."""
+    due = uploads.c.due | (uploads.c.kind == "final")
+    query = select(uploads.c.kind).where(uploads.c.id == id_, uploads.c.state == "open", due)
+    kind: UploadKind | None = connection.execute(query).scalar_one_or_none()
+    return kind
+
+
 def finals_of(connection: Connection, partial: str) -> list[tuple[str, str]]:
     """Id and owner of the open finals that *partial* is a part of."""
     query = (
@@ -252,14 +280,34 @@ def finals_of(connection: Connection, partial: str) -> list[tuple[str, str]]:
     return [(row.id, row.owner) for row in connection.execute(query)]
 
 
+def counted_as(connection: Connection, upload: Upload) -> int:
+    """What *upload* counts; of a final its partials do, whose place it takes."""
+    if upload.kind != "final":
+        return upload.counted
+    query = select(func.coalesce(func.sum(uploads.c.counted), 0))
+    return int(connection.execute(query.where(uploads.c.id.in_(_partials(upload.id)))).scalar_one())
+
+
+def consume_parts(connection: Connection, final: str, expires: Micros) -> None:
+    """The partials of a final have become a file: they count no more, and end at *expires*."""
+    these = uploads.c.id.in_(_partials(final)) & (uploads.c.state == "finished")
+    sooner = case((uploads.c.expires < expires, uploads.c.expires), else_=expires)
+    connection.execute(update(uploads).where(these).values(counted=0, expires=sooner))
+
+
+def holds_bytes() -> ColumnElement[bool]:
+    """Whether an upload still has its bytes, or will: open ones, and partials that are ready."""
+    return (uploads.c.state == "open") | (
+        (uploads.c.kind == "partial") & (uploads.c.state == "finished")
+    )
+
+
 def needing_stages(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Those of *ids* that are uploads whose stages must stay.
 
     Open ones do, and finished partials, for finals are made of them.
     """
-    needed = (uploads.c.state == "open") | (
-        (uploads.c.kind == "partial") & (uploads.c.state == "finished")
-    )
+    needed = holds_bytes()
     found: set[str] = set()
     for start in range(0, len(ids), 500):
         some = uploads.c.id.in_(ids[start : start + 500])
@@ -305,6 +353,10 @@ def forget(connection: Connection, id_: str) -> None:
     connection.execute(delete(uploads).where(uploads.c.id == id_))
 
 
+def _partials(final: str) -> Select[tuple[str]]:
+    return select(upload_parts.c.partial).where(upload_parts.c.final == final)
+
+
 def _parts(connection: Connection, final: str) -> Sequence[str]:
     query = select(upload_parts.c.partial).where(upload_parts.c.final == final)
     return connection.execute(query.order_by(upload_parts.c.position)).scalars().all()
@@ -340,4 +392,5 @@ def _upload(row: Row[Any]) -> Upload:
         created=row.created,
         expires=row.expires,
         staging_id=row.staging_id,
+        counted=row.counted,
     )

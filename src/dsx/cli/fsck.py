@@ -63,6 +63,8 @@ def _told(report: dict[str, Any]) -> list[str]:
         f"{report['versions']} file versions, {report['blobs']} blobs, {report['bytes']} bytes",
         f"{report['orphans']} blobs without a record, {report['stages']} unfinished uploads",
     ]
+    if report["miscounted"]:
+        lines.append(f"{report['miscounted']} owners are miscounted; --repair counts again")
     lines += [f"{item['digest']}: {item['problem']}" for item in report["problems"]]
     how = "and every byte is right" if report["deep"] else "and has the right size"
     if not report["problem_count"]:

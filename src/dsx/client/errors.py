@@ -59,6 +59,10 @@ class Conflict(core.Conflict, Answered):
     """The request contradicts the present state."""
 
 
+class TooMany(core.TooMany, Conflict):
+    """You have as many of these as one may have."""
+
+
 class AlreadyExists(core.AlreadyExists, Conflict, FileExistsError):
     """The name is taken."""
 
@@ -150,7 +154,7 @@ _BY_CODE: dict[str, type[Answered]] = {
     for kind in (
         Answered, Invalid, PartCorrupt, Unauthenticated, Denied, NotFound, Gone, Damaged,
         TimedOut,
-        Conflict, AlreadyExists, OffsetMismatch, Superseded, Paused, Incomplete,
+        Conflict, TooMany, AlreadyExists, OffsetMismatch, Superseded, Paused, Incomplete,
         PreconditionFailed, TooLarge, Unsupported, RangeUnsatisfiable, Unprocessable,
         DigestMismatch, RateLimited, Unavailable, StorageFailed, Elsewhere, StorageFull,
     )

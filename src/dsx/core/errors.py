@@ -82,6 +82,12 @@ class Conflict(DSXError):
     code = "conflict"
 
 
+class TooMany(Conflict):
+    """The caller has as many of these as one may have; ``details["limit"]`` says how many."""
+
+    code = "too_many"
+
+
 class AlreadyExists(Conflict):
     """The name is taken."""
 
@@ -201,6 +207,7 @@ STATUS: dict[type[DSXError], int] = {
     NotFound: 404,
     TimedOut: 408,
     Conflict: 409,
+    TooMany: 409,
     AlreadyExists: 409,
     OffsetMismatch: 409,
     Superseded: 409,

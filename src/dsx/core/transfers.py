@@ -39,6 +39,7 @@ class Upload:
         expires: when it is dropped unless something arrives before.
         staging_id: of the staging directory that has its bytes; None: no byte has come yet.
         via: id of the token limited to some places that began it; empty: another credential.
+        counted: bytes that count against the owner's quota: those promised, or those that came.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Upload:
     parts: tuple[str, ...] = ()
     staging_id: str | None = None
     via: str = ""
+    counted: int = 0
 
     @property
     def offset(self) -> int:

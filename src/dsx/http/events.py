@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import structlog
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from dsx.core.errors import DSXError
 from dsx.http.server import WANTED
+from dsx.hub.limits import check_number
 
 log = structlog.get_logger(__name__)
 
@@ -37,20 +41,56 @@ class Event:
         return f"event: {self.name}\nid: {self.id}\ndata: {self.data}\n\n"
 
 
+class Streams:
+    """How many streams each principal has open in this process."""
+
+    def __init__(self, most: int) -> None:
+        """At most so many each."""
+        self._most = most
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, owner: str) -> Iterator[None]:
+        """One stream of *owner* more within the block; `TooMany` if that may not be."""
+        check_number(self._open[owner], self._most, "event streams")
+        self._open[owner] += 1
+        try:
+            yield
+        finally:
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
+
+
+class EventStream(StreamingResponse):
+    """A stream of events, of which a principal may have only so many."""
+
+    def __init__(self, body: AsyncIterator[str], held: AbstractContextManager[None]) -> None:
+        """*held*: entered while the stream is sent; may raise why it is not."""
+        super().__init__(body, headers=_HEADERS, media_type="text/event-stream")
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with self._held:
+            await super().__call__(scope, receive, send)
+
+
 def event_stream(
     request: Request,
     news: Callable[[], Awaitable[Sequence[Event]]],
     seconds: float,
     *,
     allowed: Callable[[], Awaitable[bool]],
+    held: AbstractContextManager[None],
 ) -> StreamingResponse:
     """Send what *news* returns, again and again, for so many *seconds* and as long as *allowed*.
 
-    A client has left when it closes its side, for it has nothing more to send; the server leaves
-    when it is told to stop.
+    *held* is entered meanwhile, and may raise `TooMany`. A client has left when it closes its side,
+    for it has nothing more to send; the server leaves when it is told to stop.
     """
     body = _events(request, news, seconds, allowed)
-    return StreamingResponse(body, headers=_HEADERS, media_type="text/event-stream")
+    return EventStream(body, held)
 
 
 async def _events(

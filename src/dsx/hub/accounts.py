@@ -10,7 +10,7 @@ from typing import Any, Literal
 from prometheus_client import Counter
 from sqlalchemy import Connection
 
-from dsx.catalog import files, tokens, users
+from dsx.catalog import tokens, usage, users
 from dsx.catalog.engine import Catalog
 from dsx.core.errors import Denied, NotFound, RateLimited, Unauthenticated, Unprocessable
 from dsx.core.principals import OF_ROLE, Principal, Role, Token, User
@@ -237,8 +237,8 @@ class Accounts:
         access.require_account(principal)
 
         def work(connection: Connection) -> Usage:
-            used, number = files.usage(connection, principal.id)
-            return Usage(used, number, *users.quota(connection, principal.id))
+            used = usage.of(connection, principal.id)
+            return Usage(used.bytes, used.files, *users.quota(connection, principal.id))
 
         return await self._catalog.read(work)
 

@@ -31,6 +31,7 @@ from dsx.core.names import check_file_name, check_label
 from dsx.core.principals import Principal, Scope
 from dsx.core.ranges import ByteRange
 from dsx.hub import access
+from dsx.hub.allowances import Allowances
 from dsx.hub.audit import note
 from dsx.hub.clock import now
 from dsx.hub.facts import check_tags, new_file
@@ -50,6 +51,7 @@ class Files:
         catalog: Catalog,
         blobs: BlobStore,
         limits: Limits = Limits(),  # noqa: B008 (frozen)
+        allowances: Allowances | None = None,
     ) -> None:
         """*blobs* must also be `Stages`."""
         if not isinstance(blobs, Stages):
@@ -58,6 +60,7 @@ class Files:
         self.blobs = blobs
         self._stages: Stages = blobs
         self._limits = limits
+        self._allowances = allowances or Allowances(catalog, limits)
 
     async def receive(
         self,
@@ -75,8 +78,15 @@ class Files:
         """
         access.require(principal, "write")
         limits = self._limits.narrowed(at_most)
-        limits.check_size(max(0, (announced or 0) - framing))
-        return Receiver(await self._stages.stage(reserve=announced or 0), limits.file_size)
+        least = max(0, (announced or 0) - framing)
+        limits.check_size(least)
+        allowance = await self._allowances.open(principal.id, least)
+        try:
+            stage = await self._stages.stage(reserve=announced or 0)
+        except BaseException:
+            allowance.close()
+            raise
+        return Receiver(stage, limits.file_size, allowance)
 
     async def create(
         self,
@@ -116,9 +126,9 @@ class Files:
             """Order matters: a purge of equal content excludes us by the claim, see `Trash`."""
             records.claim(connection, principal.id)
             allow(principal, new, connection, only_if_absent=only_if_absent)
-            self._limits.check_quota(connection, principal.id, blob.size)
             blob_records.claim(connection, blob.digest)
             spare(connection, blob.digest)
+            self._limits.check_quota(connection, principal.id, blob.size)
             receiver.seal(blob)
             blob_records.add(connection, blob, now())
             version = records.add(connection, new, blob, now())
@@ -128,7 +138,9 @@ class Files:
             return version
 
         prepare = partial(receiver.prepare, blob)
-        return await recorded(self._catalog, self.blobs, blob.digest, prepare, commit)
+        version = await recorded(self._catalog, self.blobs, blob.digest, prepare, commit)
+        receiver.recorded()
+        return version
 
     async def list(
         self, principal: Principal, query: FileQuery, *, owner: str | None = None

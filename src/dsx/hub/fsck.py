@@ -9,7 +9,7 @@ from typing import Any
 
 from dsx.blobs.contract import BlobStore, Stages
 from dsx.catalog import blobs as records
-from dsx.catalog import files, uploads
+from dsx.catalog import files, uploads, usage
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
 from dsx.hub.damage import MISSING, Inspector
@@ -28,6 +28,7 @@ class Report:
         bytes: their sizes together.
         orphans: blobs in the store that no record names: harmless, left by a crash.
         stages: in the store, not of an unfinished upload: left by a crash, or a file coming in.
+        miscounted: owners of whom the catalog counts more or less than they have.
         problems: records whose bytes are missing or wrong (the first thousand).
         problem_count: how many there are.
         deep: whether contents were read and hashed.
@@ -40,6 +41,7 @@ class Report:
     bytes: int = 0
     orphans: int = 0
     stages: int = 0
+    miscounted: int = 0
     repaired: int = 0
     problem_count: int = 0
     problems: list[dict[str, str]] = field(default_factory=list)
@@ -83,6 +85,10 @@ async def fsck(
     await _find_orphans(catalog, blobs, report, repair=repair)
     if isinstance(blobs, Stages):
         report.stages = await _unneeded_stages(catalog, blobs, repair=repair)
+    wrong = await catalog.read(usage.wrong)
+    report.miscounted = len(wrong)
+    if repair and wrong:
+        await catalog.write(partial(usage.recount, owners=wrong))
     return report
 
 

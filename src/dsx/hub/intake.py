@@ -11,8 +11,10 @@ from typing import Any
 
 from dsx.blobs.contract import Stage
 from dsx.core.digest import Buffer, Digest, Hasher
-from dsx.core.errors import DigestMismatch, StorageFailed, TooLarge
+from dsx.core.errors import DigestMismatch, StorageFailed
 from dsx.core.model import BlobInfo
+from dsx.hub.allowances import Allowance
+from dsx.hub.limits import too_large
 
 _LARGE = 64 * 1024
 _hashers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="hash")
@@ -39,8 +41,9 @@ def hash_beside(update: Callable[..., object], *arguments: Any) -> Iterator[None
 class Receiver:
     """One stream of bytes on its way to becoming a blob; ``write`` takes them in order."""
 
-    def __init__(self, stage: Stage, limit: int | None) -> None:
-        """Collect at most *limit* bytes (None: any number) in *stage*."""
+    def __init__(self, stage: Stage, limit: int | None, allowance: Allowance) -> None:
+        """Collect at most *limit* bytes (None: any number) in *stage*, as *allowance* has it."""
+        self._allowance = allowance
         self._stage = stage
         self._limit = limit
         self._hasher = Hasher()
@@ -51,10 +54,14 @@ class Receiver:
         return self._hasher.size
 
     def write(self, data: Buffer) -> None:
-        """Take the next bytes (blocking). `TooLarge` over the limit, `StorageFull` without room."""
+        """Take the next bytes (blocking). `TooLarge` over the limit, `StorageFull` without room.
+
+        Over the quota as well, as soon as it is reached.
+        """
         start = self.size
         if self._limit is not None and start + len(data) > self._limit:
             raise too_large(self._limit)
+        self._allowance.add(len(data))
         with hash_beside(self._hasher.update, data):
             self._stage.write(start, data)
 
@@ -84,7 +91,12 @@ class Receiver:
 
     async def abandon(self) -> None:
         """Drop what was not sealed. Idempotent, and harmless after ``seal``."""
+        self._allowance.close()
         await self._stage.discard()
+
+    def recorded(self) -> None:
+        """The catalog counts the bytes now, as a file's."""
+        self._allowance.recorded(self.size)
 
 
 @contextmanager
@@ -96,8 +108,3 @@ def as_received() -> Iterator[None]:
         raise StorageFailed(
             "The bytes on the disk are not the ones that were received; send them again."
         ) from None
-
-
-def too_large(limit: int) -> TooLarge:
-    """The failure of a file over *limit* bytes."""
-    return TooLarge(f"A file has at most {limit} bytes here.", {"limit": limit})

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from dsx.catalog import files, uploads, users
-from dsx.core.errors import Invalid, StorageFull, TooLarge
-from dsx.hub.intake import too_large
+from dsx.catalog import uploads, usage, users
+from dsx.core.errors import Invalid, StorageFull, TooLarge, TooMany
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +16,11 @@ class Limits:
 
     Attributes:
         file_size: bytes of one file; None: any number.
-        quota: bytes of all files of one owner, versions and trash included; None: any number.
-            A user may have another quota than this, and than the next.
+        quota: bytes of all files of one owner, versions and trash included, and of what is on its
+            way; None: any number. A user may have another quota than this, and than the next.
         quota_files: how many those may be; None: any number.
+        uploads: how many uploads of one owner may be under way, partial ones included.
+        tasks: how many tasks of one owner may be waiting or running, beside those of uploads.
         expiry: seconds for which an upload waits for its next byte, and an ended one is remembered.
         checksum: dialects that may finish an upload without a digest must not.
     """
@@ -27,6 +28,8 @@ class Limits:
     file_size: int | None = None
     quota: int | None = None
     quota_files: int | None = None
+    uploads: int | None = None
+    tasks: int | None = None
     expiry: float = 24 * 3600
     checksum: bool = False
 
@@ -41,26 +44,64 @@ class Limits:
         if size is not None and self.file_size is not None and size > self.file_size:
             raise too_large(self.file_size)
 
-    def check_quota(self, connection: Connection, owner: str, more: int) -> None:
-        """Raise `TooLarge` if *owner* may not have *more* bytes, or another file."""
-        own_bytes, own_files = users.quota(connection, owner)
-        most_bytes = self.quota if own_bytes is None else own_bytes
-        most_files = self.quota_files if own_files is None else own_files
+    def check_quota(
+        self, connection: Connection, owner: str, more: int, *, counted: int = 0
+    ) -> None:
+        """Raise `TooLarge` if *owner* may not have *more* bytes, or another file.
+
+        *counted* of them are counted already, as an upload's. Nobody else may take what is left
+        until the transaction ends, so what this locks anything it has locked before.
+        """
+        most_bytes, most_files = self._quota(connection, owner)
         if most_bytes is None and most_files is None:
             return
-        used, number = files.usage(connection, owner)
+        found = usage.of(connection, owner, lock=True)
+        used = found.bytes + found.staged - counted
         if most_bytes is not None and used + more > most_bytes:
-            raise TooLarge(
-                f"That is {used + more - most_bytes} bytes over the quota; delete files, and "
-                "empty the trash, to make room.",
-                {"quota": most_bytes, "used": used, "limit": max(0, most_bytes - used)},
-            )
-        if most_files is not None and number >= most_files:
+            raise over_quota(most_bytes, used, more)
+        if most_files is not None and found.files >= most_files:
             raise TooLarge(
                 f"The quota is {most_files} files, versions and trash included; delete some, and "
                 "empty the trash, to make room.",
-                {"quota_files": most_files, "used_files": number, "limit": most_files},
+                {"quota_files": most_files, "used_files": found.files, "limit": most_files},
             )
+
+    def check_uploads(self, connection: Connection, owner: str) -> None:
+        """Raise `TooMany` if *owner* may begin no other upload."""
+        check_number(usage.of(connection, owner).uploads, self.uploads, "uploads under way")
+
+    def standing(self, connection: Connection, owner: str) -> tuple[int | None, int]:
+        """The bytes *owner* may have (None: any number), and those that are counted."""
+        most, _ = self._quota(connection, owner)
+        if most is None:
+            return None, 0
+        found = usage.of(connection, owner)
+        return most, found.bytes + found.staged
+
+    def _quota(self, connection: Connection, owner: str) -> tuple[int | None, int | None]:
+        own_bytes, own_files = users.quota(connection, owner)
+        return (
+            self.quota if own_bytes is None else own_bytes,
+            self.quota_files if own_files is None else own_files,
+        )
+
+
+def check_number(found: int, most: int | None, what: str) -> None:
+    """Raise `TooMany` unless *found* of *what* leave room for another; None: any number does."""
+    if most is not None and found >= most:
+        raise TooMany(
+            f"There are {found} {what} of yours, and there may be {most}: end some of them first.",
+            {"limit": most, "found": found},
+        )
+
+
+def over_quota(most: int, used: int, more: int) -> TooLarge:
+    """The failure of who has *used* bytes and may not have *more*, for *most* are the quota."""
+    return TooLarge(
+        f"That is {used + more - most} bytes over the quota; delete files, and empty the trash, or "
+        "end unfinished uploads, to make room.",
+        {"quota": most, "used": used, "limit": max(0, most - used)},
+    )
 
 
 def check_room(connection: Connection, room: int | None, needed: int) -> None:
@@ -68,11 +109,16 @@ def check_room(connection: Connection, room: int | None, needed: int) -> None:
     if room is None:
         return
     uploads.claim_room(connection)
-    available = max(0, room - uploads.outstanding(connection))
+    available = max(0, room - usage.reserved(connection))
     if needed > available:
         raise StorageFull(
             f"There is no room for {needed} bytes.", {"needed": needed, "available": available}
         )
+
+
+def too_large(limit: int) -> TooLarge:
+    """The failure of a file over *limit* bytes."""
+    return TooLarge(f"A file has at most {limit} bytes here.", {"limit": limit})
 
 
 def inconsistent(known: int | None, told: int | None) -> Invalid:

@@ -143,6 +143,7 @@ class Trash:
 
 
 def _forget(connection: Connection, files: Sequence[str]) -> list[Digest]:
+    blob_records.claim_all(connection, records.trashed_digests(connection, files))
     digests = [digest for file in files for digest in records.purge(connection, file)]
     dropped = blob_records.drop_unreferenced(connection, digests)
     tombstones.add(connection, dropped, now())

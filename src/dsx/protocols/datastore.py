@@ -27,7 +27,7 @@ from dsx.http.receive import Form, Write, announced, pump, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.hub.clock import SECOND, to_micros
 from dsx.hub.services import Hub
-from dsx.hub.transfers.append import Addition
+from dsx.hub.transfers.addition import Addition
 from dsx.hub.transfers.begin import NEVER
 
 router = Branch(
@@ -264,7 +264,7 @@ async def upload_file(
     if upload.complete:
         if name := body.name(filename):
             await hub.uploads.describe(principal, task_id, name=name, content_type=body.type)
-        version = await hub.uploads.finish(principal, task_id)
+        version = await hub.uploads.finish(principal, task_id, later=True)
     response.status_code = 201 if version else 202
     return Uploaded(
         **Task.of(await hub.tasks.get(principal, task_id)).model_dump(),
@@ -340,7 +340,13 @@ class _Body:
         place = _content_range(request, size)
         offset, length = place or (0, size)
         self.addition = Addition(
-            offset, size=size, length=length, last=place is None, part=True, alone=True
+            offset,
+            size=size,
+            length=length,
+            last=place is None,
+            part=True,
+            alone=True,
+            announced=announced(request),
         )
 
     async def source(self, write: Write, gate: Gate) -> None:

@@ -31,7 +31,7 @@ from dsx.http.receive import announced, interim, pump
 from dsx.http.uploading import UPLOADS, described, location, number
 from dsx.hub.clock import SECOND, now
 from dsx.hub.services import Hub
-from dsx.hub.transfers.append import Addition
+from dsx.hub.transfers.addition import Addition
 
 NEWEST = 8
 VERSIONS = {str(version) for version in range(5, NEWEST + 1)}

@@ -28,12 +28,12 @@ from dsx.http.credentials import HubDep, PrincipalDep, address_of
 from dsx.http.fields import read_fields
 from dsx.http.parameters import LenientRoute
 from dsx.http.problems import documented
-from dsx.http.receive import Form, Write, pump_form
+from dsx.http.receive import Form, Write, announced, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.http.uploading import absolute
 from dsx.hub.clock import time_text
 from dsx.hub.services import Hub
-from dsx.hub.transfers.append import Addition
+from dsx.hub.transfers.addition import Addition
 from dsx.hub.transfers.begin import MAX_LENGTH, PARENT
 
 _UPLOADS, _FILES, _DOWNLOADS = "/storage/tmp-upload/", "/storage/files/", "/storage/download/"
@@ -289,7 +289,7 @@ def _said(request: Request, upload: Upload | None) -> Addition:
     header = request.headers.get("content-range")
     known = upload.length if upload else None
     if header is None:
-        return replace(_CLAIM, size=known, last=True)
+        return replace(_CLAIM, size=known, last=True, announced=announced(request))
     first, last, length = parse_content_range(header) or (1, 0, known)
     if first == 1 and last == length:
         first, last = 0, last - 1

@@ -113,7 +113,7 @@ async def upload_chunk(request: Request, hub: HubDep, principal: PrincipalDep) -
         nonlocal form
         form = await pump_form(request, write, gate)
 
-    progress = await hub.chunks.add(principal, source, lambda: _place(form))
+    progress = await hub.chunks.add(principal, source, lambda: _place(form), announced(request))
     record = _record(progress.version) if progress.version else None
     told = "The file is complete." if record else f"{progress.received} chunks are stored."
     body = {"message": told, "received": progress.received, "metadata": record}

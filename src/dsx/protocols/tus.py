@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from fastapi import Request, Response
 from starlette.routing import Match
 from starlette.types import Scope
 
-from dsx.core.errors import DSXError, Invalid, NotFound, OffsetMismatch, PartCorrupt
+from dsx.core.errors import DSXError, Invalid, NotFound, OffsetMismatch, PartCorrupt, Paused
 from dsx.core.principals import Principal
 from dsx.core.transfers import ALGORITHMS, NewUpload, PartDigest, Upload, UploadKind
 from dsx.http.branches import Branch
@@ -27,7 +28,7 @@ from dsx.http.receive import announced, pump, trailer
 from dsx.http.send import ContentResponse
 from dsx.http.uploading import UPLOADS, described, location, named_upload, number
 from dsx.hub.services import Hub
-from dsx.hub.transfers.append import Addition, no_digest
+from dsx.hub.transfers.addition import Addition, no_digest
 
 VERSION = "1.0.0"
 EXTENSIONS = (
@@ -108,7 +109,8 @@ async def read(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # no
     if (
         upload.complete and upload.state == "open"
     ):  # a crash came between the last byte and the file
-        await hub.uploads.finish(principal, id)
+        with suppress(Paused):
+            await hub.uploads.finish(principal, id, later=True)
         upload = await hub.uploads.get(principal, id, "write")
     headers = {"Cache-Control": "no-store"} | _expiry(upload)
     if upload.kind != "final" or upload.state == "finished":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,118 +16,30 @@ from dsx.catalog import tasks, uploads, writers
 from dsx.core.digest import Buffer
 from dsx.core.errors import (
     Conflict,
-    Denied,
     DigestMismatch,
     DSXError,
     Gone,
     Invalid,
     NotFound,
-    OffsetMismatch,
-    Paused,
     StorageFailed,
     Superseded,
     TooLarge,
 )
-from dsx.core.model import Micros
 from dsx.core.ranges import ByteRange
 from dsx.core.shielded import in_thread, whatever_happens
-from dsx.core.transfers import PartDigest, Upload
-from dsx.hub.clock import SECOND, now
-from dsx.hub.limits import Limits, check_room, inconsistent
-from dsx.hub.transfers.begin import MAX_LENGTH
+from dsx.core.transfers import Upload
+from dsx.hub.allowances import Allowance
+from dsx.hub.clock import now
+from dsx.hub.limits import check_room, inconsistent
+from dsx.hub.transfers.addition import Addition, Source, brought, mismatch
+from dsx.hub.transfers.alone import enter_alone, wait_for_silence
 from dsx.hub.transfers.control import Control
 from dsx.hub.transfers.engine import Engine
-from dsx.hub.transfers.incoming import Guard, Incoming, Write
+from dsx.hub.transfers.incoming import Guard, Incoming
 from dsx.hub.transfers.leases import EVERYTHING
 from dsx.hub.transfers.staged import require_here, settle_here
 
-Source = Callable[[Write, Callable[[], Awaitable[None]]], Awaitable[object]]
-"""Hands the bytes of a request, in order, to a blocking writer, and awaits its second argument
-before it asks for more: that is how a pause holds a sender back."""
-
-MAX_SPANS = 10_000
 CHECKPOINT_SECONDS = 0.5
-_SILENCE: Micros = 3 * SECOND
-"""A writer that recorded nothing for so long is dead: the living do, whether bytes come or not."""
-
-
-def no_digest() -> PartDigest | None:
-    """The bytes are not checked by themselves."""
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Addition:
-    """What a request says of the bytes it brings.
-
-    Attributes:
-        offset: where they go. Unless it is a *part*, that has to be where the upload stands.
-        size: how many will come; None: not known.
-        length: of the whole upload, if that is told only now.
-        last: the upload ends where these bytes end.
-        checked: they have a digest, so nothing is kept before it was compared.
-        digest: asked once the bytes are there: what they have to hash to.
-        part: they may go anywhere, beside other parts that come at the same time.
-        claimed: nothing but the sender's word says that *size* of them come (in a form): other
-            numbers are `Invalid`, and of a request that is, none are kept.
-        digests: algorithms of which a digest will be told later: hashed as the bytes come.
-        alone: while somebody else adds bytes, these are refused; else the newer writer wins.
-    """
-
-    offset: int
-    size: int | None = None
-    length: int | None = None
-    last: bool = False
-    checked: bool = False
-    digest: Callable[[], PartDigest | None] = no_digest
-    part: bool = False
-    claimed: bool = False
-    digests: tuple[str, ...] = ()
-    alone: bool = False
-
-    @property
-    def span(self) -> ByteRange:
-        """Where the bytes go, as far as that is known."""
-        return ByteRange(self.offset, EVERYTHING if self.size is None else self.offset + self.size)
-
-
-def check(upload: Upload, addition: Addition, limits: Limits) -> None:
-    """Refuse what can be refused before an older writer is asked to yield."""
-    span = addition.span
-    if upload.kind == "final":
-        raise Denied("A final upload is made of partial ones; it takes no bytes.")
-    if upload.paused:
-        raise Paused("The upload is paused; resume its task first.", {"id": upload.id})
-    if not 0 <= span.start <= MAX_LENGTH:
-        raise Invalid("An offset is a number of bytes from 0 on.", {"offset": span.start})
-    behind = span.start < upload.offset or upload.state == "finished"
-    if behind and not addition.part and span.start != upload.offset:
-        raise mismatch(upload, span.start)
-    if len(upload.received.parts) > MAX_SPANS:
-        raise Conflict("The upload has too many gaps; fill some.", {"limit": MAX_SPANS})
-    _check_length(upload, addition, limits)
-
-
-def _check_length(upload: Upload, addition: Addition, limits: Limits) -> None:
-    stop = addition.span.stop
-    known = upload.length if upload.length is not None else addition.length
-    if addition.length is not None and addition.length != known:
-        raise inconsistent(known, addition.length)
-    if addition.size is not None:
-        if addition.last and known is not None and known != stop:
-            raise inconsistent(known, stop)
-        if known is not None and stop > known:
-            raise TooLarge(f"The body goes beyond the upload's end, {known}.", {"limit": known})
-        limits.check_size(stop)
-    limits.check_size(addition.length)
-
-
-def mismatch(upload: Upload, offset: int) -> OffsetMismatch:
-    """The failure of a request that does not go on where the upload stands."""
-    return OffsetMismatch(
-        f"The upload stands at {upload.offset}, not at {offset}.",
-        {"expected_offset": upload.offset, "offset": offset},
-    )
 
 
 async def refuse_more(upload: Upload, source: Source, addition: Addition) -> None:
@@ -152,6 +64,7 @@ class Appender:
         self._leases = engine.leases
         self._tails = engine.tails
         self._limits = engine.limits
+        self._allowances = engine.allowances
         self._expiry = engine.expiry
 
     async def append(self, upload: Upload, source: Source, addition: Addition) -> Upload:
@@ -160,13 +73,21 @@ class Appender:
         span = addition.span if addition.part else ByteRange(0, EVERYTHING)
         room = await self._stages.room() if addition.length is not None else None
         enter = partial(self._entered, upload, room, addition)
-        admit = partial(self._alone, upload.id) if addition.alone else None
+        admit = None
+        if addition.alone:
+            await wait_for_silence(self._catalog, upload)
+            admit = partial(enter_alone, upload.id, self._expiry)
         async with self._leases.hold(upload.id, span, enter, admit) as (control, current):
             stage = await self._open(current)
             if stage is None:
                 return await self._too_late(upload, source, addition)
             try:
-                return await self._receive(current, stage, source, addition, control)
+                new = brought(current, addition)
+                async with self._allowances.hold(upload.owner, new) as held:
+                    allowance = held if current.length is None else None
+                    return await self._receive(
+                        current, stage, source, addition, control=control, allowance=allowance
+                    )
             finally:
                 stage.close()
 
@@ -191,18 +112,6 @@ class Appender:
         current = settle_here(connection, current, self._stages)
         return self._sized(connection, current, addition.length, room)
 
-    def _alone(self, id_: str, connection: Connection) -> None:
-        """Raise `Conflict` if somebody who lives adds bytes; else show that we do, now."""
-        instant = now()
-        if writers.overlapping(connection, id_, ByteRange(0, EVERYTHING)):
-            heard = uploads.expiry(connection, id_) - self._expiry
-            if abs(instant - heard) < _SILENCE:
-                raise Conflict(
-                    "Another request is sending this upload; wait for it, or abort the task.",
-                    {"id": id_},
-                )
-        uploads.touch(connection, [id_], instant + self._expiry)
-
     def _ended(
         self, upload: Upload, length: int | None, room: int | None, connection: Connection
     ) -> Upload:
@@ -223,7 +132,7 @@ class Appender:
             raise inconsistent(current.length or current.received.end, length)
         self._limits.check_size(length)
         check_room(connection, room, length - current.received.size)
-        self._limits.check_quota(connection, current.owner, length)
+        self._limits.check_quota(connection, current.owner, length, counted=current.counted)
         tasks.change(connection, current.id, now(), total=length)
         return uploads.set_length(connection, current, length)
 
@@ -256,7 +165,14 @@ class Appender:
         return current
 
     async def _receive(
-        self, upload: Upload, stage: Stage, source: Source, addition: Addition, control: Control
+        self,
+        upload: Upload,
+        stage: Stage,
+        source: Source,
+        addition: Addition,
+        *,
+        control: Control,
+        allowance: Allowance | None,
     ) -> Upload:
         """Write what comes, and record what may be kept of it, whatever happens."""
         hashed = upload.kind != "partial"  # which is copied, not sealed: its hash is nobody's
@@ -266,6 +182,7 @@ class Appender:
         incoming = Incoming(
             stage, guard, tail, start=addition.offset, received=upload.received, limit=limit
         )
+        incoming.allowance = allowance
         if addition.claimed:
             incoming.exactly = addition.size
         together = addition.checked or addition.claimed
@@ -330,25 +247,29 @@ class Appender:
             await in_thread(stage.sync)
         token = control.token or ""
 
-        def work(connection: Connection) -> Upload:
+        def work(connection: Connection) -> tuple[Upload, int]:
             uploads.claim(connection, upload.id)
             present = writers.leave(connection, token) if leave else token in writers.asked(
                 connection, [token]
             )  # fmt: skip
             if not present:
                 raise Superseded("Another writer took over; ask where the upload stands.")
-            current = uploads.get_held(connection, upload.owner, upload.id)
-            current = uploads.advance(connection, current, span, now() + self._expiry)
+            before = current = uploads.get_held(connection, upload.owner, upload.id)
+            new = leave or before.received.add(span) != before.received
+            expires = now() + self._expiry if new else before.expires  # see `enter_alone`
+            current = uploads.advance(connection, current, span, expires)
             if length is not None and current.length is None:
                 current = uploads.set_length(connection, current, length)
                 tasks.change(connection, upload.id, now(), total=length)
             tasks.change(connection, upload.id, now(), done=current.received.size)
             if leave and current.complete and current.kind == "whole":
                 current = self._noted(connection, current)
-            return current
+            return current, current.counted - before.counted
 
-        recorded = await self._catalog.write(work, durable=leave)
+        recorded, counted = await self._catalog.write(work, durable=leave)
         control.released = leave
+        if incoming.allowance is not None:
+            incoming.allowance.recorded(counted)
         incoming.keep(mark, recorded.offset)
         return recorded
 

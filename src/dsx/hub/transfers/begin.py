@@ -62,6 +62,7 @@ def described(principal: Principal, new: NewUpload, instant: Micros, expires: Mi
         expires=expires,
         parts=new.parts,
         via="" if principal.places is None else principal.via,
+        counted=0 if new.kind == "final" else new.length or 0,
     )
 
 

@@ -43,7 +43,7 @@ from dsx.hub.clock import SECOND, now
 from dsx.hub.facts import DEFAULT_CATEGORY
 from dsx.hub.intake import hash_beside
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.append import Addition, Source
+from dsx.hub.transfers.addition import Addition, Source
 from dsx.hub.transfers.begin import MAX_PARTS, check_digests
 from dsx.hub.transfers.incoming import Write
 from dsx.hub.transfers.staged import require_set
@@ -104,9 +104,15 @@ class Chunks:
         self._expiry = int(limits.expiry * SECOND)
 
     async def add(
-        self, principal: Principal, source: Source, told: Callable[[], Place]
+        self,
+        principal: Principal,
+        source: Source,
+        told: Callable[[], Place],
+        announced: int | None = None,
     ) -> Progress:
         """Store the chunk that *source* hands over; *told*, once it is read, says where it belongs.
+
+        *announced*: the length of the body that it comes in, if that is known.
 
         When this returns, the chunk is on the disk, and so is the file if it was the last one. The
         same chunk again changes nothing, not even once the file is whole, as long as that is still
@@ -115,7 +121,7 @@ class Chunks:
         `TooLarge` or `StorageFull` without room, and `DigestMismatch` if the file is not as its
         checksum says: then all its chunks are dropped, and may be sent again.
         """
-        id_, hasher = await self._receive(principal, source)
+        id_, hasher = await self._receive(principal, source, announced)
         try:
             place = told()
             expected = _check(place)
@@ -140,7 +146,9 @@ class Chunks:
         )
         return Progress(placed.received, await self._join(principal, key, whole))
 
-    async def _receive(self, principal: Principal, source: Source) -> tuple[str, Hasher]:
+    async def _receive(
+        self, principal: Principal, source: Source, announced: int | None
+    ) -> tuple[str, Hasher]:
         """A finished partial upload that has the bytes, and their hash; or nothing is left."""
         hasher = Hasher()
 
@@ -154,7 +162,7 @@ class Chunks:
         upload = await self._uploads.create(principal, NewUpload(kind="partial"))
         try:
             # "checked": nothing is recorded on the way, as half a chunk is of no use to anyone.
-            addition = Addition(0, last=True, checked=True)
+            addition = Addition(0, last=True, checked=True, announced=announced)
             await self._uploads.append(principal, upload.id, hashed, addition)
         except BaseException:
             await whatever_happens(self._drop(principal, upload.id))
@@ -183,7 +191,7 @@ class Chunks:
         if version is not None:
             return _Placed(False, received, version=version)
         self._limits.check_size(size)
-        self._limits.check_quota(connection, principal.id, size)
+        self._limits.check_quota(connection, principal.id, 0)  # its chunks count already
         records.keep(connection, key, instant, expires, every)
         if received == place.total:
             received -= records.drop_lost(connection, key)

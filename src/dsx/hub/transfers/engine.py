@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dsx.blobs.contract import BlobStore, Stages
 from dsx.catalog.engine import Catalog
+from dsx.hub.allowances import Allowances
 from dsx.hub.clock import SECOND
 from dsx.hub.limits import Limits
 from dsx.hub.transfers.control import Controls
@@ -15,7 +16,7 @@ from dsx.hub.transfers.tails import Tails
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One value instead of seven; `Uploads` makes it."""
+    """One value instead of eight; `Uploads` makes it."""
 
     catalog: Catalog
     blobs: BlobStore
@@ -24,6 +25,7 @@ class Engine:
     leases: Leases
     tails: Tails
     limits: Limits
+    allowances: Allowances
 
     @property
     def expiry(self) -> int:

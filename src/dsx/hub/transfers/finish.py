@@ -16,14 +16,14 @@ from dsx.blobs.contract import Stage
 from dsx.catalog import blobs as blob_records
 from dsx.catalog import files, tasks, uploads
 from dsx.core.digest import Digest
-from dsx.core.errors import DSXError, Gone, Incomplete, NotFound, StorageFailed
+from dsx.core.errors import DSXError, Gone, Incomplete, NotFound, Paused, StorageFailed
 from dsx.core.model import BlobInfo, FileVersion, NewFile
 from dsx.core.principals import Principal
 from dsx.core.ranges import ByteRange
 from dsx.core.shielded import in_thread, whatever_happens
 from dsx.core.transfers import Upload
 from dsx.hub.audit import note
-from dsx.hub.clock import now
+from dsx.hub.clock import SECOND, now
 from dsx.hub.files import refuse_taken
 from dsx.hub.intake import as_received
 from dsx.hub.removal import recorded, spare
@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 _CHUNK = 1024 * 1024
 _SHOWN = 100
+_PARTS_LEFT = 600 * SECOND
+"""Partials that have become a file do not count any more, so they do not stay for long."""
 
 
 class Finisher:
@@ -91,7 +93,8 @@ class Finisher:
         await self._catalog.write(work, durable=False)
 
     async def finished(self, upload: Upload) -> Upload:
-        """*upload*, which is complete, once it is finished."""
+        """*upload*, which is complete, once it is finished; `Paused` if it is that."""
+        refuse_paused(upload)
         async with self._busy.setdefault(upload.id, asyncio.Lock()):
             if upload.kind == "partial":
                 await self._ready(upload)
@@ -136,6 +139,7 @@ class Finisher:
             files.claim(connection, owner)
             uploads.claim(connection, id_)
             upload = uploads.get_open(connection, owner, id_, now())
+            refuse_paused(upload)
             blob_records.claim(connection, digest)
             blob = blob_records.get(connection, digest)
             if upload.state != "open" or blob is None or blob.size != upload.length:
@@ -177,6 +181,7 @@ class Finisher:
 
         def work(connection: Connection) -> list[tuple[str, str]]:
             uploads.claim(connection, partial_.id)
+            refuse_paused(uploads.get_held(connection, partial_.owner, partial_.id))
             self._end(connection, partial_, None)
             return uploads.finals_of(connection, partial_.id)
 
@@ -259,8 +264,9 @@ class Finisher:
         current = uploads.get_held(connection, upload.owner, upload.id)
         if current.state == "finished" and current.version is not None:
             return current.version
-        new = self._admitted(connection, current, blob)
+        refuse_paused(current)
         blob_records.claim(connection, blob.digest)
+        new = self._admitted(connection, current, blob)
         spare(connection, blob.digest)
         if stage is not None:
             stage.seal(blob.digest, blob.size)
@@ -269,7 +275,8 @@ class Finisher:
 
     def _admitted(self, connection: Connection, upload: Upload, blob: BlobInfo) -> NewFile:
         """The facts of the file, if it may be made now: checked before anything is sealed."""
-        self._limits.check_quota(connection, upload.owner, blob.size)
+        counted = uploads.counted_as(connection, upload)
+        self._limits.check_quota(connection, upload.owner, blob.size, counted=counted)
         new = NewFile(
             upload.owner,
             upload.name or upload.id,
@@ -289,6 +296,8 @@ class Finisher:
         owner = Principal(upload.owner)  # the token that was shown stands with the upload's begin
         note(connection, owner, "file.create", version.id, name=version.name, upload=upload.id)
         self._end(connection, upload, version.number)
+        if upload.kind == "final":
+            uploads.consume_parts(connection, upload.id, now() + _PARTS_LEFT)
         return version
 
     def _end(self, connection: Connection, upload: Upload, version: int | None) -> None:
@@ -328,7 +337,8 @@ class Finisher:
         uploads.claim(connection, id_)
         current = uploads.get_open(connection, owner, id_, now())
         self._limits.check_size(length)
-        self._limits.check_quota(connection, owner, length)
+        counted = uploads.counted_as(connection, current)
+        self._limits.check_quota(connection, owner, length, counted=counted)
         tasks.change(connection, id_, now(), total=length)
         return uploads.set_length(connection, current, length)
 
@@ -361,6 +371,12 @@ def _read_back(source: Stage, offset: int, size: int) -> bytes:
         return source.read(offset, size)
     except StorageFailed:
         return b""
+
+
+def refuse_paused(upload: Upload) -> None:
+    """Raise `Paused` if *upload* is: then it becomes no file, though all its bytes may be there."""
+    if upload.paused and upload.state == "open":
+        raise Paused("The upload is paused; resume its task first.", {"id": upload.id})
 
 
 def _incomplete(upload: Upload) -> Incomplete:

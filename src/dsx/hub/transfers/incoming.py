@@ -14,6 +14,7 @@ from dsx.core.errors import Conflict, Invalid, PartCorrupt, TooLarge
 from dsx.core.ranges import ByteRange
 from dsx.core.spans import Spans
 from dsx.core.transfers import PartDigest
+from dsx.hub.allowances import Allowance
 from dsx.hub.intake import hash_beside
 from dsx.hub.transfers.control import Control, Controls, stale, unseen
 from dsx.hub.transfers.tails import Mark, Tail
@@ -67,6 +68,7 @@ class Incoming:
         self.start = start
         self.reached: tuple[int, Mark | None] = start, None
         self.exactly: int | None = None
+        self.allowance: Allowance | None = None
         self._stage = stage
         self._received = received
         self._limit = limit
@@ -144,6 +146,8 @@ class Incoming:
         for piece, there in self._received.split(whole):
             part = view[piece.start - whole.start : piece.stop - whole.start]
             if not there:
+                if self.allowance is not None:
+                    self.allowance.add(piece.size)
                 self._stage.write(piece.start, part)
             elif self._stage.read(piece.start, piece.size) != part:
                 raise Conflict(

@@ -24,6 +24,7 @@ from dsx.hub import access
 from dsx.hub.archive import archive, check_count
 from dsx.hub.clock import SECOND, now
 from dsx.hub.files import Files
+from dsx.hub.limits import Limits, check_number
 from dsx.hub.transfers.control import Control, Controls
 from dsx.hub.transfers.overtime import Overtime
 from dsx.hub.transfers.uploads import Uploads
@@ -50,6 +51,7 @@ class Tasks:
         uploads: Uploads,
         *,
         ttl: float,
+        limits: Limits = Limits(),  # noqa: B008 (frozen)
         max_seconds: float | None = None,
     ) -> None:
         """A task that is made by itself ends after *ttl* seconds, whatever it is doing.
@@ -61,6 +63,7 @@ class Tasks:
         self._files = files
         self._trash = trash
         self._uploads = uploads
+        self._limits = limits
         self._ttl = int(ttl * SECOND)
         if max_seconds is not None:
             controls.watch = Overtime(catalog, max_seconds, self._stop).watch
@@ -99,7 +102,13 @@ class Tasks:
             expires=instant + self._ttl,
             subject=subject,
         )
-        await self._catalog.write(lambda connection: records.add(connection, task))
+
+        def work(connection: Connection) -> None:
+            living = records.living(connection, principal.id)
+            check_number(living, self._limits.tasks, "tasks that are not over")
+            records.add(connection, task)
+
+        await self._catalog.write(work)
         return task
 
     async def take_up(
@@ -167,7 +176,11 @@ class Tasks:
 
     async def resume(self, principal: Principal, id_: str) -> Task:
         """Let the transfer go on. Idempotent; `Conflict` if it has ended."""
-        return await self._change(principal, id_, ("paused",), "running")
+        task = await self._change(principal, id_, ("paused",), "running")
+        if task.kind == "upload":
+            await self._uploads.resumed(id_, task.owner)
+            return await self._get(principal, id_)
+        return task
 
     async def abort(self, principal: Principal, id_: str) -> Task:
         """End the transfer and drop what it had. Idempotent; `Conflict` if it is completed."""

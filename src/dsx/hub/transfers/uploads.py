@@ -9,28 +9,32 @@ no more. `Uploads` is what protocols translate to. Its neighbours: `begin` (what
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
+import structlog
 from sqlalchemy import Connection
 
 from dsx.blobs.contract import BlobStore, Stages
 from dsx.catalog import uploads
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import parse_digest
-from dsx.core.errors import Conflict, Denied, DSXError, Invalid
+from dsx.core.errors import Conflict, Denied, DSXError, Invalid, Paused
 from dsx.core.model import FileVersion, NewFile
 from dsx.core.principals import Principal, Scope
 from dsx.core.transfers import ALGORITHMS, NewUpload, Upload
 from dsx.hub import access
+from dsx.hub.allowances import Allowances
 from dsx.hub.audit import note
 from dsx.hub.clock import now
 from dsx.hub.files import refuse_taken
 from dsx.hub.limits import Limits, check_room, inconsistent
 from dsx.hub.transfers import possession
-from dsx.hub.transfers.append import Addition, Appender, Source, check, refuse_more
+from dsx.hub.transfers.addition import Addition, Source, check
+from dsx.hub.transfers.append import Appender, refuse_more
 from dsx.hub.transfers.begin import (
     changed_facts,
     check_digests,
@@ -46,12 +50,20 @@ from dsx.hub.transfers.finish import Finisher
 from dsx.hub.transfers.leases import Leases
 from dsx.hub.transfers.tails import Tails, check_announced
 
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
 
 class Uploads:
     """The uploads of all principals; each call sees only those of the one who asks."""
 
     def __init__(
-        self, catalog: Catalog, blobs: BlobStore, controls: Controls, limits: Limits
+        self,
+        catalog: Catalog,
+        blobs: BlobStore,
+        controls: Controls,
+        limits: Limits,
+        allowances: Allowances | None = None,
     ) -> None:
         """*blobs* must also be `Stages`."""
         if not isinstance(blobs, Stages):
@@ -63,7 +75,10 @@ class Uploads:
         self._controls = controls
         self._leases = Leases(catalog, controls)
         self._tails = Tails()
-        engine = Engine(catalog, blobs, blobs, controls, self._leases, self._tails, limits)
+        self._allowances = allowances = allowances or Allowances(catalog, limits)
+        engine = Engine(
+            catalog, blobs, blobs, controls, self._leases, self._tails, limits, allowances
+        )
         self._expiry = engine.expiry
         self._appender = Appender(engine)
         self._finisher = Finisher(engine)
@@ -94,8 +109,8 @@ class Uploads:
             created = with_parts(connection, principal, upload, instant)
             needed = created.length or 0
             self.limits.check_size(needed)
+            self.limits.check_uploads(connection, principal.id)
             check_room(connection, room, needed)
-            self.limits.check_quota(connection, principal.id, needed)
             if created.only_if_absent:
                 facts = NewFile(principal.id, created.name or "", "", "", {}, ())
                 refuse_taken(connection, facts)
@@ -103,10 +118,14 @@ class Uploads:
                 access.own_task(connection, principal, new.task)
             take_up(connection, created, new.task)
             uploads.add(connection, created, needed)
+            counted = uploads.counted_as(connection, created)
+            self.limits.check_quota(connection, principal.id, needed, counted=counted)
             note(connection, principal, "upload.create", created.id)
             return created
 
-        created = await self._catalog.write(work)
+        async with self._allowances.hold(principal.id, new.length or 0) as allowance:
+            created = await self._catalog.write(work)
+            allowance.recorded(created.counted)
         if created.kind != "final" or new.id is not None:
             return created
         try:
@@ -177,7 +196,7 @@ class Uploads:
         else:
             upload = await self._appender.append(upload, source, addition)
         if finish and upload.complete and upload.state == "open":
-            return await self._finisher.finished(upload)
+            return await self._or_due(id_, self._finisher.finished(upload))
         return upload
 
     async def describe(
@@ -229,13 +248,15 @@ class Uploads:
         *,
         length: int | None = None,
         sha256: str | None = None,
+        later: bool = False,
     ) -> FileVersion | None:
         """Make the file, in one step, once all bytes are there; None for a partial.
 
         Idempotent: finishing again gives the same version. *length* and *sha256* may be told now;
         if the length never was, the upload ends where its bytes do. Raises `Incomplete` with the
         gaps, `DigestMismatch` if the bytes are not the ones announced (they are kept), `TooLarge`
-        over the quota, `PreconditionFailed` if the name is taken and should not be.
+        over the quota, `PreconditionFailed` if the name is taken and should not be, `Paused` while
+        it is that: then *later* has it done when its task is resumed.
         """
         upload = await self.get(principal, id_, "write")
         if length is not None and upload.length not in {None, length}:
@@ -246,7 +267,30 @@ class Uploads:
             return await self._finisher.assembled(principal.id, id_)
         if upload.length is None:
             await self._appender.fix(upload, length)
-        return await self._finisher.finish(principal.id, id_)
+        finishing = self._finisher.finish(principal.id, id_)
+        return await (self._or_due(id_, finishing) if later else finishing)
+
+    async def resumed(self, id_: str, owner: str) -> None:
+        """The task of an upload was resumed: finish it, if that is all that is left to do.
+
+        What keeps it from being made is told to whoever asks for it.
+        """
+        due = await self._catalog.read(partial(uploads.due, id_=id_))
+        if due is None:
+            return
+        try:
+            finishing = self._finisher.assemble if due == "final" else self._finisher.finish
+            await finishing(owner, id_)
+        except DSXError as error:
+            log.info("upload not made when resumed", id=id_, why=error.code, error=error.message)
+
+    async def _or_due(self, id_: str, finishing: Awaitable[T]) -> T:
+        """What *finishing* returns; if the upload is paused, it is finished once it is resumed."""
+        try:
+            return await finishing
+        except Paused:
+            await self._catalog.write(partial(uploads.set_due, id_=id_))
+            raise
 
     async def conclude(self, principal: Principal, id_: str, digests: Mapping[str, str]) -> Upload:
         """Finish an upload whose bytes have *digests*; the upload as it is then. Idempotent.

@@ -83,7 +83,9 @@ async def watch_tasks(
         await hub.tasks.get(principal, id)
     longest = min(seconds or hub.event_seconds, hub.event_seconds)
     allowed = partial(hub.identity.stands, credential_of(request), principal)
-    return event_stream(request, _News(hub, principal, id), longest, allowed=allowed)
+    held = request.app.state.streams.hold(principal.id)
+    news = _News(hub, principal, id)
+    return event_stream(request, news, longest, allowed=allowed, held=held)
 
 
 @router.get("/{id}", summary="Read a task", responses=documented(404))

@@ -18,7 +18,7 @@ from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
 from dsx.http.receive import announced, pump
 from dsx.hub.services import Hub
-from dsx.hub.transfers.append import Addition, no_digest
+from dsx.hub.transfers.addition import Addition, no_digest
 from dsx.protocols.rest.models import File
 from dsx.protocols.rest.transfer_models import (
     Finish,
