@@ -63,6 +63,7 @@ DECLARE(ssize_t, read, int, void *, size_t);
 DECLARE(ssize_t, pread, int, void *, size_t, off_t);
 DECLARE(int, fsync, int);
 DECLARE(int, fdatasync, int);
+DECLARE(int, syncfs, int);
 DECLARE(int, renameat, int, const char *, int, const char *);
 DECLARE(int, ftruncate, int, off_t);
 DECLARE(int, fadvise, int, off_t, off_t, int);
@@ -79,6 +80,7 @@ __attribute__((constructor)) static void begin(void) {
     REAL(pread) = dlsym(RTLD_NEXT, "pread64");
     REAL(fsync) = dlsym(RTLD_NEXT, "fsync");
     REAL(fdatasync) = dlsym(RTLD_NEXT, "fdatasync");
+    REAL(syncfs) = dlsym(RTLD_NEXT, "syncfs");
     REAL(renameat) = dlsym(RTLD_NEXT, "renameat");
     REAL(ftruncate) = dlsym(RTLD_NEXT, "ftruncate64");
     REAL(fadvise) = dlsym(RTLD_NEXT, "posix_fadvise64");
@@ -292,6 +294,37 @@ static int synced(int descriptor, int data_only) {
     errno = saved;
     inside = 0;
     return result;
+}
+
+/* All files at once; names are not taken for synced. */
+int syncfs(int descriptor) {
+    char path[PATH_MAX];
+    struct dirent *entry;
+    if (!watched(descriptor, path))
+        return REAL(syncfs)(descriptor);
+    inside = 1;
+    int error = due(SYNC, path, "syncfs");
+    snprintf(path, sizeof path, "%.4000s/dirty", kept);
+    DIR *list = opendir(path);
+    while (list && (entry = readdir(list))) {
+        ino_t inode = strtoull(entry->d_name, NULL, 10);
+        int file = inode ? kept_file("held", inode, O_RDWR) : -1;
+        if (file < 0)
+            continue;
+        int lock = locked(inode, LOCK_EX);
+        if (error < 0 || error == DEATH)
+            keep_content(file, inode);
+        else
+            lose(file, inode);
+        close(lock);
+        close(file);
+    }
+    if (list)
+        closedir(list);
+    die_if_last(error);
+    inside = 0;
+    errno = error > 0 ? error : 0;
+    return error > 0 ? -1 : 0;
 }
 
 int fsync(int descriptor) { return synced(descriptor, 0); }

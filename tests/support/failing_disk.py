@@ -140,11 +140,14 @@ class FailingDisk:
         finally:
             os.close(descriptor)
 
-    def lose_power(self, luck: random.Random | None = None) -> None:
+    def lose_power(self, luck: random.Random | None = None, *, names: bool = False) -> None:
         """Have *root* be what had been synced; all its programs have to be dead.
 
-        With *luck*, some of the pages that had not been synced have reached the disk, too.
+        With *luck*, some of the pages that had not been synced have reached the disk, too; with
+        *names*, all names have, as on most file systems after a while, but not what they name.
         """
+        if names:
+            self._keep_names()
         if luck is not None:
             self._write_some(luck)
         after = self.root.with_name(f"{self.root.name}.after")
@@ -188,15 +191,19 @@ class FailingDisk:
         for kind in _KINDS:
             shutil.rmtree(self.kept / kind, ignore_errors=True)
             (self.kept / kind).mkdir()
+        self._keep_names()
+        for path in self.root.rglob("*"):
+            if path.is_file():
+                inode = str(path.stat().st_ino)
+                shutil.copyfile(path, self.kept / "content" / inode)
+                os.link(path, self.kept / "held" / inode)
+
+    def _keep_names(self) -> None:
         for directory in (self.root, *self.root.rglob("*")):
-            if directory.is_file():
-                inode = str(directory.stat().st_ino)
-                shutil.copyfile(directory, self.kept / "content" / inode)
-                os.link(directory, self.kept / "held" / inode)
-                continue
-            lines = [
-                f"{path.stat().st_ino} {'d' if path.is_dir() else 'f'} {path.name}\n"
-                for path in directory.iterdir()
-            ]
-            names = self.kept / "names" / str(directory.stat().st_ino)
-            names.write_text("".join(lines))
+            if directory.is_dir():
+                lines = [
+                    f"{path.stat().st_ino} {'d' if path.is_dir() else 'f'} {path.name}\n"
+                    for path in directory.iterdir()
+                ]
+                names = self.kept / "names" / str(directory.stat().st_ino)
+                names.write_text("".join(lines))

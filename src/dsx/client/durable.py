@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 import uuid
@@ -39,10 +40,18 @@ def replace_durably(path: Path, data: bytes) -> None:
 def _syncfs(path: Path) -> bool:
     if not sys.platform.startswith("linux"):
         return False
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        return bool(ctypes.CDLL(None).syncfs(descriptor) == 0)
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
     except AttributeError:
         return False
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if syncfs(descriptor) == 0:
+            return True
+        error = ctypes.get_errno()
     finally:
         os.close(descriptor)
+    if error == errno.ENOSYS:
+        return False
+    # Not tried again one by one: a second sync may succeed and mean nothing.
+    raise OSError(error, os.strerror(error), str(path))
