@@ -118,7 +118,9 @@ def test_13_full_disk(kind: type[Speaker], tmp_path: Path) -> None:
             assert 0 < offset < len(data)
             ballast.unlink()
             assert speaker.append(offset, data[offset:]).ok
-            assert speaker.finish()["size"] == len(data)
+            record = speaker.finish()
+            assert record["sha256"] == hashlib.sha256(data).hexdigest()
+            assert hub.get(record["url"]).content == data
     finally:
         subprocess.run(["umount", disk], check=True)
 

@@ -1,0 +1,3 @@
+from tests.support.catalogs import catalog_url, postgres
+
+__all__ = ["catalog_url", "postgres"]
