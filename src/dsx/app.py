@@ -15,13 +15,14 @@ from urllib.request import url2pathname
 import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
+from sqlalchemy.engine import make_url
 
 from dsx import __version__
 from dsx.blobs.contract import BlobStore
 from dsx.blobs.local import LocalStore
 from dsx.blobs.memory import MemoryStore
 from dsx.catalog.engine import Catalog
-from dsx.config import Settings
+from dsx.config import Settings, secret_files
 from dsx.http import cors, credentials, problems
 from dsx.http.events import Streams
 from dsx.http.metrics import Observe
@@ -32,6 +33,8 @@ from dsx.hub.allowances import Allowances
 from dsx.hub.audit import Audit
 from dsx.hub.damage import Inspector
 from dsx.hub.datasets import Datasets
+from dsx.hub.datasets import private as private_files
+from dsx.hub.datasets.private import Private, database_files
 from dsx.hub.drop import Drop
 from dsx.hub.files import Files
 from dsx.hub.identity import Identity
@@ -73,6 +76,8 @@ log = structlog.get_logger(__name__)
 ADMIN_KEY_FILE = "admin.key"
 KEY_PREFIX = PREFIX["token"]
 SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file name)
+PLACE_FILE = "place"
+"""Tells this data directory from those of other hubs on the same catalog."""
 
 
 DIALECTS: dict[str, APIRouter] = {
@@ -131,6 +136,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
     """A hub on the catalog and the blobs of *settings*, closed on the way out."""
+    check_apart(settings)
     limits = Limits(
         settings.max_file_size,
         settings.quota,
@@ -165,7 +171,13 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                     ttl=settings.task_ttl,
                     max_seconds=settings.task_max_seconds,
                 ),
-                datasets=Datasets(catalog, settings.dataset_path, everyone=settings.open_datasets),
+                datasets=Datasets(
+                    catalog,
+                    settings.dataset_path,
+                    place=kept_secret(settings.data_dir / PLACE_FILE)[0],
+                    private=private(settings),
+                    everyone=settings.open_datasets,
+                ),
                 scrub=Scrub(
                     catalog,
                     [Blobs(catalog, Inspector(catalog, blobs))],
@@ -267,6 +279,34 @@ def open_blobs(url: str, data_dir: Path) -> BlobStore:
     if parts.scheme == "memory":
         return MemoryStore()
     raise ValueError(f"DSX_STORAGE_URL: {parts.scheme or url!r} is not a known kind of store")
+
+
+def private(settings: Settings) -> Private:
+    """What is the hub's own, and part of no dataset."""
+    directories = [
+        path
+        for directory in settings.own_directories.values()
+        for path in (directory, directory / "blobs", directory / "drop")
+    ]
+    keys = [settings.data_dir.absolute() / name for name in (ADMIN_KEY_FILE, SECRET_KEY_FILE)]
+    database = _database_file(settings)
+    databases = database_files(database) if database is not None else ()
+    return Private(directories, [*databases, *keys, *secret_files()])
+
+
+def check_apart(settings: Settings) -> None:
+    """`Invalid` if what is the hub's own lies where datasets are served, or the other way round."""
+    database = _database_file(settings)
+    if settings.dataset_path is not None:
+        files = {} if database is None else {"DSX_DATABASE_URL": database}
+        private_files.check_apart(settings.dataset_path, settings.own_directories, files)
+
+
+def _database_file(settings: Settings) -> Path | None:
+    url = make_url(settings.database)
+    if not url.drivername.startswith("sqlite") or not url.database:
+        return None
+    return Path(url.database.removeprefix("file:")).absolute()
 
 
 def api_keys(settings: Settings) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from pydantic import (
     AliasChoices,
@@ -86,11 +87,26 @@ class NamedFiles(PydanticBaseSettingsSource):
             spelling = str(field.validation_alias.choices[0])
         return (_content(variable, Path(path)) if path else None), spelling, False
 
+    def files(self) -> list[Path]:
+        """The files that are named."""
+        named = (f"dsx_{name}_file" for name in self.settings_cls.model_fields)
+        return [Path(path) for name in named if (path := self._variables.get(name))]
+
     def __call__(self) -> dict[str, Any]:
         """All values that are given by files."""
         fields = self.settings_cls.model_fields.items()
         found = (self.get_field_value(field, name) for name, field in fields)
         return {spelling: value for value, spelling, _ in found if value is not None}
+
+
+def secret_files() -> list[Path]:
+    """Files of the working directory and those that ``DSX_X_FILE`` names, which may have keys."""
+    sources = Settings.settings_customise_sources(Settings, *_standard_sources())
+    found = [Path(".env"), Path("dsx.toml")]
+    for source in sources:
+        if isinstance(source, NamedFiles):
+            found += source.files()
+    return [path.absolute() for path in found]
 
 
 def _content(variable: str, path: Path) -> str:
@@ -299,6 +315,15 @@ class Settings(BaseSettings):
         return self.storage_url or f"file://{self.data_dir.absolute()}"
 
     @property
+    def own_directories(self) -> dict[str, Path]:
+        """Where the server keeps what is its own, by the setting that says so."""
+        found = {"DSX_DATA_DIR": self.data_dir.absolute()}
+        parts = urlsplit(self.storage_url)
+        if parts.scheme == "file":
+            found["DSX_STORAGE_URL"] = Path(url2pathname(parts.path))
+        return found
+
+    @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the server."""
         return _is_loopback(self.host)
@@ -355,7 +380,7 @@ def origins() -> dict[str, str]:
 
 
 def _standard_sources() -> tuple[PydanticBaseSettingsSource, ...]:
-    from pydantic_settings import (  # noqa: PLC0415 (only `dsx config` asks)
+    from pydantic_settings import (  # noqa: PLC0415 (few ask)
         DotEnvSettingsSource,
         InitSettingsSource,
         SecretsSettingsSource,

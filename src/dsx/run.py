@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from dsx import __version__
-from dsx.app import ADMIN_KEY_FILE, KEY_PREFIX, open_blobs
+from dsx.app import ADMIN_KEY_FILE, KEY_PREFIX, check_apart, open_blobs
 from dsx.config import Settings
 from dsx.core.errors import Invalid, Unavailable
 from dsx.hub.keyring import kept_secret
@@ -61,6 +61,7 @@ def run(settings: Settings, *, make_key: bool = False) -> None:
 
     *make_key*: where no key is set and other machines can reach the hub, make one, too.
     """
+    check_apart(settings)
     if settings.oidc_issuer:
         check_installed()
     _see_to_a_key(settings, make_key=make_key)

@@ -18,8 +18,8 @@ from dsx.core.content import FileSlice
 from dsx.core.errors import Conflict, Invalid, NotFound
 from dsx.core.principals import Principal
 from dsx.hub.datasets import Datasets, scan
-from dsx.hub.datasets import in_place as module
-from dsx.hub.datasets.beneath import open_file
+from dsx.hub.datasets import indexing as module
+from dsx.hub.datasets.beneath import Tree
 
 ALICE = Principal("alice")
 Work = Callable[[Datasets], Coroutine[Any, Any, Any]]
@@ -54,6 +54,12 @@ def run(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
     return run
 
 
+async def index(datasets: Datasets) -> None:
+    """What the `Indexer` does every ten seconds."""
+    await datasets.scan_all()
+    await datasets.hash_pending()
+
+
 async def listing(datasets: Datasets, name: str = "set") -> dict[str, tuple[int, str | None]]:
     await datasets.refresh(name)
     return {
@@ -69,7 +75,7 @@ def test_the_index_follows_the_directory(root: Path, run: Callable[[Work], Any])
         assert await listing(datasets) == {"a.txt": (5, None), "train/b.bin": (5000, None)}
         assert await datasets.manifest_etag(ALICE, "set") == etags[0]
         assert (await datasets.info(ALICE, "set")).state == "hashing"
-        await datasets.reconcile()
+        await index(datasets)
         info = await datasets.info(ALICE, "set")
         assert (info.state, info.done, info.total, info.size) == ("ready", 2, 2, 5005)
         digest = hashlib.sha256(b"alpha").hexdigest()
@@ -88,9 +94,9 @@ def test_the_index_follows_the_directory(root: Path, run: Callable[[Work], Any])
 
 def test_a_dataset_that_is_gone_is_forgotten(root: Path, run: Callable[[Work], Any]) -> None:
     async def work(datasets: Datasets) -> None:
-        await datasets.reconcile()
+        await index(datasets)
         (root / "set").rename(root.parent / "elsewhere")
-        await datasets.reconcile()
+        await index(datasets)
         with pytest.raises(NotFound, match="DSX_DATASET_PATH"):
             await datasets.manifest_etag(ALICE, "set")
         (root / "set").mkdir()
@@ -138,32 +144,31 @@ def test_only_regular_files(root: Path, run: Callable[[Work], Any]) -> None:
 )
 def test_paths_that_climb_are_refused(root: Path, path: str) -> None:
     with pytest.raises((Invalid, NotFound)):
-        os.close(open_file(root / "set", path))
+        os.close(Tree(root / "set").open(path))
 
 
-def test_a_link_swapped_in_between_never_leads_out(root: Path) -> None:
-    """While one process swaps a directory for a link out, another opens through it."""
-    inside, decoy = root / "set" / "train", root.parent / "decoy"
-    decoy.mkdir()
-    (decoy / "b.bin").write_bytes(b"secret")
-    child = os.fork()
-    if child == 0:
-        while True:
-            inside.rename(root / "aside")
-            inside.symlink_to(decoy)
-            inside.unlink()
-            (root / "aside").rename(inside)
-    try:
-        for _ in range(3000):
-            try:
-                descriptor = open_file(root / "set", "train/b.bin")
-            except NotFound:
-                continue
-            assert os.fstat(descriptor).st_size == 5000
-            os.close(descriptor)
-    finally:
-        os.kill(child, 9)
-        os.waitpid(child, 0)
+@pytest.mark.parametrize("name", ["train", "b.bin"])
+def test_a_link_swapped_in_between_never_leads_out(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A link that leads inside when it is resolved, and out by when the result is opened."""
+    inside, secret = root / "set" / "train", root.parent / "elsewhere"
+    secret.mkdir()
+    (secret / "b.bin").write_bytes(b"secret")
+    (root / "set" / "link").symlink_to("train/b.bin")
+    resolve = Tree._resolve
+
+    def resolved_then_swapped(tree: Tree, path: str) -> tuple[str, ...]:
+        parts = resolve(tree, path)
+        swapped = inside if name == "train" else inside / name
+        swapped.rename(root / "aside")
+        swapped.symlink_to(secret if name == "train" else secret / name)
+        return parts
+
+    monkeypatch.setattr(Tree, "_resolve", resolved_then_swapped)
+    with pytest.raises(NotFound):
+        Tree(root / "set").open("link")
+    assert (inside / "b.bin").read_bytes() == b"secret"  # so much for who follows links
 
 
 def test_a_file_that_changes_is_not_sent_as_another(root: Path, run: Callable[[Work], Any]) -> None:
@@ -171,10 +176,10 @@ def test_a_file_that_changes_is_not_sent_as_another(root: Path, run: Callable[[W
         content = await datasets.content(ALICE, "set", "a.txt")
         (root / "set" / "a.txt").write_bytes(b"other")
         os.utime(root / "set" / "a.txt", ns=(1, 1))
-        async for piece in content.pieces(0, 5):
-            assert isinstance(piece, FileSlice)
-            with pytest.raises(Conflict):
-                piece.open()
+        (piece,) = [piece async for piece in content.pieces(0, 5)]
+        assert isinstance(piece, FileSlice)
+        with pytest.raises(Conflict, match="changed"):
+            piece.open()
 
     run(work)
 
@@ -220,7 +225,9 @@ def test_many_requests_share_one_scan(
 ) -> None:
     scans = []
     real = module.scan.batches
-    monkeypatch.setattr(module.scan, "batches", lambda root: (scans.append(root), real(root))[1])
+    monkeypatch.setattr(
+        module.scan, "batches", lambda *given: (scans.append(given), real(*given))[1]
+    )
 
     async def work(datasets: Datasets) -> None:
         await asyncio.gather(*(datasets.manifest_etag(ALICE, "set") for _ in range(20)))
@@ -236,9 +243,9 @@ def test_what_was_written_during_a_scan_is_in_the_next_manifest(
     monkeypatch.setattr(module, "_FRESH_SECONDS", 3600)
     walk = scan.batches
 
-    def walked_then_written(directory: Path) -> Iterator[list[scan.Found]]:
-        yield from list(walk(directory))
-        (directory / "late.txt").write_bytes(b"late")
+    def walked_then_written(tree: Tree, survey: scan.Survey) -> Iterator[list[scan.Found]]:
+        yield from list(walk(tree, survey))
+        (tree.root / "late.txt").write_bytes(b"late")
 
     async def work(datasets: Datasets) -> None:
         with monkeypatch.context() as during:

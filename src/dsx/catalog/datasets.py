@@ -1,34 +1,79 @@
 """The index of datasets served in place: what a scan of the directory found.
 
-``generation`` of a dataset grows with every change of its rows, so it makes a manifest's ETag.
+An index belongs to a place: the data directory of the hubs that have the dataset's directory. Hubs
+with another one may have another directory of that name, or none. ``generation`` of a dataset grows
+with every change of its rows, so it makes a manifest's ETag.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
 from dsx.catalog.schema import dataset_files, datasets
 from dsx.core.digest import Digest
 from dsx.core.model import ManifestEntry, Micros
 
 _PENDING = text("sha256 IS NULL")
+_AT_ONCE = 500
+"""Paths named in one statement: databases have a limit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
+class Known:
     """What is known of a dataset as a whole.
 
-    *scanned* is when its last scan began, *seconds* how long that took; *settled* says that it
-    found nothing new.
+    Attributes:
+        number: what its files are found by.
+        generation: grows with every change.
+        scanned: when its last scan began; None before the first has ended.
+        seconds: how long that took.
+        settled: whether it found nothing new.
+        followed: until when changes are known to have been seen as they happened, if they are.
+        root: identity of the directory of all datasets at the last scan.
+        directory: identity of the dataset's own.
+        trouble: why it cannot be scanned at the moment.
+        left_out: counts and first paths of what it leaves out, by reason.
     """
 
+    number: int
+    name: str
     generation: int
     scanned: Micros | None
     seconds: float
     settled: bool
+    followed: Micros | None
+    root: str
+    directory: str
+    trouble: str | None
+    left_out: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What a scan that has ended found; see `Known`."""
+
+    began: Micros
+    seconds: float
+    changed: bool
+    root: str
+    directory: str
+    left_out: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,147 +85,244 @@ class Totals:
     hashed: int
 
 
-def scan_of(connection: Connection, dataset: str) -> Scan | None:
-    """The last scan of *dataset*; None: it was never scanned."""
-    row = connection.execute(select(datasets).where(datasets.c.name == dataset)).first()
-    return Scan(row.generation, row.scanned, row.seconds, row.settled) if row else None
+def get(connection: Connection, place: str, name: str) -> Known | None:
+    """The dataset *name* of *place*, if it was ever looked at."""
+    query = select(datasets).where(datasets.c.place == place, datasets.c.name == name)
+    row = connection.execute(query).first()
+    return _known(row) if row else None
 
 
-def names(connection: Connection) -> list[str]:
-    """Every dataset that was ever scanned and not dropped."""
-    return list(connection.execute(select(datasets.c.name)).scalars())
+def of_place(connection: Connection, place: str) -> list[Known]:
+    """Every dataset of *place* that was ever looked at and not dropped, by name."""
+    query = select(datasets).where(datasets.c.place == place).order_by(datasets.c.name)
+    return [_known(row) for row in connection.execute(query)]
 
 
-def finish_scan(
-    connection: Connection, dataset: str, *, changed: bool, began: Micros, seconds: float
-) -> None:
-    """Note that a scan has ended, when it began, and whether it changed any row."""
-    before = scan_of(connection, dataset)
-    if before is None:
-        values = {"generation": began, "scanned": began, "seconds": seconds, "settled": False}
-        connection.execute(insert(datasets).values(name=dataset, **values))
-        return
+def add(connection: Connection, place: str, name: str, at: Micros) -> Known:
+    """The dataset *name* of *place*, which is new unless another process has just added it."""
+    values = {"place": place, "name": name, "generation": at, "seconds": 0.0, "settled": False}
+    rest = {"root": "", "directory": "", "left_out": {}}
+    make = insert_postgresql if connection.dialect.name == "postgresql" else insert_sqlite
+    connection.execute(make(datasets).values(values | rest).on_conflict_do_nothing())
+    found = get(connection, place, name)
+    assert found is not None
+    return found
+
+
+def finish_scan(connection: Connection, number: int, scanned: Scanned) -> None:
+    """Note what a scan found that has ended."""
+    grown = func.max if connection.dialect.name == "sqlite" else func.greatest
     connection.execute(
         update(datasets)
-        .where(datasets.c.name == dataset)
+        .where(datasets.c.number == number)
         .values(
-            generation=max(began, before.generation + 1) if changed else before.generation,
-            scanned=began,
-            seconds=seconds,
-            settled=not changed,
+            generation=grown(datasets.c.generation + 1, scanned.began)
+            if scanned.changed
+            else datasets.c.generation,
+            scanned=scanned.began,
+            seconds=scanned.seconds,
+            settled=not scanned.changed,
+            root=scanned.root,
+            directory=scanned.directory,
+            trouble=None,
+            left_out=dict(scanned.left_out),
         )
     )
 
 
-def totals(connection: Connection, dataset: str) -> Totals:
-    """Counts of *dataset*'s rows."""
+def fail_scan(connection: Connection, number: int, trouble: str) -> bool:
+    """Note why a dataset cannot be scanned; whether that is news."""
+    changed = connection.execute(
+        update(datasets)
+        .where(
+            datasets.c.number == number,
+            or_(datasets.c.trouble.is_(None), datasets.c.trouble != trouble),
+        )
+        .values(trouble=trouble, settled=False)
+    )
+    return changed.rowcount > 0
+
+
+def follow(connection: Connection, number: int, until: Micros | None) -> None:
+    """Note until when changes were seen as they happened; None: that they no longer are."""
+    connection.execute(update(datasets).where(datasets.c.number == number).values(followed=until))
+
+
+def grow(connection: Connection, number: int) -> None:
+    """Note that rows of the dataset have changed outside a scan."""
+    connection.execute(
+        update(datasets)
+        .where(datasets.c.number == number)
+        .values(generation=datasets.c.generation + 1)
+    )
+
+
+def totals(connection: Connection, number: int) -> Totals:
+    """Counts of a dataset's rows."""
     row = connection.execute(
         select(
             func.count(), func.coalesce(func.sum(dataset_files.c.size), 0),
             func.count(dataset_files.c.sha256),
-        ).where(dataset_files.c.dataset == dataset)
+        ).where(dataset_files.c.dataset == number)
     ).one()  # fmt: skip
     return Totals(row[0], int(row[1]), row[2])
 
 
-def known(connection: Connection, dataset: str, paths: Sequence[str]) -> dict[str, ManifestEntry]:
-    """The entries of those of *paths* (at most a few thousand) that are indexed."""
-    query = select(dataset_files).where(
-        dataset_files.c.dataset == dataset, dataset_files.c.path.in_(paths)
+def known(connection: Connection, number: int, paths: Sequence[str]) -> dict[str, ManifestEntry]:
+    """The entries of those of *paths* that are indexed."""
+    found: dict[str, ManifestEntry] = {}
+    for start in range(0, len(paths), _AT_ONCE):
+        query = select(dataset_files).where(
+            dataset_files.c.dataset == number,
+            dataset_files.c.path.in_(paths[start : start + _AT_ONCE]),
+        )
+        found |= {row.path: _entry(row) for row in connection.execute(query)}
+    return found
+
+
+def stamps(connection: Connection, number: int, paths: Sequence[str]) -> dict[str, str]:
+    """The validators of those of *paths* that are indexed."""
+    rows = (
+        connection.execute(
+            select(
+                dataset_files.c.path,
+                dataset_files.c.size,
+                dataset_files.c.mtime_ns,
+                dataset_files.c.stamp,
+            ).where(
+                dataset_files.c.dataset == number,
+                dataset_files.c.path.in_(paths[start : start + _AT_ONCE]),
+            )
+        )
+        for start in range(0, len(paths), _AT_ONCE)
     )
-    return {row.path: entry(*row) for row in connection.execute(query)}
+    return {path: etag(size, mtime, stamp) for part in rows for path, size, mtime, stamp in part}
 
 
-def put(connection: Connection, dataset: str, entries: Sequence[ManifestEntry]) -> None:
+def put(connection: Connection, number: int, entries: Sequence[ManifestEntry]) -> None:
     """Record new or changed files."""
-    drop(connection, dataset, [entry.path for entry in entries])
+    drop(connection, number, [entry.path for entry in entries])
     rows = [
         {
-            "dataset": dataset,
+            "dataset": number,
             "path": entry.path,
             "size": entry.size,
             "mtime_ns": entry.mtime_ns,
+            "stamp": entry.etag.rpartition("-")[2],
             "hash": entry.hash,
             "sha256": entry.sha256,
         }
         for entry in entries
     ]
     if rows:
-        connection.execute(insert(dataset_files), rows)
+        make = insert_postgresql if connection.dialect.name == "postgresql" else insert_sqlite
+        connection.execute(make(dataset_files).on_conflict_do_nothing(), rows)
 
 
-def drop(connection: Connection, dataset: str, paths: Iterable[str]) -> None:
-    """Forget files that are gone."""
-    wanted = list(paths)
-    for start in range(0, len(wanted), 500):
-        connection.execute(
+def drop(connection: Connection, number: int, paths: Iterable[str]) -> int:
+    """Forget files that are gone; how many were known."""
+    wanted, dropped = list(paths), 0
+    for start in range(0, len(wanted), _AT_ONCE):
+        dropped += connection.execute(
             delete(dataset_files).where(
-                dataset_files.c.dataset == dataset,
-                dataset_files.c.path.in_(wanted[start : start + 500]),
+                dataset_files.c.dataset == number,
+                dataset_files.c.path.in_(wanted[start : start + _AT_ONCE]),
             )
-        )
+        ).rowcount
+    return dropped
 
 
-def drop_dataset(connection: Connection, dataset: str) -> None:
+def drop_below(connection: Connection, number: int, directory: str) -> int:
+    """Forget all files below a directory that is gone; how many were known."""
+    return connection.execute(
+        delete(dataset_files).where(dataset_files.c.dataset == number, *_below(directory))
+    ).rowcount
+
+
+def drop_dataset(connection: Connection, number: int) -> None:
     """Forget a dataset whose directory is gone."""
-    connection.execute(delete(dataset_files).where(dataset_files.c.dataset == dataset))
-    connection.execute(delete(datasets).where(datasets.c.name == dataset))
+    connection.execute(delete(dataset_files).where(dataset_files.c.dataset == number))
+    connection.execute(delete(datasets).where(datasets.c.number == number))
 
 
-def page(connection: Connection, dataset: str, after: str, limit: int) -> list[ManifestEntry]:
-    """Entries with paths greater than *after*, ascending."""
+def page(
+    connection: Connection, number: int, after: str, limit: int, below: str = ""
+) -> list[ManifestEntry]:
+    """Entries with paths greater than *after*, ascending; those *below* a directory, or all."""
     query = (
         select(dataset_files)
-        .where(dataset_files.c.dataset == dataset, dataset_files.c.path > after)
+        .where(dataset_files.c.dataset == number, dataset_files.c.path > after)
         .order_by(dataset_files.c.path)
         .limit(limit)
     )
-    return [entry(*row) for row in connection.execute(query)]
+    if below:
+        query = query.where(*_below(below))
+    return [_entry(row) for row in connection.execute(query)]
 
 
-def pending(connection: Connection, dataset: str, after: str, limit: int) -> list[ManifestEntry]:
+def pending(connection: Connection, number: int, after: str, limit: int) -> list[ManifestEntry]:
     """Entries with paths greater than *after* whose SHA-256 is not known yet, ascending."""
     query = (
         select(dataset_files)
-        .where(dataset_files.c.dataset == dataset, dataset_files.c.path > after, _PENDING)
+        .where(dataset_files.c.dataset == number, dataset_files.c.path > after, _PENDING)
         .order_by(dataset_files.c.path)
         .limit(limit)
     )
-    return [entry(*row) for row in connection.execute(query)]
+    return [_entry(row) for row in connection.execute(query)]
 
 
 def set_digests(
-    connection: Connection, dataset: str, digests: Sequence[tuple[ManifestEntry, Digest]]
-) -> None:
-    """Fill in SHA-256s, each only if its file is still indexed as it was when it was read."""
+    connection: Connection, number: int, digests: Sequence[tuple[ManifestEntry, Digest | None]]
+) -> int:
+    """Set SHA-256s, each only if its file is still indexed as it was when it was read.
+
+    How many that were.
+    """
     changed = 0
     for indexed, digest in digests:
         changed += connection.execute(
             update(dataset_files)
             .where(
-                dataset_files.c.dataset == dataset,
+                dataset_files.c.dataset == number,
                 dataset_files.c.path == indexed.path,
                 dataset_files.c.size == indexed.size,
                 dataset_files.c.mtime_ns == indexed.mtime_ns,
+                dataset_files.c.stamp == indexed.etag.rpartition("-")[2],
             )
             .values(sha256=digest)
         ).rowcount
     if changed:
-        connection.execute(
-            update(datasets)
-            .where(datasets.c.name == dataset)
-            .values(generation=datasets.c.generation + 1)
-        )
+        grow(connection, number)
+    return changed
 
 
-def etag(size: int, mtime_ns: int) -> str:
-    """The validator of a file served in place: it changes whenever size or time do."""
-    return f"{mtime_ns:x}-{size:x}"
+def etag(size: int, mtime_ns: int, stamp: str) -> str:
+    """The validator of a file in place: it changes whenever size, time or *stamp* do."""
+    return f"{mtime_ns:x}-{size:x}-{stamp}"
 
 
-def entry(
-    _dataset: str, path: str, size: int, mtime_ns: int, hash_: str, sha256: str | None
-) -> ManifestEntry:
-    """A row as an entry."""
-    digest = Digest(sha256) if sha256 else None
-    return ManifestEntry(path, size, hash_, digest, etag(size, mtime_ns), mtime_ns)
+def _entry(row: Row[Any]) -> ManifestEntry:
+    digest = Digest(row.sha256) if row.sha256 else None
+    validator = etag(row.size, row.mtime_ns, row.stamp)
+    return ManifestEntry(row.path, row.size, row.hash, digest, validator, row.mtime_ns)
+
+
+def _below(directory: str) -> tuple[ColumnElement[bool], ...]:
+    """That a path begins with *directory* and a slash, after which comes the character 0."""
+    return dataset_files.c.path >= f"{directory}/", dataset_files.c.path < f"{directory}0"
+
+
+def _known(row: Row[Any]) -> Known:
+    return Known(
+        row.number,
+        row.name,
+        row.generation,
+        row.scanned,
+        row.seconds,
+        row.settled,
+        row.followed,
+        row.root,
+        row.directory,
+        row.trouble,
+        row.left_out,
+    )

@@ -128,20 +128,31 @@ file_labels = Table(
 datasets = Table(
     "datasets",
     metadata,
-    Column("name", Name, primary_key=True),
+    Column("number", Number, primary_key=True, autoincrement=True),
+    Column("place", String(128), nullable=False),
+    Column("name", Name, nullable=False),
     Column("generation", BigInteger, nullable=False),
     Column("scanned", BigInteger),
     Column("seconds", Float, nullable=False),
     Column("settled", Boolean(create_constraint=False), nullable=False),
+    Column("followed", BigInteger),
+    Column("root", Text, nullable=False),
+    Column("directory", Text, nullable=False),
+    Column("trouble", Text),
+    Column("left_out", JSON, nullable=False),
+    Index("datasets_place", "place", "name", unique=True),
+    sqlite_autoincrement=True,
 )
+"""``place``: the data directory of the hubs that have the dataset's directory."""
 
 dataset_files = Table(
     "dataset_files",
     metadata,
-    Column("dataset", Name, primary_key=True),
+    Column("dataset", BigInteger, primary_key=True, autoincrement=False),
     Column("path", Name, primary_key=True),
     Column("size", BigInteger, nullable=False),
     Column("mtime_ns", BigInteger, nullable=False),
+    Column("stamp", String(16), nullable=False),
     Column("hash", String(32), nullable=False),
     Column("sha256", String(64)),
     Index(
@@ -152,6 +163,7 @@ dataset_files = Table(
         postgresql_where=text("sha256 IS NULL"),
     ),
 )
+"""``stamp``: of a file's inode and change time, which nobody can set."""
 
 uploads = Table(
     "uploads",

@@ -170,10 +170,13 @@ class DatasetInfo:
     Attributes:
         files: regular files in the index.
         size: bytes of all of them.
-        state: ``indexing`` (being listed), ``hashing`` (some SHA-256 pending) or ``ready``.
+        state: ``indexing`` (being listed), ``hashing`` (some SHA-256 pending), ``ready``, or
+            ``unavailable`` (its directory cannot be read at the moment).
         done: files whose SHA-256 is known, or, while ``indexing``, files listed so far.
         total: files.
         indexed: when the last scan ended; None before the first.
+        trouble: why it is unavailable.
+        left_out: what the dataset leaves out: by reason, ``count`` and the first ``paths``.
     """
 
     name: str
@@ -183,3 +186,5 @@ class DatasetInfo:
     done: int
     total: int
     indexed: Micros | None
+    trouble: str | None = None
+    left_out: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -17,11 +17,16 @@ from dsx.hub.datasets import Datasets
 async def manifest_response(
     request: Request, datasets: Datasets, principal: Principal, dataset: str
 ) -> Response:
-    """The manifest as one JSON array, with an ETag that changes whenever the index does."""
+    """The manifest as one JSON array, with an ETag that changes whenever the index does.
+
+    A first one that takes long is sent while it is made, and has none.
+    """
     etag = await datasets.manifest_etag(principal, dataset)
-    headers = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache"}
-    if not_modified(request.headers, etag):
-        return Response(status_code=304, headers=headers)
+    headers = {"Cache-Control": "private, no-cache"}
+    if etag is not None:
+        headers["ETag"] = f'"{etag}"'
+        if not_modified(request.headers, etag):
+            return Response(status_code=304, headers=headers)
     batches = datasets.manifest(dataset)
     return StreamingResponse(_array(batches), 200, headers, "application/json")
 

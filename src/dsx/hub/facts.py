@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import mimetypes
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dsx.core.errors import Invalid
+from dsx.core.media_types import guess_type
 from dsx.core.metadata import check_metadata
 from dsx.core.model import NewFile
 from dsx.core.names import check_file_name, check_label
 
 DEFAULT_CATEGORY = "default"
-DEFAULT_TYPE = "application/octet-stream"
 MAX_TAGS = 256
 _CURLS_OWN = "application/x-www-form-urlencoded"  # what curl says of any raw body: nothing
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(;[ -~]{0,100})?", re.ASCII)
@@ -49,7 +48,7 @@ def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
 def media_type(given: str | None, name: str) -> str:
     """The content type that was *given*, or what the name suggests."""
     if not given or given == _CURLS_OWN:
-        return mimetypes.guess_type(name)[0] or DEFAULT_TYPE
+        return guess_type(name)
     if not _MEDIA_TYPE.fullmatch(given):
         raise Invalid("The content type is not of the form type/subtype.")
     return given

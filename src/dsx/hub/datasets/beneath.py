@@ -1,8 +1,8 @@
-"""Opens files below a root, and never one outside it.
+"""Opens files below a root, and never one outside it, nor one that is the hub's own.
 
 Symbolic links are followed only if they end up below the root. The final walk opens one directory
 after the other with ``O_NOFOLLOW``, so a link put in place between the check and the open leads to
-an error, not out.
+an error, not out; and each is compared with what is private by the identity of what was opened.
 """
 
 from __future__ import annotations
@@ -10,48 +10,91 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dsx.core.errors import NotFound
 from dsx.core.names import check_relative_path
+from dsx.hub.datasets.private import Private
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LINK = {errno.ELOOP, errno.ENOTDIR}  # what O_NOFOLLOW says of a link to a file, to a directory
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-def open_file(root: Path, path: str) -> int:
-    """A descriptor of the regular file *path* below *root* (blocking).
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The files below a directory, less what is *private*. All methods are blocking."""
 
-    Raises `NotFound` if nothing is there, or a directory, a device, or a link that leads out, and
-    `Invalid` if *path* is not a relative path at all.
-    """
-    missing = NotFound(f"There is no file {path!r} in this dataset.", {"path": path})
-    parts = tuple(check_relative_path(path).split("/"))
-    try:
+    root: Path
+    private: Private = field(default_factory=Private)
+
+    def open(self, path: str) -> int:
+        """A descriptor of the regular file *path*.
+
+        Raises `NotFound` if nothing is there that can be read, or a directory, a device, a link
+        that leads out, or a private file; `Invalid` if *path* is not a relative path at all.
+        """
+        check_relative_path(path)
         try:
-            descriptor = _walk(root, parts)
+            return self.descriptor(path)
+        except (OSError, ValueError):
+            raise NotFound(f"There is no file {path!r} in this dataset.", {"path": path}) from None
+
+    def status(self, path: str) -> os.stat_result:
+        """The status of the regular file *path*; raises as `open` does."""
+        descriptor = self.open(path)
+        try:
+            return os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def has_directory(self, path: str) -> bool:
+        """Whether *path* is a directory, reached without links, that is not private."""
+        try:
+            os.close(_walk(self.root, tuple(path.split("/")), self.private))
+        except OSError:
+            return False
+        return True
+
+    def descriptor(self, path: str) -> int:
+        """As `open`, for who wants to know why not: `OSError`, or `ValueError` if it leads out."""
+        parts = tuple(path.split("/"))
+        try:
+            descriptor = self._walk(parts)
         except OSError as error:
             if error.errno not in _LINK:
                 raise
-            descriptor = _walk(root, _resolve(root, path))
-    except (OSError, ValueError):
-        raise missing from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise missing
-    return descriptor
+            descriptor = self._walk(self._resolve(path))
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or self.private.has_file(status):
+            os.close(descriptor)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return descriptor
+
+    def _resolve(self, path: str) -> tuple[str, ...]:
+        """*path* with its links followed, as parts below the root; `ValueError` if it leads out."""
+        resolved = os.path.realpath(self.root / path, strict=True)
+        return Path(resolved).relative_to(os.path.realpath(self.root)).parts
+
+    def _walk(self, parts: tuple[str, ...]) -> int:
+        *above, name = parts
+        directory = _walk(self.root, tuple(above), self.private)
+        try:
+            return os.open(name, _FILE, dir_fd=directory)
+        finally:
+            os.close(directory)
 
 
 def open_to_move(root: Path, path: str) -> tuple[int, int]:
     """Descriptors of the regular file *path* below *root*, and of its directory (blocking).
 
-    For who is going to take it away, so no link is followed at all. Raises as `open_file` does.
+    For who is going to take it away, so no link is followed at all. Raises as `Tree.open` does.
     """
     missing = NotFound(f"There is no file {path!r}.", {"path": path})
     *above, name = check_relative_path(path).split("/")
     try:
-        directory = _walk(root, tuple(above), into=_DIRECTORY)
+        directory = _walk(root, tuple(above), Private())
         try:
             descriptor = os.open(name, _FILE, dir_fd=directory)
         except BaseException:
@@ -66,19 +109,17 @@ def open_to_move(root: Path, path: str) -> tuple[int, int]:
     return descriptor, directory
 
 
-def _resolve(root: Path, path: str) -> tuple[str, ...]:
-    """*path* with its links followed, as parts below *root*; `ValueError` if it leads out."""
-    resolved = os.path.realpath(root / path, strict=True)
-    return Path(resolved).relative_to(os.path.realpath(root)).parts
-
-
-def _walk(root: Path, parts: tuple[str, ...], *, into: int = _FILE) -> int:
+def _walk(root: Path, parts: tuple[str, ...], private: Private) -> int:
+    """A descriptor of the directory *parts* below *root*; `FileNotFoundError` if it is private."""
     current = os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)
-    for index, part in enumerate(parts):
-        last = index == len(parts) - 1
-        try:
-            following = os.open(part, into if last else _DIRECTORY, dir_fd=current)
-        finally:
+    for part in (*parts, None):
+        if private.has_directory(os.fstat(current)):
             os.close(current)
-        current = following
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if part is not None:
+            try:
+                following = os.open(part, _DIRECTORY, dir_fd=current)
+            finally:
+                os.close(current)
+            current = following
     return current

@@ -8,37 +8,46 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 from dsx.core import tar
 from dsx.core.digest import Digest, Hasher, digest_of
-from dsx.core.errors import Conflict
+from dsx.core.errors import Conflict, NotFound
 from dsx.core.model import ManifestEntry
-from dsx.hub.datasets.beneath import open_file
+from dsx.hub.datasets.beneath import Tree
+from dsx.hub.datasets.scan import Found
 
 BUFFER = 1024 * 1024
 _SMALL = 4 * BUFFER
 
 
+Differs = Callable[[str, bool], Awaitable[None]]
+"""Told of the path of a file that is not what its entry says, and whether only its bytes differ."""
+
+
 async def pack_entries(
-    root: Path, pages: AsyncIterator[Sequence[ManifestEntry]]
+    tree: Tree, pages: AsyncIterator[Sequence[ManifestEntry]], differs: Differs
 ) -> AsyncIterator[bytes]:
-    """A TAR of the files of *pages* below *root*, in buffers of about a MiB.
+    """A TAR of the files of *pages* that are there, in buffers of about a MiB.
 
     Raises `Conflict` in the middle of the stream if a file changes while it is sent.
     """
     async for page in pages:
-        chunks = _members(root, page)
+        seen: list[tuple[str, bool]] = []
+        chunks = _members(tree, page, seen)
         while chunk := await asyncio.to_thread(next, chunks, None):
             yield chunk
+        for path, same in seen:
+            await differs(path, same)
     yield tar.END
 
 
-def _members(root: Path, entries: Sequence[ManifestEntry]) -> Iterator[bytes]:
+def _members(
+    tree: Tree, entries: Sequence[ManifestEntry], differing: list[tuple[str, bool]]
+) -> Iterator[bytes]:
     buffer = bytearray()
     for entry in entries:
-        for chunk in _member(root, entry):
+        for chunk in _member(tree, entry, differing):
             buffer += chunk
             if len(buffer) >= BUFFER:
                 yield bytes(buffer)
@@ -47,20 +56,25 @@ def _members(root: Path, entries: Sequence[ManifestEntry]) -> Iterator[bytes]:
         yield bytes(buffer)
 
 
-def _member(root: Path, entry: ManifestEntry) -> Iterator[bytes]:
-    """Header, content and padding of one file, as it is now."""
-    descriptor = open_file(root, entry.path)
+def _member(tree: Tree, entry: ManifestEntry, differing: list[tuple[str, bool]]) -> Iterator[bytes]:
+    """Header, content and padding of one file as it is now; nothing if it is gone."""
     try:
-        status = os.fstat(descriptor)
-        size = status.st_size
+        descriptor = tree.open(entry.path)
+    except NotFound:
+        differing.append((entry.path, False))
+        return
+    try:
+        found = Found.of(entry.path, os.fstat(descriptor))
+        size, same = found.size, found.etag == entry.etag
         if size <= _SMALL:
             data = _read_exactly(descriptor, size, entry.path)
             digest, content = digest_of(data), iter((data,))
         else:
-            same = (size, status.st_mtime_ns) == (entry.size, entry.mtime_ns)
             digest = (entry.sha256 if same else None) or _hash(descriptor, size, entry.path)
             content = _chunks(descriptor, size, entry.path)
-        yield tar.header(tar.Member(entry.path, size, status.st_mtime_ns, digest))
+        if not same or digest != (entry.sha256 or digest):
+            differing.append((entry.path, same))
+        yield tar.header(tar.Member(entry.path, size, found.mtime_ns, digest))
         yield from content
         yield tar.padding(size)
     finally:

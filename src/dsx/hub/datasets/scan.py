@@ -1,72 +1,232 @@
-"""Walks a dataset's directory and compares it with what is indexed. All of it is blocking."""
+"""Walks a dataset's directory and reads what the index says of its files. All of it is blocking."""
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import hashlib
 import itertools
 import os
+import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dsx.catalog.datasets import etag
 from dsx.core.digest import Digest, Hasher
 from dsx.core.errors import NotFound
 from dsx.core.model import ManifestEntry
-from dsx.hub.datasets.beneath import open_file
+from dsx.hub.datasets.beneath import Tree
+from dsx.hub.datasets.private import Identity, identity
 
 FINGERPRINT = 1024
 BATCH = 1000
+LINKS = 10_000
 _CHUNK = 1024 * 1024
+_SAMPLES = 10
+_LONGEST_SAMPLE = 300
+_INT64 = 2**63
+
+UNREADABLE = "unreadable"
+NOT_UTF8 = "not UTF-8"
+TOO_LONG = "path too long"
+LINK_OUT = "link out of the dataset"
+LINK_TO_DIRECTORY = "link to a directory"
+BROKEN_LINK = "broken link"
+SPECIAL = "not a regular file"
+PRIVATE = "the hub's own"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A regular file: its path below the dataset's root, size in bytes, modification time."""
+    """A regular file: its path below the dataset's root, and what tells it from any other.
+
+    *stamp* is of inode and change time, which nobody can set: a file that was replaced by one of
+    equal size and modification time has another.
+    """
 
     path: str
     size: int
     mtime_ns: int
+    stamp: str
+
+    @classmethod
+    def of(cls, path: str, status: os.stat_result) -> Found:
+        """What *status* says; times that no database holds are brought to the nearest."""
+        changes = f"{status.st_ctime_ns:x}.{status.st_ino:x}".encode()
+        stamp = hashlib.blake2b(changes, digest_size=6).hexdigest()
+        return cls(path, status.st_size, clamped(status.st_mtime_ns), stamp)
+
+    @property
+    def etag(self) -> str:
+        """The validator of the file as it is."""
+        return etag(self.size, self.mtime_ns, self.stamp)
+
+    def entry(self, fingerprint: str = "") -> ManifestEntry:
+        """The entry of the file before its bytes have been read."""
+        return ManifestEntry(self.path, self.size, fingerprint, None, self.etag, self.mtime_ns)
 
 
-def batches(root: Path) -> Iterator[list[Found]]:
-    """Every regular file below *root* whose name is UTF-8, `BATCH` at a time.
+@dataclass(slots=True)
+class Survey:
+    """What a scan notes beside the files.
 
-    Links to files are followed where they stay below *root*; links to directories are not.
+    Attributes:
+        left_out: counts and the first few paths of what the dataset leaves out, by reason.
+        links: the paths of links to files, up to `LINKS` and one more.
+        leads_out: whether a link to a directory elsewhere was seen.
     """
-    walk = _walk(root)
+
+    left_out: dict[str, dict[str, Any]] = field(default_factory=dict)
+    links: list[str] = field(default_factory=list)
+    leads_out: bool = False
+
+    def leave_out(self, reason: str, path: str) -> None:
+        """Count *path*."""
+        noted = self.left_out.setdefault(reason, {"count": 0, "paths": []})
+        noted["count"] += 1
+        if len(noted["paths"]) < _SAMPLES:
+            readable = os.fsencode(path).decode("utf-8", "backslashreplace")
+            noted["paths"].append(readable[:_LONGEST_SAMPLE])
+
+
+def clamped(nanoseconds: int) -> int:
+    """A time as near as 64 bits have it: the years 1677 to 2262."""
+    return max(-_INT64, min(nanoseconds, _INT64 - 1))
+
+
+def batches(tree: Tree, survey: Survey, below: str = "") -> Iterator[list[Found]]:
+    """Every regular file *below* a directory whose name is UTF-8, `BATCH` at a time.
+
+    Links to files are followed where they stay in the tree; links to directories are not. `OSError`
+    if the directory itself cannot be read.
+    """
+    walk = _walk(tree, survey, below)
     while batch := list(itertools.islice(walk, BATCH)):
         yield batch
 
 
-def _walk(root: Path) -> Iterator[Found]:
-    pending = [""]
+def _walk(tree: Tree, survey: Survey, below: str) -> Iterator[Found]:
+    pending = [below]
+    own = tree.private.identities_of_files()
     while pending:
         directory = pending.pop()
-        with contextlib.suppress(OSError), os.scandir(root / directory) as entries:
+        try:
+            entries = os.scandir(tree.root / directory)
+        except OSError as error:
+            if directory == below:
+                raise
+            survey.leave_out(_reason(error), directory)
+            continue
+        with entries:
             for entry in entries:
                 path = f"{directory}/{entry.name}" if directory else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(path)
-                elif _encodable(path) and (found := _regular(root, path, entry)):
+                found = _look(tree, survey, path, entry, own)
+                if isinstance(found, Found):
                     yield found
+                elif found:
+                    pending.append(path)
 
 
-def describe(root: Path, found: Iterable[Found]) -> list[ManifestEntry]:
-    """Entries of files that are new or changed; those that vanished meanwhile are left out."""
-    return [entry for item in found if (entry := _describe(root, item))]
+def _look(
+    tree: Tree, survey: Survey, path: str, entry: os.DirEntry[str], own: frozenset[Identity]
+) -> Found | bool:
+    """What *entry* is: a file, a directory to be walked (True), or neither."""
+    try:
+        if entry.is_symlink():
+            return _followed(tree, survey, path)
+        status = entry.stat(follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            survey.leave_out(_reason(error), path)
+        return False
+    if stat.S_ISDIR(status.st_mode):
+        # The status of the entry is that of what may be mounted there.
+        if not tree.private.has_directory(status):
+            return True
+        survey.leave_out(PRIVATE, path)
+    elif identity(status) in own:
+        survey.leave_out(PRIVATE, path)
+    elif not stat.S_ISREG(status.st_mode):
+        survey.leave_out(SPECIAL, path)
+    elif not _encodable(path):
+        survey.leave_out(NOT_UTF8, path)
+    else:
+        return Found.of(path, status)
+    return False
 
 
-def vanished(root: Path, paths: Iterable[str]) -> list[str]:
-    """Those of *paths* that are no regular files below *root* any more."""
-    return [path for path in paths if not _present(root, path)]
+def _followed(tree: Tree, survey: Survey, path: str) -> Found | bool:
+    """The file a link leads to, if it is one of the dataset."""
+    if not _encodable(path):
+        survey.leave_out(NOT_UTF8, path)
+        return False
+    try:
+        descriptor = tree.descriptor(path)
+    except ValueError:
+        survey.leave_out(LINK_OUT, path)
+        survey.leads_out |= (tree.root / path).is_dir()
+    except FileNotFoundError:
+        is_directory = (tree.root / path).is_dir()
+        survey.leave_out(LINK_TO_DIRECTORY if is_directory else BROKEN_LINK, path)
+    except OSError as error:
+        survey.leave_out(BROKEN_LINK if error.errno == errno.ELOOP else _reason(error), path)
+    else:
+        try:
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        if len(survey.links) <= LINKS:
+            survey.links.append(path)
+        return Found.of(path, status)
+    return False
 
 
-def digest_of_file(root: Path, entry: ManifestEntry) -> Digest | None:
+def describe(tree: Tree, found: Iterable[Found], survey: Survey) -> list[ManifestEntry]:
+    """Entries of files that are new or changed; without those that cannot be read, or vanished."""
+    entries = []
+    for item in found:
+        try:
+            descriptor = tree.descriptor(item.path)
+        except (OSError, ValueError) as error:
+            if not isinstance(error, FileNotFoundError):
+                survey.leave_out(_reason(error), item.path)
+            continue
+        try:
+            head = os.pread(descriptor, FINGERPRINT, 0)
+        except OSError as error:
+            survey.leave_out(_reason(error), item.path)
+            continue
+        finally:
+            os.close(descriptor)
+        entries.append(item.entry(hashlib.md5(head, usedforsecurity=False).hexdigest()))
+    return entries
+
+
+def sort_out(tree: Tree, paths: Iterable[str]) -> tuple[list[Found], list[str], list[str]]:
+    """Which of *paths* are files, which directories, and which are neither any more."""
+    found: list[Found] = []
+    directories: list[str] = []
+    gone: list[str] = []
+    for path in paths:
+        if not _encodable(path):
+            continue
+        try:
+            found.append(Found.of(path, tree.status(path)))
+        except NotFound:
+            (directories if tree.has_directory(path) else gone).append(path)
+    return found, directories, gone
+
+
+def vanished(tree: Tree, paths: Iterable[str]) -> list[str]:
+    """Those of *paths* that are no regular files of the tree any more, or cannot be read."""
+    return [path for path in paths if not _present(tree, path)]
+
+
+def digest_of_file(tree: Tree, entry: ManifestEntry) -> Digest | None:
     """SHA-256 of the file, or None if it is no longer the one that was indexed."""
     try:
-        descriptor = open_file(root, entry.path)
+        descriptor = tree.open(entry.path)
     except NotFound:
         return None
     with os.fdopen(descriptor, "rb", buffering=0) as file:
@@ -74,44 +234,24 @@ def digest_of_file(root: Path, entry: ManifestEntry) -> Digest | None:
         while chunk := file.read(_CHUNK):
             hasher.update(chunk)
         status = os.fstat(descriptor)
-    unchanged = (status.st_size, status.st_mtime_ns) == (entry.size, entry.mtime_ns)
-    return hasher.digest if unchanged and hasher.size == entry.size else None
+    unchanged = Found.of(entry.path, status).etag == entry.etag and hasher.size == entry.size
+    return hasher.digest if unchanged else None
 
 
-def _regular(root: Path, path: str, entry: os.DirEntry[str]) -> Found | None:
+def directory_identity(directory: Path) -> str:
+    """What tells *directory* from what may be mounted there at another time."""
+    return "{:x}-{:x}".format(*identity(directory.stat()))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValueError):
+        return LINK_OUT
+    return TOO_LONG if getattr(error, "errno", None) == errno.ENAMETOOLONG else UNREADABLE
+
+
+def _present(tree: Tree, path: str) -> bool:
     try:
-        if entry.is_symlink():
-            descriptor = open_file(root, path)
-            try:
-                status = os.fstat(descriptor)
-            finally:
-                os.close(descriptor)
-        elif entry.is_file():
-            status = entry.stat()
-        else:
-            return None
-    except (OSError, NotFound):
-        return None
-    return Found(path, status.st_size, status.st_mtime_ns)
-
-
-def _describe(root: Path, found: Found) -> ManifestEntry | None:
-    try:
-        descriptor = open_file(root, found.path)
-    except NotFound:
-        return None
-    try:
-        head = os.pread(descriptor, FINGERPRINT, 0)
-    finally:
-        os.close(descriptor)
-    fingerprint = hashlib.md5(head, usedforsecurity=False).hexdigest()
-    validator = etag(found.size, found.mtime_ns)
-    return ManifestEntry(found.path, found.size, fingerprint, None, validator, found.mtime_ns)
-
-
-def _present(root: Path, path: str) -> bool:
-    try:
-        os.close(open_file(root, path))
+        os.close(tree.open(path))
     except NotFound:
         return False
     return True

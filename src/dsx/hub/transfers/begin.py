@@ -12,13 +12,14 @@ from sqlalchemy import Connection
 
 from dsx.catalog import tasks, uploads
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
+from dsx.core.media_types import DEFAULT_TYPE
 from dsx.core.model import FileVersion, Micros, NewFile
 from dsx.core.names import check_file_name, check_label
 from dsx.core.principals import Principal
 from dsx.core.spans import Spans
 from dsx.core.transfers import ALGORITHMS, NewUpload, Task, Upload
 from dsx.hub import access
-from dsx.hub.facts import DEFAULT_CATEGORY, DEFAULT_TYPE, media_type, new_file
+from dsx.hub.facts import DEFAULT_CATEGORY, media_type, new_file
 from dsx.hub.transfers import possession
 
 MAX_LENGTH = (1 << 62) - 1

@@ -24,7 +24,7 @@ _MANIFEST_EXAMPLE = {
     "size": 123456,
     "hash": "d41d8cd98f00b204e9800998ecf8427e",
     "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-    "etag": "18c0ffee-1e240",
+    "etag": "18c0ffee-1e240-0a1b2c3d4e5f",
     "mtime": 1769860800.0,
 }
 
@@ -35,7 +35,7 @@ async def list_datasets(hub: HubDep, principal: PrincipalDep) -> DatasetList:
     return DatasetList(items=[Dataset.of(info) for info in await hub.datasets.list(principal)])
 
 
-@router.get("/{dataset}", summary="Read a dataset's state", responses=documented(404))
+@router.get("/{dataset}", summary="Read a dataset's state", responses=documented(404, 503))
 async def get_dataset(dataset: DatasetName, hub: HubDep, principal: PrincipalDep) -> Dataset:
     """Size, number of files and how far the index is."""
     return Dataset.of(await hub.datasets.info(principal, dataset))
@@ -48,13 +48,17 @@ async def get_dataset(dataset: DatasetName, hub: HubDep, principal: PrincipalDep
     responses={
         200: {"content": {"application/json": {"example": [_MANIFEST_EXAMPLE]}}},
         304: {"description": "Your copy is current (If-None-Match)."},
-        **documented(404),
+        **documented(404, 503),
     },
 )
 async def get_manifest(
     request: Request, dataset: DatasetName, hub: HubDep, principal: PrincipalDep
 ) -> Response:
-    """Every file with size, fingerprint and, once it has been read whole, SHA-256; streamed."""
+    """Every file with size, fingerprint and, once it has been read whole, SHA-256; streamed.
+
+    By path; but a large dataset's first manifest is sent while it is made, in no order and without
+    an ETag.
+    """
     return await manifest_response(request, hub.datasets, principal, dataset)
 
 
@@ -63,20 +67,26 @@ async def get_manifest(
     operation_id="download_dataset_file",
     summary="Download a file of a dataset",
     response_class=Response,
-    responses=DOWNLOADS | documented(404, 412, 416),
+    responses=DOWNLOADS | documented(404, 412, 416, 503),
 )
 @router.head(
     "/{dataset}/files/{path:path}",
     operation_id="download_dataset_file_head",
     summary="Ask about a file of a dataset",
     response_class=Response,
-    responses=DOWNLOADS | documented(404, 412, 416),
+    responses=DOWNLOADS | documented(404, 412, 416, 503),
 )
 async def download_dataset_file(
     request: Request, dataset: DatasetName, path: str, hub: HubDep, principal: PrincipalDep
 ) -> ContentResponse:
-    """The bytes: whole or in ranges, with ETag, conditions and, where known, Repr-Digest."""
-    return ContentResponse(request, await hub.datasets.content(principal, dataset, path))
+    """The bytes: whole or in ranges, with ETag, conditions and, where known, Repr-Digest.
+
+    `Cache-Control: no-cache` says that the bytes were not those of the digest: it is not told again
+    before they have been read anew.
+    """
+    recheck = "no-cache" in request.headers.get("cache-control", "")
+    content = await hub.datasets.content(principal, dataset, path, recheck=recheck)
+    return ContentResponse(request, content)
 
 
 @router.post(
@@ -85,7 +95,7 @@ async def download_dataset_file(
     response_class=Response,
     responses={
         200: {"content": {"application/x-tar": {"schema": {"type": "string"}}}},
-        **documented(404, 413),
+        **documented(404, 413, 503),
     },
 )
 @body_bound(8 * 1024 * 1024)
@@ -94,7 +104,8 @@ async def pack_dataset(
 ) -> StreamingResponse:
     """Members come in the asked order, each with its SHA-256 as pax record `DSX.sha256`.
 
-    After a broken connection, ask again with `start` = the number of members you have.
+    A file that goes meanwhile is left out. After a broken connection, ask again with `start` = the
+    number of files of the list that are done.
     """
     stream = await hub.datasets.pack(principal, dataset, wanted.paths, wanted.start)
     return StreamingResponse(stream, media_type="application/x-tar")

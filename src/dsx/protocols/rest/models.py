@@ -148,6 +148,13 @@ class PackRequest(BaseModel):
     start: int = Field(0, ge=0, description="Index of the first member to send: resumes a pack.")
 
 
+class LeftOut(BaseModel):
+    """Files of a directory that its dataset leaves out for one reason."""
+
+    count: int
+    paths: list[str] = Field(description="The first of them.")
+
+
 class Dataset(BaseModel):
     """A dataset served in place, and how far its index is."""
 
@@ -170,10 +177,16 @@ class Dataset(BaseModel):
     name: str
     files: int
     size: int = Field(description="Bytes of all files.")
-    state: str = Field(description="indexing (being listed), hashing (SHA-256 pending) or ready.")
+    state: str = Field(
+        description="indexing (being listed), hashing (SHA-256 pending), ready, or unavailable."
+    )
     done: int = Field(description="Files whose SHA-256 is known.")
     total: int
     indexed: str | None = Field(description="When the last scan ended.")
+    trouble: str | None = Field(None, description="Why it is unavailable.")
+    left_out: dict[str, LeftOut] = Field(
+        default_factory=dict, description="What the dataset leaves out, by reason."
+    )
 
     @classmethod
     def of(cls, info: DatasetInfo) -> Self:
@@ -186,6 +199,10 @@ class Dataset(BaseModel):
             done=info.done,
             total=info.total,
             indexed=None if info.indexed is None else time_text(info.indexed),
+            trouble=info.trouble,
+            left_out={
+                reason: LeftOut.model_validate(noted) for reason, noted in info.left_out.items()
+            },
         )
 
 

@@ -1,0 +1,186 @@
+"""Follows large datasets: sees changes by the system's notifications, as they happen.
+
+Small ones need none of it, as they are scanned whenever somebody asks; and there is none of it on
+file systems that other machines write to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import structlog
+from watchfiles import watch
+
+from dsx.catalog import datasets as index
+from dsx.catalog.engine import Catalog
+from dsx.core.errors import DSXError
+from dsx.hub.clock import now
+from dsx.hub.datasets.indexing import Indexing
+from dsx.hub.datasets.scan import LINKS, directory_identity
+
+log = structlog.get_logger(__name__)
+
+_WORTH_SECONDS = 0.05  # a scan that is quicker is no trouble at each request
+_MOST = 64  # datasets at once: systems limit how many can be followed
+_BEAT = 5.0  # seconds between two notes that a dataset is followed
+_AGAIN = 600.0  # seconds until one that could not be followed is tried again
+_RESCAN_SECONDS, _RESCAN_FACTOR = 60.0, 20  # a scan now and then finds what was not notified of
+_MOUNTS = Path("/proc/self/mountinfo")
+_NOTIFYING = frozenset(
+    {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "reiserfs"}
+    | {"tmpfs", "xfs", "zfs"}
+)
+"""File systems that only this machine writes to, so that it knows of every change."""
+
+
+class Followers:
+    """Those who follow the datasets of one place."""
+
+    def __init__(self, catalog: Catalog, indexing: Indexing) -> None:
+        self._catalog = catalog
+        self._indexing = indexing
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._not_before: dict[str, float] = {}
+
+    async def adjust(self) -> None:
+        """Follow each dataset for which that is worth while, and no other."""
+        for known in await self._indexing.all_known():
+            running = known.name in self._tasks
+            if running or len(self._tasks) >= _MOST or known.seconds < _WORTH_SECONDS:
+                continue
+            if time.monotonic() >= self._not_before.get(known.name, 0):
+                await self._begin(known)
+
+    async def aclose(self) -> None:
+        """Follow none any more."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _begin(self, known: index.Known) -> None:
+        survey = self._indexing.surveys.get(known.name)
+        if survey is None or survey.leads_out or len(survey.links) > LINKS:
+            return  # who watches follows links, and those might lead to all there is
+        try:
+            tree = await self._indexing.tree(known.name)
+        except DSXError:
+            return
+        if not await asyncio.to_thread(notifies, tree.root):
+            return
+        task = asyncio.create_task(self._follow(known, tree.root), name=f"follow {known.name}")
+        task.add_done_callback(partial(self._ended, known.name))
+        self._tasks[known.name] = task
+
+    def _ended(self, dataset: str, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(dataset, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._not_before[dataset] = time.monotonic() + _AGAIN
+            log.warning("a dataset is scanned, not followed", dataset=dataset, why=str(error))
+
+    async def _follow(self, known: index.Known, root: Path) -> None:
+        scanned = beaten = -_RESCAN_SECONDS
+        pause = _RESCAN_SECONDS
+        watched = await asyncio.to_thread(directory_identity, root)
+        try:
+            async for changed in changes(root):
+                if time.monotonic() >= scanned + pause:  # at first, too: before, nobody watched
+                    await asyncio.shield(self._indexing.scan_afresh(known.name))
+                    scanned = time.monotonic()
+                    pause = max(_RESCAN_SECONDS, _RESCAN_FACTOR * known.seconds)
+                elif changed:
+                    await self._take(known.name, changed)
+                if time.monotonic() >= beaten + _BEAT:
+                    if await asyncio.to_thread(directory_identity, root) != watched:
+                        return  # another one is there now
+                    await self._note(known, until=now())
+                    beaten = time.monotonic()
+        finally:
+            await asyncio.shield(self._note(known, until=None))
+
+    async def _take(self, dataset: str, changed: set[str]) -> None:
+        survey = self._indexing.surveys.get(dataset)
+        if await self._indexing.look(dataset, changed) and survey is not None and survey.links:
+            await self._indexing.look(dataset, survey.links)  # to what has changed, perhaps
+
+    async def _note(self, known: index.Known, until: int | None) -> None:
+        await self._catalog.write(
+            partial(index.follow, number=known.number, until=until), durable=False
+        )
+
+
+async def changes(root: Path) -> AsyncIterator[set[str]]:
+    """Paths below *root* where something has changed, or none now and then.
+
+    The first are told once the system watches. `OSError` or `RuntimeError` if it does not.
+    """
+    stop = threading.Event()
+    told = _told(root, stop)
+    with ThreadPoolExecutor(1, thread_name_prefix="follow") as thread:
+        loop = asyncio.get_running_loop()
+        try:
+            while (found := await loop.run_in_executor(thread, next, told, None)) is not None:
+                yield found
+        finally:
+            stop.set()
+
+
+def _told(root: Path, stop: threading.Event) -> Iterator[set[str]]:
+    told = watch(
+        root,
+        watch_filter=None,
+        debounce=500,
+        rust_timeout=500,
+        stop_event=stop,
+        yield_on_timeout=True,
+        raise_interrupt=False,
+        force_polling=False,
+        ignore_permission_denied=True,
+    )
+    real = Path(os.path.realpath(root))
+    for changed in told:
+        yield set(_relative(real, (path for _, path in changed)))
+
+
+def _relative(root: Path, paths: Iterable[str]) -> Iterator[str]:
+    """*paths* below *root*; a directory to which a link leads is told of by the name of either."""
+    directories: dict[str, str | None] = {}
+    for path in paths:
+        above, _, name = path.rpartition("/")
+        if above not in directories:
+            real = Path(os.path.realpath(above))
+            inside = real.is_relative_to(root)
+            directories[above] = real.relative_to(root).as_posix() if inside else None
+        directory = directories[above]
+        if directory is not None:
+            yield name if directory == "." else f"{directory}/{name}"
+
+
+def notifies(directory: Path) -> bool:
+    """Whether the system tells of every change below *directory*.
+
+    Of what is mounted further below, and of links, nothing is known here.
+    """
+    if directory.is_symlink():
+        return False
+    try:
+        mounts = _MOUNTS.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return False
+    place = Path(os.path.realpath(directory))
+    kinds = {}
+    for line in mounts:  # https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
+        fields, _, rest = line.partition(" - ")
+        mounted = Path(fields.split()[4].encode().decode("unicode_escape"))
+        if mounted.is_relative_to(place) or place.is_relative_to(mounted):
+            kinds[mounted] = rest.split()[0]
+    below = {kind for mounted, kind in kinds.items() if mounted.is_relative_to(place)}
+    above = max((mounted for mounted in kinds if place.is_relative_to(mounted)), default=None)
+    return above is not None and ({kinds[above]} | below) <= _NOTIFYING

@@ -1,0 +1,371 @@
+"""Keeps the index of datasets in step with their directories.
+
+The file system is the truth. Changes are found by scans, and of large datasets on file systems that
+notify of them (see `follow`) as they happen. A request for a manifest first awaits a scan that
+began after it, unless the dataset is followed, or its last scan found nothing new and is younger
+than a second or than twice as long as it took, whichever is more. What is asked for by name is
+looked up in the file system, and where that differs from the index, the index is mended at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from dsx.catalog import datasets as index
+from dsx.catalog.engine import Catalog
+from dsx.core.errors import DSXError, NotFound
+from dsx.core.model import ManifestEntry, Micros
+from dsx.hub.clock import SECOND, now
+from dsx.hub.datasets import scan
+from dsx.hub.datasets.beneath import Tree
+from dsx.hub.datasets.roots import Displaced, Root
+
+log = structlog.get_logger(__name__)
+
+PAGE = 1000
+_FRESH_SECONDS = 1.0
+_FRESH_FACTOR = 2
+_FOLLOWED_SECONDS = 15.0  # a dataset is followed while the last word of that is younger
+_CLOCK_STEP = 600  # a last scan this far in the future means that the clock was set back
+_MOST_NOTICED = 5000  # more paths than that are found by a scan
+
+
+class Indexing:
+    """The index of the datasets in one directory."""
+
+    def __init__(self, catalog: Catalog, root: Root, place: str) -> None:
+        """*place*: whose index it is, see `dsx.catalog.datasets`."""
+        self.root = root
+        self.surveys: dict[str, scan.Survey] = {}
+        self._catalog = catalog
+        self._place = place
+        self._scans: dict[str, asyncio.Task[None]] = {}
+        self._noticed: dict[str, set[str]] = {}
+        self._looks: dict[str, asyncio.Task[None]] = {}
+
+    async def known(self, dataset: str) -> index.Known | None:
+        """What is known of *dataset*."""
+        return await self._catalog.read(partial(index.get, place=self._place, name=dataset))
+
+    async def number(self, dataset: str) -> int:
+        """What the rows of *dataset* are found by."""
+        known = await self.known(dataset)
+        if known is None:
+            known = await self._catalog.write(
+                partial(index.add, place=self._place, name=dataset, at=now())
+            )
+        return known.number
+
+    async def all_known(self) -> list[index.Known]:
+        """What is known of all datasets of this place."""
+        return await self._catalog.read(partial(index.of_place, place=self._place))
+
+    async def names(self) -> Sequence[str]:
+        """The names of all datasets, sorted; with those that are not to be seen at the moment."""
+        try:
+            names = await asyncio.to_thread(self.root.names)
+        except Displaced:
+            names = [known.name for known in await self.all_known()]
+            if not names:
+                raise
+        else:
+            if not names and self.root.directory is not None:
+                return [known.name for known in await self._displaced()]
+        return names
+
+    async def tree(self, dataset: str) -> Tree:
+        """The files of *dataset*.
+
+        Raises `NotFound` if there is none, `Displaced` if it is not to be seen at the moment.
+        """
+        try:
+            return await asyncio.to_thread(self.root.tree, dataset)
+        except NotFound:
+            known = await self.known(dataset)
+            if (
+                known is not None
+                and known.scanned is not None
+                and self.root.directory is not None
+                and await asyncio.to_thread(self.root.is_displaced, known.root)
+            ):
+                raise Displaced(
+                    f"Dataset {dataset!r} is not to be seen: DSX_DATASET_PATH is empty, and is "
+                    "another directory than the one that was indexed. Is something not mounted?"
+                ) from None
+            raise
+
+    async def refresh(self, dataset: str, asked: Micros | None = None) -> None:
+        """Wait until the index is fresh for who *asked* then, or else now."""
+        asked = now() if asked is None else asked
+        while _stale(await self.known(dataset), asked):  # one that was running may have missed some
+            await asyncio.shield(self.scanning(dataset))
+
+    def scanning(self, dataset: str) -> asyncio.Task[None]:
+        """The running scan of *dataset*, begun now if there is none: all who wait share it."""
+        if dataset not in self._scans:
+            task = asyncio.create_task(self._scan(dataset), name=f"scan {dataset}")
+            task.add_done_callback(partial(self._scanned, dataset))
+            self._scans[dataset] = task
+        return self._scans[dataset]
+
+    def scan_if_due(self, dataset: str, known: index.Known | None) -> None:
+        """Begin a scan in the background if the index is not fresh."""
+        if _stale(known, now()):
+            self.scanning(dataset)
+
+    async def scan_afresh(self, dataset: str) -> None:
+        """Wait for a scan that begins after this is called."""
+        if dataset in self._scans:
+            await asyncio.wait({self._scans[dataset]})
+        await asyncio.shield(self.scanning(dataset))
+
+    async def walked(self, dataset: str) -> AsyncIterator[Sequence[ManifestEntry]]:
+        """The entries of a dataset that has never been scanned, in no order, as they are found."""
+        tree = await self.tree(dataset)
+        number = await self.number(dataset)
+        batches = scan.batches(tree, survey := scan.Survey())
+        while batch := await asyncio.to_thread(next, batches, None):
+            await self._index(number, tree, batch, survey)
+            paths = [found.path for found in batch]
+            entries = await self._catalog.read(partial(index.known, number=number, paths=paths))
+            yield sorted(entries.values(), key=lambda entry: entry.path)
+
+    def notice(self, dataset: str, paths: Iterable[str]) -> None:
+        """Look at *paths*, which differ from what the index says, at once, in the background."""
+        noticed = self._noticed.setdefault(dataset, set())
+        if len(noticed) < _MOST_NOTICED:
+            noticed.update(paths)
+        if dataset not in self._looks:
+            task = asyncio.create_task(self._look_at_noticed(dataset), name=f"look {dataset}")
+            task.add_done_callback(partial(self._looked, dataset))
+            self._looks[dataset] = task
+
+    async def look(self, dataset: str, paths: Iterable[str]) -> bool:
+        """Bring the index up to date where *paths* are: files, directories, or gone.
+
+        Whether anything had changed.
+        """
+        wanted = list(dict.fromkeys(paths))
+        if len(wanted) > _MOST_NOTICED:
+            await asyncio.shield(self.scanning(dataset))
+            return True
+        tree = await self.tree(dataset)
+        number, survey = await self.number(dataset), scan.Survey()
+        found, directories, gone = await asyncio.to_thread(scan.sort_out, tree, wanted)
+        changed = 0
+        for begin in range(0, len(found), PAGE):
+            changed += (await self._index(number, tree, found[begin : begin + PAGE], survey))[0]
+        for directory in directories:
+            changed += await self._look_below(number, tree, directory, survey)
+        if gone:
+            changed += await self._catalog.write(partial(_drop, number=number, gone=gone))
+        return changed > 0
+
+    async def recheck(self, dataset: str, path: str) -> None:
+        """Forget the SHA-256 of a file whose bytes were found to have another; it is read again."""
+        known = await self.known(dataset)
+        if known is None:
+            return
+        entries = await self._catalog.read(partial(index.known, number=known.number, paths=[path]))
+        if path in entries and entries[path].sha256 is not None:
+            log.warning("a file differs from its digest", dataset=dataset, path=path)
+            digests = [(entries[path], None)]
+            await self._catalog.write(
+                partial(index.set_digests, number=known.number, digests=digests)
+            )
+
+    async def scan_all(self) -> None:
+        """Scan every dataset, and forget those that are gone. None can hinder another."""
+        try:
+            present = await asyncio.to_thread(self.root.names)
+        except Displaced as error:
+            await self._note_trouble(await self.all_known(), error)
+            return
+        for known in await self.all_known() if self.root.directory is not None else []:
+            if known.name in present:
+                continue
+            if await asyncio.to_thread(self.root.is_displaced, known.root):
+                await self._note_trouble([known], "DSX_DATASET_PATH is empty: is it not mounted?")
+            else:
+                await self._catalog.write(partial(index.drop_dataset, number=known.number))
+                log.info("a dataset is gone", dataset=known.name)
+        for dataset in present:
+            try:
+                await self.refresh(dataset)
+            except (DSXError, OSError) as error:
+                log.debug("a dataset was not scanned", dataset=dataset, why=str(error))
+
+    async def aclose(self) -> None:
+        """End what goes on in the background."""
+        tasks = [*self._scans.values(), *self._looks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _scanned(self, dataset: str, task: asyncio.Task[None]) -> None:
+        self._scans.pop(dataset, None)
+        if not task.cancelled():
+            task.exception()  # whoever waits has it; if nobody does, it is noted in the catalog
+
+    def _looked(self, dataset: str, task: asyncio.Task[None]) -> None:
+        self._looks.pop(dataset, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.debug("what was noticed was not indexed", dataset=dataset, why=str(error))
+
+    async def _look_at_noticed(self, dataset: str) -> None:
+        while paths := self._noticed.pop(dataset, None):
+            await self.look(dataset, paths)
+
+    async def _displaced(self) -> list[index.Known]:
+        return [
+            known
+            for known in await self.all_known()
+            if await asyncio.to_thread(self.root.is_displaced, known.root)
+        ]
+
+    async def _scan(self, dataset: str) -> None:
+        try:
+            tree = await self.tree(dataset)
+            await self._scan_tree(dataset, tree)
+        except Displaced as error:
+            await self._note_trouble(await self._if_known(dataset), error)
+            raise
+        except OSError as error:
+            trouble = Displaced(f"Dataset {dataset!r} cannot be read: {error.strerror}.")
+            await self._note_trouble(await self._if_known(dataset), trouble)
+            raise trouble from error
+
+    async def _if_known(self, dataset: str) -> list[index.Known]:
+        known = await self.known(dataset)
+        return [known] if known else []
+
+    async def _scan_tree(self, dataset: str, tree: Tree) -> None:
+        number = await self.number(dataset)
+        began, begun, seen, fresh = now(), time.monotonic(), 0, 0
+        root = await asyncio.to_thread(self.root.identity)
+        directory = await asyncio.to_thread(scan.directory_identity, tree.root)
+        batches = scan.batches(tree, survey := scan.Survey())
+        while batch := await asyncio.to_thread(next, batches, None):
+            changed, lost = await self._index(number, tree, batch, survey)
+            seen, fresh = seen + len(batch) - lost, fresh + changed
+        totals = await self._catalog.read(partial(index.totals, number=number))
+        if totals.files and not seen:
+            await self._check_emptied(dataset, directory, totals.files)
+        gone = await self._drop_vanished(number, tree) if totals.files > seen else 0
+        seconds = time.monotonic() - begun
+        scanned = index.Scanned(
+            began, seconds, bool(fresh or gone), root, directory, survey.left_out
+        )
+        before = await self.known(dataset)
+        await self._catalog.write(partial(index.finish_scan, number=number, scanned=scanned))
+        self.surveys[dataset] = survey
+        _tell(dataset, before, scanned, files=seen, new=fresh, gone=gone)
+
+    async def _check_emptied(self, dataset: str, directory: str, files: int) -> None:
+        """`Displaced` unless it is the directory that had *files* files which is empty now."""
+        known = await self.known(dataset)
+        if known is not None and known.directory != directory:
+            raise Displaced(
+                f"The directory of dataset {dataset!r} is empty, and is another one than that whose"
+                f" {files} files are indexed. Is something not mounted?"
+            )
+
+    async def _index(
+        self, number: int, tree: Tree, batch: Sequence[scan.Found], survey: scan.Survey
+    ) -> tuple[int, int]:
+        """Record what is new or changed; how many files that is, and how many cannot be read."""
+        paths = [found.path for found in batch]
+        stamps = await self._catalog.read(partial(index.stamps, number=number, paths=paths))
+        fresh = [found for found in batch if stamps.get(found.path) != found.etag]
+        if not fresh:
+            return 0, 0
+        entries = await asyncio.to_thread(scan.describe, tree, fresh, survey)
+        described = {entry.path for entry in entries}
+        lost = [found.path for found in fresh if found.path not in described]
+        dropped = 0
+        if entries or stamps.keys() & set(lost):
+            dropped = await self._catalog.write(
+                partial(_record, number=number, entries=entries, gone=lost)
+            )
+        return len(entries) + dropped, len(lost)
+
+    async def _look_below(
+        self, number: int, tree: Tree, directory: str, survey: scan.Survey
+    ) -> int:
+        """Bring the index up to date *below* a directory; how many files had changed."""
+        changed = 0
+        batches = scan.batches(tree, survey, directory)
+        while batch := await asyncio.to_thread(next, batches, None):
+            changed += (await self._index(number, tree, batch, survey))[0]
+        return changed + await self._drop_vanished(number, tree, directory)
+
+    async def _drop_vanished(self, number: int, tree: Tree, below: str = "") -> int:
+        dropped = 0
+        after = ""
+        while page := await self._catalog.read(
+            partial(index.page, number=number, after=after, limit=PAGE, below=below)
+        ):
+            gone = await asyncio.to_thread(scan.vanished, tree, [entry.path for entry in page])
+            if gone:
+                dropped += await self._catalog.write(
+                    partial(_record, number=number, entries=(), gone=gone)
+                )
+            after = page[-1].path
+        return dropped
+
+    async def _note_trouble(self, datasets: Sequence[index.Known], why: object) -> None:
+        for known in datasets:
+            fail = partial(index.fail_scan, number=known.number, trouble=str(why))
+            if known.trouble != str(why) and await self._catalog.write(fail):
+                log.warning("a dataset cannot be scanned", dataset=known.name, why=str(why))
+
+
+def _stale(known: index.Known | None, asked: Micros) -> bool:
+    """Whether who *asked* then needs another scan."""
+    if known is None or known.scanned is None or known.trouble is not None:
+        return True
+    age = (asked - known.scanned) / SECOND
+    if age < -_CLOCK_STEP:
+        return True
+    if known.followed is not None and abs(asked - known.followed) / SECOND < _FOLLOWED_SECONDS:
+        return False
+    tolerated = max(_FRESH_SECONDS, _FRESH_FACTOR * known.seconds) if known.settled else 0
+    return age > tolerated
+
+
+def _record(
+    connection: Connection, number: int, entries: Sequence[ManifestEntry], gone: Sequence[str]
+) -> int:
+    """Put *entries*, drop what is *gone*; how many of these were known."""
+    index.put(connection, number, entries)
+    dropped = index.drop(connection, number, gone)
+    index.grow(connection, number)
+    return dropped
+
+
+def _drop(connection: Connection, number: int, gone: Sequence[str]) -> int:
+    """Drop files that are gone, or all that was below directories that are; how many."""
+    dropped = index.drop(connection, number, gone)
+    for path in gone:
+        dropped += index.drop_below(connection, number, path)
+    if dropped:
+        index.grow(connection, number)
+    return dropped
+
+
+def _tell(dataset: str, before: index.Known | None, scanned: index.Scanned, **counts: int) -> None:
+    """Log what a scan found, if that is news."""
+    if scanned.changed:
+        log.info("scanned", dataset=dataset, **counts, s=round(scanned.seconds, 2))
+    left_out = dict(scanned.left_out)
+    if left_out != (before.left_out if before else {}):
+        for reason, noted in left_out.items():
+            log.warning("left out of a dataset", dataset=dataset, reason=reason, **noted)
+    if before is not None and before.trouble is not None:
+        log.info("a dataset can be scanned again", dataset=dataset)

@@ -1,0 +1,116 @@
+"""What is the hub's own and never part of a dataset: its data, catalog and keys.
+
+It is known by identity (device and inode), not by spelling, so that links, bind mounts and a
+dataset that lies around it make no difference.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from dsx.core.errors import Invalid
+
+Identity = tuple[int, int]
+_BESIDES = ("", "-wal", "-shm", "-journal")
+"""What SQLite puts beside a database."""
+_FRESH = 10.0
+"""Seconds for which the identities of directories, which hardly ever change, are remembered."""
+
+
+def database_files(path: Path) -> tuple[Path, ...]:
+    """The SQLite database at *path*, and what is kept beside it."""
+    return tuple(path.with_name(path.name + ending) for ending in _BESIDES)
+
+
+def identity(status: os.stat_result) -> Identity:
+    """What tells a file or directory from all others."""
+    return status.st_dev, status.st_ino
+
+
+class Private:
+    """Directories (with all that is below them) and files that no dataset has."""
+
+    def __init__(self, directories: Iterable[Path] = (), files: Iterable[Path] = ()) -> None:
+        """Nothing of it need exist."""
+        self.directories = tuple(directories)
+        self.files = tuple(files)
+        self._known: set[Identity] = set()
+        self._looked = -_FRESH
+
+    def has_directory(self, status: os.stat_result) -> bool:
+        """Whether the directory of that *status* is one of them, or right below one."""
+        if self.directories and time.monotonic() >= self._looked + _FRESH:
+            self._looked = time.monotonic()
+            self._known |= set(self._identities())  # what was moved away meanwhile, too
+        return identity(status) in self._known
+
+    def has_file(self, status: os.stat_result) -> bool:
+        """Whether the file of that *status* is one of them, as they are at this moment."""
+        return identity(status) in self.identities_of_files()
+
+    def identities_of_files(self) -> frozenset[Identity]:
+        """The identities of its files, as they are at this moment."""
+        return frozenset(_identities(self.files))
+
+    def _identities(self) -> Iterable[Identity]:
+        # Those right below, too: a shard of the blobs can be bound to another place by itself.
+        for directory in self.directories:
+            yield from _identities((directory,))
+            with contextlib.suppress(OSError), os.scandir(directory) as entries:
+                yield from _identities(
+                    Path(entry) for entry in entries if entry.is_dir(follow_symlinks=True)
+                )
+
+
+def check_apart(datasets: Path, directories: Mapping[str, Path], files: Mapping[str, Path]) -> None:
+    """`Invalid` if the directory of all *datasets* has what is the hub's own, or is in it.
+
+    *directories* and *files*: what is the hub's own, by the setting that says so.
+    """
+    for setting, directory in directories.items():
+        if contains(directory, datasets) is not None:
+            raise Invalid(
+                f"DSX_DATASET_PATH: {datasets} is in {directory} ({setting}), where the hub keeps "
+                "what is nobody's to read. Keep datasets elsewhere."
+            )
+        name = contains(datasets, directory)
+        if name and not name.startswith("."):
+            raise Invalid(
+                f"{setting}: {directory} is in DSX_DATASET_PATH ({datasets}), and would be (part "
+                f"of) the dataset {name!r}. Set one of them to another directory."
+            )
+    for setting, file in files.items():
+        name = contains(datasets, file.parent)
+        if name and not name.startswith("."):
+            raise Invalid(
+                f"{setting}: {file} is in DSX_DATASET_PATH ({datasets}), and would be part of the "
+                f"dataset {name!r}. Set one of them to another directory."
+            )
+
+
+def contains(above: Path, below: Path) -> str | None:
+    """The name in *above* under which *below* lies, however deep; "" if they are the same.
+
+    None if it lies elsewhere. Links are followed, and directories compared by identity.
+    """
+    try:
+        wanted = identity(above.stat())
+    except OSError:
+        return None
+    real, name = Path(os.path.realpath(below)), ""
+    for directory in (real, *real.parents):
+        with contextlib.suppress(OSError):
+            if identity(directory.stat()) == wanted:
+                return name
+        name = directory.name
+    return None
+
+
+def _identities(paths: Iterable[Path]) -> Iterable[Identity]:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            yield identity(path.stat())

@@ -1,0 +1,88 @@
+"""The directory of all datasets: which ones there are, and whether it is the one it was."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dsx.core.errors import NotFound, Unavailable
+from dsx.core.names import check_dataset_name
+from dsx.hub.datasets.beneath import Tree
+from dsx.hub.datasets.private import Private, identity
+
+
+class Displaced(Unavailable):
+    """A directory cannot be read, or is not the one that was indexed: is something not mounted?"""
+
+
+class Root:
+    """The directories below one, which may be missing for a while. All methods are blocking."""
+
+    def __init__(self, directory: Path | None, private: Private | None = None) -> None:
+        """None: there are no datasets. What is *private* is no dataset, and in none."""
+        self.directory = directory
+        self._private = private or Private()
+
+    def names(self) -> list[str]:
+        """The names of all datasets, sorted. `Displaced` if the directory cannot be read."""
+        if self.directory is None:
+            return []
+        try:
+            with os.scandir(self.directory) as entries:
+                names = [entry.name for entry in entries]
+        except OSError as error:
+            raise Displaced(self._unreadable(error)) from None
+        return sorted(name for name in names if self._is_dataset(self.directory, name))
+
+    def tree(self, dataset: str) -> Tree:
+        """The files of *dataset*. `NotFound` if there is none, `Displaced` as `names`."""
+        check_dataset_name(dataset)
+        if self.directory is not None:
+            if self._is_dataset(self.directory, dataset):
+                return Tree(self.directory / dataset, self._private)
+            self.identity()
+        raise NotFound(
+            f"There is no dataset {dataset!r}: no directory of that name in DSX_DATASET_PATH.",
+            {"dataset": dataset},
+        )
+
+    def identity(self) -> str:
+        """What tells the directory from what may be mounted there at another time."""
+        if self.directory is None:
+            return ""
+        try:
+            return "{:x}-{:x}".format(*identity(self.directory.stat()))
+        except OSError as error:
+            raise Displaced(self._unreadable(error)) from None
+
+    def is_displaced(self, known: str) -> bool:
+        """Whether it is not the directory that was *known*, and has no datasets.
+
+        Then what should be mounted there is probably not, and nothing is known to be gone.
+        """
+        try:
+            return self.directory is None or (self.identity() != known and not self.names())
+        except Displaced:
+            return True
+
+    def _is_dataset(self, root: Path, name: str) -> bool:
+        if name.startswith(".") or not _utf8(name):
+            return False
+        resolved = Path(os.path.realpath(root / name))
+        if not resolved.is_relative_to(os.path.realpath(root)):
+            return False
+        try:
+            return resolved.is_dir() and not self._private.has_directory(resolved.stat())
+        except OSError:
+            return False
+
+    def _unreadable(self, error: OSError) -> str:
+        return f"DSX_DATASET_PATH: {self.directory} cannot be read: {error.strerror}."
+
+
+def _utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
