@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.support.apt import ensure
 from tests.support.hub import RunningHub, running_hub, start_hub
-from tests.support.waiting import in_time
+from tests.support.waiting import eventually, in_time
 from tests.support.wire import Wire, wire
 from tests.uploads.conftest import noise
 from tests.uploads.speakers import CHUNK, TUS, Native, Speaker, Tus, id_of, path_of
@@ -224,3 +224,33 @@ def test_24_watchers_see_tasks_change_after_the_clock_was_set_back(
         time.sleep(1)
         assert hub.post(f"/api/v1/tasks/{task}/pause").status_code == 200
         assert any('"paused"' in line for line in lines)
+
+
+@pytest.mark.skipif(os.uname().sysname != "Linux", reason="LD_PRELOAD")
+def test_a_clock_that_is_a_day_ahead_for_one_round_drops_nothing(tmp_path: Path) -> None:
+    """Uploads, tokens and files in the trash are there when it is right again."""
+    clock = Clock(tmp_path)
+    settings = {"DSX_COLLECT_INTERVAL": "3", "DSX_TRASH_DAYS": "0.5"} | clock.settings()
+    with running_hub(tmp_path, **settings) as hub:
+        upload = Native(hub, "patient", 6)
+        upload.create()
+        assert upload.append(0, b"abc").ok
+        soon = {"scopes": ["read"], "seconds": DAY // 2}
+        token = hub.post("/api/v1/tokens", json=soon).json()
+        trashed = hub.store("trashed", b"x")
+        assert hub.delete(f"/api/v1/files/{trashed['id']}").ok
+        eventually(lambda: "jumped" not in hub.log.read_text())
+        time.sleep(3.5)  # there has been a round
+        clock.set(DAY + 3600)
+        eventually(lambda: "the clock has jumped" in hub.log.read_text())
+        clock.set(0)
+        eventually(lambda: hub.log.read_text().count("the clock has jumped") == 2)
+        time.sleep(3.5)  # and another one, by the right time
+        assert upload.append(3, b"def").ok
+        assert upload.finish()["size"] == 6
+        assert hub.get("/api/v1/files", headers={"Authorization": token["token"]}).ok
+        assert hub.post(f"/api/v1/trash/{trashed['id']}/restore").ok
+        clock.set(DAY + 3600)  # and stays
+        with closing(sqlite3.connect(hub.data_dir / "catalog.db")) as catalog:
+            count = "SELECT count(*) FROM tokens"
+            eventually(lambda: catalog.execute(count).fetchone() == (0,))

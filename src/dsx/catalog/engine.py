@@ -24,6 +24,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalErr
 from sqlalchemy.pool import QueuePool
 
 from dsx.core.errors import DSXError, Invalid, StorageFull, Unavailable
+from dsx.core.model import Micros
 
 THREADS = 8
 _BUSY_SECONDS = 30
@@ -68,6 +69,13 @@ class Catalog:
     async def check(self) -> None:
         """Return if the database answers, else raise `Unavailable`."""
         await self.read(lambda connection: connection.execute(text("SELECT 1")))
+
+    async def time(self) -> Micros | None:
+        """What time it is for the machine of the database; None: that is this one."""
+        if self.engine.dialect.name != "postgresql":
+            return None
+        query = text("SELECT extract(epoch FROM clock_timestamp()) * 1000000")
+        return int(await self.read(lambda connection: connection.execute(query).scalar_one()))
 
     async def aclose(self) -> None:
         """Let running work end, then disconnect."""

@@ -55,11 +55,16 @@ def announced(request: Request) -> int | None:
 
 
 def trailer(request: Request, name: str) -> str | None:
-    """A field of the trailer section (RFC 9110 §6.5), once the body has been received."""
+    """A field of the trailer section (RFC 9110 §6.5), once the body has been received.
+
+    `Invalid` if it is there more than once.
+    """
     trailers = request.scope.get("extensions", {}).get(TRAILERS)
-    fields = dict(trailers()) if trailers is not None else {}
-    value = fields.get(name.lower().encode())
-    return value.decode("latin-1") if value is not None else None
+    fields = trailers() if trailers is not None else ()
+    values = [value for field, value in fields if field.lower() == name.lower().encode()]
+    if len(values) > 1:
+        raise Invalid(f"{name} is there more than once in the trailer.", {"field": name})
+    return values[0].decode("latin-1") if values else None
 
 
 async def interim(request: Request, status: int, headers: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from dsx.core.errors import Unsupported
 from dsx.http.credentials import Identified, get_caller, get_hub
 from dsx.http.json_body import MAX_BYTES, MAX_FIELD_BYTES, buffered, is_json, read_json
+from dsx.http.uploading import refuse_repeated
 
 _WITH_BODY = {"POST", "PUT", "PATCH"}
 _CODINGS = {"Content-Encoding": {"", "identity"}, "Transfer-Encoding": {"", "chunked"}}
@@ -48,6 +49,7 @@ class Route(APIRoute):
         async def handler(request: Request) -> Response:
             if request.method in _WITH_BODY:
                 refuse_codings(request)
+            refuse_repeated(request.headers)
             if not takes_json:
                 return _without_body(request, await handle(request))
             if known:

@@ -25,6 +25,23 @@ _NUMBER = re.compile(r"[0-9]{1,19}")
 _PATH = re.compile(r"(?P<root>.*)/uploads/(?P<id>[0-9A-Za-z-]{1,64})")
 
 
+_ONCE = (
+    "Content-Digest", "Content-Disposition", "Content-Range", "Content-Type", "Repr-Digest",
+    "Tus-Resumable", "Upload-Checksum", "Upload-Complete", "Upload-Concat", "Upload-Defer-Length",
+    "Upload-Draft-Interop-Version", "Upload-Length", "Upload-Offset", "X-HTTP-Method-Override",
+)  # fmt: skip
+
+
+def refuse_repeated(headers: Headers) -> None:
+    """Raise `Invalid` if a field that says what an upload's bytes are is there more than once.
+
+    Which of them counts would be anybody's guess: another server, or a proxy, may guess otherwise.
+    """
+    for name in _ONCE:
+        if len(headers.getlist(name)) > 1:
+            raise Invalid(f"{name} is there more than once.", {"field": name})
+
+
 def number(headers: Headers, name: str) -> int | None:
     """A field that is a number of bytes; None if it is absent.
 

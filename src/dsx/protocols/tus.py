@@ -219,6 +219,8 @@ def _addition(request: Request, offset: int) -> Addition:
     header = request.headers.get("upload-checksum")
     promised = "upload-checksum" in request.headers.get("trailer", "").lower()
     digest: Callable[[], PartDigest | None] = no_digest
+    if header is not None and promised:
+        raise Invalid("Upload-Checksum is in the head or in the trailer, not in both.")
     if header is not None:
         digest = partial(_checksum, header)
         digest()  # refused before a byte is received

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dsx.hub.removal import remove_due
 from dsx.hub.services import Hub
+from dsx.workers.clocks import Clocks
 from dsx.workers.reconciler import Reconciler
 
 
@@ -13,13 +14,19 @@ class Collector(Reconciler):
     def __init__(self, hub: Hub, interval: float = 600) -> None:
         super().__init__(interval)
         self._hub = hub
+        self._clocks = Clocks()
 
     async def step(self) -> None:
-        """Sweep first: it frees room that a full disk may need for the catalog."""
+        """Sweep first: it frees room that a full disk may need for the catalog.
+
+        Nothing expires by a clock that has jumped, until it has been the same for two rounds.
+        """
         hub = self._hub
         await hub.uploads.endings.sweep()
+        await remove_due(hub.catalog, hub.blobs)
+        if not self._clocks.agree(await hub.catalog.time()):
+            return
         keepers = (hub.trash, hub.tokens, hub.shares, hub.throttle, hub.audit)
         for keeper in (hub.uploads.endings, *keepers):
             await keeper.drop_expired()
         await hub.orphans.find()
-        await remove_due(hub.catalog, hub.blobs)
