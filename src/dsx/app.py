@@ -197,7 +197,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
 async def open_doors(settings: Settings, catalog: Catalog) -> AsyncIterator[dict[str, Any]]:
     """Those fields of `Hub` that tell who may come in, closed on the way out."""
     passwords = await asyncio.to_thread(Passwords)
-    throttle = Throttle(catalog)
+    throttle = Throttle(catalog, Box(secret_keys(settings), "device"))
     accounts = Accounts(
         catalog,
         passwords,

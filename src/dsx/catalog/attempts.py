@@ -5,8 +5,10 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, insert, select, update
 
 from dsx.catalog.engine import lock
-from dsx.catalog.schema import attempts
+from dsx.catalog.schema import attempts, known_sources
 from dsx.core.model import Micros
+
+MOST_KNOWN = 50
 
 
 def note(connection: Connection, key: str, now: Micros, window: Micros) -> tuple[int, Micros]:
@@ -34,6 +36,31 @@ def uncount(connection: Connection, key: str) -> None:
     columns = attempts.c
     one = update(attempts).where(columns.key == key, columns.failed > 0)
     connection.execute(one.values(failed=columns.failed - 1))
+
+
+def is_known(connection: Connection, key: str, since: Micros) -> bool:
+    """Whether somebody has signed in under *key*, a name and an address, since that instant."""
+    query = select(known_sources.c.key).where(known_sources.c.key == key)
+    return connection.execute(query.where(known_sources.c.seen >= since)).first() is not None
+
+
+def know(connection: Connection, key: str, name: str, now: Micros) -> None:
+    """Note that somebody has; of each *name* the latest `MOST_KNOWN` addresses are kept."""
+    lock(connection, int(key[:15], 16))
+    columns = known_sources.c
+    seen = update(known_sources).where(columns.key == key).values(seen=now)
+    if connection.execute(seen).rowcount:
+        return
+    connection.execute(insert(known_sources).values(key=key, name=name, seen=now))
+    kept = select(columns.key).where(columns.name == name)
+    kept = kept.order_by(columns.seen.desc(), columns.key).limit(MOST_KNOWN)
+    old = delete(known_sources).where(columns.name == name, columns.key.not_in(kept))
+    connection.execute(old)
+
+
+def tidy_known(connection: Connection, forgotten: Micros) -> None:
+    """Forget addresses from which nobody has signed in since that instant."""
+    connection.execute(delete(known_sources).where(known_sources.c.seen < forgotten))
 
 
 def tidy(connection: Connection, forgotten: Micros) -> None:

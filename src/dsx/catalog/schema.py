@@ -354,6 +354,35 @@ tombstones = Table(
 )
 """Blobs to be removed from the store, from an instant on; since when somebody is at it."""
 
+link_downloads = Table(
+    "link_downloads",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("share", String(36), nullable=False),
+    Column("item", String(64), nullable=False),
+    Column("recipient", String(64), nullable=False),
+    Column("begun", BigInteger, nullable=False),
+    Column("active", Integer, nullable=False),
+    Column("complete", Boolean(create_constraint=False), nullable=False),
+    Column("sent", JSON, nullable=False),
+    Column("broken", JSON, nullable=False),
+    Column("seen", BigInteger, nullable=False),
+    Index("link_downloads_recipient", "share", "recipient", "seen"),
+    Index("link_downloads_seen", "seen"),
+)
+"""Downloads by links that allow only so many: at most as many rows as they allow."""
+
+known_sources = Table(
+    "known_sources",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("seen", BigInteger, nullable=False),
+    Index("known_sources_name", "name", "seen"),
+    Index("known_sources_seen", "seen"),
+)
+"""Hashes of names and where they signed in from: not counted with strangers when they fail."""
+
 signing_keys = Table(
     "signing_keys",
     metadata,

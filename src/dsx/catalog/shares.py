@@ -74,6 +74,12 @@ def use(connection: Connection, id_: str) -> bool:
     return bool(connection.execute(more.values(downloaded=shares.c.downloaded + 1)).rowcount)
 
 
+def give_back(connection: Connection, id_: str) -> None:
+    """Take back one that `use` counted."""
+    used = (shares.c.id == id_) & (shares.c.downloaded > 0)
+    connection.execute(update(shares).where(used).values(downloaded=shares.c.downloaded - 1))
+
+
 def remove(connection: Connection, owner: str, id_: str) -> None:
     """End the owner's share; `NotFound` if there is none."""
     gone = delete(shares).where(shares.c.owner == owner, shares.c.id == id_)

@@ -83,6 +83,12 @@ def take(connection: Connection, hash_: str, kind: str, now: Micros) -> Token | 
     return _token(row) if row is not None else None
 
 
+def is_good(connection: Connection, hash_: str, kind: str, now: Micros) -> bool:
+    """Whether there is such a token, which stays."""
+    where = (tokens.c.hash == hash_) & (tokens.c.kind == kind) & _alive(now)
+    return connection.execute(select(tokens.c.id).where(where)).first() is not None
+
+
 def touch(connection: Connection, id_: str, now: Micros) -> None:
     """Note that a token was used."""
     connection.execute(update(tokens).where(tokens.c.id == id_).values(used=now))

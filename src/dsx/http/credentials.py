@@ -14,8 +14,10 @@ from dsx.core.errors import Denied, Unauthenticated
 from dsx.core.principals import Principal, Token
 from dsx.hub.identity import Credential
 from dsx.hub.services import Hub
+from dsx.hub.throttle import DEVICE_SECONDS
 
 SESSION_COOKIE = "dsx_session"
+DEVICE_COOKIE = "dsx_device"
 _SCHEMES = {"bearer", "jwt", "token"}
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _OURS = {"same-origin", "none"}  # `none`: typed into the address bar
@@ -97,7 +99,7 @@ def credential_of(request: Request) -> Credential | None:
     """
     header = request.headers.get("authorization", "").strip()
     if header:
-        return _spelled(header)
+        return _spelled(header, device_shown(request))
     cookie = request.cookies.get(SESSION_COOKIE)
     if not cookie:
         return None
@@ -120,6 +122,26 @@ def keep_session(request: Request, response: Response, token: Token, secret: str
     )
 
 
+def device_shown(request: Request) -> str:
+    """What the browser shows that has signed in before; empty: nothing."""
+    return request.cookies.get(DEVICE_COOKIE, "")
+
+
+def keep_device(request: Request, response: Response, hub: Hub, subject: str) -> None:
+    """Have the browser be known for *subject*, an account or a link, the next time."""
+    sealed = hub.throttle.device_of(subject, device_shown(request))
+    if sealed is not None:
+        response.set_cookie(
+            DEVICE_COOKIE,
+            sealed,
+            max_age=DEVICE_SECONDS,
+            path="/",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="lax",
+        )
+
+
 async def _identified(request: Request, hub: Hub, credential: Credential | None) -> Principal:
     known: Principal | None = getattr(request.state, "principal", None)
     if known is not None:  # a route that takes a body asks before it reads
@@ -129,22 +151,22 @@ async def _identified(request: Request, hub: Hub, credential: Credential | None)
     return principal
 
 
-def _spelled(header: str) -> Credential:
+def _spelled(header: str, device: str) -> Credential:
     scheme, _, parameter = header.partition(" ")
     if scheme.lower() == "basic":
-        return _basic_credential(parameter.strip())
+        return _basic_credential(parameter.strip(), device)
     if scheme.lower() in _SCHEMES and parameter.strip():
         return Credential(parameter.strip())
     return Credential(header)
 
 
-def _basic_credential(parameter: str) -> Credential:
+def _basic_credential(parameter: str, device: str) -> Credential:
     try:
         text = base64.b64decode(parameter, validate=True).decode()
     except ValueError:
         raise Unauthenticated("The Basic credential is not Base64 of 'name:password'.") from None
     user, _, password = text.partition(":")
-    return Credential(password, user=user)
+    return Credential(password, user=user, device=device)
 
 
 def same_site(request: Request) -> None:

@@ -99,7 +99,7 @@ class Accounts:
         if role is not None and not by_admin:
             raise Denied("Only an admin gives roles.")
         check_name(name)
-        if not by_admin:
+        if not by_admin and not await self._invited(invite):
             await self._throttle.enter("sign-up", address)
         hashed = await self._passwords.hash(password)
 
@@ -113,23 +113,27 @@ class Accounts:
 
         return await self._catalog.write(work)
 
-    async def sign_in(self, name: str, password: str, *, address: str = "") -> User:
+    async def sign_in(
+        self, name: str, password: str, *, address: str = "", device: str = ""
+    ) -> User:
         """The user whose name and password these are; else `Unauthenticated`, or `RateLimited`.
 
-        Takes as long for a name that nobody has as for a wrong password, and does the same.
+        *device*: what a browser keeps that has signed in before; see `Throttle.device_of`. Takes as
+        long for a name that nobody has as for a wrong password, and does the same.
         """
         user = await self._catalog.read(lambda connection: users.find(connection, name))
         hashed = None if user is None or user.disabled else user.password
         if user and hashed and self._passwords.remembers(hashed, password):
             return user
+        subject = "" if user is None else user.id
         try:
-            await self._throttle.enter(name, address)
+            attempt = await self._throttle.enter(name, address, subject=subject, device=device)
         except RateLimited:
             _SIGN_INS.labels("limited").inc()
             raise
         if await self._passwords.matches(hashed, password) and user is not None:
             _SIGN_INS.labels("done").inc()
-            await self._throttle.succeeded(name, address)
+            await self._throttle.succeeded(attempt)
             return user
         _SIGN_INS.labels("failed").inc()
         raise Unauthenticated("There is no user of that name with that password.")
@@ -243,10 +247,19 @@ class Accounts:
         return await self._catalog.read(work)
 
     async def _confirm(self, user: User, current: str | None, address: str) -> None:
-        await self._throttle.enter(user.name, address)
+        attempt = await self._throttle.enter(f"confirm {user.id}", address)
         if current is None or not await self._passwords.matches(user.password, current):
             raise Denied("The current password is another one: tell it as current_password.")
-        await self._throttle.succeeded(user.name, address)
+        await self._throttle.succeeded(attempt)
+
+    async def _invited(self, invite: str | None) -> bool:
+        """Whether that is a good invitation, which is no guess: strangers' do not count for it."""
+        if self._signup != "invite" or not invite:
+            return False
+        hash_ = hash_of(invite)
+        return await self._catalog.read(
+            lambda connection: tokens.is_good(connection, hash_, INVITE, now())
+        )
 
 
 def check_name(name: str) -> str:

@@ -33,11 +33,13 @@ class Credential:
         secret: a password, an API key, a token, a signed token, a share link's secret.
         user: the name that came with a password; None: *secret* has to say everything.
         cookie: it came in a cookie, which browsers send whoever made the page.
+        device: what a browser keeps that has signed in before; see `Throttle.device_of`.
     """
 
     secret: str
     user: str | None = None
     cookie: bool = False
+    device: str = ""
 
 
 class Identity:
@@ -109,7 +111,9 @@ class Identity:
         if credential.cookie:
             raise Unauthenticated("The session has ended; sign in again.")
         if credential.user is not None:
-            user = await self._accounts.sign_in(credential.user, secret, address=address)
+            user = await self._accounts.sign_in(
+                credential.user, secret, address=address, device=credential.device
+            )
             return access.principal_of(user)
         if secret.count(".") == _JWT_DOTS:
             return access.principal_of(await self._accounts.of_jwt(secret))

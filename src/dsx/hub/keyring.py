@@ -144,7 +144,9 @@ class Box:
     def open(self, sealed: str, seconds: int) -> dict[str, str] | None:
         """What was sealed at most *seconds* ago; None if it was not, or not here."""
         try:
-            values: dict[str, str] = json.loads(self._box.decrypt(sealed.encode(), ttl=seconds))
+            values: dict[str, str] = json.loads(
+                self._box.decrypt(sealed.encode("utf-8", "surrogatepass"), ttl=seconds)
+            )
         except InvalidToken:
             return None
         return values

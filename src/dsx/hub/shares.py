@@ -11,12 +11,13 @@ from sqlalchemy import Connection
 from dsx.catalog import shares as records
 from dsx.catalog import users
 from dsx.catalog.engine import Catalog
-from dsx.core.errors import Gone, Invalid, NotFound, Unauthenticated
+from dsx.core.errors import Invalid, NotFound, Unauthenticated
 from dsx.core.model import Micros
 from dsx.core.principals import Place, Principal, Share
 from dsx.hub import access
 from dsx.hub.audit import note
 from dsx.hub.clock import SECOND, now
+from dsx.hub.link_downloads import LinkDownloads, Recipient, Running, Wanted, used_up
 from dsx.hub.passwords import Passwords
 from dsx.hub.throttle import Throttle
 from dsx.hub.tokens import check_place, hash_of, new_secret
@@ -29,6 +30,7 @@ class Shares:
     """The shares of all accounts; each call sees only those of the one who asks."""
 
     def __init__(self, catalog: Catalog, passwords: Passwords, throttle: Throttle) -> None:
+        self.downloads = LinkDownloads(catalog)
         self._catalog = catalog
         self._passwords = passwords
         self._throttle = throttle
@@ -125,29 +127,48 @@ class Shares:
         return _guest(share)
 
     async def open(
-        self, secret: str, password: str | None, *, address: str, counts: bool
+        self,
+        secret: str,
+        password: str | None,
+        recipient: Recipient,
+        *,
+        reads: bool = True,
+        device: str = "",
     ) -> tuple[Share, Principal]:
-        """What a link is for, and who may read it; *counts*: this is one of its downloads.
+        """What a link is for, and who may read it; *reads*: for a download, which `count` counts.
 
-        `NotFound` for a link that is none, `Gone` if it is over or used up, `Unauthenticated` for a
-        missing or wrong password, `RateLimited`.
+        `NotFound` for a link that is none; `Gone` if it is over, or used up and the recipient has
+        nothing to go on with; `Unauthenticated` for a missing or wrong password; `RateLimited`.
+        *device*: what a browser keeps that has opened it before.
         """
         share = await self._find(secret)
         if share is None:
             raise access.hidden(NotFound("There is no such share link."))
-        if _over(share):
-            raise Gone("The share link has expired or has been used up.")
-        if share.password is not None:
-            await self._check(share, share.password, password, address)
-        if counts and not await self._catalog.write(
-            lambda connection: records.use(connection, share.id)
+        if _over(share) and (
+            _ended(share) or not await self.downloads.known(share, recipient, broken=not reads)
         ):
-            raise Gone("The share link has expired or has been used up.")
+            raise used_up()
+        if share.password is not None:
+            await self._check(share, share.password, password, recipient.address, device)
         return share, _guest(share)
+
+    async def count(self, share: Share, recipient: Recipient, wanted: Wanted) -> Running | None:
+        """Count what is about to be sent as a download, or as part of one; `Gone` if used up.
+
+        What comes of it is told to the result, if there is one.
+        """
+        if share.downloads is not None:
+            return await self.downloads.begin(share, recipient, wanted)
+        if not wanted.goes_on:
+            await self._catalog.write(
+                lambda connection: records.use(connection, share.id), durable=False
+            )
+        return None
 
     async def drop_expired(self) -> None:
         """Forget what has expired long ago."""
         await self._catalog.write(lambda connection: records.tidy(connection, now() - _REMEMBERED))
+        await self.downloads.drop_expired()
 
     async def _find(self, secret: str) -> Share | None:
         """The link of that secret; one whose owner is disabled is over."""
@@ -162,15 +183,17 @@ class Shares:
 
         return await self._catalog.read(work)
 
-    async def _check(self, share: Share, hash_: str, given: str | None, address: str) -> None:
+    async def _check(
+        self, share: Share, hash_: str, given: str | None, address: str, device: str
+    ) -> None:
         if given is None:
             raise Unauthenticated("The share link asks for a password: send it as Basic.")
         if self._passwords.remembers(hash_, given):
             return
-        await self._throttle.enter(share.id, address)
+        attempt = await self._throttle.enter(share.id, address, subject=share.id, device=device)
         if not await self._passwords.matches(hash_, given):
             raise Unauthenticated("That is not the password of the share link.")
-        await self._throttle.succeeded(share.id, address)
+        await self._throttle.succeeded(attempt)
 
 
 def _new(
@@ -196,9 +219,13 @@ def _new(
     )
 
 
+def _ended(share: Share) -> bool:
+    return share.expires is not None and share.expires <= now()
+
+
 def _over(share: Share) -> bool:
-    used_up = share.downloads is not None and share.downloaded >= share.downloads
-    return used_up or (share.expires is not None and share.expires <= now())
+    spent = share.downloads is not None and share.downloaded >= share.downloads
+    return spent or _ended(share)
 
 
 def _guest(share: Share) -> Principal:

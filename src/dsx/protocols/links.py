@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import Path, Request
 from starlette.responses import Response
 
+from dsx.core.content import Content
 from dsx.core.model import FileQuery
 from dsx.core.principals import Principal, Share
+from dsx.core.ranges import ByteRange
 from dsx.http.branches import Branch
-from dsx.http.credentials import HubDep, address_of, credential_of
+from dsx.http.counted import CountedResponse
+from dsx.http.credentials import HubDep, address_of, credential_of, device_shown, keep_device
 from dsx.http.manifest import manifest_response
 from dsx.http.parameters import LenientRoute
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.hub.archive import MAX_ENTRIES, archive
+from dsx.hub.clock import SECOND
+from dsx.hub.link_downloads import WINDOW, Recipient, Wanted
 from dsx.hub.services import Hub
 
+_SENDS = {200, 206}
 _QUIET = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
 
 
@@ -33,6 +42,9 @@ class LinkRoute(LenientRoute):
             request.state.headers = _QUIET | {"Cache-Control": "no-store"}
             response = await handle(request)
             response.headers.update(_QUIET)
+            subject = getattr(request.state, "opened", None)
+            if subject is not None:
+                keep_device(request, response, request.app.state.hub, subject)
             if getattr(request.state, "restricted", False):
                 response.headers["Cache-Control"] = "no-store"
             return response
@@ -58,20 +70,23 @@ LinkSecret = Annotated[str, Path(description="The link's secret.", max_length=12
 async def open_link(link: LinkSecret, request: Request, hub: HubDep) -> Response:
     """A file: its bytes. A category or a prefix: a ZIP. A dataset: its manifest, as JSON.
 
-    A password is sent as Basic, with any user name. Each GET is one download.
+    A password is sent as Basic, with any user name. Where a link may be used so often, that many
+    complete downloads are meant: ranges, and what goes on after a break, count once for a day.
     """
     share, guest = await _opened(request, hub, link)
     if share.place.kind == "dataset":
-        return await manifest_response(request, hub.datasets, guest, share.place.value)
+        manifest = await manifest_response(request, hub.datasets, guest, share.place.value)
+        etag = manifest.headers["etag"]
+        return await _counted(request, hub, share, manifest, Wanted(etag, 0, [ByteRange(0, 0)]))
     if share.place.kind == "file":
         newest = await hub.files.versions(guest, share.place.value)
-        return ContentResponse(request, await hub.files.content(guest, newest[0].id))
+        return await _sent(request, hub, share, await hub.files.content(guest, newest[0].id))
     versions = []
     async for version in hub.files.every(guest, FileQuery(sort="name")):
         versions.append(version)
         if len(versions) > MAX_ENTRIES:
             break  # which `archive` refuses
-    return ContentResponse(request, await archive(versions, hub.blobs))
+    return await _sent(request, hub, share, await archive(versions, hub.blobs))
 
 
 @router.get(
@@ -86,21 +101,70 @@ async def open_link(link: LinkSecret, request: Request, hub: HubDep) -> Response
     summary="Ask about a file of a link",
     response_class=Response,
 )
-async def open_link_file(
-    link: LinkSecret, path: str, request: Request, hub: HubDep
-) -> ContentResponse:
-    """One file, by its name or its path in the dataset. Each GET is one download."""
+async def open_link_file(link: LinkSecret, path: str, request: Request, hub: HubDep) -> Response:
+    """One file, by its name or its path in the dataset; it counts as the whole of a link does."""
     share, guest = await _opened(request, hub, link)
     if share.place.kind == "dataset":
-        return ContentResponse(request, await hub.datasets.content(guest, share.place.value, path))
-    version = await hub.files.named(guest, path)
-    return ContentResponse(request, await hub.files.content(guest, version.id))
+        content = await hub.datasets.content(guest, share.place.value, path)
+    else:
+        content = await hub.files.content(guest, (await hub.files.named(guest, path)).id)
+    return await _sent(request, hub, share, content)
 
 
 async def _opened(request: Request, hub: Hub, link: str) -> tuple[Share, Principal]:
     credential = credential_of(request)
     password = None if credential is None or credential.cookie else credential.secret
-    counts = request.method == "GET"
-    share, guest = await hub.shares.open(link, password, address=address_of(request), counts=counts)
+    share, guest = await hub.shares.open(
+        link,
+        password,
+        _recipient(request),
+        reads=request.method == "GET",
+        device=device_shown(request),
+    )
     request.state.restricted = share.password is not None or share.downloads is not None
+    if share.password is not None:
+        request.state.opened = share.id
     return share, guest
+
+
+async def _sent(request: Request, hub: Hub, share: Share, content: Content) -> Response:
+    """The answer to a request for *content*, counted if it sends some of it."""
+    response = ContentResponse(request, content)
+    wanted = Wanted(content.etag, content.size, response.ranges)
+    if not wanted.bytes:
+        return response
+    return await _counted(request, hub, share, response, wanted)
+
+
+async def _counted(
+    request: Request, hub: Hub, share: Share, response: Response, wanted: Wanted
+) -> Response:
+    """*response*, which is (part of) a download unless it sends nothing."""
+    if request.method != "GET" or response.status_code not in _SENDS:
+        return response
+    wanted = replace(wanted, item=f"{request.url.path} {wanted.item}")
+    running = await hub.shares.count(share, _recipient(request), wanted)
+    if running is None:
+        return response
+    counted = CountedResponse(response, running)
+    counted.set_cookie(
+        _cookie(request),
+        running.id,
+        max_age=WINDOW // SECOND,
+        path=quote(request.url.path),
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+    return counted
+
+
+def _recipient(request: Request) -> Recipient:
+    shown = request.cookies.get(_cookie(request), "")
+    return Recipient(address_of(request), request.headers.get("user-agent", ""), shown)
+
+
+def _cookie(request: Request) -> str:
+    """Its name: browsers send one that is for a link with requests for files of it, too."""
+    path = request.url.path.encode("utf-8", "surrogatepass")
+    return f"dsx_download_{hashlib.sha256(path).hexdigest()[:12]}"

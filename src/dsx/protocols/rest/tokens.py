@@ -11,6 +11,8 @@ from dsx.http.credentials import (
     NotKept,
     PrincipalDep,
     address_of,
+    device_shown,
+    keep_device,
     keep_session,
     same_site,
 )
@@ -67,9 +69,12 @@ async def open_session(who: SignIn, request: Request, response: Response, hub: H
     It counts only in requests that the browser says come from the hub's own pages.
     """
     same_site(request)
-    user = await hub.accounts.sign_in(who.username, who.password, address=address_of(request))
+    user = await hub.accounts.sign_in(
+        who.username, who.password, address=address_of(request), device=device_shown(request)
+    )
     token, secret = await hub.tokens.open_session(user, address=address_of(request))
     keep_session(request, response, token, secret)
+    keep_device(request, response, hub, user.id)
     return User.of(user)
 
 

@@ -1,0 +1,106 @@
+"""Downloads by links that allow only so many. Functions run inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from dsx.catalog.schema import link_downloads
+from dsx.core.model import Micros
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDownload:
+    """One recipient's download of one thing.
+
+    Attributes:
+        id: a secret, which the recipient may show to go on with it.
+        share: the link's id.
+        item: a hash of what is downloaded: path and content.
+        recipient: a hash of where the recipient comes from, and of what program.
+        begun: bytes that its requests asked for, all together.
+        active: how many of its requests are being answered.
+        complete: whether all of it was sent, in one answer or several.
+        sent: which bytes were, as pairs; ``broken``: which were asked for in answers that broke
+            off, so that some of them may have been.
+        seen: when it was last begun or went on.
+    """
+
+    id: str
+    share: str
+    item: str
+    recipient: str
+    begun: int
+    active: int
+    complete: bool
+    sent: list[list[int]]
+    broken: list[list[int]]
+    seen: Micros
+
+
+def add(connection: Connection, new: LinkDownload) -> None:
+    """Record a new download."""
+    connection.execute(
+        insert(link_downloads).values(
+            id=new.id,
+            share=new.share,
+            item=new.item,
+            recipient=new.recipient,
+            begun=new.begun,
+            active=new.active,
+            complete=new.complete,
+            sent=new.sent,
+            broken=new.broken,
+            seen=new.seen,
+        )
+    )
+
+
+def by_id(connection: Connection, id_: str) -> LinkDownload | None:
+    """The download of that id."""
+    row = connection.execute(select(link_downloads).where(link_downloads.c.id == id_)).first()
+    return None if row is None else _download(row)
+
+
+def of_recipient(
+    connection: Connection, share: str, recipient: str, since: Micros
+) -> Sequence[LinkDownload]:
+    """What *recipient* has downloaded by a link since an instant, latest first."""
+    columns = link_downloads.c
+    query = select(link_downloads).where(
+        columns.share == share, columns.recipient == recipient, columns.seen >= since
+    )
+    return [_download(row) for row in connection.execute(query.order_by(columns.seen.desc()))]
+
+
+def change(connection: Connection, id_: str, **values: Any) -> None:
+    """Set columns of a download."""
+    connection.execute(update(link_downloads).where(link_downloads.c.id == id_).values(**values))
+
+
+def remove(connection: Connection, id_: str) -> None:
+    """Forget a download."""
+    connection.execute(delete(link_downloads).where(link_downloads.c.id == id_))
+
+
+def tidy(connection: Connection, forgotten: Micros) -> None:
+    """Forget downloads that went on before that instant for the last time."""
+    connection.execute(delete(link_downloads).where(link_downloads.c.seen < forgotten))
+
+
+def _download(row: Row[Any]) -> LinkDownload:
+    return LinkDownload(
+        id=row.id,
+        share=row.share,
+        item=row.item,
+        recipient=row.recipient,
+        begun=row.begun,
+        active=row.active,
+        complete=bool(row.complete),
+        sent=row.sent,
+        broken=row.broken,
+        seen=row.seen,
+    )
