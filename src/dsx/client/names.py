@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from dsx.client.errors import Invalid
 from dsx.core import errors as core
-from dsx.core.names import check_dataset_name, check_file_name, check_relative_path
+from dsx.core.names import check_dataset_name, check_relative_path, check_stored_name
 
 _NOT_ON_WINDOWS = frozenset('<>:"|?*')
 
@@ -31,14 +31,14 @@ def local_path(path: str) -> str:
 
 def local_name(name: str) -> str:
     """What a stored file called *name* is called here: its last segment. `Invalid` if unsafe."""
-    last = _checked(check_file_name, name).rpartition("/")[2]
+    last = _checked(check_stored_name, name).rpartition("/")[2]
     _check_fits(last)
     return last
 
 
 def local_tree(name: str) -> str:
     """What a stored file called *name* is called below a directory here. `Invalid` if unsafe."""
-    _check_fits(_checked(check_file_name, name))
+    _check_fits(_checked(check_stored_name, name))
     return name
 
 
@@ -55,7 +55,7 @@ def _check_fits(path: str) -> None:
     """
     if os.name != "nt":
         return
-    _checked(check_file_name, path)
+    _checked(check_stored_name, path)
     for name in path.split("/"):
         if set(name) & _NOT_ON_WINDOWS or name.endswith((".", " ")):
             raise Invalid(f"{name!r} cannot be the name of a file on this system.")

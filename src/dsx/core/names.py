@@ -14,17 +14,36 @@ MAX_SEGMENT_BYTES = 255
 MAX_LABEL_BYTES = 255
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_RESERVED = re.compile(
-    r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?", re.IGNORECASE | re.DOTALL
-)
+_DEVICES = r"con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]"
+_RESERVED = re.compile(rf"(?:{_DEVICES})(?:\..*)?", re.IGNORECASE | re.DOTALL)
+# Windows looks at what precedes the first dot, and drops spaces and dots that end a name.
+_NOT_EVERYWHERE = re.compile(rf"(?:{_DEVICES}) *(?:\..*)?|.*[. ]", re.IGNORECASE | re.DOTALL)
+_SPECIAL = re.compile(r'[<>:"|?*]')
 
 
 def check_file_name(name: str) -> str:
-    """Return *name* if it may name a stored file, else raise `Invalid`.
+    """Return *name* if a file may be stored under it, else raise `Invalid`.
 
     ``/`` separates segments; a segment is 1 to 255 bytes of UTF-8. Refused: empty segments, ``.``,
-    ``..``, backslashes, control characters, unpaired surrogates and names that Windows reserves
-    for devices (``CON``, ``nul.txt`` …), because a download must be writable on any client.
+    ``..``, backslashes, control characters, unpaired surrogates, and what Windows takes for another
+    file or a device (``CON .txt``, ``nul.txt``, ``a:b``, ``a?``, ``a.``, ``a ``), because a
+    download must be writable on any client.
+    https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+    """
+    check_stored_name(name)
+    for segment in name.split("/"):
+        if _SPECIAL.search(segment) or _NOT_EVERYWHERE.fullmatch(segment):
+            raise Invalid(
+                f"{segment!r} cannot be part of a file name on every system: it is a device, ends "
+                'with a dot or a space, or has one of <>:"|?*'
+            )
+    return name
+
+
+def check_stored_name(name: str) -> str:
+    """Return *name* if a file may have it that was stored before, else raise `Invalid`.
+
+    `check_file_name` was less strict once.
     """
     _check_text("A file name", name, MAX_NAME_BYTES)
     for segment in name.split("/"):

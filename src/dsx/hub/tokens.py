@@ -14,7 +14,7 @@ from dsx.catalog import tokens as records
 from dsx.catalog.engine import Catalog
 from dsx.core.errors import Denied, Invalid
 from dsx.core.model import Micros
-from dsx.core.names import check_dataset_name, check_file_name, check_label
+from dsx.core.names import check_dataset_name, check_label, check_stored_name
 from dsx.core.principals import OF_ROLE, Place, Principal, Role, Scope, Token, User
 from dsx.hub import access
 from dsx.hub.audit import note
@@ -49,7 +49,7 @@ def check_place(place: Place) -> Place:
         case "dataset":
             check_dataset_name(place.value)
         case "prefix":
-            check_file_name(f"{place.value}x")  # what lies below it is to have a name
+            check_stored_name(f"{place.value}x")  # what lies below it is to have a name
         case "file":
             check_label("An id", place.value)
     return place
