@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,11 +84,16 @@ def test_a_failed_sync_of_many_files_is_not_tried_again(
 ) -> None:
     """C1 in the SDK: syncfs failed, and the fsyncs after it were believed."""
     server.files = {f"{number}.bin": DATA[number:] for number in range(5)}
-    for number in range(1, 5):
-        with disk.failing(number, EIO, kinds=SYNC):
+    number = last = 0
+    while last == number:  # the index of the cache is synced, too
+        number += 1
+        with disk.failing(number, EIO, kinds=SYNC) as control:
             run(disk, DATASET, server.url, "key")
+            last = number if control.failed else 0
         for path in (disk.root / "ds").glob("*"):
             assert path.read_bytes() == server.files[path.name]
+        shutil.rmtree(disk.root / "ds", ignore_errors=True)
+    assert number > 2
 
 
 def test_the_journal_of_uploads_is_old_or_new_but_whole(disk: FailingDisk) -> None:
@@ -110,7 +116,7 @@ def test_the_journal_of_uploads_is_old_or_new_but_whole(disk: FailingDisk) -> No
                 died = control.failed
         disk.lose_power(names=True)
         found = json.loads((disk.root / "journal.json").read_bytes())
-        assert found["upload"] in {"first", "second"}
+        assert found["upload"] in ({"first", "second"} if died else {"second"})
         if not died:
             break
         number += 1

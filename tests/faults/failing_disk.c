@@ -427,6 +427,16 @@ ssize_t sendfile(int to, int from, off_t *offset, size_t size) {
     return sendfile64(to, from, offset, size);
 }
 
+/* Lengths are durable at once where they get smaller: file systems may write them before data. */
+static void shrink(ino_t inode, off_t size) {
+    struct stat status;
+    int content = kept_file("content", inode, O_RDWR);
+    if (content >= 0 && fstat(content, &status) == 0 && status.st_size > size)
+        REAL(ftruncate)(content, size);
+    if (content >= 0)
+        close(content);
+}
+
 int ftruncate64(int descriptor, off_t size) {
     char path[PATH_MAX];
     struct stat before;
@@ -443,6 +453,8 @@ int ftruncate64(int descriptor, off_t size) {
     int saved = errno;
     if (result == 0 && size > before.st_size)
         note("dirty", before.st_ino, before.st_size, size);
+    else if (result == 0)
+        shrink(before.st_ino, size);
     die_if_last(error);
     errno = saved;
     inside = 0;
@@ -506,12 +518,16 @@ static int opened(int directory, const char *name, int flags, mode_t mode) {
     struct stat status;
     int making = (flags & O_CREAT) && named(directory, name, path) && !shared_memory(path);
     int fresh = making && access(path, F_OK) != 0;
+    int emptying = (flags & O_TRUNC) && named(directory, name, path);
     int descriptor = REAL(openat)(directory, name, flags, mode);
-    if (fresh && descriptor >= 0) {
+    if ((fresh || emptying) && descriptor >= 0) {
         int saved = errno;
         inside = 1;
         fstat(descriptor, &status);
-        hold(path, status.st_ino);
+        if (fresh)
+            hold(path, status.st_ino);
+        else
+            shrink(status.st_ino, 0);
         inside = 0;
         errno = saved;
     }

@@ -9,9 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from tests.drills.test_crash import fsck
+from tests.faults import senders
 from tests.faults.senders import SENDERS, Sender
 from tests.support.digests import sha256
 from tests.support.failing_disk import EIO, ENOSPC, SHORT, FailingDisk
@@ -91,6 +93,13 @@ def test_c1_every_call_fails_once(walk: Walk, send: Callable[[Sender], None]) ->
     walk.all_of(send, EIO)
 
 
+@pytest.mark.parametrize("send", [senders.whole, senders.tus])
+def test_c1_every_call_on_the_catalog_fails_once(
+    tmp_path: Path, send: Callable[[Sender], None]
+) -> None:
+    walk_catalog(tmp_path, send, EIO)
+
+
 @pytest.mark.drill
 @pytest.mark.parametrize("failure", [EIO, ENOSPC, SHORT])
 @pytest.mark.parametrize("clean", [False, True])
@@ -100,3 +109,17 @@ def test_c1_every_call_fails_in_every_way(
 ) -> None:
     for repeat in (1, 2):
         walk.all_of(send, failure, clean=clean, repeat=repeat)
+
+
+def walk_catalog(directory: Path, send: Callable[[Sender], None], failure: int) -> None:
+    disk = FailingDisk(directory / "data", directory / "kept")
+    hub = start_hub(directory, **disk.environment)
+    walk = Walk(hub, disk)
+    try:
+        walk.all_of(send, failure, catalog=1)
+        print(f"\n{walk}")
+    finally:
+        hub.stop()
+    log = hub.log.read_text()
+    assert "unforeseen" not in log
+    assert fsck(hub)["problem_count"] == 0
