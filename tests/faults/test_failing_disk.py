@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from tests.drills.test_crash import fsck
 from tests.faults import senders
 from tests.faults.senders import SENDERS, Sender
 from tests.support.digests import sha256
-from tests.support.failing_disk import EIO, ENOSPC, SHORT, FailingDisk
+from tests.support.failing_disk import CHANGES, EIO, ENOSPC, SHORT, SYNC, FailingDisk
 from tests.support.hub import RunningHub, start_hub
 
 SIZE = 60_000
@@ -33,6 +33,7 @@ class Walk:
     acknowledged: int = 0
     wrong: int = 0
     refused: int = 0
+    sent: dict[str, bytes] = field(default_factory=dict)
 
     def send(self, send: Callable[[Sender], None], number: int, failure: int, **how: int) -> bool:
         """One file while the *number*-th call fails; whether so many were made."""
@@ -45,6 +46,7 @@ class Walk:
         self.disk.forget()
         self.injected += failed
         self.acknowledged += 1
+        self.sent[name] = data
         self.refused += sender.refusals
         self.compare(name, data, f"{send.__name__}: call {number}, {last}, failed by {failure}")
         return bool(failed)
@@ -93,11 +95,24 @@ def test_c1_every_call_fails_once(walk: Walk, send: Callable[[Sender], None]) ->
     walk.all_of(send, EIO)
 
 
-@pytest.mark.parametrize("send", [senders.whole, senders.tus])
-def test_c1_every_call_on_the_catalog_fails_once(
-    tmp_path: Path, send: Callable[[Sender], None]
+@pytest.mark.parametrize(
+    ("send", "kinds"), [(senders.whole, CHANGES), (senders.tus, SYNC)], ids=["whole", "tus"]
+)
+def test_c1_calls_on_the_catalog_fail(
+    tmp_path: Path, send: Callable[[Sender], None], kinds: int
 ) -> None:
-    walk_catalog(tmp_path, send, EIO)
+    """What was acknowledged meanwhile survives that the power goes in the end."""
+    walk_catalog(tmp_path, send, EIO, kinds=kinds)
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("failure", [EIO, ENOSPC, SHORT])
+@pytest.mark.parametrize("clean", [False, True])
+@pytest.mark.parametrize("send", SENDERS)
+def test_c1_every_call_on_the_catalog_fails(
+    tmp_path: Path, send: Callable[[Sender], None], failure: int, clean: bool
+) -> None:
+    walk_catalog(tmp_path, send, failure, clean=clean)
 
 
 @pytest.mark.drill
@@ -111,15 +126,19 @@ def test_c1_every_call_fails_in_every_way(
         walk.all_of(send, failure, clean=clean, repeat=repeat)
 
 
-def walk_catalog(directory: Path, send: Callable[[Sender], None], failure: int) -> None:
+def walk_catalog(directory: Path, send: Callable[[Sender], None], failure: int, **how: int) -> None:
     disk = FailingDisk(directory / "data", directory / "kept")
     hub = start_hub(directory, **disk.environment)
     walk = Walk(hub, disk)
     try:
-        walk.all_of(send, failure, catalog=1)
+        walk.all_of(send, failure, catalog=1, **how)
+        hub.kill()
+        disk.lose_power()
+        walk.hub = hub = start_hub(directory, **disk.environment)
+        for name, data in walk.sent.items():
+            walk.compare(name, data, "after the power was lost")
         print(f"\n{walk}")
     finally:
         hub.stop()
-    log = hub.log.read_text()
-    assert "unforeseen" not in log
+    assert "unforeseen" not in hub.log.read_text()
     assert fsck(hub)["problem_count"] == 0

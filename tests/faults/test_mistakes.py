@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 from tests.support.catalogs import opened
 from tests.support.digests import sha256
-from tests.support.failing_disk import SHORT, WRITE, FailingDisk
+from tests.support.failing_disk import ENOSPC, SHORT, WRITE, FailingDisk
 from tests.support.hub import RunningHub, start_hub
 from tests.support.waiting import eventually
 from tests.support.wire import Wire
@@ -54,6 +54,24 @@ def test_a_short_write_is_continued(tmp_path: Path) -> None:
             hub.store("short", DATA)
             assert control.failed
         assert content(hub, "short") == DATA
+    finally:
+        assert hub.stop() == 0
+
+
+def test_bytes_that_did_not_fit_are_not_hashed(tmp_path: Path) -> None:
+    """They are hashed beside being written; what comes in their place may be something else."""
+    disk = FailingDisk(tmp_path / "data", tmp_path / "kept")
+    hub = start_hub(tmp_path, **disk.environment)
+    try:
+        speaker = Tus(hub, "did not fit", len(DATA))
+        speaker.create()
+        assert speaker.append(0, DATA[:100_000]).ok
+        with disk.failing(1, ENOSPC, kinds=WRITE):
+            assert speaker.append(100_000, b"x" * 200_000).status_code == 507
+        offset = speaker.offset()
+        assert speaker.append(offset, DATA[offset:]).ok
+        kept = DATA[:100_000] + b"x" * (offset - 100_000) + DATA[offset:]
+        assert speaker.finish()["sha256"] == sha256(kept)
     finally:
         assert hub.stop() == 0
 

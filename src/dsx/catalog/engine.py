@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -23,13 +24,20 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
+from dsx.catalog.wal import Log
 from dsx.core.errors import DSXError, Invalid, StorageFull, Unavailable
 from dsx.core.model import Micros
 
+log = structlog.get_logger(__name__)
+
 THREADS = 8
 _BUSY_SECONDS = 30
+_PAGES = 1000
+"""Pages in SQLite's log after which they are moved into the database."""
 _MIGRATION_LOCK = 0x647378  # "dsx"
 _SQLITE_FULL = {sqlite3.SQLITE_FULL}
+_SQLITE_LOST = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
+_SQLITE_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _POSTGRES_FULL = {"53100"}
 T = TypeVar("T")
 
@@ -40,6 +48,9 @@ class Catalog:
     def __init__(self, url: str) -> None:
         """Connect lazily to *url*: ``sqlite:///path`` or ``postgresql://…``."""
         self.engine = _engine(url)
+        self._log = _log_of(self.engine)
+        if self._log is not None:
+            self._log.reread()
         # SQLite's writers take turns anyway: in one thread they do so in order and without polling
         # the lock, and whatever they wait for, the threads of readers are free.
         writers = 1 if self.engine.dialect.name == "sqlite" else THREADS
@@ -82,6 +93,8 @@ class Catalog:
         await asyncio.to_thread(self._writers.shutdown)
         await asyncio.to_thread(self._readers.shutdown)
         await asyncio.to_thread(self.engine.dispose)
+        if self._log is not None:
+            self._log.close()
 
     async def _run(
         self, work: Callable[[Connection], T], *, immediate: bool, durable: bool = True
@@ -106,6 +119,9 @@ class Catalog:
         except IntegrityError:
             raise
         except DBAPIError as error:
+            if self._log is not None and _lost_a_sync(error):
+                log.warning("the catalog's disk failed: its log is recovered", why=str(error.orig))
+                self._log.recover()
             raise _designed(error) from error
 
 
@@ -147,6 +163,17 @@ def _engine(url: str) -> Engine:
     return engine
 
 
+def _log_of(engine: Engine) -> Log | None:
+    """The write-ahead log of SQLite's file; None if this is another database, or in memory."""
+    file = engine.url.database
+    in_file = engine.dialect.name == "sqlite" and file and not file.startswith(("file:", ":"))
+    return Log(Path(file)) if in_file and file else None
+
+
+def _lost_a_sync(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlite_errorcode", None) in _SQLITE_LOST
+
+
 def _prepare_postgres(connection: Any, _record: Any) -> None:
     # Whoever holds what we wait for may have been stopped: do not wait for ever, nor on SQLite.
     connection.execute(f"SET lock_timeout = {int(_BUSY_SECONDS * 1000)}")
@@ -169,8 +196,10 @@ def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
     immediate = options.get("immediate")
     if immediate:  # in WAL mode, NORMAL is FULL without the wait for the disk at each commit
-        level = "FULL" if options.get("durable", True) else "NORMAL"
-        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+        durable = options.get("durable", True)
+        connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        # A checkpoint syncs the log and tells nobody if that fails: it comes where all is synced.
+        connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={_PAGES if durable else 0}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
@@ -195,6 +224,9 @@ def _designed(error: DBAPIError) -> DSXError | DBAPIError:
     )
     if full:
         return StorageFull("The disk of the catalog is full.")
+    if getattr(original, "sqlite_errorcode", 0) & 0xFF in _SQLITE_BROKEN:
+        log.error("the catalog cannot be read", error=str(original))
+        return Unavailable("The catalog cannot be read; the server's log says more.")
     if isinstance(error, OperationalError):
         return Unavailable(f"The catalog does not answer: {original}")
     if isinstance(error, DataError):  # PostgreSQL's text has no NUL, its numbers an end
