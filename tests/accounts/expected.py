@@ -81,6 +81,7 @@ OPERATIONS: dict[str, Op] = {
     "list_findings": Op("admin"),
     "create_file": Op("new", query="name={fresh}", data="x"),
     "list_files": Op("list files"),
+    "look_up_files": Op("list files", json={"names": ["{fresh}"]}),
     "get_file": Op("file read", "file"),
     "patch_file": Op("file write", "file", json={"tags": ["t"]}),
     "delete_file": Op("file delete", "file"),

@@ -70,7 +70,7 @@ def versions(client: DatasetHubClient, top: Path) -> dict[str, int]:
 
 def posted(proxy: Proxy) -> int:
     """How many files were sent in one request."""
-    return len([line for line, _ in proxy.faults.asked if line.startswith("POST /api/v1/files")])
+    return len([line for line, _ in proxy.faults.asked if line.startswith("POST /api/v1/files?")])
 
 
 def sent(proxy: Proxy) -> int:
@@ -171,7 +171,7 @@ def test_one_bad_file_among_many(dsx: Commands, client: DatasetHubClient, top: P
     (top / "dangling").symlink_to("nowhere")
     done = dsx("upload", "-r", top.name, code=3)
     assert f"{top.name}/dangling: No such file" in done.stderr.decode()
-    assert b"10 of 11 files stored" in done.stderr
+    assert b"11 files: 10 stored, 0 unchanged, 1 failed" in done.stderr
     assert stored(client, top) == contents
     (top / "nowhere").write_bytes(b"now there")
     done = dsx("upload", "-r", top.name, "--json")  # goes on: nothing is stored twice
@@ -293,7 +293,7 @@ def test_what_changed_between_two_runs_is_stored_again(
     dsx("upload", "-r", top.name)
     assert stored(client, top) == contents
     assert versions(client, top)[f"{top.name}/same"] == 1
-    dsx("upload", "-r", top.name)  # after a complete run, the same command means new versions
+    dsx("upload", "-r", top.name, "--always")
     assert versions(client, top)[f"{top.name}/same"] == 2
 
 
@@ -302,24 +302,24 @@ def test_other_commands_have_journals_of_their_own(
 ) -> None:
     fill(top, "a", "b")
     (top / "bad").symlink_to("nowhere")
-    dsx("upload", "-r", top.name, code=3)
-    dsx("upload", "-r", top.name, "--category", "other", code=3)
+    dsx("upload", "-r", top.name, "--always", code=3)
+    dsx("upload", "-r", top.name, "--always", "--category", "other", code=3)
     assert set(versions(client, top).values()) == {2}
-    dsx("upload", "-r", top.name, "--no-resume", code=3)
+    dsx("upload", "-r", top.name, "--always", "--no-resume", code=3)
     assert set(versions(client, top).values()) == {3}
-    dsx("upload", "-r", top.name, code=3)
+    dsx("upload", "-r", top.name, "--always", code=3)
     assert set(versions(client, top).values()) == {3}
 
 
 def test_a_journal_cut_off_in_a_line(dsx: Commands, client: DatasetHubClient, top: Path) -> None:
     fill(top, "a", "b", "c")
     (top / "bad").symlink_to("nowhere")
-    dsx("upload", "-r", top.name, code=3)
+    dsx("upload", "-r", top.name, "--always", code=3)
     (journal,) = dsx.state.rglob("*.jsonl")
     journal.write_bytes(journal.read_bytes()[:-5])
-    dsx("upload", "-r", top.name, code=3)
+    dsx("upload", "-r", top.name, "--always", code=3)
     assert sorted(versions(client, top).values()) == [1, 1, 2]
-    dsx("upload", "-r", top.name, code=3)
+    dsx("upload", "-r", top.name, "--always", code=3)
     assert sorted(versions(client, top).values()) == [1, 1, 2]
 
 

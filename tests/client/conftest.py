@@ -43,6 +43,7 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     """Where this test's uploads are remembered: apart from those of whoever runs the tests."""
     base = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("XDG_STATE_HOME", str(base))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(base / "cache"))
     return base / "dsx" / "uploads"
 
 

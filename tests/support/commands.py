@@ -23,7 +23,11 @@ class Commands:
     python: tuple[str, ...] = (sys.executable,)
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
-        places = {"HOME": str(self.directory), "XDG_STATE_HOME": str(self.state)}
+        places = {
+            "HOME": str(self.directory),
+            "XDG_STATE_HOME": str(self.state),
+            "XDG_CACHE_HOME": str(self.directory / ".cache"),
+        }
         return clean_environment(**(places | self.variables | more))
 
     @property

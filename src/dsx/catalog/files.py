@@ -145,6 +145,15 @@ def find(connection: Connection, owner: str, name: str) -> FileVersion | None:
     return next(iter(_versions(connection, query)), None)
 
 
+def find_many(connection: Connection, owner: str, names: Sequence[str]) -> list[FileVersion]:
+    """The newest versions of those of the owner's live files that are called one of *names*."""
+    found: list[FileVersion] = []
+    for start in range(0, len(names), 500):
+        some = files.c.name.in_(names[start : start + 500])
+        found += _versions(connection, _records().where(LIVE, files.c.owner == owner, some))
+    return found
+
+
 def versions(connection: Connection, file: str) -> list[FileVersion]:
     """All versions of one file, newest first."""
     query = _records().where(files.c.file == file).order_by(files.c.version.desc())

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,20 @@ if TYPE_CHECKING:
     from dsx.client.models import FileInfo
 
 _WORKERS = 8
+_LOOKED_UP = 500
 _FATAL = (errors.Unauthenticated, errors.Unavailable)  # what fails one file so fails all
-Outcome = tuple[Item, Any]
-"""A file, and its record or why it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a file: its record, and whether that is *new* or was there before."""
+
+    info: FileInfo
+    new: bool
+
+
+Outcome = tuple[Item, Stored | Exception]
+"""A file, and what became of it or why that failed."""
 
 
 class Batch:
@@ -36,10 +48,15 @@ class Batch:
         items: Sequence[Item],
         facts: dict[str, Any],
         *,
-        journal: Journal | None,
+        journal: Journal | None = None,
+        always: bool = False,
     ) -> None:
-        """Store *items* with *facts*, except those that *journal* knows."""
+        """Store *items* with *facts*, except those that *journal* knows.
+
+        *always*: also those that are stored already as they are, as new versions.
+        """
         self.failed: list[BaseException] = []
+        self._always = always
         self._client = client
         self._items = items
         self._facts = facts
@@ -47,7 +64,8 @@ class Batch:
         self._meter = Meter(None, None, "")
         self._total = sum(item.size for item in items)
         self._done: dict[Item, int] = {}
-        self._stored = 0
+        self._stored = self._unchanged = 0
+        self._sent = 0
         self._paused: set[str] = set()
         self._bar: Bar | None = None
         self._lock = threading.Lock()
@@ -77,30 +95,46 @@ class Batch:
 
     def _outcomes(self) -> Iterator[Outcome]:
         small = [item for item in self._items if item.path and item.size < PARTS_FROM]
-        jobs = [partial(self._attempt, item) for item in small]
-        yield from in_threads(jobs, min(_WORKERS, max(1, len(jobs))), self._meter)
-        for item in self._items:
-            if not item.path or item.size >= PARTS_FROM:
-                yield self._attempt(item)
+        for some in _portions(small):
+            known = self._present(some)
+            jobs = [partial(self._attempt, item, known) for item in some]
+            yield from in_threads(jobs, min(_WORKERS, len(jobs)), self._meter)
+        large = [item for item in self._items if not item.path or item.size >= PARTS_FROM]
+        for some in _portions(large):
+            known = self._present(some)
+            for item in some:
+                yield self._attempt(item, known)
 
-    def _attempt(self, item: Item) -> Outcome:
+    def _present(self, items: Sequence[Item]) -> dict[str, FileInfo]:
+        """What the hub has under the names of *items*, as far as that matters."""
+        if self._always or self._facts["if_absent"]:
+            return {}
+        return self._client.find_if_possible([item.name for item in items])
+
+    def _attempt(self, item: Item, known: dict[str, FileInfo]) -> Outcome:
         try:
-            return item, self._store(item)
+            return item, self._store(item, known)
         except _FATAL:
             raise
         except (errors.DSXError, OSError, ValueError) as error:
             return item, error
 
-    def _store(self, item: Item) -> FileInfo:
+    def _store(self, item: Item, known: dict[str, FileInfo]) -> Stored:
+        facts = self._known_facts(item) | {"if_changed": False if self._always else known}
+        before = known.get(item.name)
         if item.path is None:
-            return self._client.upload(sys.stdin.buffer, item.name, **self._known_facts(item))
-        if self._journal and (info := self._known(item)) is not None:
+            info = self._client.upload(sys.stdin.buffer, item.name, **facts)
+        elif (noted := self._known(item)) is not None:
             self._moved(item, item.size, None, "")
-            return info
-        info = self._client.upload(item.path, item.name, **self._known_facts(item))
-        if self._journal:
-            self._journal.note(item, info.id)
-        return info
+            return Stored(noted, new=True)
+        else:
+            info = self._client.upload(item.path, item.name, **facts)
+            if self._journal:
+                self._journal.note(item, info.id)
+        new = before is None or info.id != before.id
+        if not new:
+            self._moved(item, item.size, None, "")
+        return Stored(info, new=new)
 
     def _known(self, item: Item) -> FileInfo | None:
         """What *item* became when an earlier run stored it; None if it is not there any more."""
@@ -143,8 +177,8 @@ class Batch:
         if self._bar is not None:
             self._bar(sum(list(self._done.values())), self._description())
 
-    def _tell(self, output: Output, item: Item, outcome: Any) -> None:
-        if isinstance(outcome, BaseException):
+    def _tell(self, output: Output, item: Item, outcome: Stored | Exception) -> None:
+        if isinstance(outcome, Exception):
             self.failed.append(outcome)
             if output.as_json and len(self._items) > 1:
                 failure = {"path": item.label, "error": told(outcome), "code": code_for(outcome)}
@@ -152,18 +186,27 @@ class Batch:
             text = told(outcome)
             note(text if item.label in text or len(self._items) == 1 else f"{item.label}: {text}")
             return
-        self._stored += 1
-        size = human(outcome.size)
-        line = f"{outcome.id}  {outcome.name}  version {outcome.version}  {size}"
-        output.result(outcome, [line])
+        info = outcome.info
+        self._stored += outcome.new
+        self._unchanged += not outcome.new
+        self._sent += info.size if outcome.new else 0
+        line = f"{info.id}  {info.name}  version {info.version}  {human(info.size)}"
+        value = {**info.model_dump(mode="json"), "unchanged": not outcome.new}
+        output.result(value, [line if outcome.new else f"{line}  unchanged"])
 
     def _summary(self) -> str:
         seconds = max(time.monotonic() - self._begun, 0.001)
-        size = sum(self._done.values())
-        text = f"{self._stored} of {len(self._items)} files stored, {human(size)}"
-        return f"{text} in {seconds:.1f} s ({human(int(size / seconds))}/s)"
+        failed = len(self._items) - self._stored - self._unchanged
+        counts = f"{self._stored} stored, {self._unchanged} unchanged, {failed} failed"
+        rate = f"{human(self._sent)} in {seconds:.1f} s ({human(int(self._sent / seconds))}/s)"
+        return f"{len(self._items)} files: {counts}; {rate}"
 
 
 def _goes_on(item: Item, done: int) -> bool:
     """Whether another run would not have to send what is *done* of *item*."""
     return item.path is not None and (item.size >= PARTS_FROM or done == item.size)
+
+
+def _portions(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """*items* in portions that are looked up at once."""
+    return (items[start : start + _LOOKED_UP] for start in range(0, len(items), _LOOKED_UP))

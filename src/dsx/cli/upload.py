@@ -32,6 +32,9 @@ def upload(
     if_absent: Annotated[
         bool, typer.Option("--if-absent", help="Fail if the name is taken.")
     ] = False,
+    always: Annotated[
+        bool, typer.Option("--always", help="A new version even of what has not changed.")
+    ] = False,
     resume: Annotated[
         bool,
         typer.Option("--resume/--no-resume", help="Go on where this command was interrupted."),
@@ -41,15 +44,18 @@ def upload(
         typer.Option("--instant", help="Do not send what the server has already (reads twice)."),
     ] = False,
 ) -> None:
-    """Store files. A name that is taken gets a new version.
+    """Store files. A name that is taken gets a new version, if the bytes are others.
+
+    What is stored already under its name, with the category, tags and metadata that are given, is
+    not sent again. Which files that are is told by their SHA-256; those of unchanged files are
+    remembered, so that they need not be read each time.
 
     With -r, a file below a directory is named by its path from the directory's parent:
     `dsx upload -r data/photos` stores photos/a.jpg. Links to files are followed, links to
     directories are not; pipes, sockets and devices are left out.
 
-    After an interrupt or a crash the same command, in the same directory, goes on: files that are
-    stored already are left out, of large ones only the missing parts are sent. `dsx tasks` pauses
-    and resumes large uploads from anywhere.
+    After an interrupt or a crash the same command, in the same directory, goes on: of large files
+    only the missing parts are sent. `dsx tasks` pauses and resumes large uploads from anywhere.
 
     Examples:
 
@@ -70,22 +76,22 @@ def upload(
         "resume": resume,
         "instant": instant,
     }
-    failed = _run(Context.of(ctx), items, facts, paths)
+    failed = _run(Context.of(ctx), items, facts, paths, always=always)
     if failed:
         raise typer.Exit(code_for(failed[0]))
 
 
 def _run(
-    context: Context, items: list[Item], facts: dict[str, Any], paths: list[str]
+    context: Context, items: list[Item], facts: dict[str, Any], paths: list[str], *, always: bool
 ) -> list[BaseException]:
     from dsx.cli.batch import Batch  # noqa: PLC0415 (slow to import)
     from dsx.cli.journal import Journal  # noqa: PLC0415
 
     journal = None
-    if facts["resume"] and len(items) > 1:
+    if facts["resume"] and len(items) > 1 and (always or facts["if_absent"]):
         journal = Journal({"server": context.server.value, **facts}, paths)
     with context.client() as client:
-        batch = Batch(client, items, facts, journal=journal)
+        batch = Batch(client, items, facts, journal=journal, always=always)
         complete = False
         try:
             batch.run(context.output)

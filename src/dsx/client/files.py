@@ -1,9 +1,7 @@
-"""Files of a hub: upload, download, list, describe, delete, restore."""
+"""Files of a hub: download, list, describe, delete, restore; what stores them is in `storing`."""
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,134 +9,27 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlencode
 
-from dsx.client import uploading
-from dsx.client.body import Body
 from dsx.client.destinations import Destination, destinations
-from dsx.client.errors import DigestMismatch, NotFound, RateLimited, Unavailable, Unreachable
-from dsx.client.http import Connection, pause
+from dsx.client.errors import NotFound
 from dsx.client.kept import Kept, draft_beside, kept_beside
-from dsx.client.local import LocalFile
 from dsx.client.models import FileInfo
 from dsx.client.names import local_name, segments
-from dsx.client.progress import Progress, StateTold
+from dsx.client.progress import Progress
+from dsx.client.storing import FILES, StoreOperations
 from dsx.client.system import replace_file
 from dsx.client.transfer import Remote, fetch_bytes, fetch_file, fetch_stream
-from dsx.client.uploading import Facts, Manner, send_file
 
-FILES = "/api/v1/files"
 TRASH = "/api/v1/trash"
 ARCHIVE = "/api/v1/archive"
 _SLASHES = ("/", os.sep)
 _IDS_IN_A_URL = 100
 _PAGE = 1000
-_REFUSED = {429, 503}
-Source = str | Path | bytes | IO[bytes]
 Ref = str | int | FileInfo
 _SPECIAL = str.maketrans({character: f"[{character}]" for character in "*?["})
 
 
-class FileOperations:
+class FileOperations(StoreOperations):
     """The part of the client that deals with stored files."""
-
-    def __init__(self, connection: Connection, progress: Progress | None) -> None:
-        self._connection = connection
-        self._progress = progress
-
-    def upload(
-        self,
-        source: Source,
-        name: str | None = None,
-        *,
-        category: str | None = None,
-        tags: Sequence[str] = (),
-        metadata: Mapping[str, Any] | None = None,
-        content_type: str | None = None,
-        if_absent: bool = False,
-        resume: bool = True,
-        instant: bool = False,
-        progress: Progress | None = None,
-        on_state: StateTold | None = None,
-    ) -> FileInfo:
-        """Store a file (path, bytes or binary file object) and return its record.
-
-        A file of 32 MiB or more that is given by its path is sent in parts, several at once, each
-        again if its connection breaks. If that is interrupted, even by a reboot, the same call
-        sends only what is missing. It can be paused by its task; then this waits.
-
-        Args:
-            source: what to store; a file object is read from where it stands.
-            name: of the stored file; by default the path's last part.
-            category: a word to find it by, as ``train``.
-            tags: further words.
-            metadata: JSON values by key.
-            content_type: media type; by default the server guesses it.
-            if_absent: fail with `PreconditionFailed` if the name is taken, which otherwise means
-                a new version.
-            resume: go on with what an earlier process sent, and let a later one do so.
-            instant: hash a file that is given by its path first, and do not send it if the server
-                has its bytes already.
-            progress: see `DatasetHubClient`.
-            on_state: called with ("hashing", "running" or "paused", name, id of the upload's task)
-                when that changes in an upload in parts.
-
-        Raises `DigestMismatch` if the SHA-256 that the server computed is not that of the bytes
-        sent, `Conflict` if the file changes meanwhile, `Gone` if somebody aborts the upload.
-        """
-        named = name or (Path(source).name if isinstance(source, (str, Path)) else None)
-        if named is None:
-            raise ValueError("bytes and file objects need a name")
-        facts = Facts(named, category, tags, metadata or {}, content_type, if_absent)
-        progress = progress or self._progress
-        if isinstance(source, bytes):
-            return self._post(io.BytesIO(source), facts, progress)
-        if not isinstance(source, (str, Path)):
-            return self._post(source, facts, progress)
-        path = Path(source)
-        if path.is_file() and (instant or path.stat().st_size >= uploading.PARTS_FROM):
-            manner = Manner(resume, instant, progress, on_state)
-            with LocalFile(path) as file:
-                return send_file(self._connection, file, facts, manner)
-        with path.open("rb") as opened:
-            return self._post(opened, facts, progress)
-
-    def _post(self, source: IO[bytes], facts: Facts, progress: Progress | None) -> FileInfo:
-        """Store what *source* has in one request."""
-        name = facts.name
-        params = {"name": name, "category": facts.category, "tag": list(facts.tags)}
-        if facts.metadata:
-            params["metadata"] = json.dumps(facts.metadata)
-        headers = {"Content-Type": facts.content_type} if facts.content_type else {}
-        if facts.if_absent:
-            headers["If-None-Match"] = "*"
-        body = Body(source, progress, name)
-        info = self._send(body, params, headers)
-        if info.sha256 != body.digest:
-            raise DigestMismatch(
-                f"{name!r} was changed on the way to the server; upload it again.",
-                {"expected": body.digest, "received": info.sha256},
-            )
-        return info
-
-    def _send(self, body: Body, params: Mapping[str, Any], headers: Mapping[str, str]) -> FileInfo:
-        """POST *body*; again, if it can be rewound and the server said that it kept nothing.
-
-        When the connection breaks after the first byte the server may have stored the file, and a
-        second time would be another version: that is left to the caller.
-        """
-        attempt = 0
-        while True:
-            try:
-                return self._info(
-                    "POST", FILES, params=params, headers=headers, data=body, retries=0
-                )
-            except (Unavailable, RateLimited, Unreachable) as error:
-                answer = error.response
-                refused = answer is not None and answer.status_code in _REFUSED
-                refused = refused or (isinstance(error, Unreachable) and body.untouched)
-                if not refused or attempt >= self._connection.retries or not body.rewind():
-                    raise
-                pause(attempt, error)
-                attempt += 1
 
     def download(
         self, ref: Ref, target: str | Path | None = None, *, progress: Progress | None = None
@@ -327,9 +218,6 @@ class FileOperations:
             os.fsync(descriptor)
             replace_file(draft, place)
         return place
-
-    def _info(self, method: str, path: str, **more: Any) -> FileInfo:
-        return FileInfo.model_validate(self._connection.json(method, path, **more))
 
     def _pages(self, path: str, params: Mapping[str, Any], limit: int | None) -> Iterator[FileInfo]:
         cursor: str | None = None

@@ -166,6 +166,7 @@ class DatasetHubClient(FileOperations):
     def close(self) -> None:
         """Close the connections and the cache's index; another call opens them again."""
         self._connection.close()
+        self._digests.close()
         if self._cache is not None:
             self._cache.close()
 

@@ -22,6 +22,8 @@ class LocalFile:
         path: where it was found.
         size: in bytes, when it was opened.
         mtime_ns: when it had last been changed then.
+        identity: a text that another file, or other content of this one, hardly has.
+        changed: when it, or its record on the disk, had last been changed, in seconds.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,6 +32,9 @@ class LocalFile:
         self._descriptor = open_file(path, os.O_RDONLY)
         status = os.fstat(self._descriptor)
         self.size, self.mtime_ns = status.st_size, status.st_mtime_ns
+        times = (status.st_mtime_ns, status.st_ctime_ns)
+        self.identity = f"{status.st_size} {times} {status.st_dev} {status.st_ino}"
+        self.changed = max(times) / 1e9
 
     def read(self, size: int, offset: int) -> bytes:
         """Bytes from *offset* on, at least one; threads may do this at once.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import quote
 
 from dsx.client.errors import Invalid
@@ -11,6 +12,11 @@ from dsx.core import errors as core
 from dsx.core.names import check_dataset_name, check_relative_path, check_stored_name
 
 _NOT_ON_WINDOWS = frozenset('<>:"|?*')
+
+
+def local(path: str | os.PathLike[str]) -> Path:
+    """*path* on this machine, ``~`` and ``~user`` at its beginning expanded as a shell would."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own fails for unknown users)
 
 
 def dataset_name(name: str) -> str:
@@ -21,6 +27,15 @@ def dataset_name(name: str) -> str:
 def dataset_path(path: str) -> str:
     """*path* if a file of a dataset may be called that, else `Invalid`: it stays below it."""
     return _checked(check_relative_path, path)
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a stored file may be called *name*."""
+    try:
+        check_file_name(name)
+    except core.Invalid:
+        return False
+    return True
 
 
 def local_path(path: str) -> str:

@@ -24,6 +24,7 @@ from dsx.client.progress import Meter, Progress, StateTold, in_threads
 from dsx.client.resume import Memory, key_of, remembered
 from dsx.core import errors as core
 from dsx.core.digest import Digest, Hasher
+from dsx.core.model import Given
 from dsx.core.ranges import ByteRange
 
 UPLOADS = "/api/v1/uploads"
@@ -47,6 +48,11 @@ class Facts:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     content_type: str | None = None
     if_absent: bool = False
+
+    @property
+    def given(self) -> Given:
+        """What a file that is there already has to agree with."""
+        return Given(self.category, self.content_type, dict(self.metadata), tuple(self.tags))
 
     def as_json(self) -> dict[str, Any]:
         """As the route that begins an upload takes them."""

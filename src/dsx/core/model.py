@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from dsx.core.digest import Digest
 
@@ -96,6 +97,45 @@ class NewFile:
     content_type: str
     metadata: dict[str, Any]
     tags: tuple[str, ...]
+
+
+class Described(Protocol):
+    """A record of a file, on the server's side or a client's."""
+
+    @property
+    def category(self) -> str:
+        """A word to find it by."""
+
+    @property
+    def content_type(self) -> str:
+        """Its media type."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """JSON values by key."""
+
+    @property
+    def tags(self) -> Sequence[str]:
+        """Further words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What an upload says of a file beside its bytes; what it leaves out has defaults."""
+
+    category: str | None = None
+    content_type: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+
+    def agrees(self, version: Described) -> bool:
+        """Whether all that is given is so of *version* already."""
+        return (
+            self.category in {None, version.category}
+            and self.content_type in {None, version.content_type}
+            and (not self.metadata or self.metadata == version.metadata)
+            and (not self.tags or sorted(set(self.tags)) == sorted(version.tags))
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,13 @@ def named(
     return version
 
 
+def called(connection: Connection, principal: Principal, names: Sequence[str]) -> list[FileVersion]:
+    """The newest versions of the principal's own files of these names that it may know of."""
+    whose, places = space(connection, principal, None)
+    found = files.find_many(connection, whose, names)
+    return [one for one in found if _within(places, one.file, one.name, one.category)]
+
+
 def many(connection: Connection, principal: Principal, refs: Sequence[str]) -> list[FileVersion]:
     """Versions to read, in that order; `NotFound` for the first that is not there for them."""
     return [file(connection, principal, ref) for ref in refs]

@@ -26,7 +26,15 @@ from dsx.core.errors import (
     RangeUnsatisfiable,
 )
 from dsx.core.metadata import check_metadata, merge_patch
-from dsx.core.model import FileChanges, FileQuery, FileVersion, NewFile, NumberedPage, Page
+from dsx.core.model import (
+    FileChanges,
+    FileQuery,
+    FileVersion,
+    Given,
+    NewFile,
+    NumberedPage,
+    Page,
+)
 from dsx.core.names import check_file_name, check_label
 from dsx.core.principals import Principal, Scope
 from dsx.core.ranges import ByteRange
@@ -100,9 +108,13 @@ class Files:
         tags: Sequence[str] = (),
         expected: Digest | None = None,
         only_if_absent: bool = False,
+        only_if_changed: bool = False,
         then: Callable[[Connection, FileVersion], None] | None = None,
     ) -> FileVersion:
         """Store what *receiver* has as *name*: a new file, or the next version of that file.
+
+        With *only_if_changed*, if the file of that name has these bytes and all that is given of
+        it, its version is returned, and nothing is stored.
 
         When this returns, bytes and record are durable. Raises `Invalid` for unacceptable facts,
         `DigestMismatch` unless the bytes are the *expected* ones, `PreconditionFailed` if the name
@@ -117,6 +129,8 @@ class Files:
             metadata=metadata,
             tags=tags,
         )
+        type_given = new.content_type if content_type else None
+        given = Given(category, type_given, new.metadata, new.tags)
         access.require(principal, "write")
         if only_if_absent or principal.places is not None:
             await self._catalog.read(partial(allow, principal, new, only_if_absent=only_if_absent))
@@ -126,6 +140,9 @@ class Files:
             """Order matters: a purge of equal content excludes us by the claim, see `Trash`."""
             records.claim(connection, principal.id)
             allow(principal, new, connection, only_if_absent=only_if_absent)
+            before = records.find(connection, new.owner, new.name) if only_if_changed else None
+            if before and before.sha256 == blob.digest and given.agrees(before):
+                return before
             blob_records.claim(connection, blob.digest)
             spare(connection, blob.digest)
             self._limits.check_quota(connection, principal.id, blob.size)
@@ -226,6 +243,12 @@ class Files:
             ]
 
         return await self._catalog.read(work)
+
+    async def called(self, principal: Principal, names: Sequence[str]) -> Sequence[FileVersion]:
+        """The newest versions of the principal's files of exactly these names, in any order."""
+        return await self._catalog.read(
+            lambda connection: access.called(connection, principal, names)
+        )
 
     async def versions(self, principal: Principal, ref: str) -> Sequence[FileVersion]:
         """All versions of the file *ref* belongs to, newest first."""

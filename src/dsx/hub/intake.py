@@ -39,7 +39,11 @@ def hash_beside(update: Callable[..., object], *arguments: Any) -> Iterator[None
 
 
 class Receiver:
-    """One stream of bytes on its way to becoming a blob; ``write`` takes them in order."""
+    """One stream of bytes on its way to becoming a blob; ``write`` takes them in order.
+
+    Attributes:
+        sealed: whether it has become one.
+    """
 
     def __init__(self, stage: Stage, limit: int | None, allowance: Allowance) -> None:
         """Collect at most *limit* bytes (None: any number) in *stage*, as *allowance* has it."""
@@ -47,6 +51,7 @@ class Receiver:
         self._stage = stage
         self._limit = limit
         self._hasher = Hasher()
+        self.sealed = False
 
     @property
     def size(self) -> int:
@@ -88,6 +93,7 @@ class Receiver:
         """Turn the bytes into the blob that ``finish`` described (blocking)."""
         with as_received():
             self._stage.seal(blob.digest, blob.size)
+        self.sealed = True
 
     async def abandon(self) -> None:
         """Drop what was not sealed. Idempotent, and harmless after ``seal``."""

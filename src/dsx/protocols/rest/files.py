@@ -24,6 +24,7 @@ from dsx.protocols.rest.models import (
     FileList,
     FilePage,
     FilePatch,
+    Names,
 )
 
 router = Branch(prefix="/files", tags=["files"])
@@ -50,7 +51,10 @@ Sort = Literal["created", "-created", "name", "-name", "size", "-size"]
     status_code=201,
     response_model=File,
     summary="Store a file",
-    responses=documented(408, 412, 413, 507),
+    responses={
+        200: {"model": File, "description": "It was there already."},
+        **documented(408, 412, 413, 507),
+    },
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -67,6 +71,9 @@ async def create_file(
     category: Annotated[str | None, Query(examples=["train"])] = None,
     tag: Annotated[list[str] | None, Query(max_length=256)] = None,
     metadata: Annotated[str | None, Query(description="A JSON object.", examples=["{}"])] = None,
+    if_changed: Annotated[
+        bool, Query(description="Make no version of what the file of that name is already.")
+    ] = False,
     if_none_match: Annotated[
         str | None, Header(description="`*`: only if the name is free.")
     ] = None,
@@ -78,6 +85,9 @@ async def create_file(
 
     Send the bytes raw, with their own Content-Type, or as the part `file` of a form whose fields
     stand in for the query. The answer comes when the bytes are on disk and the file is listed.
+
+    With `if_changed`, bytes that the file of that name has already make no version, unless a
+    category, tags, metadata or a type is given that it has not: 200, and the version there is.
     """
     expected = _expected(repr_digest)
     receiver = await hub.files.receive(principal, announced(request))
@@ -100,12 +110,21 @@ async def create_file(
             tags=[*(tag or []), *fields.get("tag", [])],
             expected=expected,
             only_if_absent=if_none_match == "*",
+            only_if_changed=if_changed,
         )
     finally:
         await receiver.abandon()
     body = File.of(version).model_dump()
     location = f"/api/v1/files/{version.id}"
-    return JSONResponse(body, 201, {"Location": location, "ETag": f'"{version.sha256}"'})
+    status = 201 if receiver.sealed else 200
+    return JSONResponse(body, status, {"Location": location, "ETag": f'"{version.sha256}"'})
+
+
+@router.post("/lookup", summary="Look files up by name")
+async def look_up_files(wanted: Names, hub: HubDep, principal: PrincipalDep) -> FileList:
+    """The newest versions of those of your files that have one of these names, in any order."""
+    found = await hub.files.called(principal, wanted.names)
+    return FileList(items=[File.of(version) for version in found])
 
 
 @router.get("", summary="List files", responses=documented(404))

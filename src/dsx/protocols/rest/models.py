@@ -95,6 +95,16 @@ class FileList(BaseModel):
     items: list[File]
 
 
+class Names(BaseModel):
+    """Names of files to look up."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"names": ["a.csv", "b/c.csv"]}]}
+    )
+
+    names: list[Annotated[str, Field(max_length=1024)]] = Field(max_length=1000)
+
+
 class FilePatch(BaseModel):
     """Changes to a file; what is absent stays."""
 
