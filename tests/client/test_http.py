@@ -78,7 +78,7 @@ def test_netrc_does_not_replace_the_key(
 def test_every_failure_is_the_core_class_and_a_requests_error(
     server: FaultyServer, client: DatasetHubClient, kind: type[DSXError]
 ) -> None:
-    server.faults.refusals = 9
+    server.faults.refusals = 99
     server.faults.status = core.STATUS[kind]
     server.faults.problem = {"code": kind.code, "detail": "Because.", "details": {"why": 1}}
     with pytest.raises(kind, match=r"Because\.") as caught:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from dsx.cli.exits import code_for, told
 from dsx.cli.journal import Journal
-from dsx.cli.output import Bar, Output, human, note
+from dsx.cli.output import Output, human, note
 from dsx.cli.selection import Item
+from dsx.cli.terminal import Bar
 from dsx.client.progress import Meter, in_threads
 from dsx.client.uploading import PARTS_FROM
 from dsx.core import errors

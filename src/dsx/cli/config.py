@@ -35,6 +35,7 @@ def config(ctx: typer.Context) -> None:
     rows = [
         {"setting": "server", "value": context.server.value, "origin": context.server.origin},
         {"setting": "api_key", "value": key.value and MASK, "origin": key.origin},
+        {"setting": "ca_file", "value": context.ca_file.value, "origin": context.ca_file.origin},
         {"setting": "profiles", "value": str(profiles_file()), "origin": "DSX_CONFIG or default"},
         *_server_rows(),
     ]

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import typer
 
 from dsx.cli import profiles
-from dsx.cli.output import Output
+from dsx.cli.output import Output, note
 
 if TYPE_CHECKING:
     from dsx.client.hub import DatasetHubClient
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 SERVER_VARIABLES = ("SERVER_URL", "DSX_SERVER_URL")
+CA_VARIABLES = ("DSX_CA_FILE",)
 KEY_VARIABLES = ("DSX_API_KEY", "AUTH_TOKEN")
 
 
@@ -42,12 +43,13 @@ class Context:
         api_key: str | None,
         profile: str | None,
         as_json: bool,
+        ca_file: str | None = None,
         default: str = DEFAULT_SERVER,
     ) -> None:
         """What the flags say; *default* is the server that nobody named."""
         self.output = Output(as_json=as_json)
         self.profile = profile or profiles.DEFAULT
-        self._given = {"server": server, "api_key": api_key}
+        self._given = {"server": server, "api_key": api_key, "ca_file": ca_file}
         self._profile = profile
         self._default = default
 
@@ -64,8 +66,20 @@ class Context:
         """A client of the chosen server."""
         from dsx.client.hub import DatasetHubClient  # noqa: PLC0415 (slow to import)
 
-        server = self.server.value or self._default
-        return DatasetHubClient(server, self.api_key.value, cache_dir, progress=progress)
+        return DatasetHubClient(
+            self.server.value or self._default,
+            self.api_key.value,
+            cache_dir,
+            progress=progress,
+            ca_file=self.ca_file.value,
+            notify=note,
+        )
+
+    @cached_property
+    def ca_file(self) -> Setting:
+        """The file of certificates that sign the server's."""
+        found = self._look_up("ca_file", CA_VARIABLES) or self._signed_in("ca_file")
+        return found or Setting(None, "the system's")
 
     @cached_property
     def server(self) -> Setting:

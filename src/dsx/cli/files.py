@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from dsx.cli.context import Context
 from dsx.cli.output import human
 from dsx.cli.refs import ByName, ByNumber, Meaning
+from dsx.cli.streams import binary_output
 
 if TYPE_CHECKING:
     from dsx.client.hub import DatasetHubClient
@@ -71,7 +71,7 @@ def _to_standard_output(
     *,
     archive: bool,
 ) -> None:
-    output = sys.stdout.buffer
+    output = binary_output()
     if archive:
         client.archive_to(infos, output, progress=progress)
     else:

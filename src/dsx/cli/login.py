@@ -6,6 +6,7 @@ import getpass
 import os
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,9 +53,12 @@ def login(
 
     who = (name, ask_password(f"Password of {name} on {server}"))
     before = profiles.read_all().get(context.profile)
-    with DatasetHubClient(server, who, None) as client:
+    ca_file = context.ca_file.value
+    with DatasetHubClient(server, who, None, ca_file=ca_file, notify=note) as client:
         made, username = _token(client, seconds(days))
         values = {"server": server, "user": username, "token": made.id, "api_key": str(made.token)}
+        if ca_file is not None:
+            values["ca_file"] = str(Path(ca_file).expanduser().absolute())
         try:
             path = profiles.write(context.profile, values)
         except (DSXError, OSError):
@@ -147,7 +151,12 @@ def _end(known: dict[str, str] | None) -> None:
 
     with (
         DatasetHubClient(
-            known["server"], known["api_key"], None, timeout=_PATIENCE, retries=1
+            known["server"],
+            known["api_key"],
+            None,
+            timeout=_PATIENCE,
+            retries=1,
+            ca_file=known.get("ca_file"),
         ) as client,
         suppress(NotFound, Unauthenticated),
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import threading
@@ -33,6 +32,8 @@ from dsx.cli import (
 from dsx.cli.context import DEFAULT_SERVER, Context
 from dsx.cli.exits import INTERRUPTED, TABLE, code_for, told
 from dsx.cli.flags import HELP, as_command
+from dsx.cli.output import note
+from dsx.cli.streams import prepare_streams
 from dsx.core.errors import DSXError
 
 app = typer.Typer(
@@ -78,6 +79,9 @@ def root(
     *,
     server: Annotated[str | None, typer.Option(help="URL of the hub. [SERVER_URL]")] = None,
     api_key: Annotated[str | None, typer.Option(help="Key to it. [DSX_API_KEY]")] = None,
+    ca_file: Annotated[
+        str | None, typer.Option(help="Certificates to trust, as PEM. [DSX_CA_FILE]")
+    ] = None,
     profile: Annotated[
         str | None, typer.Option(help="Section of ~/.config/dsx/config.toml to use.")
     ] = None,
@@ -96,11 +100,22 @@ def root(
         dsx fetch imagenet --to ./data
     """
     ctx.obj = Context(
-        server=server, api_key=api_key, profile=profile, as_json=json, default=ctx.obj
+        server=server,
+        api_key=api_key,
+        ca_file=ca_file,
+        profile=profile,
+        as_json=json,
+        default=ctx.obj,
     )
 
 
-_GENERAL = {"--server": True, "--api-key": True, "--profile": True, "--json": False}
+_GENERAL = {
+    "--server": True,
+    "--api-key": True,
+    "--ca-file": True,
+    "--profile": True,
+    "--json": False,
+}
 
 
 def _general_first(arguments: Sequence[str]) -> list[str]:
@@ -129,7 +144,7 @@ def main(arguments: Sequence[str] | None = None, *, server: str = DEFAULT_SERVER
     *server* is used where nothing else names one.
     """
     given = _general_first(sys.argv[1:] if arguments is None else arguments)
-    _speak_utf8()
+    prepare_streams()
     try:
         app(args=given, prog_name="dsx", obj=server)
     except SystemExit as end:
@@ -141,16 +156,9 @@ def main(arguments: Sequence[str] | None = None, *, server: str = DEFAULT_SERVER
     except (DSXError, OSError, ValueError) as error:
         if os.environ.get("DSX_DEBUG"):
             raise
-        typer.echo(f"dsx: {told(error)}", err=True)
+        note(told(error))
         return code_for(error)
     return 0
-
-
-def _speak_utf8() -> None:
-    """Windows would have programs read our output in a code page, which lacks most letters."""
-    for stream in (sys.stdout, sys.stderr):
-        if sys.platform == "win32" and isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")
 
 
 def _leave_stuck_threads() -> None:

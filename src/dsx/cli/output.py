@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-import typer
+from dsx.cli import terminal
+from dsx.cli.terminal import Bar, echo
 
 if TYPE_CHECKING:
     from dsx.client.progress import Progress
-
-Bar = Callable[[int, str], None]
-"""Called with bytes done and what is going on."""
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -28,16 +26,16 @@ class Output:
     def result(self, value: Any, lines: Iterable[str]) -> None:
         """Print *value* as JSON, or else *lines*."""
         if self.as_json:
-            typer.echo(json.dumps(_plain(value), ensure_ascii=False))
+            echo(self._json(value))
         else:
             for line in lines:
-                typer.echo(line)
+                echo(line)
 
     def items(self, values: Iterable[Any], columns: Sequence[tuple[str, Any]]) -> None:
         """Print *values*: as JSON lines, or as a table whose columns are (title, function)."""
         if self.as_json:
             for value in values:
-                typer.echo(json.dumps(_plain(value), ensure_ascii=False))
+                echo(self._json(value))
             return
         rows = [[str(show(value)) for _, show in columns] for value in values]
         if sys.stdout.isatty():
@@ -45,55 +43,27 @@ class Output:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            typer.echo("  ".join(cells).rstrip())
+            echo("  ".join(cells).rstrip())
 
-    @contextmanager
-    def progress(self) -> Iterator[Progress | None]:
-        """A bar with speed and time left on standard error, if that is a terminal."""
-        if not sys.stderr.isatty():
-            yield None
-            return
-        with _bars() as bars:
-            tasks: dict[str, Any] = {}
+    @staticmethod
+    def progress() -> AbstractContextManager[Progress | None]:
+        """A bar with speed and time left for each transfer, if there is a terminal."""
+        return terminal.bar_for_each()
 
-            def report(done: int, total: int | None, name: str) -> None:
-                if name not in tasks:
-                    tasks[name] = bars.add_task(name.rsplit("/", 1)[-1], total=total)
-                bars.update(tasks[name], completed=done)
-
-            yield report
-
-    @contextmanager
-    def bar(self, total: int | None) -> Iterator[Bar | None]:
+    @staticmethod
+    def bar(total: int | None) -> AbstractContextManager[Bar | None]:
         """One bar for several transfers of *total* bytes together, if there is a terminal."""
-        if not sys.stderr.isatty():
-            yield None
-            return
-        with _bars() as bars:
-            task = bars.add_task("", total=total)
+        return terminal.one_bar(total)
 
-            def show(done: int, description: str) -> None:
-                bars.update(task, completed=done, description=description)
-
-            yield show
+    def _json(self, value: Any) -> str:
+        """A line of JSON; of ASCII alone where the output cannot take everything."""
+        unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+        return json.dumps(_plain(value), ensure_ascii=not unicode)
 
 
 def note(line: str) -> None:
     """Tell a person something that is no result."""
-    typer.echo(f"dsx: {line}", err=True)
-
-
-def _bars() -> Any:
-    from rich import console, progress  # noqa: PLC0415 (slow to import, rarely needed)
-
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.DownloadColumn(binary_units=True),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    return progress.Progress(*columns, console=console.Console(stderr=True))
+    echo(f"dsx: {line}", err=True)
 
 
 def human(size: int) -> str:

@@ -35,12 +35,12 @@ class AccountOperations:
 
     def whoami(self) -> AccountInfo:
         """Who your credential says you are, and what you may do with it."""
-        return AccountInfo.model_validate(self._connection.json("GET", f"{API}/account"))
+        return AccountInfo.read(self._connection.json("GET", f"{API}/account"))
 
     def users(self, limit: int | None = None) -> Iterator[UserInfo]:
         """All accounts by number; for admins."""
         for item in self._pages(USERS, {}, limit, "after"):
-            yield UserInfo.model_validate(item)
+            yield UserInfo.read(item)
 
     def create_user(
         self,
@@ -105,8 +105,8 @@ class AccountOperations:
 
     def tokens(self) -> list[TokenInfo]:
         """Your tokens, oldest first, and when each was last used."""
-        items = self._connection.json("GET", TOKENS)["items"]
-        return [TokenInfo.model_validate(item) for item in items]
+        items = self._connection.items("GET", TOKENS)
+        return [TokenInfo.read(item) for item in items]
 
     def revoke_token(self, token: str | TokenInfo) -> None:
         """End a token, by record or id, at once and everywhere."""
@@ -139,17 +139,17 @@ class AccountOperations:
             "downloads": downloads,
         }
         answer = self._connection.json("POST", SHARES, json=_given(new), retries=0)
-        return ShareInfo.model_validate(answer)
+        return ShareInfo.read(answer)
 
     def shares(self, limit: int | None = None) -> Iterator[ShareInfo]:
         """What you share, oldest first."""
         for item in self._pages(SHARES, {}, limit, "after"):
-            yield ShareInfo.model_validate(item)
+            yield ShareInfo.read(item)
 
     def received(self) -> list[ShareInfo]:
         """What others share with you; ``owner`` is the name of who does."""
-        items = self._connection.json("GET", f"{SHARES}/received")["items"]
-        return [ShareInfo.model_validate(item) for item in items]
+        items = self._connection.items("GET", f"{SHARES}/received")
+        return [ShareInfo.read(item) for item in items]
 
     def end_share(self, share: str | ShareInfo) -> None:
         """From now on nobody can use it."""
@@ -162,15 +162,15 @@ class AccountOperations:
         """What was done, newest first, or what was *refused*; admins see everybody's entries."""
         params = {"user": user, "outcome": "refused" if refused else None}
         for item in self._pages(f"{API}/audit", params, limit, "before"):
-            yield AuditInfo.model_validate(item)
+            yield AuditInfo.read(item)
 
     def _user(self, method: str, path: str, values: Mapping[str, Any]) -> UserInfo:
         answer = self._connection.json(method, path, json=_given(values), retries=0)
-        return UserInfo.model_validate(answer)
+        return UserInfo.read(answer)
 
     def _token(self, path: str, values: Mapping[str, Any]) -> TokenInfo:
         answer = self._connection.json("POST", path, json=_given(values), retries=0)
-        return TokenInfo.model_validate(answer)
+        return TokenInfo.read(answer)
 
     def _pages(
         self, path: str, params: Mapping[str, Any], limit: int | None, where: str
@@ -180,14 +180,13 @@ class AccountOperations:
         left = limit
         while left is None or left > 0:
             size = min(left or _PAGE, _PAGE)
-            page = self._connection.json(
+            items, cursor = self._connection.page(
                 "GET", path, params={**params, "limit": size, where: cursor}
             )
-            yield from page["items"]
-            cursor = page["next"]
+            yield from items
             if cursor is None:
                 return
-            left = None if left is None else left - len(page["items"])
+            left = None if left is None else left - len(items)
 
 
 def _place(place: Place) -> dict[str, str]:

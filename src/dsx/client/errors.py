@@ -135,6 +135,18 @@ class Unreachable(_Picklable, core.Unavailable, requests.ConnectionError, Connec
     """The server does not answer at all."""
 
 
+class WrongAddress(Unreachable):
+    """The server cannot be reached in this way, however often it is tried."""
+
+
+class Untrusted(WrongAddress, requests.exceptions.SSLError):
+    """The server does not show that it is the one it should be."""
+
+
+class NotAHub(Answered):
+    """Something answers at the address that is no DSX Hub."""
+
+
 class Silent(_Picklable, core.Unavailable, requests.Timeout, TimeoutError):
     """The server answers too slowly."""
 
@@ -164,6 +176,11 @@ _BY_STATUS = {
 } | {502: Unavailable, 504: Unavailable}
 
 
+_FOREIGN = {400, 403, 404, 405, 500, 501}
+"""Answers of other servers to what they have never heard of."""
+IS_IT_A_HUB = "That is not how a DSX Hub answers: is its address right (SERVER_URL)?"
+
+
 def from_response(response: requests.Response) -> Answered:
     """The failure a response tells of: by its problem document, or else by its status.
 
@@ -174,13 +191,32 @@ def from_response(response: requests.Response) -> Answered:
     kind = _BY_CODE.get(str(problem.get("code")))
     if kind is None or status in {502, 504}:
         kind = _BY_STATUS.get(status) or (Invalid if status < 500 else Answered)  # noqa: PLR2004
-    message = str(problem.get("detail") or f"{response.url}: {status} {response.reason}")
+    message = str(problem.get("detail") or f"{_asked(response)}: {status} {response.reason}")
+    if not problem.get("code") and status in _FOREIGN:
+        message += f". {IS_IT_A_HUB}"
     if kind is Unauthenticated and "DSX_API_KEY" not in message:
         message += " Does the API key match the server's DSX_API_KEY?"
     details = problem.get("details")
     error = kind(message, details if isinstance(details, dict) else None)
     error.response, error.request = response, response.request
     return error
+
+
+def not_a_hub(response: requests.Response) -> NotAHub:
+    """The failure of an answer that says it is fine, and is none of a hub's."""
+    error = NotAHub(f"{_asked(response)}: {response.status_code}. {IS_IT_A_HUB}")
+    error.response, error.request = response, response.request
+    return error
+
+
+def is_foreign(error: Answered) -> bool:
+    """Whether something answered so that does not know of a hub's ways."""
+    return error.message.endswith(IS_IT_A_HUB)
+
+
+def _asked(response: requests.Response) -> str:
+    """What was asked for, without the query."""
+    return str(response.url).partition("?")[0]
 
 
 def _problem(response: requests.Response) -> dict[str, object]:

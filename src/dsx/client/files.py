@@ -13,7 +13,7 @@ from dsx.client.destinations import Destination, destinations
 from dsx.client.errors import NotFound
 from dsx.client.kept import Kept, draft_beside, kept_beside
 from dsx.client.models import FileInfo
-from dsx.client.names import local_name, segments
+from dsx.client.names import local, local_name, segments
 from dsx.client.progress import Progress
 from dsx.client.storing import FILES, StoreOperations
 from dsx.client.system import replace_file
@@ -42,7 +42,7 @@ class FileOperations(StoreOperations):
         hidden ``.NAME.….part`` beside it, and the same call goes on there.
         """
         info = self.get_info(ref)
-        place = Path(target) if target is not None else Path(local_name(info.name))
+        place = local(target) if target is not None else Path(local_name(info.name))
         if str(target).endswith(_SLASHES):
             place.mkdir(parents=True, exist_ok=True)
         if place.is_dir():
@@ -66,7 +66,7 @@ class FileOperations(StoreOperations):
 
         Before anything is fetched, `Conflict` says if two of them would be the same file there.
         """
-        found = destinations([self.get_info(ref) for ref in refs], Path(directory))
+        found = destinations([self.get_info(ref) for ref in refs], local(directory))
         return [self._download_to(one, progress) for one in found]
 
     def _download_to(self, one: Destination, progress: Progress | None) -> Path:
@@ -92,7 +92,8 @@ class FileOperations(StoreOperations):
         self, refs: Sequence[Ref], target: str | Path, *, progress: Progress | None = None
     ) -> Path:
         """Download several files as one ZIP."""
-        return self._save(self._archive(refs, Path(target).name), Path(target), progress)
+        place = local(target)
+        return self._save(self._archive(refs, place.name), place, progress)
 
     def archive_to(
         self, refs: Sequence[Ref], output: IO[bytes], *, progress: Progress | None = None
@@ -157,9 +158,7 @@ class FileOperations(StoreOperations):
     def versions(self, ref: Ref) -> list[FileInfo]:
         """All versions of a file, newest first."""
         path = FILES + segments(self.get_info(ref).id, "versions")
-        return [
-            FileInfo.model_validate(item) for item in self._connection.json("GET", path)["items"]
-        ]
+        return [FileInfo.read(item) for item in self._connection.items("GET", path)]
 
     def update(
         self,
@@ -224,15 +223,14 @@ class FileOperations(StoreOperations):
         left = limit
         while left is None or left > 0:
             size = min(left or _PAGE, _PAGE)
-            page = self._connection.json(
+            items, cursor = self._connection.page(
                 "GET", path, params={**params, "limit": size, "cursor": cursor}
             )
-            for item in page["items"]:
-                yield FileInfo.model_validate(item)
-            cursor = page["next"]
+            for item in items:
+                yield FileInfo.read(item)
             if cursor is None:
                 return
-            left = None if left is None else left - len(page["items"])
+            left = None if left is None else left - len(items)
 
 
 def _id(ref: Ref) -> str:

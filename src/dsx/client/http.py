@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from dsx.client.errors import Silent, Unreachable, from_response
+from dsx.client.connecting import PATIENCE, TellingAdapter, diagnosed, other_scheme
+from dsx.client.errors import (
+    Answered,
+    Silent,
+    Unreachable,
+    WrongAddress,
+    from_response,
+    is_foreign,
+    not_a_hub,
+)
 from dsx.client.redirects import Session, following, redirects
+from dsx.client.settings import Credential, Timeout
 from dsx.core.errors import DSXError, Elsewhere, RateLimited, Unavailable
 
-Timeout = tuple[float, float]
-Credential = str | tuple[str, str]
-"""An API key or a token; or the name and password of an account."""
+log = logging.getLogger(__name__)
+Notify = Callable[[str], None]
+"""Called with a sentence about what is being waited for."""
 MAX_WAIT = 60.0
 """A server that asks for a longer pause than this, in seconds, gets none: the failure is raised."""
 _BACKOFF = 0.2
@@ -78,13 +88,23 @@ class Connection:
         timeout: Timeout,
         retries: int,
         pool: int,
+        ca_file: str | None = None,
+        notify: Notify | None = None,
     ) -> None:
-        """*timeout*: seconds to connect, and to wait for bytes. *retries*: after the first try."""
-        self.base_url = base_url.rstrip("/")
+        """*timeout*: seconds to connect, and to wait for bytes. *retries*: after the first try.
+
+        *notify* is told of what takes long; without one, the log is.
+        """
+        self.base_url = base_url
         self.retries = retries
         self.pool = pool
         self._auth = _Shown(credential)
         self._timeout = timeout
+        self._ca_file = ca_file
+        self._notify = notify
+        self._reached = False
+        self._failing_since: float | None = None
+        self._told = False
         self._left_alone_until = 0.0
         self._session, self._pid = self._new_session(), os.getpid()
 
@@ -112,8 +132,22 @@ class Connection:
             except (Unavailable, RateLimited) as error:
                 if attempt >= tries(error, left):
                     raise
-                pause(attempt, error)
+                self.pause(attempt, error)
                 attempt += 1
+
+    def pause(self, attempt: int, error: DSXError) -> None:
+        """Wait before trying again: as long as the server asked, else growing; jittered.
+
+        Raises *error* if the server asked for more than `MAX_WAIT`, or nothing will be different.
+        """
+        if isinstance(error, WrongAddress):
+            raise error
+        seconds = _pause(attempt, error)
+        now = time.monotonic()
+        self._failing_since = self._failing_since or now
+        if now + seconds - self._failing_since > PATIENCE:
+            self._tell(f"{error.message} Trying again.")
+        time.sleep(seconds)
 
     def ask(self, path: str, etag: str) -> requests.Response:
         """GET, unless the server still has *etag* (304), for a caller who holds a copy.
@@ -135,7 +169,19 @@ class Connection:
 
     def json(self, method: str, path: str, **more: Any) -> Any:
         """The JSON of the answer."""
-        return self.request(method, path, **more).json()
+        return decoded(self.request(method, path, **more))
+
+    def items(self, method: str, path: str, **more: Any) -> list[Any]:
+        """The items of a list that comes all at once."""
+        return self.page(method, path, **more)[0]
+
+    def page(self, method: str, path: str, **more: Any) -> tuple[list[Any], Any]:
+        """The items of a page of a list, and where the next page begins; None: it is the last."""
+        response = self.request(method, path, **more)
+        answer = decoded(response)
+        if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
+            raise not_a_hub(response)
+        return answer["items"], answer.get("next")
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
@@ -156,18 +202,52 @@ class Connection:
     def _asked(self, method: str, path: str, patience: float, **more: Any) -> requests.Response:
         timeout = (self._timeout[0], max(self._timeout[1], patience))
         try:
-            response = self._sent(method, self.base_url + path, timeout=timeout, **more)
+            url, verify = self.base_url + path, self._ca_file
+            response = self._sent(method, url, timeout=timeout, verify=verify, **more)
             if response.status_code < requests.codes.bad_request:
+                self._reached, self._told, self._failing_since = True, False, None
                 return response
             with response:
                 failure = from_response(response)
         except requests.Timeout as error:
             raise Silent(f"{self.base_url} did not answer in time: is it overloaded?") from error
-        except requests.exceptions.SSLError as error:
-            raise Unreachable(f"No trusted connection to {self.base_url}: {error}") from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-            raise Unreachable(f"Cannot reach {self.base_url}: is the server running?") from error
-        raise failure
+            raise self._unreachable(error) from error
+        raise self._refused(failure)
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        """Why there is no answer; what has answered before is only away."""
+        if self._reached and not isinstance(error, requests.exceptions.SSLError):
+            return Unreachable(f"Cannot reach {self.base_url}: is the server running?")
+        return diagnosed(self.base_url, error)
+
+    def _refused(self, failure: Answered) -> DSXError:
+        """*failure*, unless what answered is no hub because it wants to be spoken to in TLS."""
+        if not self._reached and is_foreign(failure):
+            other = other_scheme(self.base_url)
+            if other is not None:
+                return WrongAddress(f"{self.base_url} does not speak HTTP: use {other}.")
+        return failure
+
+    def _still_connecting(self) -> None:
+        self._tell(f"{self.base_url} does not answer yet. Trying on.")
+
+    def _tell(self, text: str) -> None:
+        """Say it, once for each time that the server is away."""
+        if self._told:
+            return
+        self._told = True
+        if self._notify is not None:
+            self._notify(text)
+        else:
+            log.warning("%s", text)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_session"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._session, self._pid = self._new_session(), os.getpid()
 
     def _sent(self, method: str, url: str, **more: Any) -> requests.Response:
         """The answer to one request, redirects followed as far as that is safe."""
@@ -190,7 +270,7 @@ class Connection:
         session = Session()
         session.auth = self._auth
         session.headers["Accept-Encoding"] = "identity"
-        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=self.pool)
+        adapter = TellingAdapter(self._still_connecting, pool_connections=2, pool_maxsize=self.pool)
         for scheme in ("http://", "https://"):
             session.mount(scheme, adapter)
         return session
@@ -204,19 +284,23 @@ def tries(error: DSXError, retries: int) -> int:
     return max(retries, _ELSEWHERE) if retries and isinstance(error, Elsewhere) else retries
 
 
-def pause(attempt: int, error: DSXError) -> None:
-    """Wait before trying again: as long as the server asked, else growing; jittered.
+def decoded(response: requests.Response) -> Any:
+    """The JSON of an answer; `NotAHub` if it is none."""
+    try:
+        return response.json()
+    except ValueError:
+        raise not_a_hub(response) from None
 
-    Raises *error* if the server asked for more than `MAX_WAIT`.
-    """
+
+def _pause(attempt: int, error: DSXError) -> float:
+    """Seconds to wait before trying again; *error* if the server asked for too many."""
     asked = _retry_after(error)
     if asked is None:
-        seconds = min(_BACKOFF * 2**attempt, _MAX_BACKOFF) * random.uniform(0.5, 1)  # noqa: S311
-    elif asked > MAX_WAIT:
+        longest = min(_BACKOFF * 2.0**attempt, _MAX_BACKOFF)
+        return longest * random.uniform(0.5, 1)  # noqa: S311
+    if asked > MAX_WAIT:
         raise error
-    else:
-        seconds = asked * random.uniform(1, 1.1)  # noqa: S311 (so that not all come back at once)
-    time.sleep(seconds)
+    return asked * random.uniform(1, 1.1)  # noqa: S311 (so that not all come back at once)
 
 
 def _retry_after(error: DSXError) -> float | None:

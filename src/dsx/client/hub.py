@@ -12,16 +12,19 @@ from typing import Any, Self
 
 import requests
 
+from dsx.client import settings
 from dsx.client.accounts import AccountOperations
 from dsx.client.cache import Cache, Draft
+from dsx.client.errors import Invalid, not_a_hub
 from dsx.client.files import FileOperations
-from dsx.client.http import Connection, Credential
+from dsx.client.http import Connection, Notify, decoded
 from dsx.client.index import MANIFEST, Record
 from dsx.client.mirror import DATASETS, Mirror
 from dsx.client.models import DatasetInfo
 from dsx.client.names import dataset_name, dataset_path, segments
 from dsx.client.progress import Progress
 from dsx.client.scrub import ScrubOperations
+from dsx.client.settings import Credential
 from dsx.client.tasks import TaskOperations
 from dsx.client.transfer import Remote, fetch_bytes, fetch_file
 from dsx.core.errors import DSXError, RateLimited, Unavailable
@@ -41,7 +44,7 @@ class DatasetHubClient(FileOperations):
     def __init__(
         self,
         base_url: str,
-        api_key: Credential | None,
+        api_key: Credential | None = None,
         cache_dir: str | Path | None = "./cache",
         *,
         timeout: tuple[float, float] = (10.0, 60.0),
@@ -49,6 +52,8 @@ class DatasetHubClient(FileOperations):
         connections: int = 8,
         revalidate: float = 300.0,
         progress: Progress | None = None,
+        ca_file: str | Path | None = None,
+        notify: Notify | None = None,
     ) -> None:
         """Talk to the hub at *base_url*.
 
@@ -61,26 +66,39 @@ class DatasetHubClient(FileOperations):
             connections: how many transfers go on at once.
             revalidate: seconds a cached file is returned without asking whether it is current.
             progress: called with (bytes done, bytes in total or None, name) as bytes arrive.
+            ca_file: certificates, in PEM format, that sign the server's; by default
+                ``DSX_CA_FILE`` of the environment, or else those the system trusts.
+            notify: called with a sentence when the server is waited for; by default it is logged.
+
+        Raises `Invalid` for a value that cannot be right.
         """
-        super().__init__(
-            Connection(base_url, api_key, timeout=timeout, retries=retries, pool=connections),
-            progress,
+        connection = Connection(
+            settings.base_url(base_url),
+            settings.credential(api_key),
+            timeout=settings.timeouts(timeout),
+            retries=settings.count("retries", retries, 0),
+            pool=settings.count("connections", connections, 1),
+            ca_file=settings.ca_file(ca_file),
+            notify=notify,
         )
+        super().__init__(connection, progress)
         self.tasks = TaskOperations(self._connection, progress)
         self.accounts = AccountOperations(self._connection)
         self.scrub = ScrubOperations(self._connection)
-        self._cache = Cache(Path(cache_dir)) if cache_dir is not None else None
-        self._revalidate = revalidate
+        self._cache = None
+        if cache_dir is not None:
+            self._cache = Cache(settings.directory("cache_dir", cache_dir))
+        self._revalidate = settings.seconds("revalidate", revalidate)
 
     def list_datasets(self) -> list[str]:
         """The names of all datasets on the server."""
-        items = self._connection.json("GET", DATASETS)["items"]
+        items = self._connection.items("GET", DATASETS)
         return [item["name"] for item in items]
 
     def dataset_info(self, dataset: str) -> DatasetInfo:
         """How large a dataset is, and how far the server's index of it."""
         path = DATASETS + segments(dataset_name(dataset))
-        return DatasetInfo.model_validate(self._connection.json("GET", path))
+        return DatasetInfo.read(self._connection.json("GET", path))
 
     def get_manifest(self, dataset: str) -> list[dict[str, Any]]:
         """What is in a dataset: one dict a file.
@@ -103,7 +121,9 @@ class DatasetHubClient(FileOperations):
                 return self._cache.load_manifest(dataset)
             if response.status_code == requests.codes.not_modified:
                 return self._cache.load_manifest(dataset)
-        manifest: list[dict[str, Any]] = response.json()
+        manifest: list[dict[str, Any]] = decoded(response)
+        if not isinstance(manifest, list):
+            raise not_a_hub(response)
         if self._cache is not None:
             etag = response.headers.get("ETag", "").strip('"')
             self._cache.save_manifest(dataset, manifest, etag)
@@ -191,7 +211,7 @@ class DatasetHubClient(FileOperations):
 
     def _need_cache(self) -> Cache:
         if self._cache is None:
-            raise ValueError("This needs a cache_dir; without one, use get_file_bytes().")
+            raise Invalid("This needs a cache_dir; without one, use get_file_bytes().")
         return self._cache
 
     def _remote(self, dataset: str, path: str) -> Remote:

@@ -11,7 +11,7 @@ import urllib3
 
 from dsx.client.cache import Cache, Draft
 from dsx.client.errors import Broken, Unprocessable
-from dsx.client.http import Connection, pause
+from dsx.client.http import Connection
 from dsx.client.names import segments
 from dsx.client.pack import CutShort, Packed, members
 from dsx.client.progress import Meter, Progress, in_threads
@@ -105,7 +105,7 @@ class Mirror:
                 breaks = 1 if got else breaks + 1
                 if breaks > self._connection.retries:
                     raise error
-                pause(breaks - 1, error)
+                self._connection.pause(breaks - 1, error)
         return damaged
 
     def _one_stream(self, paths: Sequence[str], damaged: list[str]) -> tuple[int, Broken | None]:

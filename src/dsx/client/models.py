@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from dsx.client.errors import IS_IT_A_HUB, NotAHub
 from dsx.core.spans import Spans
 
 
-class FileInfo(BaseModel):
-    """One version of a stored file; the fields are those of the REST API."""
+class Answer(BaseModel):
+    """Something that a hub tells."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def read(cls, value: object) -> Self:
+        """*value*, parsed JSON, as what it should be; else `NotAHub`."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError:
+            raise NotAHub(f"The server's answer is no {cls.__name__}. {IS_IT_A_HUB}") from None
+
+
+class FileInfo(Answer):
+    """One version of a stored file; the fields are those of the REST API."""
 
     id: str
     number: int
@@ -34,10 +47,8 @@ class FileInfo(BaseModel):
     url: str
 
 
-class DatasetInfo(BaseModel):
+class DatasetInfo(Answer):
     """A dataset and how far the server's index of it is."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
     files: int
@@ -48,19 +59,15 @@ class DatasetInfo(BaseModel):
     indexed: datetime | None = None
 
 
-class ChallengeInfo(BaseModel):
+class ChallengeInfo(Answer):
     """Which bytes the server wants to have quoted: see ``POST /api/v1/uploads/{id}/proof``."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     nonce: str
     places: list[tuple[int, int]]
 
 
-class UploadInfo(BaseModel):
+class UploadInfo(Answer):
     """An upload as the server sees it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
     length: int | None
@@ -76,15 +83,13 @@ class UploadInfo(BaseModel):
         return Spans.of(self.received)
 
 
-class TaskInfo(BaseModel):
+class TaskInfo(Answer):
     """A transfer that any connection can watch, pause, resume and abort.
 
     ``kind`` is ``upload``, ``download``, ``delete`` or None (an upload takes it up later);
     ``state`` is ``pending``, ``running``, ``paused``, ``completed``, ``aborted`` or ``expired``;
     ``done`` and ``total`` count bytes, of a delete files.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
     kind: str | None
@@ -103,10 +108,8 @@ class TaskInfo(BaseModel):
         return self.state in {"completed", "aborted", "expired"}
 
 
-class PlaceInfo(BaseModel):
+class PlaceInfo(Answer):
     """A part of a space: a ``file``, a ``category``, a ``prefix`` of names or a ``dataset``."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     kind: str
     value: str
@@ -115,10 +118,8 @@ class PlaceInfo(BaseModel):
         return f"{self.kind}:{self.value}"
 
 
-class AccountInfo(BaseModel):
+class AccountInfo(Answer):
     """Who the server says you are; ``places`` is None if you may go everywhere."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
     number: int
@@ -127,10 +128,8 @@ class AccountInfo(BaseModel):
     places: list[PlaceInfo] | None = None
 
 
-class UserInfo(BaseModel):
+class UserInfo(Answer):
     """An account; a quota of None is the hub's default."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
     number: int
@@ -142,10 +141,8 @@ class UserInfo(BaseModel):
     created: datetime
 
 
-class TokenInfo(BaseModel):
+class TokenInfo(Answer):
     """A token or an invitation; ``token``, the secret, is there only when it was just made."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
     name: str
@@ -157,10 +154,8 @@ class TokenInfo(BaseModel):
     token: str | None = None
 
 
-class ShareInfo(BaseModel):
+class ShareInfo(Answer):
     """What is shared; ``url``, the link, is there only when it was just made."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
     place: PlaceInfo
@@ -174,10 +169,8 @@ class ShareInfo(BaseModel):
     url: str | None = None
 
 
-class AuditInfo(BaseModel):
+class AuditInfo(Answer):
     """An entry of the audit log: what somebody did, or was refused."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     number: int
     at: datetime

@@ -22,7 +22,7 @@ from dsx.client.errors import (
     Unavailable,
     Unreachable,
 )
-from dsx.client.http import Connection, pause
+from dsx.client.http import Connection
 from dsx.client.local import LocalFile
 from dsx.client.models import FileInfo
 from dsx.client.names import is_file_name, local
@@ -93,7 +93,7 @@ class StoreOperations:
         """
         named = name or (Path(source).name if isinstance(source, (str, Path)) else None)
         if named is None:
-            raise ValueError("bytes and file objects need a name")
+            raise Invalid("Bytes and file objects need a name.")
         facts = Facts(named, category, tags, metadata or {}, content_type, if_absent)
         progress = progress or self._progress
         if isinstance(source, bytes):
@@ -139,8 +139,8 @@ class StoreOperations:
         """The records of those of your files that have one of these names, by their names."""
         found: dict[str, FileInfo] = {}
         for batch in _batches([name for name in names if is_file_name(name)]):
-            answer = self._connection.json("POST", LOOKUP, json={"names": batch})
-            infos = [FileInfo.model_validate(item) for item in answer["items"]]
+            items = self._connection.items("POST", LOOKUP, json={"names": batch})
+            infos = [FileInfo.read(item) for item in items]
             found.update({info.name: info for info in infos})
         return found
 
@@ -193,11 +193,11 @@ class StoreOperations:
                 refused = refused or (isinstance(error, Unreachable) and body.untouched)
                 if not refused or attempt >= self._connection.retries or not body.rewind():
                     raise
-                pause(attempt, error)
+                self._connection.pause(attempt, error)
                 attempt += 1
 
     def _info(self, method: str, path: str, **more: Any) -> FileInfo:
-        return FileInfo.model_validate(self._connection.json(method, path, **more))
+        return FileInfo.read(self._connection.json(method, path, **more))
 
 
 def _batches(names: Sequence[str]) -> Iterator[list[str]]:

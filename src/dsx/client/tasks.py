@@ -14,10 +14,10 @@ import requests
 import urllib3
 
 from dsx.client.errors import Broken, Invalid
-from dsx.client.http import Connection, pause
+from dsx.client.http import Connection
 from dsx.client.kept import Kept, kept_beside
 from dsx.client.models import FileInfo, TaskInfo
-from dsx.client.names import segments
+from dsx.client.names import local, segments
 from dsx.client.progress import Progress
 from dsx.client.system import replace_file
 from dsx.client.transfer import Remote, fetch_file
@@ -48,13 +48,12 @@ class TaskOperations:
         left = limit
         while left is None or left > 0:
             params = {"limit": min(left or _PAGE, _PAGE), "before": before}
-            page = self._connection.json("GET", TASKS, params=params)
-            for item in page["items"]:
-                yield TaskInfo.model_validate(item)
-            before = page["next"]
+            items, before = self._connection.page("GET", TASKS, params=params)
+            for item in items:
+                yield TaskInfo.read(item)
             if before is None:
                 return
-            left = None if left is None else left - len(page["items"])
+            left = None if left is None else left - len(items)
 
     def get(self, task: TaskRef) -> TaskInfo:
         """The task as it is now; `NotFound` if there is none."""
@@ -96,7 +95,7 @@ class TaskOperations:
                 attempt = 0
             if attempt >= self._connection.retries:
                 raise error
-            pause(attempt, error)
+            self._connection.pause(attempt, error)
             attempt += 1
 
     def create_download(
@@ -138,7 +137,7 @@ class TaskOperations:
         While the task is paused this waits, then goes on where it was; so does another process
         after this one. `Gone` if it is aborted.
         """
-        place = Path(target)
+        place = local(target)
         remote = Remote(
             self._connection, _path(task, "content"), place.name, wait=lambda: self._wait(task)
         )
@@ -180,7 +179,7 @@ class TaskOperations:
         return self._task("POST", TASKS, json={"kind": kind, "name": name, "ids": ids, **given})
 
     def _task(self, method: str, path: str, **more: Any) -> TaskInfo:
-        return TaskInfo.model_validate(self._connection.json(method, path, **more))
+        return TaskInfo.read(self._connection.json(method, path, **more))
 
     def _events(self, task: TaskRef | None) -> Iterator[TaskInfo]:
         """What one connection tells; `Broken` if it breaks."""
@@ -192,7 +191,7 @@ class TaskOperations:
             with response:
                 for line in response.iter_lines(chunk_size=None):
                     if line.startswith(b"data:"):
-                        yield TaskInfo.model_validate(json.loads(line.removeprefix(b"data:")))
+                        yield TaskInfo.read(json.loads(line.removeprefix(b"data:")))
         except _BREAKS as error:
             raise Broken(f"The stream of events broke: {error}") from error
 

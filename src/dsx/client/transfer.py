@@ -14,7 +14,7 @@ import requests
 import urllib3
 
 from dsx.client.errors import Broken, Conflict, DigestMismatch, Paused
-from dsx.client.http import Connection, pause
+from dsx.client.http import Connection
 from dsx.client.kept import Kept
 from dsx.client.progress import Meter, Progress, in_threads
 from dsx.client.system import read_at, write_at
@@ -221,7 +221,7 @@ class _Download:
                 furthest = max(furthest, hasher.size)
                 if breaks > self._retries:
                     raise
-                pause(breaks - 1, error)
+                self._remote.connection.pause(breaks - 1, error)
             else:
                 return self._verified(response.headers, hasher)
             response = self._go_on(response, hasher.size)
@@ -276,7 +276,7 @@ class _Download:
                 breaks = 1 if position > before else breaks + 1
                 if breaks > self._retries:
                     raise
-                pause(breaks - 1, error)
+                self._remote.connection.pause(breaks - 1, error)
 
     def _verified(self, headers: Headers, hasher: Hasher) -> Fetched:
         announced = headers.get("Repr-Digest")

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from dsx.client.errors import DigestMismatch, Incomplete
-from dsx.client.http import Connection, pause, tries
+from dsx.client.http import Connection, tries
 from dsx.client.local import LocalFile
 from dsx.client.models import FileInfo, UploadInfo
 from dsx.client.names import segments
@@ -177,7 +177,7 @@ class _Sending:
         with contextlib.suppress(core.Denied):
             answer = self._connection.json("POST", path, json={"proof": hasher.hexdigest()})
             self._meter.add(self._file.size)
-            return FileInfo.model_validate(answer)
+            return FileInfo.read(answer)
         return None
 
     def _sent(self, upload: UploadInfo) -> FileInfo:
@@ -223,7 +223,7 @@ class _Sending:
             except _AGAIN as error:
                 if attempt >= tries(error, self._connection.retries):
                     raise
-                pause(attempt, error)
+                self._connection.pause(attempt, error)
                 attempt += 1
             else:
                 missing, attempt = missing[1:], 0
@@ -244,7 +244,7 @@ class _Sending:
             answer = self._connection.json("POST", path, json=how, patience=patience)
         except core.DigestMismatch as error:
             raise self._changed(error.details.get("received")) from None
-        return FileInfo.model_validate(answer)
+        return FileInfo.read(answer)
 
     def _compare(self, info: FileInfo) -> None:
         if info.sha256 != self._digest:
@@ -277,7 +277,7 @@ class _Sending:
         return self._upload("GET", UPLOADS + segments(id_))
 
     def _upload(self, method: str, path: str, **more: Any) -> UploadInfo:
-        return UploadInfo.model_validate(self._connection.json(method, path, **more))
+        return UploadInfo.read(self._connection.json(method, path, **more))
 
 
 def _size(spans: Sequence[ByteRange]) -> int:

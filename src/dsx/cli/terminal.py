@@ -1,0 +1,142 @@
+"""Progress bars on a terminal, and lines that are printed while they are there.
+
+Bars are on standard error. A line for standard output would be written into them if both are the
+same terminal, so it waits until they are gone; where it goes into a file or a pipe it goes at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+Bar = Callable[[int, str], None]
+"""Called with bytes done and what is going on."""
+Report = Callable[[int, int | None, str], None]
+"""Called with bytes done, bytes in total (None: unknown) and what is being transferred."""
+_HELD = 1000
+_NARROW = 60  # columns in which not everything can be told
+
+_shown: _Bars | None = None
+
+
+def echo(line: str, *, err: bool = False) -> None:
+    """Print a line as a whole, above or after the bars if there are some."""
+    bars = _shown
+    if bars is None:
+        typer.echo(line, err=err)
+    else:
+        bars.echo(line, err=err)
+
+
+@contextmanager
+def one_bar(total: int | None) -> Iterator[Bar | None]:
+    """A bar for several transfers of *total* bytes together; None if there is no terminal."""
+    with _bars() as bars:
+        if bars is None:
+            yield None
+            return
+        task = bars.progress.add_task("", total=total)
+
+        def show(done: int, description: str) -> None:
+            bars.progress.update(task, completed=done, description=description)
+
+        yield show
+
+
+@contextmanager
+def bar_for_each() -> Iterator[Report | None]:
+    """A bar for each transfer while it lasts; None if there is no terminal."""
+    with _bars() as bars:
+        if bars is None:
+            yield None
+            return
+        tasks: dict[str, Any] = {}
+        lock = threading.Lock()
+
+        def report(done: int, total: int | None, name: str) -> None:
+            with lock:
+                if name not in tasks:
+                    tasks[name] = bars.progress.add_task(name.rsplit("/", 1)[-1], total=total)
+                bars.progress.update(tasks[name], completed=done, total=total)
+                if done == total:
+                    bars.progress.remove_task(tasks.pop(name))
+
+        yield report
+
+
+class _Bars:
+    """Bars that are shown, and the lines that wait for them to go."""
+
+    def __init__(self) -> None:
+        from rich import console  # noqa: PLC0415 (slow to import, rarely needed)
+
+        self._console = console.Console(stderr=True)
+        self.progress = _progress(self._console)
+        self._held: list[str] = []
+        self._lock = threading.Lock()
+
+    def echo(self, line: str, *, err: bool) -> None:
+        """Print *line* where it does no harm."""
+        if err:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        elif not sys.stdout.isatty():
+            typer.echo(line)
+        else:
+            with self._lock:
+                self._held.append(line)
+                if len(self._held) >= _HELD:
+                    self.progress.stop()
+                    self._release()
+                    self.progress.start()
+
+    def end(self) -> None:
+        """Take the bars away, and print what has waited for that."""
+        self.progress.stop()
+        with self._lock:
+            self._release()
+
+    def _release(self) -> None:
+        for line in self._held:
+            typer.echo(line)
+        self._held.clear()
+
+
+@contextmanager
+def _bars() -> Iterator[_Bars | None]:
+    global _shown  # noqa: PLW0603 (there is one terminal)
+    if not sys.stderr.isatty():
+        yield None
+        return
+    bars = _Bars()
+    bars.progress.start()
+    _shown = bars
+    try:
+        yield bars
+    finally:
+        _shown = None
+        bars.end()
+
+
+def _progress(console: Any) -> Any:
+    """Bars that take one line each, however narrow the terminal is, and go when they are done."""
+    from rich import progress, table  # noqa: PLC0415 (slow to import, rarely needed)
+
+    name = progress.TextColumn(
+        "{task.description}",
+        markup=False,
+        table_column=table.Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+    )
+    size = progress.DownloadColumn(binary_units=True, table_column=table.Column(no_wrap=True))
+    left = progress.TimeRemainingColumn(compact=True)
+    columns = [name, size, left]
+    if console.width >= _NARROW:
+        left = progress.TimeRemainingColumn()
+        columns = [name, progress.BarColumn(20), size, progress.TransferSpeedColumn(), left]
+    return progress.Progress(
+        *columns, console=console, expand=True, transient=True, redirect_stdout=False
+    )

@@ -1,0 +1,138 @@
+"""New connections, told of while they take long, and what is wrong where none comes about."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from dsx.client.errors import Unreachable, Untrusted, WrongAddress
+
+PATIENCE = 1.0
+"""Seconds after which somebody is told that a connection takes long."""
+_LOOK = 2.0  # seconds to find out what a port speaks
+
+
+class TellingAdapter(HTTPAdapter):
+    """Calls *tell* when a connection has not come about after `PATIENCE` seconds."""
+
+    def __init__(self, tell: Callable[[], None], **more: Any) -> None:
+        self._tell = tell
+        super().__init__(**more)
+
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:
+        """As its parent does it, with connections that tell."""
+        super().init_poolmanager(*args, **more)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._tell)
+
+
+def _pools(tell: Callable[[], None]) -> dict[str, type[HTTPConnectionPool]]:
+    @contextlib.contextmanager
+    def telling() -> Iterator[None]:
+        timer = threading.Timer(PATIENCE, tell)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            with telling():
+                super().connect()
+
+    class Secure(HTTPSConnection):
+        def connect(self) -> None:
+            with telling():
+                super().connect()
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+def diagnosed(base_url: str, error: BaseException) -> Unreachable:
+    """Why there is no connection to *base_url*, in a sentence that says what to do."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Untrusted(
+                f"The certificate of {base_url} is not trusted ({cause.verify_message}): name a "
+                "file with the certificate that signed it (ca_file, --ca-file or DSX_CA_FILE)."
+            )
+        if isinstance(cause, (ConnectionRefusedError, socket.gaierror)):
+            break  # nobody is there who could speak anything
+    else:
+        other = other_scheme(base_url)
+        if other is not None:
+            return WrongAddress(f"{base_url} does not speak {_name(base_url)}: use {other}.")
+    if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
+        return Untrusted(f"No secure connection to {base_url} comes about: {_reason(error)}.")
+    return Unreachable(f"Cannot reach {base_url}: is the server running?")
+
+
+def other_scheme(base_url: str) -> str | None:
+    """*base_url* with the other one of http and https, if that is what its port speaks."""
+    parts = urlsplit(base_url)
+    assert parts.hostname is not None
+    secure = parts.scheme.lower() == "https"
+    port = parts.port or (443 if secure else 80)
+    speaks = _speaks_http if secure else _speaks_tls
+    try:
+        with socket.create_connection((parts.hostname, port), _LOOK) as probe:
+            probe.settimeout(_LOOK)
+            if not speaks(probe, parts.hostname):
+                return None
+    except OSError:
+        return None
+    return parts._replace(scheme="http" if secure else "https").geturl()
+
+
+def _speaks_http(probe: socket.socket, host: str) -> bool:
+    request = (
+        f"HEAD / HTTP/1.1\r\nHost: {host.encode('idna').decode()}\r\nConnection: close\r\n\r\n"
+    )
+    probe.sendall(request.encode())
+    return probe.recv(5).startswith(b"HTTP/")
+
+
+def _speaks_tls(probe: socket.socket, host: str) -> bool:
+    context = ssl.create_default_context()
+    context.check_hostname = False  # nothing is sent; whom one can trust is seen later
+    context.verify_mode = ssl.CERT_NONE
+    with context.wrap_socket(probe, server_hostname=host):
+        return True
+
+
+def _name(base_url: str) -> str:
+    return urlsplit(base_url).scheme.upper()
+
+
+def _reason(error: BaseException) -> str:
+    failures = [cause for cause in _causes(error) if isinstance(cause, ssl.SSLError)]
+    return str(failures[-1].reason or "TLS failed").lower().replace("_", " ")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """*error* and what it was made of, as the HTTP libraries wrap it."""
+    left, seen = [error], set[int]()
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        inner = [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
+        left += [cause for cause in inner if isinstance(cause, BaseException)]
