@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from tests.support.bitrot import blob_of, flip, scrubbed
 from tests.support.commands import Commands, lines
 from tests.support.corrupting import Faults, Proxy
 from tests.support.hub import RunningHub
@@ -169,3 +170,18 @@ def test_m18_a_key_that_may_only_write(hub: RunningHub, dsx: Commands, top: Path
     (top / "b").write_bytes(b"two")
     for _ in range(2):
         dsx("upload", "-r", top.name, DSX_API_KEY=writer.key)
+
+
+def test_m18_what_is_damaged_is_stored_again(
+    hub: RunningHub, dsx: Commands, client: DatasetHubClient, top: Path
+) -> None:
+    """The hub wants the right bytes again (H4), so it must not be told that it has them."""
+    (top / "a").write_bytes(os.urandom(1000))
+    dsx("upload", "-r", top.name)
+    info = client.get_info(f"{top.name}/a")
+    flip(blob_of(hub, info.model_dump()))
+    scrubbed(hub)
+    dsx("upload", "-r", top.name)
+    assert client.download_bytes(f"{top.name}/a") == (top / "a").read_bytes()
+    dsx("upload", f"{top.name}/a", "--name", f"{top.name}/a")
+    assert versions(client, top) == {"a": 2}

@@ -146,11 +146,14 @@ def find(connection: Connection, owner: str, name: str) -> FileVersion | None:
 
 
 def find_many(connection: Connection, owner: str, names: Sequence[str]) -> list[FileVersion]:
-    """The newest versions of those of the owner's live files that are called one of *names*."""
+    """The newest versions of those of the owner's live files that are called one of *names*.
+
+    Those whose bytes are damaged are left out.
+    """
     found: list[FileVersion] = []
     for start in range(0, len(names), 500):
-        some = files.c.name.in_(names[start : start + 500])
-        found += _versions(connection, _records().where(LIVE, files.c.owner == owner, some))
+        some = files.c.name.in_(names[start : start + 500]), blobs.c.damaged.is_(None)
+        found += _versions(connection, _records().where(LIVE, files.c.owner == owner, *some))
     return found
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from pydantic import BaseModel
-
 from dsx.client.http import Connection
+from dsx.client.models import Answer
 
 SCRUB = "/api/v1/scrub"
 
 
-class CycleInfo(BaseModel):
+class CycleInfo(Answer):
     """One round over everything; ``ended`` is None while it goes on."""
 
     begun: datetime
@@ -22,7 +21,7 @@ class CycleInfo(BaseModel):
     found: int
 
 
-class KindInfo(BaseModel):
+class KindInfo(Answer):
     """How far one kind of stored bytes is."""
 
     name: str
@@ -34,7 +33,7 @@ class KindInfo(BaseModel):
     last: CycleInfo | None
 
 
-class ScrubInfo(BaseModel):
+class ScrubInfo(Answer):
     """How far the checking is; ``damaged`` counts the blobs that are not healed yet."""
 
     days: float | None
@@ -43,7 +42,7 @@ class ScrubInfo(BaseModel):
     kinds: list[KindInfo]
 
 
-class DamagedFile(BaseModel):
+class DamagedFile(Answer):
     """A version of a file whose bytes are damaged."""
 
     id: str
@@ -52,7 +51,7 @@ class DamagedFile(BaseModel):
     version: int
 
 
-class FindingInfo(BaseModel):
+class FindingInfo(Answer):
     """Damaged bytes, what is wrong with them, and the first ten versions that have them."""
 
     sha256: str
@@ -71,17 +70,18 @@ class ScrubOperations:
 
     def status(self) -> ScrubInfo:
         """How far it is."""
-        return ScrubInfo.model_validate(self._connection.json("GET", SCRUB))
+        return ScrubInfo.read(self._connection.json("GET", SCRUB))
 
     def start(self) -> ScrubInfo:
         """Have everything checked now; returns at once."""
-        return ScrubInfo.model_validate(self._connection.json("POST", SCRUB))
+        return ScrubInfo.read(self._connection.json("POST", SCRUB))
 
     def findings(self) -> Iterator[FindingInfo]:
         """What is damaged, by digest."""
         after: str | None = ""
         while after is not None:
-            page = self._connection.json("GET", f"{SCRUB}/findings", params={"after": after})
-            for item in page["items"]:
-                yield FindingInfo.model_validate(item)
-            after = page["next"]
+            items, after = self._connection.page(
+                "GET", f"{SCRUB}/findings", params={"after": after}
+            )
+            for item in items:
+                yield FindingInfo.read(item)

@@ -136,7 +136,10 @@ class StoreOperations:
         return info
 
     def find_many(self, names: Sequence[str]) -> dict[str, FileInfo]:
-        """The records of those of your files that have one of these names, by their names."""
+        """The records of those of your files that have one of these names, by their names.
+
+        A file whose bytes the hub knows to be damaged is not among them: store it again.
+        """
         found: dict[str, FileInfo] = {}
         for batch in _batches([name for name in names if is_file_name(name)]):
             items = self._connection.items("POST", LOOKUP, json={"names": batch})

@@ -27,6 +27,7 @@ from dsx.core.errors import (
 )
 from dsx.core.metadata import check_metadata, merge_patch
 from dsx.core.model import (
+    BlobInfo,
     FileChanges,
     FileQuery,
     FileVersion,
@@ -140,8 +141,8 @@ class Files:
             """Order matters: a purge of equal content excludes us by the claim, see `Trash`."""
             records.claim(connection, principal.id)
             allow(principal, new, connection, only_if_absent=only_if_absent)
-            before = records.find(connection, new.owner, new.name) if only_if_changed else None
-            if before and before.sha256 == blob.digest and given.agrees(before):
+            before = _kept(connection, new, blob, given) if only_if_changed else None
+            if before is not None:
                 return before
             blob_records.claim(connection, blob.digest)
             spare(connection, blob.digest)
@@ -245,7 +246,10 @@ class Files:
         return await self._catalog.read(work)
 
     async def called(self, principal: Principal, names: Sequence[str]) -> Sequence[FileVersion]:
-        """The newest versions of the principal's files of exactly these names, in any order."""
+        """The newest versions of the principal's files of exactly these names, in any order.
+
+        Those are left out whose bytes are damaged: they are to be stored again.
+        """
         return await self._catalog.read(
             lambda connection: access.called(connection, principal, names)
         )
@@ -387,6 +391,14 @@ def allow(
     access.require_name(connection, principal, new.name, new.category)
     if only_if_absent:
         refuse_taken(connection, new)
+
+
+def _kept(connection: Connection, new: NewFile, blob: BlobInfo, given: Given) -> FileVersion | None:
+    """What the file of that name is already, if it is that and its bytes are well."""
+    before = records.find(connection, new.owner, new.name)
+    if before is None or before.sha256 != blob.digest or not given.agrees(before):
+        return None
+    return before if blob_records.get(connection, blob.digest) else None
 
 
 def refuse_taken(connection: Connection, new: NewFile) -> None:

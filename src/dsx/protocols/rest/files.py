@@ -122,7 +122,10 @@ async def create_file(
 
 @router.post("/lookup", summary="Look files up by name")
 async def look_up_files(wanted: Names, hub: HubDep, principal: PrincipalDep) -> FileList:
-    """The newest versions of those of your files that have one of these names, in any order."""
+    """The newest versions of those of your files that have one of these names, in any order.
+
+    A file whose bytes are damaged is not among them: it is to be stored again.
+    """
     found = await hub.files.called(principal, wanted.names)
     return FileList(items=[File.of(version) for version in found])
 
