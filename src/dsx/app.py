@@ -23,6 +23,7 @@ from dsx.blobs.local import LocalStore
 from dsx.blobs.memory import MemoryStore
 from dsx.catalog.engine import Catalog
 from dsx.config import Settings, secret_files
+from dsx.core.running import ADMIN_KEY_FILE
 from dsx.http import cors, credentials, problems
 from dsx.http.events import Streams
 from dsx.http.metrics import Observe
@@ -73,7 +74,6 @@ from dsx.workers.scrub import Scrubber
 
 log = structlog.get_logger(__name__)
 
-ADMIN_KEY_FILE = "admin.key"
 KEY_PREFIX = PREFIX["token"]
 SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file name)
 PLACE_FILE = "place"

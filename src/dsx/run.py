@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
 import os
 import signal
 import socket
@@ -10,7 +13,8 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -18,9 +22,10 @@ from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from dsx import __version__
-from dsx.app import ADMIN_KEY_FILE, KEY_PREFIX, check_apart, open_blobs
+from dsx.app import KEY_PREFIX, check_apart, open_blobs
 from dsx.config import Settings
 from dsx.core.errors import Invalid, Unavailable
+from dsx.core.running import ADMIN_KEY_FILE, SERVER_FILE
 from dsx.hub.keyring import kept_secret
 from dsx.hub.provider import check_installed
 
@@ -78,13 +83,43 @@ def run(settings: Settings, *, make_key: bool = False) -> None:
         workers=settings.workers,
         **SERVING,
     )
-    threading.Thread(target=_announce, args=(settings,), daemon=True).start()
-    if settings.workers == 1:
-        uvicorn.Server(config).run([listener])
-        return
-    with tempfile.TemporaryDirectory(prefix="dsx-metrics-") as directory:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-        Multiprocess(config, sockets=[listener]).run()
+    with _found_by_commands(settings):
+        threading.Thread(target=_announce, args=(settings,), daemon=True).start()
+        if settings.workers == 1:
+            uvicorn.Server(config).run([listener])
+            return
+        with tempfile.TemporaryDirectory(prefix="dsx-metrics-") as directory:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+            Multiprocess(config, sockets=[listener]).run()
+
+
+@contextlib.contextmanager
+def _found_by_commands(settings: Settings) -> Iterator[None]:
+    """Have commands on this machine find the server: by a file, which is locked while it runs."""
+    place = settings.data_dir / SERVER_FILE
+    draft = place.with_name(f"{SERVER_FILE}.{os.getpid()}")
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # it serves all the same
+            descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            stack.callback(os.close, descriptor)
+            stack.callback(_remove_if_ours, place, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(descriptor, json.dumps({"url": _local_url(settings)}).encode())
+            draft.replace(place)
+        yield
+
+
+def _remove_if_ours(place: Path, descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        if os.path.samestat(place.stat(), os.fstat(descriptor)):
+            place.unlink()
+
+
+def _local_url(settings: Settings) -> str:
+    """Where the server is to be reached from its own machine."""
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    reachable = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(shown, shown)  # noqa: S104
+    return f"http://{reachable}:{settings.port}"
 
 
 def _see_to_a_key(settings: Settings, *, make_key: bool) -> None:
@@ -136,12 +171,11 @@ def _listen(settings: Settings) -> socket.socket:
 def _announce(settings: Settings) -> None:
     """Print the ready line once the server proves that it is."""
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-    reachable = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(shown, shown)  # noqa: S104
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + _READY_DEADLINE
     while time.monotonic() < deadline:
         try:
-            with opener.open(f"http://{reachable}:{settings.port}/ready", timeout=5):
+            with opener.open(f"{_local_url(settings)}/ready", timeout=5):
                 print(f"ready: http://{shown}:{settings.port}", flush=True)  # noqa: T201
                 return
         except OSError:

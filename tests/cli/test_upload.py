@@ -116,7 +116,8 @@ def test_a_directory_keeps_its_names(dsx: Commands, client: DatasetHubClient, to
     contents |= {f"{top.name}/empty": b"", f"{top.name}/link": contents[f"{top.name}/a.txt"]}
     done = dsx("upload", "-r", top.name, "--tag", "t", "--category", "c", "--meta", "n=1")
     assert stored(client, top) == contents
-    assert f"{len(contents)} of {len(contents)} files stored" in done.stderr.decode()
+    told = f"{len(contents)} files: {len(contents)} stored, 0 unchanged, 0 failed"
+    assert told in done.stderr.decode()
     assert len(done.stdout.splitlines()) == len(contents)
     for info in client.list_files(f"{top.name}/**"):
         assert (info.tags, info.category, info.metadata) == (["t"], "c", {"n": 1})

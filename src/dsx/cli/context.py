@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import typer
 
 from dsx.cli import profiles
+from dsx.cli.local_server import DEFAULT, Setting, local_key, local_server, read_dotenv
 from dsx.cli.output import Output, note
 
 if TYPE_CHECKING:
@@ -23,14 +21,6 @@ DEFAULT_SERVER = "http://127.0.0.1:8000"
 SERVER_VARIABLES = ("SERVER_URL", "DSX_SERVER_URL")
 CA_VARIABLES = ("DSX_CA_FILE",)
 KEY_VARIABLES = ("DSX_API_KEY", "AUTH_TOKEN")
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A value and where it came from."""
-
-    value: str | None
-    origin: str
 
 
 class Context:
@@ -87,7 +77,13 @@ class Context:
         found = self._look_up("server", SERVER_VARIABLES)
         if found is None and self._look_up("api_key", KEY_VARIABLES) is None:
             found = self._signed_in("server")
-        return found or Setting(self._default, "default")
+        return found or self._local
+
+    @cached_property
+    def _local(self) -> Setting:
+        """The server of this machine, unless it is another one that nobody has to name."""
+        found = local_server() if self._default == DEFAULT_SERVER else None
+        return found or Setting(self._default, DEFAULT)
 
     @cached_property
     def api_key(self) -> Setting:
@@ -103,11 +99,7 @@ class Context:
         server = self._signed_in("server")
         if server is not None and _same(server.value, self.server.value):
             return self._signed_in("api_key") or Setting(None, "not set")
-        key_file = Path(os.environ.get("DSX_DATA_DIR") or "dsx-data") / "admin.key"
-        if self.server.value == self._default and _is_local(self._default):
-            with contextlib.suppress(OSError):
-                return Setting(key_file.read_text("ascii").strip(), str(key_file))
-        return Setting(None, "not set")
+        return local_key(self.server.value, self._local) or Setting(None, "not set")
 
     def _look_up(self, name: str, variables: tuple[str, ...]) -> Setting | None:
         if self._given[name]:
@@ -115,7 +107,7 @@ class Context:
         if self._profile:
             value = self._profile_values.get(name)
             return Setting(str(value), f"profile {self._profile}") if value else None
-        dotenv = _dotenv(Path(".env"))
+        dotenv = read_dotenv()
         for origin, values in (("environment", os.environ), (".env", dotenv)):
             for variable in variables:
                 if values.get(variable):
@@ -136,23 +128,3 @@ class Context:
 
 def _same(one: str | None, other: str | None) -> bool:
     return (one or "").rstrip("/") == (other or "").rstrip("/")
-
-
-def _is_local(url: str) -> bool:
-    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
-
-
-def _dotenv(path: Path) -> dict[str, str]:
-    """``NAME=value`` lines; quotes around the value are dropped."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return {}
-    values = {}
-    for line in lines:
-        name, equals, value = line.strip().removeprefix("export ").partition("=")
-        if equals and not name.startswith("#"):
-            text = value.strip()
-            quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
-            values[name.strip()] = text[1:-1] if quoted else text.split(" #")[0].strip()
-    return values
