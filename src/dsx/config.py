@@ -85,12 +85,12 @@ class NamedFiles(PydanticBaseSettingsSource):
         spelling = field_name
         if isinstance(field.validation_alias, AliasChoices):
             spelling = str(field.validation_alias.choices[0])
-        return (_content(variable, Path(path)) if path else None), spelling, False
+        return (_content(variable, _at_home(path)) if path else None), spelling, False
 
     def files(self) -> list[Path]:
         """The files that are named."""
         named = (f"dsx_{name}_file" for name in self.settings_cls.model_fields)
-        return [Path(path) for name in named if (path := self._variables.get(name))]
+        return [_at_home(path) for name in named if (path := self._variables.get(name))]
 
     def __call__(self) -> dict[str, Any]:
         """All values that are given by files."""
@@ -107,6 +107,10 @@ def secret_files() -> list[Path]:
         if isinstance(source, NamedFiles):
             found += source.files()
     return [path.absolute() for path in found]
+
+
+def _at_home(path: str | Path) -> Path:
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own fails for unknown users)
 
 
 def _content(variable: str, path: Path) -> str:
@@ -277,6 +281,12 @@ class Settings(BaseSettings):
         if info.data.get("oidc_issuer") and not value:
             raise ValueError("it is required with DSX_OIDC_ISSUER")
         return value
+
+    @field_validator("data_dir", "dataset_path")
+    @classmethod
+    def _expanded(cls, value: Path | None) -> Path | None:
+        """``~`` is the home directory in files of settings, too, which no shell reads."""
+        return None if value is None else _at_home(value)
 
     @field_validator("dataset_path")
     @classmethod

@@ -75,3 +75,34 @@ def test_a_port_that_kubernetes_made(bare: Commands) -> None:
     done = bare.run("list", DSX_PORT="tcp://10.0.0.1:8000", DSX_API_KEY="k")
     assert b"DSX_PORT is no number of a port" in done.stderr
     assert done.stderr.count(b"it is not used") == 1
+
+
+def test_a_tilde_is_the_home_directory_in_commands(own: RunningHub, tmp_path: Path) -> None:
+    """Where no shell has expanded it: in variables, in files, after an equals sign."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (tmp_path / "work").mkdir()
+    (home / "key").write_text((own.data_dir / "admin.key").read_text())
+    (home / "a.bin").write_bytes(b"at home")
+    (tmp_path / "work" / "~b.bin").write_bytes(b"called so")
+    config = "~/config.toml"
+    (home / "config.toml").write_text(f'[profiles.default]\nserver = "{own.url}"\n')
+    variables = {"HOME": str(home), "DSX_CONFIG": config, "DSX_DATA_DIR": "~/../data"}
+    here = Commands(tmp_path / "work", variables)
+    here("upload", "~/a.bin")
+    here("upload", "~/*.bin", "~b.bin")
+    assert here("list", "--sort", "name").stdout.split() == [b"a.bin", b"~b.bin"]
+    here("download", "a.bin", "--output=~/back.bin")
+    here("download", "a.bin", "~b.bin", "--output=~/both")
+    here("download", "a.bin", "--zip", "--output=~/a.zip")
+    found = {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
+    assert {"back.bin", "both/a.bin", "both/~b.bin", "a.zip"} <= found
+    (own.dataset_path / "home-set").mkdir()
+    (own.dataset_path / "home-set" / "x").write_bytes(b"x")
+    assert here("fetch", "home-set", "--to=~/sets").returncode == 0
+    assert (home / "sets" / "home-set" / "x").read_bytes() == b"x"
+    assert not (tmp_path / "work" / "~").exists()
+    (tmp_path / "work" / "dsx.toml").write_text('data_dir = "~/data"\ndataset_path = "~"\n')
+    rows = settings(here, DSX_API_KEY_FILE="~/key", DSX_DATA_DIR="")
+    assert rows["DSX_DATA_DIR"][0] == str(home / "data")
+    assert rows["DSX_DATASET_PATH"][0] == str(home)

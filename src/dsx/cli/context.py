@@ -98,8 +98,8 @@ class Context:
             return Setting(value, found.origin)
         server = self._signed_in("server")
         if server is not None and _same(server.value, self.server.value):
-            return self._signed_in("api_key") or Setting(None, "not set")
-        return local_key(self.server.value, self._local) or Setting(None, "not set")
+            found = self._signed_in("api_key")
+        return found or local_key(self.server.value, self._local) or Setting(None, "not set")
 
     def _look_up(self, name: str, variables: tuple[str, ...]) -> Setting | None:
         if self._given[name]:

@@ -11,6 +11,7 @@ import typer
 
 from dsx.cli.context import Context
 from dsx.cli.output import human
+from dsx.client.paths import local
 from dsx.core.errors import NotFound
 
 CACHE = Path("cache")
@@ -72,6 +73,7 @@ def fetch(
         dsx fetch imagenet 'train/*.jpg' labels.csv --to /data
     """
     context = Context.of(ctx)
+    to = local(to)
     with context.output.progress() as progress, context.client(to, progress) as client:
         chosen: list[str] | None = None
         if patterns:

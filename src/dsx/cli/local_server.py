@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dsx.cli.output import note
+from dsx.client.paths import local
 from dsx.core.running import ADMIN_KEY_FILE, DATA_DIR, SERVER_FILE
 
 DEFAULT = "default"
@@ -95,7 +96,7 @@ def _configured() -> Setting | None:
 
 def _data_dir() -> Path:
     found = _server_setting("data_dir")
-    return Path((found.value if found else None) or DATA_DIR).expanduser()
+    return local((found.value if found else None) or DATA_DIR)
 
 
 def _server_setting(name: str) -> Setting | None:

@@ -6,7 +6,6 @@ import getpass
 import os
 import socket
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +15,7 @@ from dsx.cli.context import DEFAULT_SERVER, KEY_VARIABLES, SERVER_VARIABLES, Con
 from dsx.cli.limits import Days, seconds
 from dsx.cli.output import note
 from dsx.cli.prompts import ask_password
+from dsx.client.paths import local
 from dsx.core.errors import DSXError, NotFound, Unauthenticated
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def login(
         made, username = _token(client, seconds(days))
         values = {"server": server, "user": username, "token": made.id, "api_key": str(made.token)}
         if ca_file is not None:
-            values["ca_file"] = str(Path(ca_file).expanduser().absolute())
+            values["ca_file"] = str(local(ca_file).absolute())
         try:
             path = profiles.write(context.profile, values)
         except (DSXError, OSError):

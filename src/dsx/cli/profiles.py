@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import secrets
@@ -10,6 +9,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from dsx.client.paths import local
+from dsx.client.system import open_file, replace_file, sync_directory
 from dsx.core.errors import Invalid, NotFound
 
 DEFAULT = "default"
@@ -21,7 +22,7 @@ _HEADER = re.compile(r"\s*\[\s*profiles\s*\.\s*[\"']?([A-Za-z0-9_-]+)[\"']?\s*\]
 def profiles_file() -> Path:
     """Where profiles are kept: ``[profiles.NAME]`` with ``server`` and ``api_key``."""
     default = Path.home() / ".config" / "dsx" / "config.toml"
-    return Path(os.environ.get("DSX_CONFIG") or default)
+    return local(os.environ.get("DSX_CONFIG") or default)
 
 
 def read_all() -> dict[str, dict[str, str]]:
@@ -101,15 +102,16 @@ def _quoted(value: str) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
+    """Have *text* at *path* for the user alone: the old file is whole until the new one is."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        descriptor = open_file(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
+        replace_file(draft, path)
+        sync_directory(path.parent)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
+        draft.unlink(missing_ok=True)

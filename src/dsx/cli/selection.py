@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dsx.client.paths import local
 from dsx.core.errors import Invalid, NotFound
 
 STREAM = "-"
@@ -58,10 +59,11 @@ def select(arguments: Sequence[str], *, recursive: bool) -> list[Item]:
 
 
 def _expanded(argument: str) -> list[Path]:
-    if os.path.lexists(argument) or not glob.has_magic(argument):
-        return [Path(argument)]
+    path = local(argument)
+    if os.path.lexists(path) or not glob.has_magic(argument):
+        return [path]
     # Path.glob takes no absolute patterns.
-    matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207
+    matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
     if not matches:
         raise NotFound(f"Nothing matches {argument!r}.")
     return [Path(match) for match in matches]

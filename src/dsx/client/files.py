@@ -13,7 +13,8 @@ from dsx.client.destinations import Destination, destinations
 from dsx.client.errors import NotFound
 from dsx.client.kept import Kept, draft_beside, kept_beside
 from dsx.client.models import FileInfo
-from dsx.client.names import local, local_name, segments
+from dsx.client.names import local_name, segments
+from dsx.client.paths import local
 from dsx.client.progress import Progress
 from dsx.client.storing import FILES, StoreOperations
 from dsx.client.system import replace_file

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import quote
 
 from dsx.client.errors import Invalid
@@ -12,11 +11,6 @@ from dsx.core import errors as core
 from dsx.core.names import check_dataset_name, check_relative_path, check_stored_name
 
 _NOT_ON_WINDOWS = frozenset('<>:"|?*')
-
-
-def local(path: str | os.PathLike[str]) -> Path:
-    """*path* on this machine, ``~`` and ``~user`` at its beginning expanded as a shell would."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own fails for unknown users)
 
 
 def dataset_name(name: str) -> str:

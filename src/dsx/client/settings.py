@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dsx.client.errors import Invalid
-from dsx.client.names import local
+from dsx.client.paths import local
 
 Timeout = tuple[float, float]
 Credential = str | tuple[str, str]

@@ -25,7 +25,8 @@ from dsx.client.errors import (
 from dsx.client.http import Connection
 from dsx.client.local import LocalFile
 from dsx.client.models import FileInfo
-from dsx.client.names import is_file_name, local
+from dsx.client.names import is_file_name
+from dsx.client.paths import local
 from dsx.client.progress import Progress, StateTold
 from dsx.client.uploading import Facts, Manner, send_file
 from dsx.core.digest import Digest

@@ -17,7 +17,8 @@ from dsx.client.errors import Broken, Invalid
 from dsx.client.http import Connection
 from dsx.client.kept import Kept, kept_beside
 from dsx.client.models import FileInfo, TaskInfo
-from dsx.client.names import local, segments
+from dsx.client.names import segments
+from dsx.client.paths import local
 from dsx.client.progress import Progress
 from dsx.client.system import replace_file
 from dsx.client.transfer import Remote, fetch_file

@@ -157,7 +157,8 @@ class Files:
 
         prepare = partial(receiver.prepare, blob)
         version = await recorded(self._catalog, self.blobs, blob.digest, prepare, commit)
-        receiver.recorded()
+        if receiver.sealed:
+            receiver.recorded()
         return version
 
     async def list(
