@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from dsx.cli import profiles
 from dsx.cli.local_server import DEFAULT, Setting, local_key, local_server, read_dotenv
 from dsx.cli.output import Output, note
+from dsx.core.errors import NotFound
 
 if TYPE_CHECKING:
     from dsx.client.hub import DatasetHubClient
@@ -68,8 +70,11 @@ class Context:
     @cached_property
     def ca_file(self) -> Setting:
         """The file of certificates that sign the server's."""
-        found = self._look_up("ca_file", CA_VARIABLES) or self._signed_in("ca_file")
-        return found or Setting(None, "the system's")
+        with contextlib.suppress(NotFound):  # a profile that is still to be made
+            found = self._look_up("ca_file", CA_VARIABLES) or self._signed_in("ca_file")
+            if found is not None:
+                return found
+        return Setting(None, "the system's")
 
     @cached_property
     def server(self) -> Setting:
