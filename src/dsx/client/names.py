@@ -26,7 +26,7 @@ def dataset_path(path: str) -> str:
 def is_file_name(name: str) -> bool:
     """Whether a stored file may be called *name*."""
     try:
-        check_file_name(name)
+        check_stored_name(name)
     except core.Invalid:
         return False
     return True
