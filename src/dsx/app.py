@@ -25,6 +25,7 @@ from dsx.catalog.engine import Catalog
 from dsx.config import Settings, secret_files
 from dsx.core.running import ADMIN_KEY_FILE
 from dsx.http import cors, credentials, problems
+from dsx.http.admission import ConnectionLimit, most_connections
 from dsx.http.events import Streams
 from dsx.http.metrics import Observe
 from dsx.http.redaction import Redacting, rendered
@@ -94,10 +95,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The ASGI application. Opens nothing until its lifespan starts."""
     settings = settings or Settings()
     _configure_logging(settings.log_level)
-    DSXProtocol.stall_timeout = settings.stall_timeout
+    _set_up_connections(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        DSXProtocol.limit.watch(asyncio.get_running_loop())
         async with (
             open_hub(settings) as hub,
             Indexer(hub.datasets, settings.data_dir / "indexer.lock"),
@@ -131,6 +133,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     cors.install(app, settings.cors_origins)
     app.add_middleware(Observe)
     return app
+
+
+def _set_up_connections(settings: Settings) -> None:
+    """What holds for every connection to this process."""
+    DSXProtocol.stall_timeout = settings.stall_timeout
+    DSXProtocol.min_rate = settings.min_rate or 0
+    DSXProtocol.limit = ConnectionLimit(
+        most_connections(settings.max_connections), open_to="*" in settings.cors_origins
+    )
 
 
 @asynccontextmanager

@@ -258,6 +258,15 @@ class Settings(BaseSettings):
     stall_timeout: float = Field(
         60, gt=0, description="Seconds a sender may be silent in the middle of a request."
     )
+    min_rate: Size = Field(
+        512, ge=0, description="Bytes a second that a sender has to reach on average; 0: any."
+    )
+    max_connections: int = Field(
+        16_384,
+        ge=1,
+        description="Connections of a server process; beyond: 503. At most three quarters of the "
+        "files it may open.",
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")
 
     @field_validator("log_level")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from tests.http.bodies import JSON, Asked, json_routes, routes_with_bodies
 from tests.support.hub import RunningHub
+from tests.support.memory import cpu_seconds
 from tests.support.wire import Answer, status_value, wire
 
 MIB = 1024 * 1024
@@ -89,11 +89,11 @@ def test_h1_hostile_json_is_refused_at_once(hub: RunningHub, hostile: str) -> No
         limit = bound(route)
         body = HOSTILE[hostile][:limit]
         fields = [f"Content-Length: {len(body)}", f"Content-Type: {JSON}"]
-        begun = cpu(hub)
+        begun = cpu_seconds(hub)
         answer = ask(hub, route, *fields, body=body, known=True)
         accepted = body == b"null" and 200 <= answer.status < 300  # an optional body
         assert 400 <= answer.status < 500 or accepted, (route, answer)
-        assert cpu(hub) - begun < 0.5, (route, hostile)
+        assert cpu_seconds(hub) - begun < 0.5, (route, hostile)
 
 
 def test_a_lone_surrogate_in_any_field_is_refused(hub: RunningHub) -> None:
@@ -124,12 +124,6 @@ def test_a_lone_surrogate_in_metadata_is_refused(hub: RunningHub) -> None:
     for path in ("/api-token-auth/", "/create_account"):
         answer = hub.post(path, json={"username": "\ud800", "password": "\ud800"})
         assert answer.status_code == 400, answer.text
-
-
-def cpu(hub: RunningHub) -> float:
-    """Seconds of processor time the server has had."""
-    fields = Path(f"/proc/{hub.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / 100
 
 
 FORMS = ["application/x-www-form-urlencoded", "multipart/form-data; boundary=b"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tests.support.hub import RunningHub
@@ -10,6 +11,18 @@ from tests.support.hub import RunningHub
 def peak_rss(hub: RunningHub) -> int:
     """Highest resident set of the server since `reset_peak`, bytes."""
     return _count(hub, "status", "VmHWM") * 1024
+
+
+def rss(hub: RunningHub) -> int:
+    """Resident set of the server, bytes."""
+    return _count(hub, "status", "VmRSS") * 1024
+
+
+def cpu_seconds(hub: RunningHub) -> float:
+    """Processor time the server has had."""
+    text = Path(f"/proc/{hub.process.pid}/stat").read_text()
+    fields = text.rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def reset_peak(hub: RunningHub) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable
 
 from starlette.requests import ClientDisconnect
 
-from dsx.core.digest import Buffer
-from dsx.core.errors import TimedOut
+from dsx.core.digest import Buffer as Bytes
 from dsx.core.shielded import in_thread
+from dsx.http.buffers import Buffer, BufferPool
+from dsx.http.patience import Patience
 
-BUFFER = 1024 * 1024
 BUFFERS = 3
+"""How many one body may use at a time."""
+POOL = BufferPool()
 HAND_OVER_SECONDS = 0.25
 """How long a buffer waits to be full: a slow sender's bytes are to be recorded, too."""
 Gate = Callable[[], Awaitable[None]]
@@ -27,68 +29,87 @@ class BodyReceiver(asyncio.BufferedProtocol):
     """Stands in for an HTTP connection's protocol while a body of known length arrives.
 
     The event loop receives into one buffer while a worker thread writes others; if writing is
-    slower, reading pauses and TCP holds the sender back. Never reads beyond the body.
+    slower, reading pauses and TCP holds the sender back. Never reads beyond the body. There is no
+    buffer before bytes come, and a large one only once they have filled a small one.
     """
 
     def __init__(
-        self, connection: asyncio.Protocol, transport: asyncio.Transport, left: int, stall: float
+        self,
+        connection: asyncio.Protocol,
+        transport: asyncio.Transport,
+        left: int,
+        patience: Patience,
     ) -> None:
-        """Take *left* bytes from *transport*, whose protocol is *connection*; *stall*: seconds."""
+        """Take *left* bytes from *transport*, whose protocol is *connection*."""
         self._connection = connection
         self._transport = transport
         self._left = left
-        self._stall = stall
-        size = min(BUFFER, left)
-        self._free = deque(memoryview(bytearray(size)) for _ in range(BUFFERS))
-        self._filled = 0  # bytes in self._free[0], which is the one being filled
-        self._full: deque[tuple[memoryview, int]] = deque()
+        self._patience = patience
+        self._filling: Buffer | None = None
+        self._filled = 0  # bytes in it
+        self._quick = False  # bytes come in such numbers that a large buffer is of use
+        self._full: deque[tuple[Buffer, int]] = deque()
+        self._used = 0  # buffers that are full or being written
         self._wake = asyncio.Event()
         self._lost = False
         self._loop = asyncio.get_running_loop()
-        self._heard = self._loop.time()
         transport.set_protocol(self)
 
-    async def run(self, write: Callable[[Buffer], object], gate: Gate) -> None:
+    async def run(self, write: Callable[[Bytes], object], gate: Gate) -> None:
         """Pass all bytes to *write* in a worker thread, which is held only while there are some.
 
-        Raises what *write* raises, `ClientDisconnect`, or `TimedOut` after *stall* silent seconds.
+        Raises what *write* raises, `ClientDisconnect`, or `TimedOut` once patience is used up.
         """
         while self._left or self._full:
             if not self._full:
-                await self._arrival()
+                await self._arrival(gate)
             await gate()  # only now: what came during a pause is not written before its end
             await in_thread(self._write_full, write)
 
-    def _write_full(self, write: Callable[[Buffer], object]) -> None:
+    def _write_full(self, write: Callable[[Bytes], object]) -> None:
         """In the worker thread: write the buffers that are full; then the gate is asked again."""
         for _ in range(len(self._full)):
             buffer, size = self._full.popleft()
-            write(buffer[:size])
-            self._loop.call_soon_threadsafe(self._recycle, buffer)
+            try:
+                with buffer.view[:size] as data:
+                    write(data)
+            finally:
+                self._loop.call_soon_threadsafe(self._recycle, buffer)
 
-    def _recycle(self, buffer: memoryview) -> None:
+    def _recycle(self, buffer: Buffer) -> None:
         """A buffer has been written: there is room again."""
-        self._free.append(buffer)
-        if len(self._free) == 1 and self._left and not self._lost:
+        buffer.release()
+        self._used -= 1
+        if self._used == BUFFERS - 1 and self._left and not self._lost:
             self._transport.resume_reading()
 
     def detach(self) -> None:
-        """Give the connection back to its HTTP protocol."""
+        """Give the connection back to its HTTP protocol, and the buffers to the pool."""
         if not self._lost:
             self._transport.set_protocol(self._connection)
             self._transport.resume_reading()
+        for buffer, _ in self._full:
+            buffer.release()
+        self._full.clear()
+        if self._filling is not None:
+            self._filling.release()
+            self._filling = None
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Room for the next bytes, never more than the body has left."""
         _ = sizehint
-        return self._free[0][self._filled : self._filled + self._left]
+        if self._filling is None:
+            self._filling = POOL.buffer(large=self._quick)
+        return self._filling.view[self._filled : self._filled + self._left]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Note *nbytes* more; a full buffer goes to the writer; without another, reading stops."""
+        assert self._filling is not None
         self._filled += nbytes
         self._left -= nbytes
-        self._heard = self._loop.time()
-        if self._filled == len(self._free[0]) or not self._left:
+        self._patience.earn(nbytes)
+        if self._filled == len(self._filling.view) or not self._left:
+            self._quick = True
             self._hand_over()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -100,25 +121,30 @@ class BodyReceiver(asyncio.BufferedProtocol):
         self._connection.connection_lost(exc)
 
     def _hand_over(self) -> None:
-        self._full.append((self._free.popleft(), self._filled))
+        assert self._filling is not None
+        self._full.append((self._filling, self._filled))
+        self._filling = None
         self._filled = 0
+        self._used += 1
         self._wake.set()
-        if not self._lost and not (self._free and self._left):
+        if not self._lost and not (self._used < BUFFERS and self._left):
             self._transport.pause_reading()
 
-    async def _arrival(self) -> None:
+    async def _arrival(self, gate: Gate) -> None:
         """Wait for a buffer's worth of bytes, but not for long: what has come must not get old."""
-        self._heard = self._loop.time()
         while not (self._full or self._lost):
             self._wake.clear()
+            begun = self._loop.time()
             try:
-                async with asyncio.timeout(min(HAND_OVER_SECONDS, self._stall)):
+                async with asyncio.timeout(max(0, min(HAND_OVER_SECONDS, self._patience.left))):
                     await self._wake.wait()
             except TimeoutError:
                 if self._filled:
+                    self._quick = False
                     self._hand_over()
-                elif self._loop.time() - self._heard >= self._stall:
-                    raise stalled(self._stall) from None
+            self._patience.spend(self._loop.time() - begun)
+            if self._patience.left <= 0 and not (self._full or self._lost):
+                await self._patience.excuse(gate)
         if not self._full:
             raise ClientDisconnect
 
@@ -129,8 +155,3 @@ class BodyReceiver(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Pass on."""
         self._connection.resume_writing()
-
-
-def stalled(seconds: float) -> TimedOut:
-    """The failure of a sender that was silent for *seconds*."""
-    return TimedOut(f"No byte came for {seconds:g} seconds in the middle of the request.")

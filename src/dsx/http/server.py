@@ -3,13 +3,14 @@
 - ``http.response.zerocopysend`` (ASGI extension): files go to the socket by ``sendfile``, whole or
   in part, without passing through Python. A slow client costs a descriptor and a task, no thread
   and no buffer; one that takes no byte for ``stall_timeout`` is cut off.
-- `RECEIVE_INTO` (our extension): large bodies are read from the socket into a few reused buffers,
+- `RECEIVE_INTO` (our extension): large bodies are read from the socket into a few lent buffers,
   one filling while a worker thread writes the other.
 - `INTERIM` (our extension): 1xx responses before the final one.
 - `TRAILERS` (our extension): what came behind a chunked body.
 - `WANTED` (our extension): whether an answer that has no end is to go on.
 - Bounds: a request's head must arrive within `HEAD_SECONDS` and is cut off beyond `HEAD_BYTES`; a
-  body may not stall longer than ``stall_timeout``.
+  body has ``stall_timeout`` seconds of patience, which bytes at ``min_rate`` keep up; connections
+  over ``limit`` are answered with 503.
 - A request that is answered before its body has been read gets its answer, even if it goes on
   sending: the connection lingers (RFC 9112 §9.6) and is then closed.
 - Requests that are sent ahead (pipelined) are parsed one turn of `STEP` bytes at a time, and not
@@ -23,19 +24,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from array import array
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
-from httptools import HttpParserUpgrade, HttpRequestParser
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from dsx.core.digest import Buffer
 from dsx.core.errors import Unavailable
 from dsx.core.shielded import in_thread
-from dsx.http.body import BodyReceiver, Gate, stalled
+from dsx.http.admission import ConnectionLimit
+from dsx.http.body import BodyReceiver, Gate, always_open
+from dsx.http.parser import Parser
+from dsx.http.patience import Patience
 from dsx.http.problems import render
 from dsx.http.restraint import Flow, Lingerer
 from dsx.http.zerocopy import send_slice
@@ -59,12 +61,16 @@ class DSXProtocol(HttpToolsProtocol):
     """One HTTP/1.1 connection."""
 
     stall_timeout: ClassVar[float] = 60.0
-    parser: _Parser
+    min_rate: ClassVar[float] = 0.0
+    limit: ClassVar[ConnectionLimit] = ConnectionLimit()
+    parser: Parser
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept, and begin to wait for a head."""
+        if not self.limit.admits(transport, len(self.connections)):
+            return
         super().connection_made(transport)
-        self.parser = _Parser(self)
+        self.parser = Parser(self)
         self.flow = Flow(transport, self.pipeline)
         if self.scheme == "http":
             # drain() is to wait until all has left, for a file may follow past the transport.
@@ -83,6 +89,7 @@ class DSXProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._head_arrived()
+        self.limit.left()
         super().connection_lost(exc)
         if self._running is not None and not self._running.response_complete:
             # The base class tells only the latest request, which may still wait for its turn.
@@ -142,7 +149,7 @@ class DSXProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def on_message_begin(self) -> None:
-        """A request begins, unless it is our own: see `_Parser`."""
+        """A request begins, unless it is our own: see `Parser`."""
         if not self.parser.declining:
             super().on_message_begin()
 
@@ -196,19 +203,20 @@ class DSXProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        patience = Patience(self.stall_timeout, self.min_rate)
 
         async def extended(scope: Any, _receive: Any, _send: Any) -> None:
             scope = dict(scope)  # routes may change theirs; the connection goes by what was sent
             if self.scheme == "http":  # under TLS the bytes have to pass through the process
                 scope["extensions"][ZERO_COPY] = {}
             scope["extensions"][RECEIVE_INTO] = lambda write, gate: self._receive_into(
-                cycle, write, gate
+                cycle, patience, write, gate
             )
             scope["extensions"][WANTED] = lambda: (
                 not (self._stopping or self._ended or cycle.disconnected)
             )
             scope["extensions"][INTERIM] = lambda *said: self._send_interim(cycle, *said)
-            receive, send = partial(self._receive, cycle), partial(self._send, cycle)
+            receive, send = partial(self._receive, cycle, patience), partial(self._send, cycle)
             try:
                 await app(scope, receive, send)
             except asyncio.CancelledError:  # uvicorn's way to end what outlasts a stop's grace
@@ -221,14 +229,22 @@ class DSXProtocol(HttpToolsProtocol):
 
         super()._start_asgi_task(cycle, extended)
 
-    async def _receive(self, cycle: RequestResponseCycle) -> Any:
+    async def _receive(
+        self, cycle: RequestResponseCycle, patience: Patience, gate: Gate = always_open
+    ) -> Any:
         if not cycle.more_body or cycle.body or cycle.response_complete:
             return await cycle.receive()
-        try:
-            async with asyncio.timeout(self.stall_timeout):
-                return await cycle.receive()
-        except TimeoutError:
-            raise stalled(self.stall_timeout) from None
+        while True:
+            begun = self.loop.time()
+            try:
+                async with asyncio.timeout(max(0, patience.left)):
+                    message = await cycle.receive()
+            except TimeoutError:
+                await patience.excuse(gate)
+                continue
+            patience.spend(self.loop.time() - begun)
+            patience.earn(len(message.get("body", b"")))  # type: ignore[arg-type]
+            return message
 
     async def _send(self, cycle: RequestResponseCycle, message: Any) -> None:
         if message["type"] == ZERO_COPY:
@@ -290,7 +306,11 @@ class DSXProtocol(HttpToolsProtocol):
             await cycle.send(_FINAL)  # type: ignore[arg-type]
 
     async def _receive_into(
-        self, cycle: RequestResponseCycle, write: Callable[[Buffer], object], gate: Gate
+        self,
+        cycle: RequestResponseCycle,
+        patience: Patience,
+        write: Callable[[Buffer], object],
+        gate: Gate,
     ) -> int:
         """Hand the rest of the request's body to *write*, in a worker thread, and count it.
 
@@ -304,8 +324,9 @@ class DSXProtocol(HttpToolsProtocol):
             await gate()
             left = length - self._parsed if length is not None else 0
             if left > _BIG and cycle.more_body and not cycle.waiting_for_100_continue:
-                return total + await self._receive_directly(cycle, left, write, gate)
-            message = await self._receive(cycle)
+                receiver = partial(BodyReceiver, self, self.transport, left, patience)
+                return total + left + await self._receive_directly(cycle, receiver, write, gate)
+            message = await self._receive(cycle, patience, gate)
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             if message["body"]:
@@ -315,10 +336,15 @@ class DSXProtocol(HttpToolsProtocol):
                 return total
 
     async def _receive_directly(
-        self, cycle: RequestResponseCycle, left: int, write: Callable[[Buffer], object], gate: Gate
+        self,
+        cycle: RequestResponseCycle,
+        make: Callable[[], BodyReceiver],
+        write: Callable[[Buffer], object],
+        gate: Gate,
     ) -> int:
-        """Take the next *left* bytes off the socket past the parser, which then starts afresh.
+        """Take the rest of the body off the socket past the parser, which then starts afresh.
 
+        Returns how much the parser had passed on, which is written, too.
         What the parser has passed on already is written first; nothing may come between counting
         that and taking over the socket, so there is no ``await`` before `BodyReceiver`.
         """
@@ -326,7 +352,7 @@ class DSXProtocol(HttpToolsProtocol):
             raise ClientDisconnect
         passed_on = bytes(cycle.body)
         cycle.body.clear()
-        receiver = BodyReceiver(self, self.transport, left, self.stall_timeout)
+        receiver = make()
         self.flow.resume_reading()
         try:
             if passed_on:
@@ -334,9 +360,9 @@ class DSXProtocol(HttpToolsProtocol):
             await receiver.run(write, gate)
         finally:
             receiver.detach()
-        self.parser = _Parser(self)
+        self.parser = Parser(self)
         cycle.more_body = False
-        return len(passed_on) + left
+        return len(passed_on)
 
     def _bound_stalls(self, connection: socket.socket) -> None:
         """Have the kernel break off when a client takes no byte for ``stall_timeout`` seconds."""
@@ -357,27 +383,6 @@ class DSXProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.transport.resume_reading()
-
-
-class _Parser(HttpRequestParser):
-    """Reads on where httptools takes the body of a request for the protocol it offers to speak."""
-
-    def __init__(self, connection: DSXProtocol) -> None:
-        super().__init__(connection)
-        self._connection = connection
-        self.declining = False
-
-    def feed_data(self, data: bytes | bytearray | memoryview[int] | array[int]) -> None:
-        while True:
-            try:
-                super().feed_data(data)
-            except HttpParserUpgrade as offer:
-                data = memoryview(data)[offer.args[0] :]
-            else:
-                return
-            self.declining = True
-            super().feed_data(self._connection.framing())
-            self.declining = False
 
 
 def _content_length(cycle: RequestResponseCycle) -> int | None:
