@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import signal
@@ -15,9 +16,10 @@ from tests.support.apt import need
 from tests.support.hub import clean_environment
 from tests.support.wire import stages
 
+from dsx.blobs import local
 from dsx.blobs.local import LocalStore
 from dsx.core.digest import digest_of
-from dsx.core.errors import Invalid, StorageFull
+from dsx.core.errors import Invalid, StorageFailed, StorageFull
 
 SEAL = """
 import asyncio, os, signal, sys
@@ -151,3 +153,72 @@ def test_a_living_process_keeps_its_stage(tmp_path: Path) -> None:
     holder.stdin.close()
     holder.stdout.close()
     assert asyncio.run(store.sweep(["held"])) == 1
+
+
+def test_c1_a_failed_sync_is_final(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every descriptor that was open then, and for sealing; who opens it anew begins anew."""
+    fdatasync = os.fdatasync
+
+    def failing(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def check() -> None:
+        store = LocalStore(tmp_path)
+        first, second = await store.stage("s"), await store.stage("s")
+        first.write(0, b"one")
+        first.sync()
+        second.write(3, b"two")
+        monkeypatch.setattr(os, "fdatasync", failing)
+        with pytest.raises(StorageFailed):
+            first.sync()
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
+        for stage in (first, second):
+            with pytest.raises(StorageFailed):
+                stage.sync()
+            with pytest.raises(StorageFailed):
+                stage.write(6, b"three")
+            with pytest.raises(StorageFailed):
+                await stage.prepare(digest_of(b"onetwo"), 6)
+            with pytest.raises(StorageFailed):
+                stage.seal(digest_of(b"onetwo"), 6)
+            stage.close()
+        assert list(await store.list()) == []
+        anew = await store.stage("s", existing=True)
+        anew.write(3, b"two")
+        anew.sync()
+        anew.seal(digest_of(b"onetwo"), 6)
+        assert list(await store.list()) == [digest_of(b"onetwo")]
+
+    asyncio.run(check())
+
+
+def test_c1_a_name_that_was_not_synced_is_given_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sealing whose directory cannot be synced leaves a stage, unless an equal blob was there."""
+    calls: list[Path] = []
+
+    def failing(directory: Path) -> None:
+        calls.append(directory)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def check() -> None:
+        store, digest = LocalStore(tmp_path), digest_of(b"x")
+        stage = await store.stage("s")
+        stage.write(0, b"x")
+        with monkeypatch.context() as patched:
+            patched.setattr(local, "sync_directory", failing)
+            with pytest.raises(StorageFailed):
+                stage.seal(digest, 1)
+        assert calls == [store.locate(digest).parent]
+        assert (list(await store.list()), list(await store.stages())) == ([], ["s"])
+        stage.seal(digest, 1)
+        again = await store.stage("t")
+        again.write(0, b"x")
+        with monkeypatch.context() as patched:
+            patched.setattr(local, "sync_directory", failing)
+            with pytest.raises(StorageFailed):
+                again.seal(digest, 1)
+        assert list(await store.list()) == [digest]
+
+    asyncio.run(check())

@@ -7,9 +7,12 @@ Writes, new names and renames that nobody synced are dropped: of files, stages a
 from __future__ import annotations
 
 import random
+import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,6 +90,8 @@ def lose_power_again_and_again(directory: Path, rounds: int, seed: int) -> None:
         for client in clients:
             client.join()
         disk.lose_power(instants if number % 2 else None)
+        lost = known.files.keys() - recorded(hub.data_dir, directory / "look")
+        assert not lost, f"power loss {number}: {len(lost)} of {len(known.files)}: {sorted(lost)}"
     hub = start_hub(directory, **disk.environment)
     try:
         check(hub, known)
@@ -95,6 +100,18 @@ def lose_power_again_and_again(directory: Path, rounds: int, seed: int) -> None:
     report = fsck(hub)
     assert report["problems"] == []
     print(f"\n{rounds} power losses: {len(known.files)} files acknowledged, all there and right")
+
+
+def recorded(data_dir: Path, look: Path) -> set[str]:
+    """The names of files in the catalog, of which a copy is looked at."""
+    look.mkdir(exist_ok=True)
+    for name in ("catalog.db", "catalog.db-wal"):
+        (look / name).unlink(missing_ok=True)
+        if (data_dir / name).exists():
+            shutil.copy(data_dir / name, look / name)
+    with closing(sqlite3.connect(look / "catalog.db")) as catalog:
+        rows = catalog.execute("SELECT name FROM files WHERE trashed IS NULL").fetchall()
+    return {name for (name,) in rows}
 
 
 def check(hub: RunningHub, known: Known) -> None:

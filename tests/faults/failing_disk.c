@@ -250,9 +250,12 @@ static void lose(int descriptor, ino_t inode) {
     close(list);
 }
 
+/* Whole or not at all: the program may be killed in the middle of it. */
 static void keep_names(const char *path, ino_t inode) {
-    char line[PATH_MAX];
-    int list = kept_file("names", inode, O_WRONLY | O_CREAT | O_TRUNC);
+    char line[PATH_MAX], draft[PATH_MAX + 64], whole[PATH_MAX + 64];
+    snprintf(draft, sizeof draft, "%s/names/draft-%llu", kept, (unsigned long long)inode);
+    snprintf(whole, sizeof whole, "%s/names/%llu", kept, (unsigned long long)inode);
+    int list = REAL(openat)(AT_FDCWD, draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     DIR *directory = opendir(path);
     struct dirent *entry;
     while (directory && (entry = readdir(directory))) {
@@ -265,6 +268,7 @@ static void keep_names(const char *path, ino_t inode) {
     if (directory)
         closedir(directory);
     close(list);
+    REAL(renameat)(AT_FDCWD, draft, AT_FDCWD, whole);
 }
 
 static int synced(int descriptor, int data_only) {
