@@ -163,6 +163,16 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
         files = Files(catalog, blobs, limits, allowances)
         trash = Trash(catalog, blobs, days=settings.trash_days)
         uploads = Uploads(catalog, blobs, controls, limits, allowances)
+        tasks = Tasks(
+            catalog,
+            controls,
+            files,
+            trash,
+            uploads,
+            limits=limits,
+            ttl=settings.task_ttl,
+            max_seconds=settings.task_max_seconds,
+        )
         try:
             yield Hub(
                 **doors,
@@ -172,16 +182,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 orphans=Orphans(catalog, blobs, grace=settings.orphan_grace),
                 chunks=Chunks(catalog, uploads, limits),
                 drop=Drop(settings.data_dir / "drop", files, trash),
-                tasks=Tasks(
-                    catalog,
-                    controls,
-                    files,
-                    trash,
-                    uploads,
-                    limits=limits,
-                    ttl=settings.task_ttl,
-                    max_seconds=settings.task_max_seconds,
-                ),
+                tasks=tasks,
                 datasets=Datasets(
                     catalog,
                     settings.dataset_path,
@@ -201,6 +202,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 event_seconds=settings.event_seconds,
             )
         finally:
+            await tasks.aclose()
             await controls.aclose()
 
 

@@ -171,7 +171,7 @@ class Settings(BaseSettings):
         20_000, ge=1, description="Uploads of one owner under way at once, partial ones included."
     )
     max_tasks: int | None = Field(
-        1_000, ge=1, description="Tasks of one owner waiting or running, beside those of uploads."
+        20_000, ge=1, description="Tasks of one owner waiting or running, beside those of uploads."
     )
     max_event_streams: int = Field(
         50, ge=1, description="Event streams of one owner at once, by process."

@@ -25,6 +25,9 @@ transfer read     401    200   404   200    401     404     403    403  401     
 transfer write    401    200   404   403    401     404     200    403  401      404
 transfer both     401    200   404   403    401     404     403    403  401      404
 transfer delete   401    200   404   403    401     404     403    403  401      404
+# But an admin may end them.
+transfer end      401    200   404   403    401     404     403    403  401      200
+pending end       401    200   404   200    401     404     200    403  401      200
 # A task of no kind yet does nothing: it is for whoever may do something.
 pending           401    200   404   200    401     404     200    403  401      404
 # By a name in one's own space, where others have nothing of that name.
@@ -91,7 +94,7 @@ OPERATIONS: dict[str, Op] = {
     "create_upload": Op("new", json={"name": "{fresh}", "length": 4}),
     "list_uploads": Op("list account"),
     "get_upload": Op("transfer read", "upload"),
-    "abort_upload": Op("transfer write", "upload"),
+    "abort_upload": Op("transfer end", "upload"),
     "put_part": Op("transfer write", "upload", data="abcd"),
     "finish_upload": Op("transfer write", "received"),
     "prove": Op("transfer write", "provable", json={"proof": "{also}"}),
@@ -101,7 +104,7 @@ OPERATIONS: dict[str, Op] = {
     "get_task": Op("transfer read", "task"),
     "pause_task": Op("pending", "task"),
     "resume_task": Op("pending", "task"),
-    "abort_task": Op("pending", "task"),
+    "abort_task": Op("pending end", "task"),
     "download_task": Op("transfer read", "download"),
     "download_task_head": Op("transfer read", "download"),
     "delete_task": Op("transfer delete", "doomed"),
@@ -169,11 +172,11 @@ UNLISTED: dict[str, Op] = {
     "tus.read": Op("transfer write", "upload", headers=_TUS),
     "tus.download": Op("transfer read", "finished", headers=_TUS),
     "tus.append": Op("transfer write", "upload", data="abcd", headers=_BYTES),
-    "tus.terminate": Op("transfer write", "upload", headers=_TUS),
+    "tus.terminate": Op("transfer end", "upload", headers=_TUS),
     "rufh.describe": Op("open", "upload", headers=_IETF),
     "rufh.create": Op("new", query="name={fresh}", data="x", headers=_WHOLE),
     "rufh.read": Op("transfer write", "upload", headers=_IETF),
     "rufh.append": Op("transfer write", "upload", data="abcd", headers=_PART),
-    "rufh.cancel": Op("transfer write", "upload", headers=_IETF),
+    "rufh.cancel": Op("transfer end", "upload", headers=_IETF),
 }
 """Routes that OpenAPI does not tell of, by module and function."""

@@ -52,6 +52,15 @@ def fill(connection: Connection) -> None:
         row |= {"reserved": reserved, "expected": {}, "notes": {}, "generation": 0}
         row |= {"created": 1, "expires": 1}
         connection.execute(insert(known.tables["uploads"]).values(row))
+    for kind, state in (
+        (None, "pending"),
+        ("delete", "paused"),
+        ("delete", "completed"),
+        ("upload", "running"),
+    ):
+        row = {"id": str(uuid.uuid4()), "owner": "alice", "kind": kind, "state": state}
+        row |= {"name": "", "done": 0, "subject": {}, "created": 1, "updated": 1, "expires": 1}
+        connection.execute(insert(known.tables["tasks"]).values(row))
 
 
 def test_the_migration_counts_what_is_there(catalog_url: str) -> None:
@@ -62,7 +71,7 @@ def test_the_migration_counts_what_is_there(catalog_url: str) -> None:
             await catalog.write(fill)
             await catalog.migrate()
             found = await catalog.read(lambda connection: usage.of(connection, "alice"))
-            assert found == usage.Usage(30, 3, 100 + 40 + 7, 70, 4)
+            assert found == usage.Usage(30, 3, 100 + 40 + 7, 70, 4, 2)
             found = await catalog.read(lambda connection: usage.of(connection, "bob"))
             assert found == usage.Usage(10, 1)
             assert await catalog.read(usage.wrong) == []

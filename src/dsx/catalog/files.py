@@ -213,31 +213,12 @@ def purge(connection: Connection, file: str) -> list[Digest]:
     return [Digest(digest) for digest in rows]
 
 
-def trashed_digests(connection: Connection, chosen: Sequence[str]) -> list[Digest]:
-    """The digests of all versions of the files *chosen*, which are in the trash."""
-    query = select(files.c.sha256).where(files.c.file.in_(chosen), _TRASHED)
-    return [Digest(digest) for digest in connection.execute(query).scalars()]
-
-
 def expired(connection: Connection, now: Micros, limit: int) -> list[str]:
     """Files in the trash whose time is over."""
     query = (
         select(files.c.file)
         .where(_TRASHED, files.c.latest, files.c.expires <= now)
         .order_by(files.c.expires)
-        .limit(limit)
-    )
-    return list(connection.execute(query).scalars())
-
-
-def trashed_files(
-    connection: Connection, owner: str, limit: int, places: Places = None
-) -> list[str]:
-    """Files in the owner's trash, those of them all versions of which lie in *places*."""
-    query = (
-        select(files.c.file)
-        .where(_TRASHED, files.c.latest, files.c.owner == owner, *labels.wholly_within(places))
-        .order_by(files.c.trashed, files.c.number)
         .limit(limit)
     )
     return list(connection.execute(query).scalars())

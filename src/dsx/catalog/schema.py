@@ -214,6 +214,7 @@ usage = Table(
     Column("staged", BigInteger, nullable=False),
     Column("reserved", BigInteger, nullable=False),
     Column("uploads", BigInteger, nullable=False),
+    Column("tasks", BigInteger, nullable=False, server_default="0"),
     Index(
         "usage_reserved",
         "reserved",

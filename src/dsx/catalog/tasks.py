@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from dsx.catalog.schema import tasks
+from dsx.catalog.schema import tasks, writers
 from dsx.core.errors import NotFound
 from dsx.core.model import Micros
-from dsx.core.transfers import Task, TaskState
+from dsx.core.transfers import Task, TaskKind, TaskState
 
-LIVING: tuple[TaskState, ...] = ("pending", "running", "paused")
+_QUIET: Micros = 3_000_000
+_DEAD: Micros = 120_000_000
+LIVING: tuple[TaskState, ...] = ("pending", "running", "waiting", "paused")
 
 
 def add(connection: Connection, task: Task) -> None:
@@ -44,21 +46,49 @@ def get(connection: Connection, owner: str, id_: str) -> Task:
     return _task(row)
 
 
-def page(connection: Connection, owner: str, before: str | None, limit: int) -> list[Task]:
-    """The owner's tasks with ids smaller than *before*, newest first."""
-    query = select(tasks).where(tasks.c.owner == owner).order_by(tasks.c.id.desc()).limit(limit)
+def whose(connection: Connection, id_: str) -> str | None:
+    """The owner of a task, if there is one of that id."""
+    query = select(tasks.c.owner).where(tasks.c.id == id_)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def page(connection: Connection, owner: str | None, before: str | None, limit: int) -> list[Task]:
+    """The owner's tasks (None: everybody's) with ids smaller than *before*, newest first."""
+    query = select(tasks).order_by(tasks.c.id.desc()).limit(limit)
+    if owner is not None:
+        query = query.where(tasks.c.owner == owner)
     if before is not None:
         query = query.where(tasks.c.id < before)
     return [_task(row) for row in connection.execute(query)]
 
 
-def living(connection: Connection, owner: str) -> int:
-    """How many of the owner's tasks are not over, but for those of uploads."""
-    own = tasks.c.kind.is_(None) | (tasks.c.kind != "upload")
-    query = select(func.count()).select_from(tasks)
-    return connection.execute(
-        query.where(tasks.c.owner == owner, tasks.c.state.in_(LIVING), own)
-    ).scalar_one()
+def is_living() -> ColumnElement[bool]:
+    """Whether a task is not over, and is none of an upload, which is counted as that."""
+    return tasks.c.state.in_(LIVING) & (tasks.c.kind.is_(None) | (tasks.c.kind != "upload"))
+
+
+def of_kind(connection: Connection, owner: str, kind: TaskKind) -> list[Task]:
+    """The owner's tasks of that kind that are not over."""
+    mine = tasks.c.owner == owner, tasks.c.kind == kind, tasks.c.state.in_(LIVING)
+    return [_task(row) for row in connection.execute(select(tasks).where(*mine))]
+
+
+def silent(connection: Connection, found: Sequence[Task], now: Micros) -> set[str]:
+    """The ids of those of *found* that are said to run, but that nobody carries out just now.
+
+    Of an upload there is a record of who writes to it; who died may have left it behind, but tells
+    of no progress any more. The same goes for other transfers.
+    """
+    quiet = [t for t in found if t.state == "running" and now - t.updated > _QUIET]
+    ids = [task.id for task in quiet if task.kind == "upload"]
+    held = set(
+        connection.execute(select(writers.c.upload).where(writers.c.upload.in_(ids))).scalars()
+    )
+    return {
+        task.id
+        for task in quiet
+        if now - task.updated > _DEAD or (task.kind == "upload" and task.id not in held)
+    }
 
 
 def changed(connection: Connection, owner: str, since: Micros) -> list[Task]:

@@ -109,14 +109,18 @@ def get_held(connection: Connection, owner: str, id_: str) -> Upload:
     return upload
 
 
-def page(connection: Connection, owner: str, after: str, limit: int) -> list[Upload]:
-    """The owner's open uploads with ids greater than *after*, oldest first."""
-    query = (
-        _query()
-        .where(uploads.c.owner == owner, uploads.c.state == "open", uploads.c.id > after)
-        .order_by(uploads.c.id)
-        .limit(limit)
-    )
+def whose(connection: Connection, id_: str) -> str | None:
+    """The owner of an upload, if there is one of that id."""
+    query = select(uploads.c.owner).where(uploads.c.id == id_)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def page(connection: Connection, owner: str | None, after: str, limit: int) -> list[Upload]:
+    """The owner's open uploads (None: everybody's) with ids greater than *after*, oldest first."""
+    query = _query().where(uploads.c.state == "open", uploads.c.id > after)
+    if owner is not None:
+        query = query.where(uploads.c.owner == owner)
+    query = query.order_by(uploads.c.id).limit(limit)
     return [_upload(row) for row in connection.execute(query)]
 
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Select, delete, func, insert, select, union_all
 from sqlalchemy.dialects import postgresql
 
-from dsx.catalog.schema import files, uploads, usage
+from dsx.catalog.schema import files, tasks, uploads, usage
+from dsx.catalog.tasks import is_living
 from dsx.catalog.uploads import holds_bytes
 
 
@@ -26,6 +27,7 @@ class Usage(NamedTuple):
         staged: bytes that uploads under way have, or were promised.
         reserved: of these, the ones that were promised and have not come.
         uploads: how many uploads are under way.
+        tasks: how many tasks are not over, beside those of uploads.
     """
 
     bytes: int = 0
@@ -33,6 +35,7 @@ class Usage(NamedTuple):
     staged: int = 0
     reserved: int = 0
     uploads: int = 0
+    tasks: int = 0
 
 
 _COLUMNS = [usage.c[name] for name in Usage._fields]
@@ -81,7 +84,7 @@ def _counted(connection: Connection) -> dict[str, Usage]:
     """The counters of all owners, from the rows that they count."""
     zero = func.sum(0)
     of_files: Select[tuple[str, int]] = select(
-        files.c.owner, func.sum(files.c.size), func.count(), zero, zero, zero
+        files.c.owner, func.sum(files.c.size), func.count(), zero, zero, zero, zero
     ).group_by(files.c.owner)
     of_uploads = select(
         uploads.c.owner,
@@ -90,9 +93,13 @@ def _counted(connection: Connection) -> dict[str, Usage]:
         func.sum(uploads.c.counted),
         func.sum(uploads.c.reserved),
         func.count().filter(holds_bytes()),
+        zero,
     ).group_by(uploads.c.owner)
+    of_tasks = select(
+        tasks.c.owner, zero, zero, zero, zero, zero, func.count().filter(is_living())
+    ).group_by(tasks.c.owner)
     found: dict[str, Usage] = {}
-    for row in connection.execute(union_all(of_files, of_uploads)):
+    for row in connection.execute(union_all(of_files, of_uploads, of_tasks)):
         before = found.get(row[0], Usage())
         found[row[0]] = Usage(*(int(a) + int(b) for a, b in zip(before, row[1:], strict=True)))
     return found

@@ -27,15 +27,22 @@ def list_tasks(
     active: Annotated[
         bool, typer.Option("--active", help="Only those that are not over yet.")
     ] = False,
+    everyone: Annotated[
+        bool, typer.Option("--everyone", help="Those of all owners, too (admins only).")
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Look at so many at most.")] = None,
 ) -> None:
     """List transfers: uploads in parts, and the tasks of downloads and deletes.
+
+    One that waits was begun, and nobody goes on with it just now: run its command again, or abort.
 
     Examples:
 
         dsx tasks list
 
         dsx tasks list --active --json
+
+        dsx tasks list --everyone
     """
     context = Context.of(ctx)
     columns = [
@@ -45,8 +52,10 @@ def list_tasks(
         ("done", _done),
         ("name", lambda task: task.name),
     ]
+    if everyone:
+        columns.insert(1, ("owner", lambda task: task.owner))
     with context.client() as client:
-        found = client.tasks.list(limit)
+        found = client.tasks.list(limit, everyone=everyone)
         context.output.items((task for task in found if not (active and task.over)), columns)
 
 
@@ -76,7 +85,7 @@ def resume(ctx: typer.Context, ids: Ids) -> None:
 
 @app.command()
 def abort(ctx: typer.Context, ids: Ids) -> None:
-    """End transfers for good, and drop what they had.
+    """End transfers for good, and drop what they had. An admin may end anybody's.
 
     Examples:
 
@@ -128,7 +137,7 @@ def _line(task: TaskInfo) -> str:
 
 
 def _done(task: TaskInfo) -> str:
-    if task.kind == "delete":
+    if task.kind in {"delete", "empty"}:
         return f"{task.done}/{task.total or 0} files"
     if task.total is None:
         return human(task.done)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import time
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dsx.cli.context import Context
-from dsx.cli.output import human
+from dsx.cli.output import human, note
 from dsx.core.errors import Invalid
 
+if TYPE_CHECKING:
+    from dsx.client.progress import Progress
+
+_EVERY = 2.0
+"""Seconds between two notes of progress."""
 app = typer.Typer(no_args_is_help=True, help="List, restore or drop deleted files.")
 
 
@@ -90,5 +96,18 @@ def empty(
         raise Invalid("Nothing was dropped.")
     context = Context.of(ctx)
     with context.client() as client:
-        count = client.empty_trash()
+        count = client.empty_trash(_told())
     context.output.result({"purged": count}, [f"{count} files are gone for good"])
+
+
+def _told() -> Progress:
+    """Says now and then how many files are gone."""
+    last = time.monotonic()
+
+    def tell(done: int, total: int | None, _name: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > _EVERY:
+            last = time.monotonic()
+            note(f"{done} of {total} files are gone")
+
+    return tell

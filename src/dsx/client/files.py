@@ -10,6 +10,7 @@ from typing import IO, Any
 from urllib.parse import urlencode
 
 from dsx.client.destinations import Destination, destinations
+from dsx.client.emptying import TRASH, empty_trash
 from dsx.client.errors import NotFound
 from dsx.client.kept import Kept, draft_beside, kept_beside
 from dsx.client.models import FileInfo
@@ -20,7 +21,6 @@ from dsx.client.storing import FILES, StoreOperations
 from dsx.client.system import replace_file
 from dsx.client.transfer import Remote, fetch_bytes, fetch_file, fetch_stream
 
-TRASH = "/api/v1/trash"
 ARCHIVE = "/api/v1/archive"
 _SLASHES = ("/", os.sep)
 _IDS_IN_A_URL = 100
@@ -197,10 +197,13 @@ class FileOperations(StoreOperations):
         """Drop a deleted file, by record, id or number, for good."""
         self._connection.request("DELETE", TRASH + segments(_id(ref)))
 
-    def empty_trash(self) -> int:
-        """Drop all deleted files for good; how many there were."""
-        answer = self._connection.json("DELETE", TRASH, params={"confirm": "all"})
-        return int(answer["purged"])
+    def empty_trash(self, progress: Progress | None = None) -> int:
+        """Drop all deleted files for good; how many there were.
+
+        The server does that by itself; this waits for it, and tells *progress* of files. Whoever
+        calls it meanwhile waits for the same. `Gone` if its task is aborted.
+        """
+        return empty_trash(self._connection, progress)
 
     def _content(self, info: FileInfo) -> Remote:
         return Remote(self._connection, info.url, info.name, info.sha256, info.size)

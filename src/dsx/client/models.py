@@ -86,14 +86,16 @@ class UploadInfo(Answer):
 class TaskInfo(Answer):
     """A transfer that any connection can watch, pause, resume and abort.
 
-    ``kind`` is ``upload``, ``download``, ``delete`` or None (an upload takes it up later);
-    ``state`` is ``pending``, ``running``, ``paused``, ``completed``, ``aborted`` or ``expired``;
-    ``done`` and ``total`` count bytes, of a delete files.
+    ``kind`` is ``upload``, ``download``, ``delete``, ``empty`` (of the trash) or None (an upload
+    takes it up later); ``state`` is ``pending``, ``running``, ``waiting`` (begun, but nobody goes
+    on with it just now), ``paused``, ``completed``, ``aborted`` or ``expired``; ``done`` and
+    ``total`` count bytes, of a delete and an emptying files; ``owner`` is an id.
     """
 
     id: str
     kind: str | None
     state: str
+    owner: str = ""
     name: str
     done: int
     total: int | None

@@ -43,12 +43,14 @@ class TaskOperations:
         self._connection = connection
         self._progress = progress
 
-    def list(self, limit: int | None = None) -> Iterator[TaskInfo]:
-        """Your tasks, those of uploads among them."""
+    def list(self, limit: int | None = None, *, everyone: bool = False) -> Iterator[TaskInfo]:
+        """Your tasks, those of uploads among them; those of *everyone*, for admins."""
         before: str | None = None
         left = limit
         while left is None or left > 0:
-            params = {"limit": min(left or _PAGE, _PAGE), "before": before}
+            params: dict[str, Any] = {"limit": min(left or _PAGE, _PAGE), "before": before}
+            if everyone:
+                params["everyone"] = "true"
             items, before = self._connection.page("GET", TASKS, params=params)
             for item in items:
                 yield TaskInfo.read(item)
@@ -69,7 +71,10 @@ class TaskOperations:
         return self._task("POST", _path(task, "resume"))
 
     def abort(self, task: TaskRef) -> TaskInfo:
-        """End the transfer and drop what it had. `Conflict` if it is completed."""
+        """End the transfer and drop what it had. `Conflict` if it is completed.
+
+        An admin may end anybody's.
+        """
         return self._task("POST", _path(task, "abort"))
 
     def watch(self, task: TaskRef | None = None) -> Iterator[TaskInfo]:

@@ -11,8 +11,8 @@ from dsx.core.spans import Spans
 
 UploadKind = Literal["whole", "partial", "final"]
 UploadState = Literal["open", "finished", "aborted", "expired"]
-TaskKind = Literal["upload", "download", "delete"]
-TaskState = Literal["pending", "running", "paused", "completed", "aborted", "expired"]
+TaskKind = Literal["upload", "download", "delete", "empty"]
+TaskState = Literal["pending", "running", "waiting", "paused", "completed", "aborted", "expired"]
 
 ALGORITHMS = {"md5": 16, "sha1": 20, "sha256": 32}
 """Digests that an upload, or a part of one, may be checked against; their sizes in bytes."""
@@ -121,7 +121,8 @@ class Task:
     """A controllable transfer.
 
     Attributes:
-        kind: None until a transfer takes the task up.
+        kind: None until a transfer takes the task up; ``empty``: of the trash.
+        state: ``waiting``: it was begun, and nobody goes on with it just now.
         name: what is being transferred, for people.
         done: bytes (of a delete: files) so far; ``total``: of how many, None if not known.
         message: why it ended, if it failed.

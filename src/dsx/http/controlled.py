@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from dsx.core.content import Content
 from dsx.core.errors import DSXError
 from dsx.http.send import ContentResponse
-from dsx.hub.transfers.tasks import Transfer
+from dsx.hub.transfers.carried import Transfer
 
 log = structlog.get_logger(__name__)
 

@@ -31,6 +31,7 @@ _OF_TASKS: dict[TaskKind | None, Scope] = {
     "upload": "write",
     "download": "read",
     "delete": "delete",
+    "empty": "delete",
 }
 """What it takes to make or control a task of each kind; see `require_task` for one of none."""
 _EFFECT = {"read": "read", "write": "store or change", "delete": "delete", "admin": "administer"}
@@ -90,6 +91,11 @@ def require_whole(principal: Principal) -> None:
     require_account(principal)
     if principal.partial:
         raise Denied("A token that allows less than its owner may do cannot do this.")
+
+
+def may_end(principal: Principal) -> bool:
+    """Whether *principal* may end uploads and tasks of others: an admin, with no limited token."""
+    return principal.admin and principal.places is None and not principal.link
 
 
 def require_place(principal: Principal, name: str, category: str, file: str = "") -> None:

@@ -10,11 +10,11 @@ from sqlalchemy import Connection
 from dsx.blobs.contract import BlobStore
 from dsx.catalog import blobs as blob_records
 from dsx.catalog import files as records
-from dsx.catalog import tombstones
+from dsx.catalog import tombstones, trash
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
 from dsx.core.errors import NotFound
-from dsx.core.model import FileVersion, Page
+from dsx.core.model import FileVersion, Micros, Page
 from dsx.core.names import check_file_name
 from dsx.core.principals import Principal
 from dsx.hub import access
@@ -113,15 +113,22 @@ class Trash:
 
     async def empty(self, principal: Principal) -> int:
         """Drop all that the principal has in the trash; how many files that were."""
+        dropped = 0
+        while count := await self.drop_some(principal, before=now()):
+            dropped += count
+        return dropped
+
+    async def drop_some(self, principal: Principal, *, before: Micros) -> int:
+        """Drop some files that the principal has in the trash since *before*; 0: there are none."""
         access.require(principal, "delete")
 
         def chosen(connection: Connection) -> Sequence[str]:
-            found = records.trashed_files(connection, principal.id, _BATCH, principal.places)
+            found = trash.page(connection, principal.id, _BATCH, before, principal.places)
             if found:
                 note(connection, principal, "trash.empty", "", files=len(found))
             return found
 
-        return await self._drop(chosen)
+        return await self._drop_batch(chosen)
 
     async def drop_expired(self) -> int:
         """Drop every file whose time in the trash is over; how many there were."""
@@ -129,21 +136,22 @@ class Trash:
 
     async def _drop(self, select: Callable[[Connection], Sequence[str]]) -> int:
         dropped = 0
-        while True:
-
-            def work(connection: Connection) -> tuple[int, list[Digest]]:
-                chosen = select(connection)
-                return len(chosen), _forget(connection, chosen)
-
-            count, digests = await self._catalog.write(work)
-            await remove_unknown(self._catalog, self._blobs, digests)
+        while count := await self._drop_batch(select):
             dropped += count
-            if count < _BATCH:
-                return dropped
+        return dropped
+
+    async def _drop_batch(self, select: Callable[[Connection], Sequence[str]]) -> int:
+        def work(connection: Connection) -> tuple[int, list[Digest]]:
+            chosen = select(connection)
+            return len(chosen), _forget(connection, chosen)
+
+        count, digests = await self._catalog.write(work)
+        await remove_unknown(self._catalog, self._blobs, digests)
+        return count
 
 
 def _forget(connection: Connection, files: Sequence[str]) -> list[Digest]:
-    blob_records.claim_all(connection, records.trashed_digests(connection, files))
+    blob_records.claim_all(connection, trash.digests(connection, files))
     digests = [digest for file in files for digest in records.purge(connection, file)]
     dropped = blob_records.drop_unreferenced(connection, digests)
     tombstones.add(connection, dropped, now())

@@ -98,8 +98,8 @@ class Task(BaseModel):
         """The JSON of *task*."""
         return cls(
             task_id=task.id,
-            state=task.state,
-            kind=task.kind,
+            state="running" if task.state == "waiting" else task.state,  # the seed knows no other
+            kind="delete" if task.kind == "empty" else task.kind,
             created_at=task.created // SECOND,
             expires_at=None if task.expires >= NEVER else task.expires // SECOND,
             done=task.done,

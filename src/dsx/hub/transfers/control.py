@@ -38,7 +38,7 @@ class Control:
     ``released``: its lease was ended together with its last record.
     """
 
-    def __init__(self, task: str, token: str | None, grace: float) -> None:
+    def __init__(self, task: str, token: str | None, grace: float | None) -> None:
         self.task = task
         self.token = token
         self.lost = False
@@ -85,9 +85,11 @@ class Control:
             self._go.set()
 
     def pause(self) -> None:
-        """Have it wait; after the grace it ends, for proxies cut connections that idle."""
+        """Have it wait; after the grace, if any, it ends: proxies cut connections that idle."""
         if self._go.is_set() and not self._stopped.done():
             self._go.clear()
+            if self._grace is None:
+                return
             reason = Paused(
                 "The transfer is paused; resume its task, then go on from where it stands.",
                 {"id": self.task},
@@ -125,9 +127,14 @@ class Controls:
         """Told at each look how the tasks of the running transfers stand."""
 
     @asynccontextmanager
-    async def transfer(self, task: str, token: str | None = None) -> AsyncIterator[Control]:
-        """Control of a transfer that runs within the block: of *task*, by the writer *token*."""
-        control = Control(task, token, self._grace)
+    async def transfer(
+        self, task: str, token: str | None = None, *, grace: float | None = -1
+    ) -> AsyncIterator[Control]:
+        """Control of a transfer that runs within the block: of *task*, by the writer *token*.
+
+        None as *grace*: no request is kept open for it, so it may be paused for any time.
+        """
+        control = Control(task, token, None if grace is None else self._grace)
         self._running.add(control)
         self._idle.clear()
         if self._loop_task is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,8 +12,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from dsx.catalog import tasks as records
+from dsx.catalog import usage
 from dsx.catalog.engine import Catalog
-from dsx.core.content import Content, FileSlice, Piece, Stream
+from dsx.core.content import Content
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
 from dsx.core.model import FileQuery, Micros
 from dsx.core.principals import Principal
@@ -25,15 +25,13 @@ from dsx.hub.archive import archive, check_count
 from dsx.hub.clock import SECOND, now
 from dsx.hub.files import Files
 from dsx.hub.limits import Limits, check_number
-from dsx.hub.transfers.control import Control, Controls
+from dsx.hub.transfers.carried import Transfer
+from dsx.hub.transfers.control import Controls
+from dsx.hub.transfers.emptying import Emptying
 from dsx.hub.transfers.overtime import Overtime
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
 
-SMALLEST_SLICE = 128 * 1024
-LARGEST_SLICE = 8 * 1024 * 1024
-_SLICE_SECONDS = 0.1
-_PROGRESS_SECONDS = 0.5
 SelectingKind = Literal["download", "delete"]
 SELECTING: frozenset[TaskKind | None] = frozenset(("download", "delete"))
 _SETTLED: Micros = 2 * SECOND  # a transaction that began earlier than this has ended
@@ -65,6 +63,7 @@ class Tasks:
         self._uploads = uploads
         self._limits = limits
         self._ttl = int(ttl * SECOND)
+        self._emptying = Emptying(catalog, controls, trash, self._ttl)
         if max_seconds is not None:
             controls.watch = Overtime(catalog, max_seconds, self._stop).watch
 
@@ -104,7 +103,7 @@ class Tasks:
         )
 
         def work(connection: Connection) -> None:
-            living = records.living(connection, principal.id)
+            living = usage.of(connection, principal.id).tasks
             check_number(living, self._limits.tasks, "tasks that are not over")
             records.add(connection, task)
 
@@ -145,16 +144,34 @@ class Tasks:
         return await self._get(principal, id_)
 
     async def list(
-        self, principal: Principal, *, before: str | None = None, limit: int
+        self,
+        principal: Principal,
+        *,
+        before: str | None = None,
+        limit: int,
+        everyone: bool = False,
     ) -> Sequence[Task]:
-        """The principal's tasks, those with the greatest ids first."""
-        access.require(principal, "read")
+        """The principal's tasks, those with the greatest ids first; of *everyone*, for admins."""
+        access.require(principal, "admin" if everyone else "read")
+        if everyone:
+            access.require_account(principal)
+        owner = None if everyone else principal.id
 
         def work(connection: Connection) -> Sequence[Task]:
-            found = records.page(connection, principal.id, before, limit)
-            return [task for task in found if access.task(connection, principal, task)]
+            found = records.page(connection, owner, before, limit)
+            if not everyone:
+                found = [task for task in found if access.task(connection, principal, task)]
+            return _shown(connection, found)
 
-        return [_as_of(task, now()) for task in await self._catalog.read(work)]
+        return await self._catalog.read(work)
+
+    async def empty_trash(self, principal: Principal, patience: float) -> Task:
+        """See `Emptying.empty`."""
+        return await self._emptying.empty(principal, patience)
+
+    async def aclose(self) -> None:
+        """Leave what goes on by itself as it is."""
+        await self._emptying.aclose()
 
     async def changed(self, principal: Principal, since: Micros) -> Sequence[Task]:
         """Tasks that changed at *since* or later, oldest change first.
@@ -166,13 +183,14 @@ class Tasks:
 
         def work(connection: Connection) -> Sequence[Task]:
             found = records.changed(connection, principal.id, since - _SETTLED)
-            return [task for task in found if access.task(connection, principal, task)]
+            mine = [task for task in found if access.task(connection, principal, task)]
+            return _shown(connection, mine)
 
         return await self._catalog.read(work)
 
     async def pause(self, principal: Principal, id_: str) -> Task:
         """Have the transfer wait. Idempotent; `Conflict` if it has ended."""
-        return await self._change(principal, id_, ("pending", "running"), "paused")
+        return await self._change(principal, id_, ("pending", "running", "waiting"), "paused")
 
     async def resume(self, principal: Principal, id_: str) -> Task:
         """Let the transfer go on. Idempotent; `Conflict` if it has ended."""
@@ -183,8 +201,11 @@ class Tasks:
         return task
 
     async def abort(self, principal: Principal, id_: str) -> Task:
-        """End the transfer and drop what it had. Idempotent; `Conflict` if it is completed."""
-        task = await self._get(principal, id_)
+        """End the transfer and drop what it had. Idempotent; `Conflict` if it is completed.
+
+        An admin may abort anybody's.
+        """
+        task = await self._get(principal, id_, anybodys=True)
         access.require_task(principal, task.kind)
         if task.state in {"aborted", "expired"}:
             return task
@@ -199,7 +220,7 @@ class Tasks:
                 )
             )
             self._controls.poke()
-        return await self._get(principal, id_)
+        return await self._get(principal, id_, anybodys=True)
 
     async def content(self, principal: Principal, id_: str) -> Content:
         """What a download task sends: a ZIP of its files, the same until the task ends."""
@@ -221,8 +242,8 @@ class Tasks:
             try:
                 yield transfer
             finally:
-                ended = {"state": "completed"} if transfer.completed else {}
-                await whatever_happens(self._note(id_, done=transfer.done, **ended))
+                ended = "completed" if transfer.completed else "waiting"
+                await whatever_happens(self._note(id_, done=transfer.done, state=ended))
 
     async def delete(self, principal: Principal, id_: str) -> Task:
         """Carry out a delete task: its files go to the trash, one after the other.
@@ -294,79 +315,37 @@ class Tasks:
         self._controls.poke()
         return await self._get(principal, id_)
 
-    async def _get(self, principal: Principal, id_: str) -> Task:
+    async def _get(self, principal: Principal, id_: str, *, anybodys: bool = False) -> Task:
         """The task for who has one of the scopes that its kinds ask for."""
-        return await self._catalog.read(lambda connection: _own(connection, principal, id_))
+        return await self._catalog.read(
+            lambda connection: _own(connection, principal, id_, anybodys=anybodys)
+        )
 
     async def _note(self, id_: str, **values: Any) -> None:
-        allowed: Sequence[TaskState] = ("pending", "running") if "state" in values else ()
+        allowed: Sequence[TaskState] = (
+            ("pending", "running", "waiting") if "state" in values else ()
+        )
         await self._catalog.write(
             lambda connection: records.change(connection, id_, now(), allowed, **values),
             durable="state" in values,
         )
 
 
-class Transfer:
-    """A download or delete that is being carried out.
-
-    ``done``: how far it has come; ``completed``: set it when all is done.
-    """
-
-    def __init__(self, control: Control, note: Any) -> None:
-        self.control = control
-        self.done = 0
-        self.completed = False
-        self._note = note
-        self._noted = time.monotonic()
-
-    async def moved(self, done: int) -> None:
-        """Note progress, now and then."""
-        self.done = max(self.done, done)
-        if time.monotonic() - self._noted > _PROGRESS_SECONDS:
-            self._noted = time.monotonic()
-            await self._note(done=self.done)
-
-    def gated(self, content: Content) -> Content:
-        """*content* in slices so small that a pause takes effect at once, counted."""
-
-        async def pieces(start: int, stop: int) -> AsyncIterator[Piece]:
-            position, size, handed = start, SMALLEST_SLICE, time.monotonic()
-            async for piece in content.pieces(start, stop):
-                if isinstance(piece, Stream):
-                    yield replace(piece, chunks=partial(self._gated_chunks, piece, position))
-                    position += piece.size
-                    continue
-                offset = 0
-                while offset < piece.size:
-                    await self.control.proceed()
-                    part = _part(piece, offset, size)
-                    yield part
-                    took, handed = time.monotonic() - handed, time.monotonic()
-                    factor = 2 if took < _SLICE_SECONDS else 0.5
-                    size = int(min(LARGEST_SLICE, max(SMALLEST_SLICE, size * factor)))
-                    offset += part.size
-                    position += part.size
-                    await self.moved(position)
-            self.completed = self.completed or position == content.size
-
-        return replace(content, pieces=pieces)
-
-    async def _gated_chunks(self, stream: Stream, position: int) -> AsyncIterator[bytes]:
-        async for chunk in stream.chunks():
-            await self.control.proceed()
-            yield chunk
-            position += len(chunk)
-            await self.moved(position)
+def _own(connection: Connection, principal: Principal, id_: str, *, anybodys: bool = False) -> Task:
+    owner = records.whose(connection, id_) if anybodys and access.may_end(principal) else None
+    if owner not in {None, principal.id}:
+        return _shown(connection, [records.get(connection, owner or "", id_)])[0]
+    return _shown(connection, [access.own_task(connection, principal, id_)])[0]
 
 
-def _part(piece: Piece, offset: int, size: int) -> Piece:
-    if isinstance(piece, FileSlice):
-        return replace(piece, start=piece.start + offset, size=min(size, piece.size - offset))
-    return piece
-
-
-def _own(connection: Connection, principal: Principal, id_: str) -> Task:
-    return _as_of(access.own_task(connection, principal, id_), now())
+def _shown(connection: Connection, found: Sequence[Task]) -> list[Task]:
+    """Tasks as they are now: of some the time is over, some nobody goes on with."""
+    instant = now()
+    silent = records.silent(connection, found, instant)
+    return [
+        replace(task, state="waiting") if task.id in silent else _as_of(task, instant)
+        for task in found
+    ]
 
 
 def _as_of(task: Task, instant: Micros) -> Task:

@@ -149,12 +149,18 @@ class Uploads:
 
         return await self._catalog.read(work)
 
-    async def list(self, principal: Principal, *, after: str = "", limit: int) -> Sequence[Upload]:
-        """The principal's open uploads, oldest first, with ids greater than *after*."""
-        access.require(principal, "read")
+    async def list(
+        self, principal: Principal, *, after: str = "", limit: int, everyone: bool = False
+    ) -> Sequence[Upload]:
+        """The principal's open uploads, oldest first, with ids greater than *after*.
+
+        *everyone*: those of all owners, for admins.
+        """
+        access.require(principal, "admin" if everyone else "read")
         access.require_account(principal)
+        owner = None if everyone else principal.id
         return await self._catalog.read(
-            lambda connection: uploads.page(connection, principal.id, after, limit)
+            lambda connection: uploads.page(connection, owner, after, limit)
         )
 
     async def settle(self, principal: Principal, id_: str) -> Upload:
@@ -319,9 +325,14 @@ class Uploads:
         """Drop the upload and its bytes; whoever writes to it ends.
 
         `Gone` or `NotFound` if there is none any more. A finished upload has become a file, which
-        stays.
+        stays. An admin may abort anybody's.
         """
-        await self.get(principal, id_, "write")
+        owner = await self._catalog.read(partial(uploads.whose, id_=id_))
+        if owner in {None, principal.id} or not access.may_end(principal):
+            await self.get(principal, id_, "write")
+        else:
+            opened = partial(uploads.get_open, owner=owner, id_=id_, now=now())
+            await self._catalog.read(opened)
         await self.endings.end(id_, "aborted", by=principal)
 
     async def stop(self, id_: str, why: str) -> None:

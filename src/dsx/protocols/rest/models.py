@@ -133,6 +133,7 @@ class Purged(BaseModel):
     """How many files are gone for good."""
 
     purged: int
+    task: str | None = Field(None, description="Of the task that goes on; null: it is done.")
 
 
 class ArchiveRequest(BaseModel):

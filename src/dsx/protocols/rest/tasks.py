@@ -46,13 +46,15 @@ async def create_task(hub: HubDep, principal: PrincipalDep, new: NewTask | None 
 
 @router.get("", summary="List tasks")
 async def list_tasks(
+    *,
     hub: HubDep,
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     before: Annotated[str | None, Query(max_length=64)] = None,
+    everyone: Annotated[bool, Query(description="Those of all owners; for admins.")] = False,
 ) -> TaskList:
     """Tasks, those of uploads among them: an upload's own task has the upload's id."""
-    found = await hub.tasks.list(principal, before=before, limit=limit)
+    found = await hub.tasks.list(principal, before=before, limit=limit, everyone=everyone)
     following = found[-1].id if len(found) == limit else None
     return TaskList(items=[Task.of(task) for task in found], next=following)
 
@@ -111,7 +113,10 @@ async def resume_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:
 
 @router.post("/{id}/abort", summary="Abort", responses=documented(404, 409, 410))
 async def abort_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:  # noqa: A002
-    """End the transfer and drop what it had, within a second, wherever it runs."""
+    """End the transfer and drop what it had, within a second, wherever it runs.
+
+    An admin may abort anybody's.
+    """
     return Task.of(await hub.tasks.abort(principal, id))
 
 

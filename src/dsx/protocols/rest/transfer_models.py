@@ -33,6 +33,7 @@ TASK_EXAMPLE: dict[str, JsonValue] = {
     "id": _ID,
     "kind": "upload",
     "state": "running",
+    "owner": "admin",
     "name": "checkpoints/epoch-3.safetensors",
     "done": 1048576,
     "total": 3000000,
@@ -87,6 +88,7 @@ class Upload(BaseModel):
     offset: int = Field(description="Bytes on disk without a gap: where it goes on in order.")
     received: list[list[int]] = Field(description="[start, stop] of all that is on disk.")
     state: Literal["open", "finished", "aborted", "expired"]
+    owner: str = Field(description="Id of whose it is.")
     paused: bool
     created: str
     expires: str = Field(description="When it is dropped unless something arrives.")
@@ -110,6 +112,7 @@ class Upload(BaseModel):
             offset=upload.offset,
             received=upload.received.pairs(),
             state=upload.state,
+            owner=upload.owner,
             paused=upload.paused,
             created=time_text(upload.created),
             expires=time_text(upload.expires),
@@ -172,8 +175,13 @@ class Task(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [TASK_EXAMPLE]})
 
     id: str
-    kind: Literal["upload", "download", "delete"] | None
-    state: Literal["pending", "running", "paused", "completed", "aborted", "expired"]
+    kind: Literal["upload", "download", "delete", "empty"] | None = Field(
+        description="`empty`: of the trash."
+    )
+    state: Literal["pending", "running", "waiting", "paused", "completed", "aborted", "expired"] = (
+        Field(description="`waiting`: begun, and nobody goes on with it just now.")
+    )
+    owner: str = Field(description="Id of whose it is.")
     name: str
     done: int = Field(description="Bytes, or of a delete files, so far.")
     total: int | None = Field(description="Of how many, if known.")
@@ -189,6 +197,7 @@ class Task(BaseModel):
             id=task.id,
             kind=task.kind,
             state=task.state,
+            owner=task.owner,
             name=task.name,
             done=task.done,
             total=task.total,

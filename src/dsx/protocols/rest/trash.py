@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import Query
+from fastapi import Query, Response
 
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
@@ -12,6 +12,11 @@ from dsx.http.problems import documented
 from dsx.protocols.rest.models import File, FileId, FilePage, Purged, Restore
 
 router = Branch(prefix="/trash", tags=["trash"])
+
+_EMPTYING = documented(409, 410)
+_EMPTYING[202] = {"model": Purged, "description": "It goes on: see the task."}
+_PATIENCE = 5.0
+"""Seconds that are waited for the trash to be empty."""
 
 
 @router.get("", summary="List the trash")
@@ -44,10 +49,27 @@ async def purge_file(id: FileId, hub: HubDep, principal: PrincipalDep) -> None: 
     await hub.trash.purge(principal, id)
 
 
-@router.delete("", summary="Empty the trash")
+@router.delete(
+    "",
+    summary="Empty the trash",
+    responses=_EMPTYING,
+)
 async def empty_trash(
-    hub: HubDep, principal: PrincipalDep, confirm: Annotated[Literal["all"], Query()]
+    *,
+    response: Response,
+    hub: HubDep,
+    principal: PrincipalDep,
+    confirm: Annotated[Literal["all"], Query()],
 ) -> Purged:
-    """Drop everything in the trash for good; `confirm=all` says you mean it."""
+    """Drop everything in the trash for good; `confirm=all` says you mean it.
+
+    If that takes long, the answer is 202 with the task that goes on with it. Asking again is no
+    harm: it waits for the same task.
+    """
     _ = confirm
-    return Purged(purged=await hub.trash.empty(principal))
+    task = await hub.tasks.empty_trash(principal, _PATIENCE)
+    if task.state == "completed":
+        return Purged(purged=task.done)
+    response.status_code = 202
+    response.headers["Location"] = f"/api/v1/tasks/{task.id}"
+    return Purged(purged=task.done, task=task.id)

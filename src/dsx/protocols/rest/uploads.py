@@ -71,13 +71,15 @@ async def create_upload(
 
 @router.get("", summary="List open uploads")
 async def list_uploads(
+    *,
     hub: HubDep,
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str, Query(max_length=64)] = "",
+    everyone: Annotated[bool, Query(description="Those of all owners; for admins.")] = False,
 ) -> UploadList:
     """The uploads that are not finished yet, oldest first."""
-    found = await hub.uploads.list(principal, after=after, limit=limit)
+    found = await hub.uploads.list(principal, after=after, limit=limit, everyone=everyone)
     following = found[-1].id if len(found) == limit else None
     return UploadList(items=[Upload.of(upload) for upload in found], next=following)
 
@@ -167,7 +169,10 @@ async def prove(
 
 @router.delete("/{id}", status_code=204, summary="Abort", responses=documented(404, 410))
 async def abort_upload(id: UploadId, hub: HubDep, principal: PrincipalDep) -> None:  # noqa: A002
-    """Drop the upload and its bytes. A finished one has become a file, and stays."""
+    """Drop the upload and its bytes. A finished one has become a file, and stays.
+
+    An admin may abort anybody's.
+    """
     await hub.uploads.abort(principal, id)
 
 

@@ -1,0 +1,45 @@
+"""Emptying the trash: the server goes on with it by itself, as a task."""
+
+from __future__ import annotations
+
+import time
+
+from dsx.client.errors import Gone
+from dsx.client.http import Connection
+from dsx.client.models import TaskInfo
+from dsx.client.names import segments
+from dsx.client.progress import Progress
+from dsx.client.tasks import TASKS
+
+TRASH = "/api/v1/trash"
+_POLL = 0.5
+_PATIENCE = 60.0
+"""Seconds without progress after which it is asked for again: the server may have been restarted.
+It then goes on, or says that it still does."""
+
+
+def empty_trash(connection: Connection, progress: Progress | None) -> int:
+    """See `FileOperations.empty_trash`."""
+    while True:
+        answer = connection.json("DELETE", TRASH, params={"confirm": "all"})
+        if answer.get("task") is None:
+            return int(answer["purged"])
+        info = _watched(connection, answer["task"], progress)
+        if info.state == "completed":
+            return info.done
+        if info.over:
+            raise Gone(f"Emptying the trash was {info.state}; {info.done} files are gone.")
+
+
+def _watched(connection: Connection, id_: str, progress: Progress | None) -> TaskInfo:
+    """The task once it is over, or once nothing has happened for long."""
+    done, since = -1, time.monotonic()
+    while True:
+        info = TaskInfo.read(connection.json("GET", TASKS + segments(id_)))
+        if progress is not None:
+            progress(info.done, info.total, info.name)
+        if info.done != done or info.state == "paused":
+            done, since = info.done, time.monotonic()
+        if info.over or time.monotonic() - since > _PATIENCE:
+            return info
+        time.sleep(_POLL)
