@@ -129,6 +129,17 @@ class BlobStoreSuite(_Suite):
 
         self.run(tmp_path, work)
 
+    def test_confirm(self, tmp_path: Path) -> None:
+        """Only what is there, and as long as it should be."""
+
+        async def work(store: BlobStore) -> None:
+            digest = await put(store, SOME)
+            assert await store.confirm(digest, len(SOME))
+            assert not await store.confirm(digest, len(SOME) - 1)
+            assert not await store.confirm(WRONG, len(SOME))
+
+        self.run(tmp_path, work)
+
     def test_list_pages(self, tmp_path: Path) -> None:
         """Ascending, complete, after what was asked, and no longer than asked."""
 
