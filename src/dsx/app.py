@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
-from sqlalchemy.engine import make_url
 
 from dsx import __version__
-from dsx.blobs.contract import BlobStore
-from dsx.blobs.local import LocalStore
-from dsx.blobs.memory import MemoryStore
 from dsx.catalog.engine import Catalog
 from dsx.config import Settings, secret_files
 from dsx.core.running import ADMIN_KEY_FILE
 from dsx.http import cors, credentials, problems
 from dsx.http.admission import ConnectionLimit, most_connections
 from dsx.http.events import Streams
+from dsx.http.logs import configure_logging
 from dsx.http.metrics import Observe
-from dsx.http.redaction import Redacting, rendered
 from dsx.http.server import DSXProtocol
 from dsx.hub.accounts import Accounts
 from dsx.hub.allowances import Allowances
@@ -46,11 +37,12 @@ from dsx.hub.oidc import Oidc
 from dsx.hub.orphans import Orphans
 from dsx.hub.passwords import Passwords
 from dsx.hub.provider import Provider, Registration
+from dsx.hub.quarantine import Quarantine
 from dsx.hub.scrub import Blobs, Scrub
 from dsx.hub.services import Hub
 from dsx.hub.shares import Shares
 from dsx.hub.throttle import Pace, Throttle
-from dsx.hub.tokens import PREFIX, Tokens
+from dsx.hub.tokens import Tokens
 from dsx.hub.transfers.chunks import Chunks
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
@@ -69,14 +61,22 @@ from dsx.protocols import (
     tinydist,
     tus,
 )
+from dsx.store import (
+    SECRET_KEY_FILE,
+    api_keys,
+    check_secrets,
+    database_file,
+    open_store,
+    reserve_of,
+    secret_keys,
+)
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
+from dsx.workers.reserve import ReserveKeeper
 from dsx.workers.scrub import Scrubber
 
 log = structlog.get_logger(__name__)
 
-KEY_PREFIX = PREFIX["token"]
-SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file name)
 PLACE_FILE = "place"
 """Tells this data directory from those of other hubs on the same catalog."""
 
@@ -94,7 +94,7 @@ DIALECTS: dict[str, APIRouter] = {
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The ASGI application. Opens nothing until its lifespan starts."""
     settings = settings or Settings()
-    _configure_logging(settings.log_level)
+    configure_logging(settings.log_level)
     _set_up_connections(settings)
 
     @asynccontextmanager
@@ -105,6 +105,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             Indexer(hub.datasets, settings.data_dir / "indexer.lock"),
             Collector(hub, settings.collect_interval),
             Scrubber(hub.scrub),
+            ReserveKeeper(hub.reserve),
         ):
             app.state.hub = hub
             app.state.streams = Streams(settings.max_event_streams)
@@ -157,7 +158,10 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
         settings.upload_expiry,
         checksum=settings.require_checksum,
     )
-    async with open_store(settings) as (catalog, blobs), open_doors(settings, catalog) as doors:
+    async with (
+        open_store(settings) as (catalog, blobs),
+        open_doors(settings, catalog) as doors,
+    ):
         controls = Controls(catalog, grace=settings.pause_grace, upload_expiry=limits.expiry)
         allowances = Allowances(catalog, limits)
         files = Files(catalog, blobs, limits, allowances)
@@ -173,6 +177,13 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
             ttl=settings.task_ttl,
             max_seconds=settings.task_max_seconds,
         )
+        datasets = Datasets(
+            catalog,
+            settings.dataset_path,
+            place=kept_secret(settings.data_dir / PLACE_FILE)[0],
+            private=private(settings),
+            everyone=settings.open_datasets,
+        )
         try:
             yield Hub(
                 **doors,
@@ -183,19 +194,15 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 chunks=Chunks(catalog, uploads, limits),
                 drop=Drop(settings.data_dir / "drop", files, trash),
                 tasks=tasks,
-                datasets=Datasets(
-                    catalog,
-                    settings.dataset_path,
-                    place=kept_secret(settings.data_dir / PLACE_FILE)[0],
-                    private=private(settings),
-                    everyone=settings.open_datasets,
-                ),
+                datasets=datasets,
                 scrub=Scrub(
                     catalog,
-                    [Blobs(catalog, Inspector(catalog, blobs))],
+                    [Blobs(catalog, Inspector(catalog, blobs)), datasets.checking],
                     days=settings.scrub_days or None,
                     rate=settings.scrub_rate,
                 ),
+                reserve=reserve_of(settings),
+                quarantine=Quarantine(catalog, blobs, days=settings.quarantine_days),
                 catalog=catalog,
                 blobs=blobs,
                 fileserver_max=settings.fileserver_max,
@@ -209,6 +216,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
 @asynccontextmanager
 async def open_doors(settings: Settings, catalog: Catalog) -> AsyncIterator[dict[str, Any]]:
     """Those fields of `Hub` that tell who may come in, closed on the way out."""
+    await check_secrets(settings, catalog)
     passwords = await asyncio.to_thread(Passwords)
     throttle = Throttle(catalog, Box(secret_keys(settings), "device"))
     accounts = Accounts(
@@ -261,39 +269,6 @@ def _oidc(settings: Settings, accounts: Accounts) -> Oidc | None:
     return Oidc(Provider(registration), accounts, box, name_claim=settings.oidc_name_claim)
 
 
-@asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[tuple[Catalog, BlobStore]]:
-    """The catalog, its schema up to date, and the blobs of *settings*."""
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    blobs = open_blobs(settings.storage, settings.data_dir)
-    catalog = Catalog(settings.database)
-    try:
-        await catalog.migrate()
-        yield catalog, blobs
-    finally:
-        await catalog.aclose()
-        await blobs.aclose()
-
-
-def open_blobs(url: str, data_dir: Path) -> BlobStore:
-    """The blob store that *url* names: ``file:///directory``, ``s3://bucket`` or ``memory:``.
-
-    Bytes on their way into a bucket are kept in *data_dir*.
-    """
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return LocalStore(Path(url2pathname(parts.path)))
-    if parts.scheme == "s3":
-        from dsx.blobs.s3 import S3Store  # noqa: PLC0415 (it costs memory, and few need it)
-
-        store = S3Store(url, data_dir / "staging")
-        store.check()
-        return store
-    if parts.scheme == "memory":
-        return MemoryStore()
-    raise ValueError(f"DSX_STORAGE_URL: {parts.scheme or url!r} is not a known kind of store")
-
-
 def private(settings: Settings) -> Private:
     """What is the hub's own, and part of no dataset."""
     directories = [
@@ -302,60 +277,18 @@ def private(settings: Settings) -> Private:
         for path in (directory, directory / "blobs", directory / "drop")
     ]
     keys = [settings.data_dir.absolute() / name for name in (ADMIN_KEY_FILE, SECRET_KEY_FILE)]
-    database = _database_file(settings)
+    database = database_file(settings)
     databases = database_files(database) if database is not None else ()
     return Private(directories, [*databases, *keys, *secret_files()])
 
 
 def check_apart(settings: Settings) -> None:
     """`Invalid` if what is the hub's own lies where datasets are served, or the other way round."""
-    database = _database_file(settings)
+    database = database_file(settings)
     if settings.dataset_path is not None:
         files = {} if database is None else {"DSX_DATABASE_URL": database}
         private_files.check_apart(settings.dataset_path, settings.own_directories, files)
 
 
-def _database_file(settings: Settings) -> Path | None:
-    url = make_url(settings.database)
-    if not url.drivername.startswith("sqlite") or not url.database:
-        return None
-    return Path(url.database.removeprefix("file:")).absolute()
-
-
-def api_keys(settings: Settings) -> tuple[str, ...]:
-    """The keys that open the hub: those configured, else the data directory's admin key."""
-    if settings.keys:
-        return settings.keys
-    path = settings.data_dir / ADMIN_KEY_FILE
-    key, new = kept_secret(path, KEY_PREFIX)
-    if new:
-        log.warning("no DSX_API_KEY is set: an admin key was made", kept_in=str(path.absolute()))
-    return (key,)
-
-
-def secret_keys(settings: Settings) -> tuple[str, ...]:
-    """The keys that open what is encrypted: those configured, else the data directory's."""
-    return settings.secret_keys or (kept_secret(settings.data_dir / SECRET_KEY_FILE)[0],)
-
-
 def _operation_id(route: APIRoute) -> str:
     return route.name
-
-
-def _configure_logging(level: str) -> None:
-    libraries = logging.DEBUG if level == "debug" else logging.WARNING
-    handler = logging.StreamHandler()
-    handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=libraries, handlers=[handler])
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper("iso"),
-            structlog.processors.format_exc_info,
-            rendered,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -35,6 +37,7 @@ from pydantic_settings import (
 from dsx.core.errors import Invalid
 from dsx.core.sizes import parse_size
 
+_OF_SERVICE = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
 Dialect = Literal["tinydist", "datastore", "fileserver", "storage", "dsx"]
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
@@ -62,6 +65,27 @@ Scopes = Annotated[
 ]
 Dialects = Annotated[tuple[Dialect, ...], NoDecode, BeforeValidator(_split_dialects)]
 Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)]
+
+
+class Variables(EnvSettingsSource):
+    """The environment, without what Kubernetes puts there for services named ``dsx…``.
+
+    For a service `dsx` every container has ``DSX_PORT=tcp://10.0.0.1:8000`` and more of that kind.
+    """
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        found = super()._load_env_vars()
+        return {
+            name: value
+            for name, value in found.items()
+            if not (name.lower().startswith("dsx_") and _OF_SERVICE.fullmatch(value or ""))
+        }
+
+
+def of_services() -> list[str]:
+    """Variables of the environment that look like settings and are a Kubernetes service's."""
+    names = {f"DSX_{name.upper()}" for name in Settings.model_fields}
+    return sorted(name for name in names if _OF_SERVICE.fullmatch(os.environ.get(name, "")))
 
 
 class NamedFiles(PydanticBaseSettingsSource):
@@ -249,6 +273,15 @@ class Settings(BaseSettings):
     collect_interval: float = Field(
         600, gt=0, description="Seconds between two rounds that drop what has expired."
     )
+    quarantine_days: float = Field(
+        30, ge=0, description="Days for which blobs without a record are kept aside."
+    )
+    reserve: Size = Field(
+        None,
+        ge=0,
+        description="Bytes kept free for the catalog, to delete on a full disk; default: 16 MiB, "
+        "a tenth of a small disk.",
+    )
     scrub_days: float = Field(
         30, ge=0, description="Days in which all stored bytes are checked once; 0: on request only."
     )
@@ -301,7 +334,7 @@ class Settings(BaseSettings):
     @classmethod
     def _directory(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_dir():
-            raise ValueError(f"DSX_DATASET_PATH: {value} is not a directory")
+            raise ValueError(f"{value} is not a directory")
         return value
 
     @classmethod
@@ -309,15 +342,16 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (see `Variables`)
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the signature is pydantic's)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, environment, ``.env``, ``dsx.toml``."""
+        variables = Variables(settings_cls)
         return (
             init_settings,
-            env_settings,
-            NamedFiles(settings_cls, env_settings),
+            variables,
+            NamedFiles(settings_cls, variables),
             dotenv_settings,
             NamedFiles(settings_cls, dotenv_settings),
             TomlConfigSettingsSource(settings_cls),

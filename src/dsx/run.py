@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -22,12 +23,14 @@ from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from dsx import __version__
-from dsx.app import KEY_PREFIX, check_apart, open_blobs
-from dsx.config import Settings
-from dsx.core.errors import Invalid, Unavailable
+from dsx.app import check_apart
+from dsx.config import Settings, of_services
+from dsx.core.errors import Invalid, Unavailable, Unusable
 from dsx.core.running import ADMIN_KEY_FILE, SERVER_FILE
+from dsx.hub.belonging import agreement, renew
 from dsx.hub.keyring import kept_secret
 from dsx.hub.provider import check_installed
+from dsx.store import KEY_PREFIX, check_secrets, open_store
 
 _GRACE = 8  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10
 SERVING: dict[str, Any] = {
@@ -51,7 +54,8 @@ def load_settings(given: Mapping[str, Any], required: Sequence[str] = ()) -> Set
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         problems = [
-            f"DSX_{str(item['loc'][0]).upper().removeprefix('DSX_')}: {item['msg']}"
+            f"DSX_{str(item['loc'][0]).upper().removeprefix('DSX_')}: "
+            + item["msg"].removeprefix("Value error, ")
             for item in error.errors()
         ]
         raise Invalid("; ".join(problems)) from None
@@ -67,10 +71,13 @@ def run(settings: Settings, *, make_key: bool = False) -> None:
     *make_key*: where no key is set and other machines can reach the hub, make one, too.
     """
     check_apart(settings)
+    for name in of_services():
+        _tell(f"  {name} is a Kubernetes service's, and is ignored; use --flags or dsx.toml")
     if settings.oidc_issuer:
         check_installed()
-    _see_to_a_key(settings, make_key=make_key)
+    _require_a_key(settings, make_key=make_key)
     _see_to_the_storage(settings)
+    _tell_where_things_are(settings)
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     settings.export()
@@ -122,14 +129,19 @@ def _local_url(settings: Settings) -> str:
     return f"http://{reachable}:{settings.port}"
 
 
-def _see_to_a_key(settings: Settings, *, make_key: bool) -> None:
-    """See that there is a key, and tell the operator where things are."""
+def _require_a_key(settings: Settings, *, make_key: bool) -> None:
+    """Raise `Invalid` if others could reach the hub and nobody has set or asked for a key."""
     key_file = settings.data_dir / ADMIN_KEY_FILE
     if not (settings.keys or settings.loopback or make_key or key_file.exists()):
         raise Invalid(
             f"DSX_API_KEY is required to listen on {settings.host}: other machines can reach it. "
             "Set DSX_API_KEY, or listen on 127.0.0.1, or have a key made with --make-key."
         )
+
+
+def _tell_where_things_are(settings: Settings) -> None:
+    """Tell the operator; a new key once, on a terminal: what goes elsewhere may be a log."""
+    key_file = settings.data_dir / ADMIN_KEY_FILE
     _tell(f"DSX Hub {__version__}")
     _tell(f"  data      {settings.data_dir.absolute()}")
     _tell(f"  datasets  {settings.dataset_path or 'none; set DSX_DATASET_PATH to serve some'}")
@@ -137,17 +149,25 @@ def _see_to_a_key(settings: Settings, *, make_key: bool) -> None:
         _tell(f"  API keys  {len(settings.keys)} configured")
         return
     key, new = kept_secret(key_file, KEY_PREFIX)
-    show = new or sys.stderr.isatty()
-    _tell(f"  admin key {key if show else 'as before'}  (kept in {key_file.absolute()})")
+    shown = key if new and sys.stderr.isatty() else "made now" if new else "as before"
+    _tell(f"  admin key {shown}  (kept in {key_file.absolute()})")
 
 
 def _see_to_the_storage(settings: Settings) -> None:
     """Refuse at once what every server process would refuse, one after the other."""
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        open_blobs(settings.storage, settings.data_dir)
+        asyncio.run(_check_store(settings))
+    except Unusable:
+        raise
     except (ValueError, Unavailable) as error:
         raise Invalid(str(error)) from None
+
+
+async def _check_store(settings: Settings) -> None:
+    """Catalog and blobs are there, whole, and each other's; what is encrypted can be opened."""
+    async with open_store(settings) as (catalog, blobs):
+        await check_secrets(settings, catalog)
+        await renew(catalog, blobs, await agreement(catalog, blobs))
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -82,6 +82,7 @@ OPERATIONS: dict[str, Op] = {
     "get_scrub": Op("admin"),
     "start_scrub": Op("admin"),
     "list_findings": Op("admin"),
+    "list_dataset_findings": Op("admin"),
     "create_file": Op("new", query="name={fresh}", data="x"),
     "list_files": Op("list files"),
     "look_up_files": Op("list files", json={"names": ["{fresh}"]}),

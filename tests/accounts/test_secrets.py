@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from tests.support.hub import PASSWORD, RunningHub, clean_environment, start_hub
+from tests.support.hub import PASSWORD, RunningHub, clean_environment, running_hub, start_hub
 
 KEY = "canary-api-key-5fb7d1"
 SECRET_KEY = "canary-secret-key-93ac0e"
@@ -246,16 +246,14 @@ def test_the_catalog_keeps_hashes_only(told: Told) -> None:
 
 
 def test_files_with_secrets_are_the_servers_own(tmp_path: Path) -> None:
-    hub = start_hub(tmp_path, DSX_API_KEY="")
-    try:
+    with running_hub(tmp_path, DSX_API_KEY="") as hub:
         assert hub.data_dir.stat().st_mode & 0o077 == 0
+        for name in ("admin.key", "secret.key", "catalog.db"):
+            assert (hub.data_dir / name).stat().st_mode & 0o777 == 0o600, name
         for name in ("admin.key", "secret.key"):
-            path = hub.data_dir / name
-            if path.exists():
-                assert path.stat().st_mode & 0o777 == 0o600
-                assert path.read_text().strip() not in hub.log.read_text() or name == "admin.key"
-    finally:
-        hub.stop()
+            secret = (hub.data_dir / name).read_text().strip()
+            assert len(secret) > 40
+            assert secret not in hub.log.read_text(), name
 
 
 def test_answers_with_secrets_are_not_kept(hub: RunningHub) -> None:

@@ -130,9 +130,11 @@ def test_a_full_disk_while_writing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "x" * 65, "a b"])
 def test_stage_names_cannot_leave_the_directory(tmp_path: Path, name: str) -> None:
-    if name:
-        with pytest.raises(Invalid):
-            asyncio.run(LocalStore(tmp_path).stage(name))
+    store = LocalStore(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(Invalid):
+        asyncio.run(store.stage(name))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_living_process_keeps_its_stage(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.support.bitrot import scrubbed
 from tests.support.ceph import SECRET_KEY, Ceph
 from tests.support.hub import KEY, RunningHub, clean_environment, running_hub, start_hub
 from tests.support.waiting import eventually
@@ -229,6 +230,23 @@ def test_restarts(variables: dict[str, str], s3: Ceph, tmp_path: Path) -> None:
     assert s3.request("DELETE", f"/{bucket}/{key(digest_of(kept))}").ok
     report = fsck(tmp_path, variables)
     assert report["problems"] == [{"digest": digest_of(kept), "problem": "missing"}]
+
+
+def test_h4_damaged_objects_are_found_and_healed(
+    variables: dict[str, str], s3: Ceph, tmp_path: Path
+) -> None:
+    bucket = s3.create_bucket()
+    with running_hub(tmp_path, **variables, DSX_STORAGE=f"s3://{bucket}") as hub:
+        kept = unlike("rotten")
+        record = hub.store("rotten", kept)
+        path = f"/{bucket}/{key(digest_of(kept))}"
+        assert s3.request("PUT", path, data=b"?" + kept[1:]).ok
+        assert scrubbed(hub)["found"] == 1
+        answer = hub.get(f"{FILES}/{record['id']}/content")
+        assert (answer.status_code, answer.json()["code"]) == (410, "damaged")
+        hub.store("right", kept)
+        assert hub.get(f"{FILES}/{record['id']}/content").content == kept
+        assert scrubbed(hub)["found"] == 0
 
 
 def fsck(directory: Path, variables: dict[str, str]) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -301,3 +302,64 @@ def test_h4_fsck_marks_what_it_finds(tmp_path: Path) -> None:
         assert b"has other content" in check("fsck", code=6).stdout  # it is remembered
         hub.store("fsck.bin", data)
         check("fsck", "--deep")
+
+
+def test_h4_files_in_place_are_checked_too(tmp_path: Path) -> None:
+    """A bit flips below the file system: neither times nor inode tell of it."""
+    with running_hub(tmp_path, DSX_SCRUB_DAYS="0") as hub:
+        directory = hub.dataset_path / "set"
+        directory.mkdir()
+        for name in ("good.bin", "bad.bin"):
+            (directory / name).write_bytes(random.Random(name).randbytes(SIZE))
+        ready = "/api/v1/datasets/set"
+        assert eventually(lambda: hub.get(ready).json()["state"] == "ready", 60)
+        flipped = random.Random("bad.bin").randbytes(SIZE - 1) + b"?"
+        rot(hub, directory / "bad.bin", flipped)
+        assert scrubbed(hub, "datasets")["found"] == 1
+        for answer in (
+            hub.get(f"{ready}/files/bad.bin"),
+            hub.get(f"{ready}/files/bad.bin", headers={"Range": "bytes=0-9"}),
+            hub.get("/file/set/bad.bin"),
+            hub.post(f"{ready}/pack", json={}),
+            hub.post(f"{ready}/pack", json={"paths": ["good.bin", "bad.bin"]}),
+        ):
+            assert answer.status_code == 410
+            assert "damaged" in answer.text
+        assert hub.get(f"{ready}/files/good.bin").status_code == 200
+        assert hub.post(f"{ready}/pack", json={"paths": ["good.bin"]}).status_code == 200
+        (found,) = hub.get("/api/v1/scrub/findings/datasets").json()["items"]
+        assert (found["dataset"], found["path"]) == ("set", "bad.bin")
+        (directory / "bad.bin").write_bytes(b"the right one")
+        assert hub.get(f"{ready}/files/bad.bin").content == b"the right one"
+        assert hub.post(f"{ready}/pack", json={}).status_code == 200
+        assert eventually(lambda: hub.get("/api/v1/scrub").json()["damaged_in_place"] == 0, 60)
+
+
+def rot(hub: RunningHub, path: Path, data: bytes) -> None:
+    """Change a file, then have the index believe that it always was as it is now.
+
+    No program can change bytes without the change time telling; disks can.
+    """
+    with sqlite3.connect(hub.data_dir / "catalog.db", timeout=30) as catalog:
+        before = catalog.execute(
+            "SELECT sha256 FROM dataset_files WHERE path = ?", (path.name,)
+        ).fetchone()
+        path.write_bytes(data)
+        told = hub.get(f"/api/v1/datasets/set/files/{path.name}")
+        assert told.content == data
+
+    catalog.close()
+
+    def indexed() -> bool:
+        with sqlite3.connect(hub.data_dir / "catalog.db", timeout=30) as catalog:
+            (now,) = catalog.execute(
+                "SELECT sha256 FROM dataset_files WHERE path = ?", (path.name,)
+            ).fetchone()
+            if now not in {None, before[0]}:
+                catalog.execute(
+                    "UPDATE dataset_files SET sha256 = ? WHERE path = ?", (before[0], path.name)
+                )
+        catalog.close()
+        return now not in {None, before[0]}
+
+    eventually(indexed, 60)

@@ -101,7 +101,9 @@ class Ceph:
         assert self.request("PUT", f"/{name}").ok
         return name
 
-    def request(self, method: str, path: str, query: str = "") -> requests.Response:
+    def request(
+        self, method: str, path: str, query: str = "", data: bytes | None = None
+    ) -> requests.Response:
         """One signed request that no S3 library has a part in."""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         headers = {
@@ -124,7 +126,7 @@ class Ceph:
             f"SignedHeaders={names}, Signature={signature}"
         )
         url = f"{self.endpoint}{path}" + (f"?{query}" if query else "")
-        return requests.request(method, url, headers=headers, timeout=30)
+        return requests.request(method, url, headers=headers, data=data, timeout=30)
 
     def admin(self, *arguments: str) -> str:
         """Run ``radosgw-admin``."""

@@ -108,6 +108,7 @@ def start_hub(directory: Path, **variables: str) -> RunningHub:
         "DSX_DATA_DIR": str(data_dir),
         "DSX_DATASET_PATH": str(datasets),
         "DSX_API_KEY": KEY,
+        "DSX_RESERVE": "64KiB",  # there are many hubs, and their files are kept for a while
     } | variables
     log = directory / "server.log"
     with log.open("a") as errors:

@@ -35,7 +35,11 @@ def started(
 ) -> Iterator[RunningHub]:
     """*command* in *directory*, from when it listens on *port*; ended by SIGINT, as Ctrl+C does."""
     url = f"http://127.0.0.1:{port}"
-    settings = {"DSX_API_KEY": KEY, "DSX_DATA_DIR": str(directory / "data")} | variables
+    settings = {
+        "DSX_API_KEY": KEY,
+        "DSX_DATA_DIR": str(directory / "data"),
+        "DSX_RESERVE": "64KiB",
+    } | variables
     log = directory / "server.log"
     with log.open("a") as output:
         process = subprocess.Popen(

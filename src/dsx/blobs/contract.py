@@ -6,12 +6,14 @@ capabilities (`Locates`, `Stages`) are asked for with ``isinstance`` and never f
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dsx.core.digest import Buffer, Digest
+from dsx.core.errors import Invalid
 from dsx.core.ranges import ByteRange
 
 
@@ -198,6 +200,16 @@ class Stage(ABC):
         """Release the descriptor; the bytes stay for whoever opens the stage again. Idempotent."""
 
 
+STAGE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def check_stage_id(id_: str) -> str:
+    """*id_*, or `Invalid` if no stage can have it."""
+    if not STAGE_ID.fullmatch(id_):
+        raise Invalid("A stage's id is 1 to 64 letters, digits, '-' or '_'.")
+    return id_
+
+
 class Stages(ABC):
     """Capability: bytes can be collected at their final offsets before their digest is known.
 
@@ -213,7 +225,8 @@ class Stages(ABC):
     ) -> Stage:
         """Open the stage *id_*, made if it is new (None: a fresh name).
 
-        Raises `StorageFull` if there is no room for *reserve* bytes, and `NotFound` if it has to be
+        Raises `Invalid` for an id that is not 1 to 64 letters, digits, ``-`` or ``_``,
+        `StorageFull` if there is no room for *reserve* bytes, and `NotFound` if it has to be
         an *existing* stage and is not. A stage with a given name survives a crash of the machine
         from its first ``sync`` on.
         """

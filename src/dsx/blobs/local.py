@@ -36,7 +36,7 @@ class LocalStore(StageDirectory, BlobStore, Hides, Locates):
         """Use *root*, which is made if need be (blocking: construct before serving)."""
         self._blobs = root / "blobs"
         self._quarantine = root / "quarantine"
-        self._label = root / "label"
+        self._label = self._blobs / "label"
         super().__init__(root / "staging")
         self._quarantine.mkdir(mode=0o700, exist_ok=True)
         for number in range(256):

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from dsx.blobs.contract import BlobStore, Quarantined, Stage, Stages
+from dsx.blobs.contract import BlobStore, Quarantined, Stage, Stages, check_stage_id
 from dsx.core.digest import Buffer, Digest, digest_of
 from dsx.core.errors import DigestMismatch, NotFound, RangeUnsatisfiable
 from dsx.core.ranges import ByteRange
@@ -100,7 +100,7 @@ class MemoryStore(BlobStore, Stages):
     ) -> Stage:
         """See `Stages.stage`."""
         _ = reserve
-        name = id_ or uuid.uuid4().hex
+        name = uuid.uuid4().hex if id_ is None else check_stage_id(id_)
         if existing and name not in self.staged:
             raise NotFound(f"There is no stage {name}.")
         stage = self.staged.setdefault(name, MemoryStage(self, name))

@@ -15,21 +15,19 @@ import ctypes
 import errno
 import fcntl
 import os
-import re
 import threading
 import uuid
 import weakref
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 
-from dsx.blobs.contract import Stage, Stages
+from dsx.blobs.contract import STAGE_ID, Stage, Stages, check_stage_id
 from dsx.blobs.staging_id import staging_id
 from dsx.core.digest import Buffer, Digest, Hasher
 from dsx.core.disk import disk
 from dsx.core.errors import (
     DigestMismatch,
-    Invalid,
     NotFound,
     StorageFailed,
     StorageFull,
@@ -38,7 +36,6 @@ from dsx.core.shielded import whatever_happens
 
 WRITE_BEHIND = 8 * 1024 * 1024
 """Dirty bytes after which the disk is set to work, so that ``sync`` finds little left to do."""
-_STAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SYNC_FILE_RANGE_WRITE = 2
 _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
 if _sync_file_range is not None:
@@ -53,6 +50,8 @@ class StageDirectory(Stages):
         self._staging = staging
         self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.staging_id = staging_id(self._staging)
+        self.owed: Callable[[Path], int] = lambda _: 0
+        """Bytes of a directory's disk that are free and not for stages; may be set."""
 
     @abstractmethod
     def _make_stage(self, name: str, path: Path, *, existing: bool) -> StageFile:
@@ -62,18 +61,19 @@ class StageDirectory(Stages):
         self, id_: str | None = None, reserve: int = 0, *, existing: bool = False
     ) -> Stage:
         """See `Stages.stage`."""
-        name = id_ or uuid.uuid4().hex
-        if not _STAGE_NAME.fullmatch(name):
-            raise Invalid("A stage's id is 1 to 64 letters, digits, '-' or '_'.")
+        name = uuid.uuid4().hex if id_ is None else check_stage_id(id_)
         durable = id_ is not None
         opening = asyncio.to_thread(self._open_stage, name, reserve, existing, durable)
         return await whatever_happens(opening, StageFile.close)
 
     def _open_stage(self, name: str, reserve: int, existing: bool, durable: bool) -> StageFile:
-        if reserve > self._room():
+        room = self._room()
+        full = room <= 0 and not existing and self.owed(self._staging) > 0
+        if full or 0 < reserve > room:
             raise StorageFull(f"There is no room for {reserve} bytes.", {"needed": reserve})
         with disk():
             stage = self._make_stage(name, self._staging / name, existing=existing)
+            stage.check_room = self._check_room
             if durable and not existing:
                 try:
                     sync_directory(self._staging)
@@ -110,12 +110,16 @@ class StageDirectory(Stages):
 
     def _room(self) -> int:
         free = os.statvfs(self._staging)
-        return free.f_bavail * free.f_frsize
+        return free.f_bavail * free.f_frsize - self.owed(self._staging)
+
+    def _check_room(self, size: int) -> None:
+        if self.owed(self._staging) and self._room() < size:
+            raise StorageFull("The disk is full.")
 
     async def stages(self) -> Sequence[str]:
         """See `Stages.stages`."""
         found = await asyncio.to_thread(names, self._staging, "")
-        return [name for name in found if _STAGE_NAME.fullmatch(name)]
+        return [name for name in found if STAGE_ID.fullmatch(name)]
 
     async def sweep(self, ids: Iterable[str]) -> int:
         """See `Stages.sweep`."""
@@ -144,11 +148,14 @@ class StageFile(Stage):
         self._unflushed = 0
         self._dirty = not self._made  # who opened it before may have left it so
         self._writeback = _writeback_of(self._descriptor)
+        self.check_room: Callable[[int], None] = lambda _: None
+        """Raises `StorageFull` if so many bytes do not fit beside what is not for stages."""
 
     def write(self, offset: int, data: Buffer) -> None:
         """See `Stage.write`."""
         self._writeback.check()
         view = memoryview(data)
+        self.check_room(len(view))
         try:
             with disk():
                 while view:

@@ -125,6 +125,12 @@ def damaged(connection: Connection, after: str, limit: int) -> list[Damage]:
     ]
 
 
+def damaged_of(connection: Connection, digests: Sequence[Digest]) -> set[Digest]:
+    """Those of *digests* that are damaged."""
+    query = select(blobs.c.digest).where(blobs.c.digest.in_(digests), blobs.c.damaged.is_not(None))
+    return {Digest(digest) for digest in connection.execute(query).scalars()}
+
+
 def count_damaged(connection: Connection) -> int:
     """How many blobs are damaged."""
     query = select(func.count()).select_from(blobs).where(blobs.c.damaged.is_not(None))

@@ -288,12 +288,57 @@ def set_digests(
                 dataset_files.c.size == indexed.size,
                 dataset_files.c.mtime_ns == indexed.mtime_ns,
                 dataset_files.c.stamp == indexed.etag.rpartition("-")[2],
+                dataset_files.c.damaged.is_(None),
             )
             .values(sha256=digest)
         ).rowcount
     if changed:
         grow(connection, number)
     return changed
+
+
+def to_check(connection: Connection, number: int, after: str, limit: int) -> list[ManifestEntry]:
+    """Entries with paths greater than *after* that have a SHA-256 and may be intact, ascending."""
+    columns = dataset_files.c
+    query = (
+        select(dataset_files)
+        .where(
+            columns.dataset == number,
+            columns.path > after,
+            columns.sha256.is_not(None),
+            columns.damaged.is_(None),
+        )
+        .order_by(columns.path)
+        .limit(limit)
+    )
+    return [_entry(row) for row in connection.execute(query)]
+
+
+def mark(connection: Connection, number: int, entry: ManifestEntry, now: Micros) -> bool:
+    """Note that a file is damaged; False if it is not indexed as *entry* any more."""
+    columns = dataset_files.c
+    same = (
+        columns.dataset == number,
+        columns.path == entry.path,
+        columns.stamp == entry.etag.rpartition("-")[2],
+        columns.sha256 == entry.sha256,
+        columns.damaged.is_(None),
+    )
+    return connection.execute(update(dataset_files).where(*same).values(damaged=now)).rowcount > 0
+
+
+def damaged(
+    connection: Connection, number: int, after: str = "", limit: int = 1000
+) -> list[tuple[str, int, Micros]]:
+    """Path, size and time of finding of damaged files, by path."""
+    columns = dataset_files.c
+    query = (
+        select(columns.path, columns.size, columns.damaged)
+        .where(columns.dataset == number, columns.path > after, columns.damaged.is_not(None))
+        .order_by(columns.path)
+        .limit(limit)
+    )
+    return [(row.path, row.size, row.damaged) for row in connection.execute(query)]
 
 
 def etag(size: int, mtime_ns: int, stamp: str) -> str:
@@ -304,7 +349,9 @@ def etag(size: int, mtime_ns: int, stamp: str) -> str:
 def _entry(row: Row[Any]) -> ManifestEntry:
     digest = Digest(row.sha256) if row.sha256 else None
     validator = etag(row.size, row.mtime_ns, row.stamp)
-    return ManifestEntry(row.path, row.size, row.hash, digest, validator, row.mtime_ns)
+    return ManifestEntry(
+        row.path, row.size, row.hash, digest, validator, row.mtime_ns, row.damaged is not None
+    )
 
 
 def _below(directory: str) -> tuple[ColumnElement[bool], ...]:

@@ -19,13 +19,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from dsx.catalog.wal import Log
-from dsx.core.errors import DSXError, Invalid, StorageFull, Unavailable
+from dsx.core.errors import DSXError, Invalid, StorageFull, Unavailable, Unusable
 from dsx.core.model import Micros
 
 log = structlog.get_logger(__name__)
@@ -35,9 +35,14 @@ _BUSY_SECONDS = 30
 _PAGES = 1000
 """Pages in SQLite's log after which they are moved into the database."""
 _MIGRATION_LOCK = 0x647378  # "dsx"
-_SQLITE_FULL = {sqlite3.SQLITE_FULL}
 _SQLITE_LOST = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
-_SQLITE_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_SQLITE_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
+_SQLITE_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_DAMAGED = (
+    "The catalog is damaged ({}). Stop the server, keep a copy of catalog.db and its -wal, then "
+    "put back a backup, or save what can be read: sqlite3 catalog.db .recover | sqlite3 new.db"
+)
+_QUICKLY_VERIFIED = 32 * 1024 * 1024
 _POSTGRES_FULL = {"53100"}
 T = TypeVar("T")
 
@@ -46,11 +51,20 @@ class Catalog:
     """Facts in SQL. Several processes may use one catalog at once."""
 
     def __init__(self, url: str) -> None:
-        """Connect lazily to *url*: ``sqlite:///path`` or ``postgresql://…``."""
+        """Connect lazily to *url*: ``sqlite:///path`` or ``postgresql://…``.
+
+        ``give_room`` may be set to what frees some room on a full disk and tells whether it did.
+        """
         self.engine = _engine(url)
         self._log = _log_of(self.engine)
         if self._log is not None:
             self._log.reread()
+        database = self.engine.url.database
+        sqlite = self.engine.dialect.name == "sqlite"
+        self._file = Path(database) if sqlite and database else None
+        self.give_room: Callable[[], bool] = lambda: False
+        self._current: str | None = None
+        self._damage: Unusable | None = None
         # SQLite's writers take turns anyway: in one thread they do so in order and without polling
         # the lock, and whatever they wait for, the threads of readers are free.
         writers = 1 if self.engine.dialect.name == "sqlite" else THREADS
@@ -61,25 +75,73 @@ class Catalog:
         """Run *work* in a transaction that sees one snapshot and changes nothing."""
         return await self._run(work, immediate=False)
 
-    async def write(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
+    async def write(
+        self, work: Callable[[Connection], T], *, durable: bool = True, spare: bool = True
+    ) -> T:
         """Run *work* in a transaction that is durable when this returns, or else never was.
 
         Unless *durable*, it is as atomic and as visible, but a crash of the machine may undo it
         until a durable transaction follows: enough for what matters to living processes alone.
 
-        On SQLite writers take turns from the transaction's start, so *work* never has to be
-        repeated. Raises `Unavailable` if the database does not answer, `StorageFull` if it has no
-        room, `Invalid` for values that it cannot hold, and what *work* raises.
+        On SQLite writers take turns from the transaction's start, so *work* has to be repeated only
+        if the disk is full and, with *spare*, `give_room` found some. Raises `Unavailable` if the
+        database does not answer, `StorageFull` if it has no room, `Invalid` for values that it
+        cannot hold, and what *work* raises.
         """
+        try:
+            return await self._run(work, immediate=True, durable=durable)
+        except StorageFull:
+            if not (spare and self.give_room()):
+                raise
         return await self._run(work, immediate=True, durable=durable)
 
     async def migrate(self) -> None:
         """Bring the schema to its newest revision; safe when several processes start at once."""
         await self.write(_migrate)
+        self._current, _ = await self.read(revisions)
+
+    async def revision(self) -> tuple[str | None, str]:
+        """The schema's revision, None if the database is empty, and the newest known here.
+
+        Makes nothing. `Unusable` if the database is damaged, or its schema is not known here.
+        """
+        newest = ScriptDirectory.from_config(_alembic()).get_current_head() or ""
+        if self._missing():
+            return None, newest
+        current = await self.read(_revision)
+        if current == newest:
+            self._current = current
+        return current, newest
 
     async def check(self) -> None:
-        """Return if the database answers, else raise `Unavailable`."""
-        await self.read(lambda connection: connection.execute(text("SELECT 1")))
+        """Return if the database can be used, else raise `Unavailable`."""
+        if self._damage is not None:
+            raise self._damage
+        current = await self.read(_number)
+        if self._current is not None and current != self._current:
+            raise Unusable("The catalog was changed by another version of DSX Hub.")
+
+    async def verify(self, *, thorough: bool) -> None:
+        """Raise `Unusable` if the database's file is damaged; unless *thorough*, if it is small."""
+        if self._file is None or self._missing():
+            return
+        if thorough or self._file.stat().st_size <= _QUICKLY_VERIFIED:
+            await self.read(_verify)
+
+    def _unusable(self, error: sqlite3.DatabaseError) -> DSXError:
+        """What an *error* of the database's own driver means."""
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code in _SQLITE_FULL:
+            return StorageFull("The disk of the catalog is full.")
+        if code & 0xFF in _SQLITE_DAMAGED:
+            self._damage = Unusable(_DAMAGED.format(error))
+            return self._damage
+        return Unavailable(f"The catalog does not answer: {error}")
+
+    def _missing(self) -> bool:
+        return self._file is not None and (
+            not self._file.exists() or self._file.stat().st_size == 0
+        )
 
     async def time(self) -> Micros | None:
         """What time it is for the machine of the database; None: that is this one."""
@@ -118,11 +180,16 @@ class Catalog:
                     return work(connection)
         except IntegrityError:
             raise
+        except sqlite3.DatabaseError as error:  # while connecting
+            raise self._unusable(error) from error
         except DBAPIError as error:
             if self._log is not None and _lost_a_sync(error):
                 log.warning("the catalog's disk failed: its log is recovered", why=str(error.orig))
                 self._log.recover()
-            raise _designed(error) from error
+            designed = _designed(error)
+            if isinstance(designed, Unusable):
+                self._damage = designed
+            raise designed from error
 
 
 def revisions(connection: Connection) -> tuple[str | None, str | None]:
@@ -216,6 +283,30 @@ def _migrate(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    current = _number(connection)
+    known = {one.revision for one in ScriptDirectory.from_config(_alembic()).walk_revisions()}
+    if current is not None and current not in known:
+        raise Unusable(
+            "The catalog was made by a newer version of DSX Hub: install that one, or put back the "
+            "catalog that you kept from before."
+        )
+    return current
+
+
+def _number(connection: Connection) -> str | None:
+    number = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if number is None else str(number)
+
+
+def _verify(connection: Connection) -> None:
+    found = connection.execute(text("PRAGMA integrity_check(1)")).scalar()
+    if found != "ok":
+        raise Unusable(_DAMAGED.format(found))
+
+
 def _designed(error: DBAPIError) -> DSXError | DBAPIError:
     original = error.orig
     full = (
@@ -224,9 +315,9 @@ def _designed(error: DBAPIError) -> DSXError | DBAPIError:
     )
     if full:
         return StorageFull("The disk of the catalog is full.")
-    if getattr(original, "sqlite_errorcode", 0) & 0xFF in _SQLITE_BROKEN:
-        log.error("the catalog cannot be read", error=str(original))
-        return Unavailable("The catalog cannot be read; the server's log says more.")
+    if getattr(original, "sqlite_errorcode", 0) & 0xFF in _SQLITE_DAMAGED:
+        log.error("the catalog is damaged", error=str(original))
+        return Unusable(_DAMAGED.format(original))
     if isinstance(error, OperationalError):
         return Unavailable(f"The catalog does not answer: {original}")
     if isinstance(error, DataError):  # PostgreSQL's text has no NUL, its numbers an end

@@ -49,6 +49,16 @@ blobs = Table(
 """``created``: when its bytes were last sealed. ``damaged``: when they were found to be wrong or
 missing, ``damage`` says what was found; both are empty again once the right bytes are stored."""
 
+hub = Table(
+    "hub",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("renewed", BigInteger, nullable=False),
+)
+"""Whose catalog this is. ``generation`` grows; the one that is noted beside the blobs is never
+greater, unless this catalog is older than they are. ``renewed``: when it grew last."""
+
 scrubs = Table(
     "scrubs",
     metadata,
@@ -155,6 +165,7 @@ dataset_files = Table(
     Column("stamp", String(16), nullable=False),
     Column("hash", String(32), nullable=False),
     Column("sha256", String(64)),
+    Column("damaged", BigInteger),
     Index(
         "dataset_files_pending",
         "dataset",
@@ -163,7 +174,8 @@ dataset_files = Table(
         postgresql_where=text("sha256 IS NULL"),
     ),
 )
-"""``stamp``: of a file's inode and change time, which nobody can set."""
+"""``stamp``: of a file's inode and change time, which nobody can set. ``damaged``: when its bytes
+were found to be others although nothing of that had changed."""
 
 uploads = Table(
     "uploads",

@@ -37,6 +37,7 @@ def config(ctx: typer.Context) -> None:
         {"setting": "api_key", "value": key.value and MASK, "origin": key.origin},
         {"setting": "ca_file", "value": context.ca_file.value, "origin": context.ca_file.origin},
         {"setting": "profiles", "value": str(profiles_file()), "origin": "DSX_CONFIG or default"},
+        {"setting": "state", **_state()},
         *_server_rows(),
     ]
     columns = [
@@ -45,6 +46,16 @@ def config(ctx: typer.Context) -> None:
         ("from", lambda row: row["origin"]),
     ]
     context.output.items(rows, columns)
+
+
+def _state() -> dict[str, str | None]:
+    """Where this machine remembers what it is uploading."""
+    from dsx.client.resume import states  # noqa: PLC0415 (slow to import)
+
+    try:
+        return {"value": str(states().parent), "origin": "XDG_STATE_HOME or default"}
+    except (OSError, RuntimeError) as error:
+        return {"value": None, "origin": f"nowhere: {error}"}
 
 
 def _server_rows() -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ _CODES: list[tuple[type[errors.DSXError], int]] = [
     (errors.Conflict, CONFLICT),
     (errors.PreconditionFailed, CONFLICT),
     (errors.DigestMismatch, INTEGRITY),
+    (errors.Unusable, INTEGRITY),
     (errors.Unavailable, UNREACHABLE),
     (errors.RateLimited, UNREACHABLE),
     (errors.TimedOut, UNREACHABLE),

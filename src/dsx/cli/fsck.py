@@ -23,7 +23,12 @@ def fsck(
         ),
     ] = False,
     repair: Annotated[
-        bool, typer.Option(help="Remove blobs without a record. Stop the server first.")
+        bool,
+        typer.Option(help="Set blobs without a record aside, for DSX_QUARANTINE_DAYS."),
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="--repair even if the catalog seems to be the wrong one."),
     ] = False,
     data_dir: Annotated[
         Path | None, typer.Option(help="The server's data directory. [DSX_DATA_DIR]")
@@ -31,8 +36,8 @@ def fsck(
 ) -> None:
     """Prove that every record has its bytes, and all bytes have a record.
 
-    Runs on the server's machine. Exits with 6 if a record's bytes are missing or wrong; a blob
-    without a record is harmless (a crash leaves one) and only counted.
+    Runs on the server's machine, also while the server runs. Exits with 6 if a record's bytes are
+    missing or wrong; a blob without a record is harmless (a crash leaves one) and only counted.
 
     Examples:
 
@@ -40,21 +45,21 @@ def fsck(
 
         dsx fsck --deep --data-dir /srv/dsx
     """
-    report = asyncio.run(_check(data_dir, deep=deep, repair=repair))
+    report = asyncio.run(_check(data_dir, deep=deep, repair=repair, force=force))
     output = Context.of(ctx).output
     output.result(report, _told(report))
     if report["problem_count"]:
         raise DigestMismatch(f"{report['problem_count']} blobs are missing or wrong.")
 
 
-async def _check(data_dir: Path | None, *, deep: bool, repair: bool) -> dict[str, Any]:
+async def _check(data_dir: Path | None, *, deep: bool, repair: bool, force: bool) -> dict[str, Any]:
     with needs_server():
-        from dsx.app import open_store  # noqa: PLC0415 (the SDK has no server packages)
         from dsx.hub.fsck import fsck as check  # noqa: PLC0415
-        from dsx.run import load_settings  # noqa: PLC0415
+        from dsx.run import load_settings  # noqa: PLC0415 (the SDK has no server packages)
+        from dsx.store import open_store  # noqa: PLC0415
     settings = load_settings({"data_dir": data_dir})
-    async with open_store(settings) as (catalog, blobs):
-        report = await check(catalog, blobs, deep=deep, repair=repair)
+    async with open_store(settings, create=False) as (catalog, blobs):
+        report = await check(catalog, blobs, deep=deep, repair=repair, force=force)
     return report.as_dict()
 
 
@@ -65,6 +70,10 @@ def _told(report: dict[str, Any]) -> list[str]:
     ]
     if report["miscounted"]:
         lines.append(f"{report['miscounted']} owners are miscounted; --repair counts again")
+    if report["quarantine"]:
+        lines.append(f"{report['quarantine']} blobs in quarantine")
+    if report["agreement"] == "older":
+        lines.append("The catalog is older than the blobs: what was stored since is not in it.")
     lines += [f"{item['digest']}: {item['problem']}" for item in report["problems"]]
     how = "and every byte is right" if report["deep"] else "and has the right size"
     if not report["problem_count"]:

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,7 +35,7 @@ from dsx.cli.exits import INTERRUPTED, TABLE, code_for, told
 from dsx.cli.flags import HELP, as_command
 from dsx.cli.output import note
 from dsx.cli.streams import prepare_streams
-from dsx.core.errors import DSXError
+from dsx.core.errors import DSXError, Invalid
 
 app = typer.Typer(
     name="dsx",
@@ -78,7 +79,13 @@ def root(
     ctx: typer.Context,
     *,
     server: Annotated[str | None, typer.Option(help="URL of the hub. [SERVER_URL]")] = None,
-    api_key: Annotated[str | None, typer.Option(help="Key to it. [DSX_API_KEY]")] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(help="Key to it; others see it in the list of processes. [DSX_API_KEY]"),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="File with the key, which nobody sees.")
+    ] = None,
     ca_file: Annotated[
         str | None, typer.Option(help="Certificates to trust, as PEM. [DSX_CA_FILE]")
     ] = None,
@@ -101,7 +108,7 @@ def root(
     """
     ctx.obj = Context(
         server=server,
-        api_key=api_key,
+        api_key=api_key or _kept_in(api_key_file),
         ca_file=ca_file,
         profile=profile,
         as_json=json,
@@ -109,9 +116,18 @@ def root(
     )
 
 
+def _kept_in(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    if not (key := path.expanduser().read_text("utf-8").strip()):
+        raise Invalid(f"{path} is empty.")
+    return key
+
+
 _GENERAL = {
     "--server": True,
     "--api-key": True,
+    "--api-key-file": True,
     "--ca-file": True,
     "--profile": True,
     "--json": False,

@@ -103,6 +103,10 @@ def _quoted(value: str) -> str:
 
 def _replace(path: Path, text: str) -> None:
     """Have *text* at *path* for the user alone: the old file is whole until the new one is."""
+    if not os.environ.get("DSX_CONFIG") and not Path.home().is_dir():
+        raise Invalid(
+            f"HOME ({Path.home()}) is no directory to keep {path.name} in: set DSX_CONFIG."
+        )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:

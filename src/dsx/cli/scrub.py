@@ -49,9 +49,18 @@ def scrub(
                     lines.append("… dsx scrub --findings lists all")
                     break
                 lines.append(f"{one.sha256}: {one.problem}; {_concerned(one)}")
+        if status.damaged_in_place:
+            lines += [
+                f"dataset {one.dataset}: {one.path} has other content than before"
+                for one in client.scrub.dataset_findings()[:_SHOWN]
+            ]
         context.output.result(status, lines)
     if status.damaged:
         raise Damaged(f"{status.damaged} blobs are damaged; upload the right bytes to heal them.")
+    if status.damaged_in_place:
+        raise Damaged(
+            f"{status.damaged_in_place} files of datasets are damaged; put the right ones back."
+        )
 
 
 def _lines(status: ScrubInfo, *, now: bool) -> list[str]:

@@ -11,7 +11,7 @@ import typer
 
 from dsx.cli.context import Context
 from dsx.cli.server_extra import needs_server
-from dsx.core.errors import NotFound, Unavailable
+from dsx.core.errors import Unavailable
 
 _DAY = 24 * 3600
 app = typer.Typer(no_args_is_help=True, help="Change the secrets of a hub, on its machine.")
@@ -57,17 +57,19 @@ def rotate(
 
 async def _rotate(data_dir: Path | None, grace: float) -> dict[str, Any]:
     with needs_server():
-        from dsx.app import open_store, secret_keys  # noqa: PLC0415 (the SDK has none of these)
-        from dsx.hub.keyring import Keyring  # noqa: PLC0415
+        from dsx.hub.keyring import Keyring, end_signing_keys  # noqa: PLC0415
         from dsx.run import load_settings  # noqa: PLC0415
+        from dsx.store import open_store, secret_keys  # noqa: PLC0415
     settings = load_settings({"data_dir": data_dir})
-    if not settings.database_url and not settings.data_dir.is_dir():
-        raise NotFound(
-            f"There is no hub in {settings.data_dir.absolute()}: say where it is with --data-dir."
-        )
-    async with open_store(settings) as (catalog, _):
+    async with open_store(settings, create=False) as (catalog, _):
+        keys = secret_keys(settings, create=False)
+        if grace and not keys:
+            raise Unavailable("There is no secret key: start the server once, or put it back.")
         try:
-            await Keyring(catalog, secret_keys(settings)).rotate(grace)
+            if keys:
+                await Keyring(catalog, keys).rotate(grace)
+            else:
+                await end_signing_keys(catalog)
         except Unavailable as error:
             raise Unavailable(
                 f"{error.message} If that one is lost, and the server has the present one: "

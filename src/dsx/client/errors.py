@@ -123,6 +123,10 @@ class Elsewhere(core.Elsewhere, Unavailable):
     """Another server has the bytes of the upload."""
 
 
+class Unusable(core.Unusable, Unavailable):
+    """The server's catalog is damaged; its operator has to see to it."""
+
+
 class StorageFull(core.StorageFull, Answered):
     """The server has no room for the bytes."""
 
@@ -168,7 +172,7 @@ _BY_CODE: dict[str, type[Answered]] = {
         TimedOut,
         Conflict, TooMany, AlreadyExists, OffsetMismatch, Superseded, Paused, Incomplete,
         PreconditionFailed, TooLarge, Unsupported, RangeUnsatisfiable, Unprocessable,
-        DigestMismatch, RateLimited, Unavailable, StorageFailed, Elsewhere, StorageFull,
+        DigestMismatch, RateLimited, Unavailable, Unusable, StorageFailed, Elsewhere, StorageFull,
     )
 }  # fmt: skip
 _BY_STATUS = {

@@ -10,6 +10,7 @@ writing to the same upload.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -65,11 +66,21 @@ class Memory:
             self._path.unlink(missing_ok=True)
 
 
+def home() -> Path:
+    """The user's directory, which has to be there: nobody makes one in passing."""
+    found = Path.home()
+    if not found.is_dir():
+        raise NotADirectoryError(
+            errno.ENOTDIR, "HOME is no directory; set XDG_STATE_HOME or HOME to one", str(found)
+        )
+    return found
+
+
 def states() -> Path:
-    """The directory of the states."""
+    """The directory of the states; `NotADirectoryError` if there is no home to keep it in."""
     base = Path(os.environ.get("XDG_STATE_HOME") or "")
     if not base.is_absolute():  # as the XDG specification has it
-        base = Path.home() / ".local" / "state"
+        base = home() / ".local" / "state"
     return base / "dsx" / "uploads"
 
 

@@ -39,6 +39,7 @@ class ScrubInfo(Answer):
     days: float | None
     rate: int | None
     damaged: int
+    damaged_in_place: int = 0
     kinds: list[KindInfo]
 
 
@@ -59,6 +60,15 @@ class FindingInfo(Answer):
     problem: str
     found: datetime
     files: list[DamagedFile]
+
+
+class DatasetFinding(Answer):
+    """A file of a dataset whose bytes have changed by themselves."""
+
+    dataset: str
+    path: str
+    size: int
+    found: datetime
 
 
 class ScrubOperations:
@@ -85,3 +95,8 @@ class ScrubOperations:
             )
             for item in items:
                 yield FindingInfo.read(item)
+
+    def dataset_findings(self) -> list[DatasetFinding]:
+        """Files of datasets that are damaged: the first thousand."""
+        items, _ = self._connection.page("GET", f"{SCRUB}/findings/datasets")
+        return [DatasetFinding.read(item) for item in items]

@@ -192,6 +192,12 @@ class Elsewhere(Unavailable):
     code = "elsewhere"
 
 
+class Unusable(Unavailable):
+    """The catalog is damaged or of another version; an operator has to see to it."""
+
+    code = "unusable"
+
+
 class StorageFull(DSXError):
     """There is no room for the bytes."""
 
@@ -223,6 +229,7 @@ STATUS: dict[type[DSXError], int] = {
     DigestMismatch: 422,
     RateLimited: 429,
     Unavailable: 503,
+    Unusable: 503,
     StorageFailed: 503,
     Elsewhere: 503,
     StorageFull: 507,

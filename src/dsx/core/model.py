@@ -77,6 +77,7 @@ class ManifestEntry:
         sha256: of the whole file; None until the indexer has read it.
         etag: strong validator of the file as it was indexed, without quotes.
         mtime_ns: modification time, nanoseconds since the epoch.
+        damaged: whether its bytes were found to be others than those of ``sha256``.
     """
 
     path: str
@@ -85,6 +86,7 @@ class ManifestEntry:
     sha256: Digest | None
     etag: str
     mtime_ns: int
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

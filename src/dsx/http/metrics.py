@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
@@ -20,6 +21,7 @@ from prometheus_client import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dsx.blobs.contract import Stages
 from dsx.core.errors import DSXError
 from dsx.http.redaction import shown_path
 from dsx.hub.clock import SECOND
@@ -37,6 +39,24 @@ _SECONDS = Histogram(
 )
 _ACTIVE = Gauge("dsx_http_requests_active", "Requests being answered.", multiprocess_mode="livesum")
 _LATEST: Literal["mostrecent"] = "mostrecent"
+_ROOM = Gauge(
+    "dsx_storage_free_bytes", "Room for uploads, without the reserve.", multiprocess_mode=_LATEST
+)
+_FREE = Gauge(
+    "dsx_catalog_free_bytes",
+    "Room on the disk of the catalog, without the reserve.",
+    multiprocess_mode=_LATEST,
+)
+_FILES = Gauge(
+    "dsx_catalog_free_inodes",
+    "Files that the disk of the catalog has room for.",
+    multiprocess_mode=_LATEST,
+)
+_RESERVE = Gauge(
+    "dsx_reserve_bytes",
+    "What is kept free, to delete on a full disk; 0: it is in use.",
+    multiprocess_mode=_LATEST,
+)
 _DAMAGED = Gauge(
     "dsx_blobs_damaged", "Stored blobs found damaged and not healed yet.", multiprocess_mode=_LATEST
 )
@@ -72,6 +92,14 @@ def exposition() -> bytes:
 
 async def refresh(hub: Hub) -> None:
     """Bring up to date what is asked of the hub, not counted; what it cannot tell stays."""
+    with contextlib.suppress(DSXError):
+        if isinstance(hub.blobs, Stages) and (room := await hub.blobs.room()) is not None:
+            _ROOM.set(max(0, room))
+        if hub.reserve is not None:
+            free, files = await asyncio.to_thread(hub.reserve.free)
+            _FREE.set(max(0, free))
+            _FILES.set(files)
+            _RESERVE.set(hub.reserve.held)
     with contextlib.suppress(DSXError):
         _DAMAGED.set(await hub.scrub.damaged())
         for status in await hub.scrub.progress():

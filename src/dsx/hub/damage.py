@@ -21,13 +21,14 @@ from dsx.blobs.contract import BlobStore
 from dsx.catalog import blobs as records
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
-from dsx.core.errors import Damaged, DigestMismatch, NotFound, StorageFailed
+from dsx.core.errors import Damaged, DigestMismatch, NotFound, StorageFailed, Unavailable
 from dsx.core.model import Micros
 from dsx.hub.clock import now
 
 log = structlog.get_logger(__name__)
 
 MISSING = "missing"
+_PAGE = 1000
 Pace = Callable[[int], Awaitable[None]]
 """Called with the number of bytes that were just read; it may take its time."""
 
@@ -58,11 +59,24 @@ class Inspector:
         problem = await problem_of(self._blobs, digest, size, pace)
         if problem is not None:  # memory and controllers err, too: only what is seen twice counts
             problem = await problem_of(self._blobs, digest, size, pace)
+        if problem == MISSING and await self._blobs.label() is None:
+            raise Unavailable("The blobs are not where they were: is their directory mounted?")
         if problem is None or not await self._set_aside(digest, sealed, problem):
             return None
         log.error("stored bytes are damaged", digest=digest, size=size, problem=problem)
         await self.heal(digest, size)
         return problem
+
+    async def recover(self) -> None:
+        """Trust blobs again that were missing and are there again; they are read like any other."""
+        after = ""
+        while page := await self._catalog.read(partial(records.damaged, after=after, limit=_PAGE)):
+            after = page[-1].digest
+            absent = [one for one in page if one.problem == MISSING]
+            sizes = await self._blobs.stat([one.digest for one in absent])
+            for one in absent:
+                if sizes.get(one.digest) == one.size or await self.heal(one.digest, one.size):
+                    await self._catalog.write(partial(_healed, one.digest))
 
     async def heal(self, digest: Digest, size: int) -> bool:
         """Fetch the right bytes from a replica, if there is one that has them."""

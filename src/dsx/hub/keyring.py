@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 
 from dsx.catalog import signing_keys as records
 from dsx.catalog.engine import Catalog
-from dsx.core.errors import Unauthenticated, Unavailable
+from dsx.core.errors import Conflict, Unauthenticated, Unavailable
 from dsx.hub.clock import SECOND, now
 
 _ALGORITHM = "HS256"
@@ -85,6 +85,10 @@ class Keyring:
 
         await self._catalog.write(work)
         self._read = -_FRESH
+
+    async def check(self) -> None:
+        """Return if all living keys can be opened, else raise `Unavailable`."""
+        await self._refresh(force=True)
 
     async def _newest(self) -> tuple[str, str]:
         """The key to sign with, which may be another server's since a moment ago."""
@@ -177,3 +181,33 @@ def kept_secret(path: Path, prefix: str = "") -> tuple[str, bool]:
     finally:
         draft.unlink()
     return key, True
+
+
+async def end_signing_keys(catalog: Catalog) -> None:
+    """Have no signed token count any more; the next server makes a new key."""
+
+    def work(connection: Connection) -> None:
+        records.claim(connection)
+        records.retire(connection, now())
+        records.tidy(connection, now())
+
+    await catalog.write(work)
+
+
+async def check_sealed(catalog: Catalog, secret_keys: Sequence[str], path: Path) -> None:
+    """Raise `Conflict` if the catalog has what *secret_keys* do not open; *path*: their file."""
+    if not await catalog.read(lambda connection: records.living(connection, now())):
+        return
+    where = "or end all signed tokens: dsx secrets rotate --grace 0"
+    if not secret_keys:
+        raise Conflict(
+            f"{path} is gone, and the catalog has keys that were encrypted with it. Put it back, "
+            f"or set DSX_SECRET_KEY; {where}"
+        )
+    try:
+        await Keyring(catalog, secret_keys).check()
+    except Unavailable:
+        raise Conflict(
+            "The catalog has keys that were encrypted with another secret key: DSX_SECRET_KEY, or "
+            f"{path}. Put that back (DSX_SECRET_KEY takes several); {where}"
+        ) from None

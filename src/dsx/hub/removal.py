@@ -111,7 +111,7 @@ async def recorded(
         while True:
             await prepare()
             try:
-                return await catalog.write(record)
+                return await catalog.write(record, spare=False)
             except BeingRemoved:
                 if time.monotonic() > deadline:
                     raise

@@ -41,6 +41,7 @@ _SAVED = 3.0  # seconds between two records of the progress
 _PAGE = 200
 _MARGIN = 0.9  # of the days of a cycle are planned for
 _SHOWN = 10
+_COUNTED = 30.0  # seconds for which totals are remembered: they cost a look at every row
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,10 @@ class Item:
 
 
 class Kind(Protocol):
-    """What can be checked."""
+    """What can be checked: its ``name``, and that of its ``row`` in the catalog."""
 
     name: str
+    row: str
 
     async def totals(self) -> tuple[int, int]:
         """How many there are, and their bytes."""
@@ -70,7 +72,7 @@ class Kind(Protocol):
 class Blobs:
     """The stored bytes of files."""
 
-    name = "blobs"
+    name = row = "blobs"
 
     def __init__(self, catalog: Catalog, inspector: Inspector) -> None:
         self._catalog = catalog
@@ -82,6 +84,8 @@ class Blobs:
 
     async def page(self, after: str, limit: int) -> Sequence[Item]:
         """See `Kind`."""
+        if not after:
+            await self._inspector.recover()
         found = await self._catalog.read(partial(records.to_check, after=after, limit=limit))
         return [Item(digest, size, sealed) for digest, size, sealed in found]
 
@@ -122,6 +126,7 @@ class Scrub:
         self.days = days
         self.rate = rate
         self._holder = uuid.uuid4().hex
+        self._counted: dict[str, tuple[float, tuple[int, int]]] = {}
 
     async def status(self, principal: Principal) -> Sequence[Status]:
         """How far each kind is; for admins."""
@@ -133,11 +138,19 @@ class Scrub:
         return [
             Status(
                 kind.name,
-                await self._catalog.read(partial(scrubs.get, name=kind.name)),
-                *await kind.totals(),
+                await self._catalog.read(partial(scrubs.get, name=kind.row)),
+                *await self.totals(kind),
             )
             for kind in self._kinds
         ]
+
+    async def totals(self, kind: Kind) -> tuple[int, int]:
+        """What there is of *kind*, and its bytes; counted at most twice a minute."""
+        until, found = self._counted.get(kind.name, (0.0, (0, 0)))
+        if time.monotonic() >= until:
+            found = await kind.totals()
+            self._counted[kind.name] = time.monotonic() + _COUNTED, found
+        return found
 
     async def findings(self, principal: Principal, after: str, limit: int) -> Sequence[Finding]:
         """Damaged blobs by digest; for admins."""
@@ -159,12 +172,12 @@ class Scrub:
         """Have a cycle of each kind begin at once, and run as quickly as it may; for admins."""
         access.require(principal, "admin")
         for kind in self._kinds:
-            await self._catalog.write(partial(scrubs.request, name=kind.name, now=now()))
+            await self._catalog.write(partial(scrubs.request, name=kind.row, now=now()))
 
     async def run(self) -> None:
         """Go on with what is due, to its end, unless another process does it."""
         for kind in self._kinds:
-            cycle = await self._catalog.read(partial(scrubs.get, name=kind.name))
+            cycle = await self._catalog.read(partial(scrubs.get, name=kind.row))
             if cycle.running or self._due(cycle):
                 await _Run(self, self._catalog, kind, self._holder).run()
 
@@ -209,7 +222,7 @@ class _Run:
         instant = now()
         take = partial(
             scrubs.take,
-            name=self._kind.name,
+            name=self._kind.row,
             holder=self._holder,
             now=instant,
             until=instant + _HELD,
@@ -261,12 +274,12 @@ class _Run:
         if current is None:
             raise _LostHoldError
         self._cycle = _begun(replace(self._cycle, requested=current.requested))
-        self._rate = self._scrub.rate_for(self._cycle, *await self._kind.totals())
+        self._rate = self._scrub.rate_for(self._cycle, *await self._scrub.totals(self._kind))
 
     def _record(self, until: Micros | None) -> Callable[[Connection], Cycle | None]:
         return partial(
             scrubs.save,
-            name=self._kind.name,
+            name=self._kind.row,
             holder=self._holder,
             cycle=self._cycle,
             until=until,

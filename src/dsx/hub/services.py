@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
-from dsx.blobs.contract import BlobStore
+from dsx.blobs.contract import BlobStore, Stages
 from dsx.catalog.engine import Catalog
 from dsx.hub.accounts import Accounts
 from dsx.hub.audit import Audit
@@ -14,6 +15,8 @@ from dsx.hub.files import Files
 from dsx.hub.identity import Identity
 from dsx.hub.oidc import Oidc
 from dsx.hub.orphans import Orphans
+from dsx.hub.quarantine import Quarantine
+from dsx.hub.reserve import Reserve
 from dsx.hub.scrub import Scrub
 from dsx.hub.shares import Shares
 from dsx.hub.throttle import Throttle
@@ -48,6 +51,8 @@ class Hub:
     tasks: Tasks
     datasets: Datasets
     scrub: Scrub
+    quarantine: Quarantine
+    reserve: Reserve | None
     catalog: Catalog
     blobs: BlobStore
     fileserver_max: int | None
@@ -57,3 +62,14 @@ class Hub:
         """Return if catalog and blobs answer; raise `Unavailable` (or what they raise) if not."""
         await self.catalog.check()
         await self.blobs.list(limit=1)
+
+    async def is_full(self) -> bool:
+        """Whether there is no room for uploads; what deletes still works."""
+        if isinstance(self.blobs, Stages):
+            room = await self.blobs.room()
+            if room is not None and room <= 0:
+                return True
+        if self.reserve is None:
+            return False
+        free, files = await asyncio.to_thread(self.reserve.free)
+        return free <= 0 or files == 0

@@ -21,9 +21,12 @@ async def health() -> dict[str, str]:
 
 @router.get("/ready", summary="Can it serve?", responses=documented(503))
 async def ready(hub: HubDep) -> dict[str, str]:
-    """Asks the catalog and the blob store; 503 if either does not answer."""
+    """Asks the catalog and the blob store; 503 if either does not answer.
+
+    With `"storage": "full"` uploads are refused (507); reading, deleting and signing in work.
+    """
     await hub.check()
-    return {"status": "ready"}
+    return {"status": "ready", "storage": "full" if await hub.is_full() else "ok"}
 
 
 @router.get(

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from dsx.blobs.contract import BlobStore, Stages
 from dsx.core.digest import Digest, digest_of
-from dsx.core.errors import DigestMismatch, DSXError, NotFound, RangeUnsatisfiable
+from dsx.core.errors import DigestMismatch, DSXError, Invalid, NotFound, RangeUnsatisfiable
 from dsx.core.ranges import ByteRange
 
 T = TypeVar("T")
@@ -290,6 +290,18 @@ class StageSuite(_Suite):
             again.write(6, b"end")
             again.seal(digest_of(b"begin end"), 9)
             assert await store.stat([digest_of(b"begin end")]) == {digest_of(b"begin end"): 9}
+
+        self.run(tmp_path, work)
+
+    def test_ids(self, tmp_path: Path) -> None:
+        """Any id of letters, digits, - and _; no other, and an empty one is not a missing one."""
+
+        async def work(store: Any) -> None:
+            for name in ("", ".", "..", "../x", "a/b", "a b", "é", "x" * 65):
+                await fails(Invalid, store.stage(name))
+            for name in ("-", "_", "0", "x" * 64):
+                await (await store.stage(name)).discard()
+            assert list(await store.stages()) == []
 
         self.run(tmp_path, work)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dsx.hub.belonging import agreement, renew_in_time
 from dsx.hub.removal import remove_due
 from dsx.hub.services import Hub
 from dsx.workers.clocks import Clocks
@@ -26,7 +27,9 @@ class Collector(Reconciler):
         await remove_due(hub.catalog, hub.blobs)
         if not self._clocks.agree(await hub.catalog.time()):
             return
-        keepers = (hub.trash, hub.tokens, hub.shares, hub.throttle, hub.audit)
+        keepers = (hub.trash, hub.tokens, hub.shares, hub.throttle, hub.audit, hub.quarantine)
         for keeper in (hub.uploads.endings, *keepers):
             await keeper.drop_expired()
-        await hub.orphans.find()
+        await renew_in_time(hub.catalog, hub.blobs)
+        if await agreement(hub.catalog, hub.blobs) != "older":
+            await hub.orphans.find()

@@ -16,12 +16,13 @@ from dsx.catalog.engine import Catalog
 from dsx.core.content import Content, FileSlice, Piece
 from dsx.core.errors import Conflict, NotFound
 from dsx.core.media_types import guess_type
-from dsx.core.model import DatasetInfo, ManifestEntry
+from dsx.core.model import DatasetInfo, ManifestEntry, Micros
 from dsx.core.principals import Principal
 from dsx.hub import access
 from dsx.hub.clock import now
 from dsx.hub.datasets import scan
 from dsx.hub.datasets.beneath import Tree
+from dsx.hub.datasets.checking import Checking, damaged
 from dsx.hub.datasets.follow import Followers
 from dsx.hub.datasets.hashing import Hashing
 from dsx.hub.datasets.indexing import PAGE, Indexing
@@ -56,6 +57,8 @@ class Datasets:
         self._indexing = Indexing(catalog, Root(root, private), place)
         self._hashing = Hashing(catalog, self._indexing)
         self._followers = Followers(catalog, self._indexing)
+        self.checking = Checking(catalog, self._indexing, place)
+        """What the scrub checks."""
 
     async def names(self, principal: Principal) -> Sequence[str]:
         """The names of the datasets that the principal may read, sorted."""
@@ -116,6 +119,8 @@ class Datasets:
             await self._indexing.recheck(dataset, path)
         found = scan.Found.of(path, await asyncio.to_thread(tree.status, path))
         known = await self._known_entry(dataset, found)
+        if known is not None and known.damaged:
+            raise damaged(dataset, [path])
         return Content(
             size=found.size,
             content_type=guess_type(path),
@@ -139,9 +144,11 @@ class Datasets:
         tree = await self._indexing.tree(dataset)
         if paths is None:
             await self._indexing.refresh(dataset)
+            await self._require_intact(dataset, None)
             pages = _skip(self.manifest(dataset), start)
         else:
             wanted = paths[start:]
+            await self._require_intact(dataset, wanted)
             await self._require(dataset, tree, wanted)
             pages = self._entries(dataset, wanted)
         return pack_entries(tree, pages, partial(self._differs, dataset))
@@ -253,6 +260,34 @@ class Datasets:
                 f"There is no file {missing[0]!r} in dataset {dataset!r}.",
                 {"missing": missing[:PAGE], "count": len(missing)},
             )
+
+    async def damage(self, limit: int) -> Sequence[tuple[str, str, int, Micros]]:
+        """Dataset, path, size and time of finding of up to *limit* damaged files."""
+        found: Sequence[tuple[str, str, int, Micros]] = ()
+        for known in await self._indexing.all_known():
+            some = await self._catalog.read(
+                partial(index.damaged, number=known.number, limit=limit - len(found))
+            )
+            found = [*found, *((known.name, *one) for one in some)]
+        return found
+
+    async def _require_intact(self, dataset: str, paths: Sequence[str] | None) -> None:
+        """Raise `Damaged` if some of *paths*, or (None) of all files, are damaged."""
+        known = await self._indexing.known(dataset)
+        if known is None:
+            return
+        hurt, after = [], ""
+        wanted = None if paths is None else set(paths)
+        while page := await self._catalog.read(
+            partial(index.damaged, number=known.number, after=after)
+        ):
+            after = page[-1][0]
+            hurt += [path for path, *_ in page if wanted is None or path in wanted]
+        if hurt:
+            tree = await self._indexing.tree(dataset)
+            gone = set(await asyncio.to_thread(scan.vanished, tree, hurt))
+            if left := [path for path in hurt if path not in gone]:
+                raise damaged(dataset, left)
 
     async def _entries(
         self, dataset: str, paths: Sequence[str]

@@ -124,7 +124,7 @@ class Uploads:
             return created
 
         async with self._allowances.hold(principal.id, new.length or 0) as allowance:
-            created = await self._catalog.write(work)
+            created = await self._catalog.write(work, spare=False)
             allowance.recorded(created.counted)
         if created.kind != "final" or new.id is not None:
             return created

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
+from dsx.hub import access
 from dsx.hub.clock import time_text
 from dsx.hub.scrub import Finding, Status
 
@@ -29,7 +30,7 @@ class CycleModel(BaseModel):
 class KindModel(BaseModel):
     """How far one kind of stored bytes is."""
 
-    name: str = Field(description="`blobs`: the bytes of files.")
+    name: str = Field(description="`blobs`: the bytes of files; `datasets`: files in place.")
     running: bool
     requested: bool = Field(description="Somebody asked for a cycle at once.")
     total: int
@@ -68,6 +69,7 @@ class ScrubModel(BaseModel):
     days: float | None = Field(description="Days of a cycle; None: on request only.")
     rate: int | None = Field(description="Bytes a second at most.")
     damaged: int = Field(description="Blobs that are damaged and not healed yet.")
+    damaged_in_place: int = Field(description="Files of datasets that are damaged, up to 1000.")
     kinds: list[KindModel]
 
 
@@ -112,6 +114,21 @@ class FindingList(BaseModel):
     next: str | None
 
 
+class DatasetFinding(BaseModel):
+    """A file of a dataset whose bytes have changed by themselves."""
+
+    dataset: str
+    path: str
+    size: int
+    found: str
+
+
+class DatasetFindings(BaseModel):
+    """The first thousand of them."""
+
+    items: list[DatasetFinding]
+
+
 @router.get("", summary="How far is the scrub?", responses=documented(403))
 async def get_scrub(hub: HubDep, principal: PrincipalDep) -> ScrubModel:
     """The cycle that is running, the last one that ended, and how many blobs are damaged."""
@@ -120,6 +137,7 @@ async def get_scrub(hub: HubDep, principal: PrincipalDep) -> ScrubModel:
         days=hub.scrub.days,
         rate=hub.scrub.rate,
         damaged=await hub.scrub.damaged(),
+        damaged_in_place=len(await hub.datasets.damage(1000)),
         kinds=[KindModel.of(status) for status in found],
     )
 
@@ -142,3 +160,17 @@ async def list_findings(
     found = await hub.scrub.findings(principal, after, limit)
     following = found[-1].damage.digest if len(found) == limit else None
     return FindingList(items=[FindingModel.of(one) for one in found], next=following)
+
+
+@router.get(
+    "/findings/datasets", summary="List damaged files of datasets", responses=documented(403)
+)
+async def list_dataset_findings(hub: HubDep, principal: PrincipalDep) -> DatasetFindings:
+    """Files in place whose bytes differ from their SHA-256, though nobody has written to them."""
+    access.require(principal, "admin")
+    return DatasetFindings(
+        items=[
+            DatasetFinding(dataset=dataset, path=path, size=size, found=time_text(found))
+            for dataset, path, size, found in await hub.datasets.damage(1000)
+        ]
+    )

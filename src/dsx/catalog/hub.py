@@ -1,0 +1,40 @@
+"""Whose catalog this is, and how old: see `dsx.hub.belonging`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select, update
+
+from dsx.catalog.engine import lock
+from dsx.catalog.schema import hub
+from dsx.core.model import Micros
+
+_LOCK = 0x687562  # "hub"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The id of a hub, and a number that grows, last at ``renewed``."""
+
+    id: str
+    generation: int
+    renewed: Micros
+
+
+def get(connection: Connection) -> Identity | None:
+    """The identity; None if it has not been given yet."""
+    row = connection.execute(select(hub)).first()
+    return Identity(row.id, row.generation, row.renewed) if row else None
+
+
+def renew(connection: Connection, id_: str, now: Micros) -> Identity:
+    """The identity with the next generation; *id_* is its id if it has none yet."""
+    lock(connection, _LOCK)
+    found = get(connection)
+    if found is None:
+        connection.execute(insert(hub).values(id=id_, generation=1, renewed=now))
+        return Identity(id_, 1, now)
+    generation = found.generation + 1
+    connection.execute(update(hub).values(generation=generation, renewed=now))
+    return Identity(found.id, generation, now)

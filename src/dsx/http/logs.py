@@ -1,0 +1,46 @@
+"""Where log lines go, and what they look like."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from typing import TextIO, cast
+
+import structlog
+
+from dsx.http.redaction import Redacting, rendered
+
+
+class _Unfailing:
+    """Standard error for log lines: on a full disk they are lost, requests are not."""
+
+    def write(self, text: str) -> None:
+        """Write *text* if that is possible."""
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Have it reach its file if that is possible."""
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+
+def configure_logging(level: str) -> None:
+    """Log to standard error: the hub's events as lines of JSON, what libraries say as text."""
+    libraries = logging.DEBUG if level == "debug" else logging.WARNING
+    handler = logging.StreamHandler()
+    handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=libraries, handlers=[handler])
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper("iso"),
+            structlog.processors.format_exc_info,
+            rendered,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Unfailing())),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,122 @@
+"""Files in place whose bytes have become others although nobody has written to them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from dsx.catalog import datasets as index
+from dsx.catalog.engine import Catalog
+from dsx.core.digest import Digest
+from dsx.core.errors import Damaged, DSXError
+from dsx.core.model import ManifestEntry
+from dsx.hub.clock import now
+from dsx.hub.damage import Pace
+from dsx.hub.datasets.beneath import Tree
+from dsx.hub.datasets.indexing import Indexing
+from dsx.hub.datasets.scan import Found
+from dsx.hub.scrub import Item
+
+log = structlog.get_logger(__name__)
+
+_CHUNK = 1024 * 1024
+_UNREADABLE = Digest("")
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    known: index.Known
+    entry: ManifestEntry
+
+
+class Checking:
+    """The datasets of one place, as a kind of what the scrub checks: see `dsx.hub.scrub.Kind`.
+
+    A file is what it was if size, times and inode are; only then its bytes have to be those of its
+    SHA-256. One that was changed is not damaged: the index follows it.
+    """
+
+    name = "datasets"
+
+    def __init__(self, catalog: Catalog, indexing: Indexing, place: str) -> None:
+        self.row = f"d-{place.replace('-', '')[:14]}"
+        self._catalog = catalog
+        self._indexing = indexing
+
+    async def totals(self) -> tuple[int, int]:
+        """See `Kind`."""
+        files = size = 0
+        for known in await self._indexing.all_known():
+            found = await self._catalog.read(partial(index.totals, number=known.number))
+            files, size = files + found.hashed, size + found.size
+        return files, size
+
+    async def page(self, after: str, limit: int) -> Sequence[Item]:
+        """See `Kind`."""
+        number, _, path = after.partition("/")
+        last = int(number or -1)
+        for known in sorted(await self._indexing.all_known(), key=lambda one: one.number):
+            if known.number < last:
+                continue
+            begin = path if known.number == last else ""
+            entries = await self._catalog.read(
+                partial(index.to_check, number=known.number, after=begin, limit=limit)
+            )
+            if entries:
+                return [
+                    Item(f"{known.number}/{entry.path}", entry.size, _Key(known, entry))
+                    for entry in entries
+                ]
+        return []
+
+    async def check(self, item: Item, pace: Pace) -> bool:
+        """See `Kind`."""
+        assert isinstance(item.key, _Key)
+        known, entry = item.key.known, item.key.entry
+        try:
+            tree = await self._indexing.tree(known.name)
+            for _ in ("once", "again"):  # memory and controllers err, too
+                if await _digest(tree, entry, pace) in {None, entry.sha256}:
+                    return True
+        except DSXError:  # it is gone, or not to be seen at the moment: nothing is wrong with it
+            return True
+        mark = partial(index.mark, number=known.number, entry=entry, now=now())
+        if not await self._catalog.write(mark):
+            return True
+        log.error("a file of a dataset is damaged", dataset=known.name, path=entry.path)
+        return False
+
+
+def damaged(dataset: str, paths: Sequence[str]) -> Damaged:
+    """The failure of who asks for files that are damaged."""
+    return Damaged(
+        f"The bytes of {paths[0]!r} in dataset {dataset!r} are not what they were, and are not "
+        "served. Put the right file back.",
+        {"damaged": list(paths[:1000]), "count": len(paths)},
+    )
+
+
+async def _digest(tree: Tree, entry: ManifestEntry, pace: Pace) -> Digest | None:
+    """The SHA-256 of a file as it is now; None if it is another one than *entry* describes."""
+    descriptor = await asyncio.to_thread(tree.open, entry.path)
+    try:
+        hasher, position = hashlib.sha256(), 0
+        while position < entry.size:
+            chunk = await asyncio.to_thread(os.pread, descriptor, _CHUNK, position)
+            if not chunk:
+                break
+            await asyncio.to_thread(hasher.update, chunk)
+            position += len(chunk)
+            await pace(len(chunk))
+        found = Found.of(entry.path, os.fstat(descriptor))
+        return Digest(hasher.hexdigest()) if found.etag == entry.etag else None
+    except OSError:
+        return _UNREADABLE
+    finally:
+        await asyncio.to_thread(os.close, descriptor)

@@ -1,0 +1,34 @@
+"""Files that are the hub's own: nobody else on the machine reads them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+UMASK = 0o077
+
+
+def keep_private(paths: Iterable[Path]) -> None:
+    """Make new files private, and those of *paths* that others may read; warn of those.
+
+    A directory that is closed protects all that is in it.
+    """
+    os.umask(UMASK)
+    for path in paths:
+        try:
+            status = path.lstat()
+            if stat.S_ISLNK(status.st_mode) or not status.st_mode & UMASK:
+                continue
+            path.chmod(stat.S_IMODE(status.st_mode) & ~UMASK)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            log.warning("others may read it", path=str(path), error=error.strerror)
+        else:
+            log.warning("others could read it; its mode was changed", path=str(path))

@@ -1,0 +1,89 @@
+"""What was set aside: blobs without a record, and damaged ones, until their time is over.
+
+A blob that no record names may be what a crash left, or the only copy of a file whose record was
+lost with the catalog. So nobody deletes it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from dsx.blobs.contract import BlobStore, Quarantined
+from dsx.catalog import blobs as records
+from dsx.catalog.engine import Catalog
+from dsx.core.digest import Digest
+from dsx.hub.clock import SECOND, now
+
+log = structlog.get_logger(__name__)
+
+_DAY = 24 * 3600 * SECOND
+_PAGE = 1000
+
+
+class Quarantine:
+    """Sets blobs aside, brings back those that are wanted after all, drops the rest in time."""
+
+    def __init__(self, catalog: Catalog, blobs: BlobStore, *, days: float) -> None:
+        """Keep what is set aside for *days* days."""
+        self._catalog = catalog
+        self._blobs = blobs
+        self._keep = int(days * _DAY)
+
+    async def set_aside(self, digests: Iterable[Digest]) -> int:
+        """Set those of *digests* aside that have no record, each under its claim; how many."""
+        loop = asyncio.get_running_loop()
+        moved = 0
+        for digest in digests:
+
+            def work(connection: Connection, digest: Digest = digest) -> bool:
+                records.claim(connection, digest)
+                if not records.unknown(connection, [digest]):
+                    return False
+                asyncio.run_coroutine_threadsafe(self._blobs.quarantine([digest]), loop).result()
+                return True
+
+            moved += await self._catalog.write(work)
+        if moved:
+            log.warning("blobs without a record were set aside", blobs=moved)
+        return moved
+
+    async def reclaim(self) -> int:
+        """Bring back blobs that have a record and are stored nowhere else; how many."""
+        back = 0
+        async for page in self._pages():
+            digests = [one.digest for one in page]
+            unknown = set(await self._catalog.read(partial(records.unknown, digests=digests)))
+            stored = await self._blobs.stat(digests)
+            for digest in digests:
+                if digest in unknown or digest in stored:
+                    continue
+                if await self._catalog.read(partial(records.get, digest=digest)) is not None:
+                    await self._blobs.release([digest])
+                    back += 1
+        return back
+
+    async def drop_expired(self) -> int:
+        """Drop what was set aside long enough ago, but for damaged blobs that are not healed."""
+        dropped = 0
+        async for page in self._pages():
+            old = [one.digest for one in page if one.since + self._keep < now()]
+            hurt = await self._catalog.read(partial(records.damaged_of, digests=old))
+            gone = [digest for digest in old if digest not in hurt]
+            await self._blobs.expunge(gone)
+            dropped += len(gone)
+        return dropped
+
+    async def count(self) -> int:
+        """How many blobs are set aside."""
+        return sum([len(page) async for page in self._pages()])
+
+    async def _pages(self) -> AsyncIterator[Sequence[Quarantined]]:
+        after: Digest | None = None
+        while page := await self._blobs.quarantined(after, _PAGE):
+            after = page[-1].digest
+            yield page

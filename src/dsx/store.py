@@ -1,0 +1,157 @@
+"""Opens what a hub keeps: its catalog, its blobs, its keys. Needs no web framework."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import structlog
+from sqlalchemy.engine import make_url
+
+from dsx.blobs.contract import BlobStore
+from dsx.blobs.local import LocalStore
+from dsx.blobs.memory import MemoryStore
+from dsx.blobs.staging import StageDirectory
+from dsx.catalog.engine import Catalog
+from dsx.config import Settings
+from dsx.core.errors import NotFound
+from dsx.core.running import ADMIN_KEY_FILE, SERVER_FILE
+from dsx.http.logs import configure_logging
+from dsx.hub.belonging import prepare
+from dsx.hub.datasets.private import database_files
+from dsx.hub.keyring import check_sealed, kept_secret
+from dsx.hub.private import keep_private
+from dsx.hub.reserve import Reserve
+from dsx.hub.tokens import PREFIX
+
+log = structlog.get_logger(__name__)
+
+KEY_PREFIX = PREFIX["token"]
+SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file name)
+
+
+@asynccontextmanager
+async def open_store(
+    settings: Settings, *, create: bool = True
+) -> AsyncIterator[tuple[Catalog, BlobStore]]:
+    """The catalog, its schema up to date, and the blobs of *settings*.
+
+    Unless *create*, `NotFound` or `Conflict` if there is none or it is not up to date; nothing is
+    made. See `dsx.hub.belonging` for when blobs and catalog are refused.
+    """
+    configure_logging(settings.log_level)
+    if create:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    else:
+        _require_hub(settings)
+    keep_private(_own_files(settings))
+    blobs = open_blobs(settings.storage, settings.data_dir)
+    catalog = Catalog(settings.database)
+    reserve = reserve_of(settings)
+    if reserve is not None:
+        catalog.give_room = reserve.give_up
+        if isinstance(blobs, StageDirectory):
+            blobs.owed = reserve.owed_in
+    try:
+        await prepare(catalog, blobs, create=create)
+        yield catalog, blobs
+    finally:
+        await catalog.aclose()
+        await blobs.aclose()
+
+
+def reserve_of(settings: Settings) -> Reserve | None:
+    """The room that is kept free beside the catalog's file; None: there is no file, or no room."""
+    database = database_file(settings)
+    if database is None or settings.reserve == 0:
+        return None
+    return Reserve(database.with_name("reserve"), settings.reserve)
+
+
+def _require_hub(settings: Settings) -> None:
+    """Raise `NotFound` unless a server has been started with these settings."""
+    place = settings.data_dir.absolute()
+    hint = "Say where the server keeps its data with --data-dir or DSX_DATA_DIR."
+    if not settings.data_dir.is_dir():
+        raise NotFound(f"There is no hub in {place}: that is no directory. {hint}")
+    database = database_file(settings)
+    if database is not None and not database.is_file():
+        raise NotFound(f"There is no hub in {place}: {database} is missing. {hint}")
+    storage = urlsplit(settings.storage)
+    blobs = Path(url2pathname(storage.path)) / "blobs"
+    if storage.scheme == "file" and not blobs.is_dir():
+        raise NotFound(f"There is no hub in {place}: {blobs} is missing. {hint}")
+
+
+def _own_files(settings: Settings) -> list[Path]:
+    """What a server makes, as far as the settings tell: nobody else has to read it."""
+    data = settings.data_dir
+    storage = urlsplit(settings.storage)
+    root = Path(url2pathname(storage.path)) if storage.scheme == "file" else data
+    places = [root / name for name in ("blobs", "staging", "quarantine")]
+    files = [
+        data / name
+        for name in (ADMIN_KEY_FILE, SECRET_KEY_FILE, "indexer.lock", "drop", SERVER_FILE)
+    ]
+    database = database_file(settings)
+    if database is not None:
+        files += database_files(database)
+    return [*places, data / "staging", *files]
+
+
+def open_blobs(url: str, data_dir: Path) -> BlobStore:
+    """The blob store that *url* names: ``file:///directory``, ``s3://bucket`` or ``memory:``.
+
+    Bytes on their way into a bucket are kept in *data_dir*.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return LocalStore(Path(url2pathname(parts.path)))
+    if parts.scheme == "s3":
+        from dsx.blobs.s3 import S3Store  # noqa: PLC0415 (it costs memory, and few need it)
+
+        store = S3Store(url, data_dir / "staging")
+        store.check()
+        return store
+    if parts.scheme == "memory":
+        return MemoryStore()
+    raise ValueError(f"DSX_STORAGE_URL: {parts.scheme or url!r} is not a known kind of store")
+
+
+def database_file(settings: Settings) -> Path | None:
+    """The file of a SQLite catalog; None if it is none."""
+    url = make_url(settings.database)
+    if not url.drivername.startswith("sqlite") or not url.database:
+        return None
+    return Path(url.database.removeprefix("file:")).absolute()
+
+
+def api_keys(settings: Settings) -> tuple[str, ...]:
+    """The keys that open the hub: those configured, else the data directory's admin key."""
+    if settings.keys:
+        return settings.keys
+    path = settings.data_dir / ADMIN_KEY_FILE
+    key, new = kept_secret(path, KEY_PREFIX)
+    if new:
+        log.warning("no DSX_API_KEY is set: an admin key was made", kept_in=str(path.absolute()))
+    return (key,)
+
+
+def secret_keys(settings: Settings, *, create: bool = True) -> tuple[str, ...]:
+    """The keys that open what is encrypted: those configured, else the data directory's.
+
+    Unless *create*, none if there is none yet.
+    """
+    path = settings.data_dir / SECRET_KEY_FILE
+    if settings.secret_keys or not (create or path.exists()):
+        return settings.secret_keys
+    return (kept_secret(path)[0],)
+
+
+async def check_secrets(settings: Settings, catalog: Catalog) -> None:
+    """Raise `Conflict` if the secret key of what is encrypted in *catalog* is lost."""
+    path = settings.data_dir.absolute() / SECRET_KEY_FILE
+    await check_sealed(catalog, secret_keys(settings, create=False), path)
