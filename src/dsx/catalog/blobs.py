@@ -40,13 +40,15 @@ def add(connection: Connection, blob: BlobInfo, now: Micros) -> None:
 
 def drop_unreferenced(connection: Connection, digests: Iterable[Digest]) -> list[Digest]:
     """Forget those of *digests* that no version has; they are returned."""
-    dropped = []
-    for digest in sorted(set(digests)):
-        claim(connection, digest)
-        orphan = blobs.c.digest == digest, ~exists().where(files.c.sha256 == digest)
-        if connection.execute(delete(blobs).where(*orphan)).rowcount:
-            dropped.append(digest)
-    return dropped
+    wanted = sorted(set(digests))
+    claim_all(connection, wanted)
+    dropped: list[Digest] = []
+    for start in range(0, len(wanted), 500):
+        some = blobs.c.digest.in_(wanted[start : start + 500])
+        orphan = ~exists().where(files.c.sha256 == blobs.c.digest)
+        gone = delete(blobs).where(some, orphan).returning(blobs.c.digest)
+        dropped += [Digest(digest) for digest in connection.execute(gone).scalars()]
+    return sorted(dropped)
 
 
 def get(connection: Connection, digest: Digest) -> BlobInfo | None:

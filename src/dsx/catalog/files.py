@@ -205,12 +205,10 @@ def restore(connection: Connection, version: FileVersion) -> None:
     labels.refresh(connection, version.file)
 
 
-def purge(connection: Connection, file: str) -> list[Digest]:
-    """Forget a file in the trash and all its versions; returns the digests they had."""
-    rows = connection.execute(
-        delete(files).where(files.c.file == file, _TRASHED).returning(files.c.sha256)
-    ).scalars()
-    return [Digest(digest) for digest in rows]
+def purge(connection: Connection, chosen: Sequence[str]) -> list[Digest]:
+    """Forget files in the trash and all their versions; returns the digests they had."""
+    gone = delete(files).where(files.c.file.in_(chosen), _TRASHED).returning(files.c.sha256)
+    return [Digest(digest) for digest in connection.execute(gone).scalars()]
 
 
 def expired(connection: Connection, now: Micros, limit: int) -> list[str]:

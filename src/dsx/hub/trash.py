@@ -152,7 +152,6 @@ class Trash:
 
 def _forget(connection: Connection, files: Sequence[str]) -> list[Digest]:
     blob_records.claim_all(connection, trash.digests(connection, files))
-    digests = [digest for file in files for digest in records.purge(connection, file)]
-    dropped = blob_records.drop_unreferenced(connection, digests)
+    dropped = blob_records.drop_unreferenced(connection, records.purge(connection, files))
     tombstones.add(connection, dropped, now())
     return dropped
