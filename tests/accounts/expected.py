@@ -26,7 +26,7 @@ transfer write    401    200   404   403    401     404     200    403  401     
 transfer both     401    200   404   403    401     404     403    403  401      404
 transfer delete   401    200   404   403    401     404     403    403  401      404
 # But an admin may end them.
-transfer end      401    200   404   403    401     404     403    403  401      200
+transfer end      401    200   404   403    401     404     200    403  401      200
 pending end       401    200   404   200    401     404     200    403  401      200
 # A task of no kind yet does nothing: it is for whoever may do something.
 pending           401    200   404   200    401     404     200    403  401      404
