@@ -17,6 +17,7 @@ from dsx.config import Settings, secret_files
 from dsx.core.running import ADMIN_KEY_FILE
 from dsx.http import cors, credentials, problems
 from dsx.http.admission import ConnectionLimit, most_connections
+from dsx.http.answers import Answers
 from dsx.http.events import Streams
 from dsx.http.logs import configure_logging
 from dsx.http.metrics import Observe
@@ -131,6 +132,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     docs.include(app)
     problems.install(app)
     credentials.document(app)
+    app.add_middleware(Answers)
     cors.install(app, settings.cors_origins)
     app.add_middleware(Observe)
     return app

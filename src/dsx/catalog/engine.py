@@ -319,7 +319,9 @@ def _designed(error: DBAPIError) -> DSXError | DBAPIError:
         log.error("the catalog is damaged", error=str(original))
         return Unusable(_DAMAGED.format(original))
     if isinstance(error, OperationalError):
-        return Unavailable(f"The catalog does not answer: {original}")
+        # Where the database is concerns the operator, not whoever is answered.
+        log.error("the catalog does not answer", error=str(original))
+        return Unavailable("The catalog does not answer; the server's log says more.")
     if isinstance(error, DataError):  # PostgreSQL's text has no NUL, its numbers an end
         return Invalid("The request has a character or a number that the catalog cannot hold.")
     return error

@@ -149,10 +149,11 @@ def install(app: FastAPI) -> None:
     async def routing(_: Request, error: HTTPException) -> JSONResponse:
         return _routing(error)
 
-    @app.exception_handler(Exception)
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        log.error("unforeseen failure", path=shown_path(request.url.path), exc_info=error)
-        return render(DSXError("The server failed; its log says more."))
+
+def unforeseen(path: str, error: Exception) -> JSONResponse:
+    """The answer to a request for *path* that ended in *error*, which the log has."""
+    log.error("unforeseen failure", path=shown_path(path), exc_info=error)
+    return render(DSXError("The server failed; its log says more."))
 
 
 def note_refusal(request: Request, error: DSXError) -> None:

@@ -188,7 +188,7 @@ def _new_upload(request: Request, length: int | None) -> NewUpload:
     said = described(request.headers.get("upload-metadata", ""))
     _, options = parse_options_header(request.headers.get("content-disposition"))
     raw = options.get(b"filename")
-    name = request.query_params.get("name") or (raw.decode("utf-8", "replace") if raw else None)
+    name = request.query_params.get("name") or (_utf8(raw) if raw else None)
     digest = request.headers.get("repr-digest")
     expected = from_repr_digest(digest) if digest else None
     return replace(
@@ -200,6 +200,13 @@ def _new_upload(request: Request, length: int | None) -> NewUpload:
         tags=(*request.query_params.getlist("tag"), *said.tags),
         expected={"sha256": expected} if expected else said.expected,
     )
+
+
+def _utf8(name: bytes) -> str:
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        raise Invalid("The file name in Content-Disposition is not UTF-8.") from None
 
 
 def _content_type(request: Request) -> str | None:
