@@ -28,6 +28,11 @@ def not_modified(headers: Headers, etag: str) -> bool:
     return header.strip() == "*" or any(tag == etag for _, tag in _TAG.findall(header))
 
 
+def only_if_absent(headers: Headers) -> bool:
+    """Whether the request is to store something only where nothing is: ``If-None-Match: *``."""
+    return (_list(headers, "if-none-match") or "").strip() == "*"
+
+
 def evaluate(headers: Headers, etag: str, modified: Micros) -> bool:
     """Check preconditions in the order of §13.2.2; True: answer 304 Not Modified.
 

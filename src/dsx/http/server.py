@@ -8,9 +8,9 @@
 - `INTERIM` (our extension): 1xx responses before the final one.
 - `TRAILERS` (our extension): what came behind a chunked body.
 - `WANTED` (our extension): whether an answer that has no end is to go on.
-- Bounds: a request's head must arrive within `HEAD_SECONDS` and is cut off beyond `HEAD_BYTES`; a
-  body has ``stall_timeout`` seconds of patience, which bytes at ``min_rate`` keep up; connections
-  over ``limit`` are answered with 503.
+- Bounds: a request's head must arrive within `HEAD_SECONDS` and is cut off beyond `HEAD_BYTES`
+  or `HEAD_FIELDS`; a body has ``stall_timeout`` seconds of patience, which bytes at ``min_rate``
+  keep up; connections over ``limit`` are answered with 503.
 - A request that is answered before its body has been read gets its answer, even if it goes on
   sending: the connection lingers (RFC 9112 §9.6) and is then closed.
 - Requests that are sent ahead (pipelined) are parsed one turn of `STEP` bytes at a time, and not
@@ -49,6 +49,7 @@ INTERIM = "dsx.response.interim"
 WANTED = "dsx.response.wanted"
 HEAD_SECONDS = 30.0
 HEAD_BYTES = 64 * 1024
+HEAD_FIELDS = 1000
 STEP = 16 * 1024
 _GONE = {errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.EBADF, errno.ENOTCONN}
 _TCP = {socket.AF_INET, socket.AF_INET6}
@@ -151,12 +152,17 @@ class DSXProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins, unless it is our own: see `Parser`."""
         if not self.parser.declining:
+            self._head = 0  # bytes of its fields
             super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head, or of the trailer."""
-        if not self.parser.declining:
-            super().on_header(name, value)
+        if self.parser.declining:
+            return
+        self._head += len(name) + len(value)
+        if len(self.headers) >= HEAD_FIELDS or self._head > HEAD_BYTES:
+            raise ValueError("the head is too large")  # which the parser takes for no request
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """A request's head is whole: start the application."""

@@ -18,6 +18,7 @@ from dsx.core.transfers import NewUpload, Upload
 from dsx.core.transfers import Task as TaskValue
 from dsx.http.body import Gate
 from dsx.http.branches import Branch
+from dsx.http.conditions import only_if_absent
 from dsx.http.controlled import ControlledResponse
 from dsx.http.credentials import CallerDep, HubDep, PrincipalDep, address_of
 from dsx.http.fields import read_fields
@@ -118,7 +119,7 @@ class Uploaded(Task):
     sha256: str | None
 
 
-_UPLOAD = documented(404, 408, 409, 410, 413, 507)
+_UPLOAD = documented(404, 408, 409, 410, 412, 413, 507)
 _UPLOAD[202] = {"model": Uploaded, "description": "Bytes are still missing."}
 
 
@@ -360,7 +361,13 @@ class _Body:
         """What is known before the bytes come."""
         type_ = None if self._is_form else self._form.content_type
         name, length = self.name(filename), self.addition.length
-        return NewUpload(name=name, length=length, content_type=type_, task=task_id)
+        return NewUpload(
+            name=name,
+            length=length,
+            content_type=type_,
+            task=task_id,
+            only_if_absent=only_if_absent(self._request.headers),
+        )
 
     def name(self, filename: str | None) -> str | None:
         """The file's name: of the form's part, else *filename*, else of the body."""

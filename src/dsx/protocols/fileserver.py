@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from dsx.core.model import FileQuery, FileVersion, Page
 from dsx.http.branches import Branch
+from dsx.http.conditions import only_if_absent
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.parameters import LenientRoute, refuses_unknown
 from dsx.http.problems import documented
@@ -68,7 +69,7 @@ async def list_names(
     summary="Upload a file",
     status_code=201,
     response_class=Response,
-    responses={201: {"content": {_JSON: {}}}, **documented(400, 408, 413, 507)},
+    responses={201: {"content": {_JSON: {}}}, **documented(400, 408, 412, 413, 507)},
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -82,7 +83,7 @@ async def list_names(
     summary="Upload a file",
     status_code=201,
     response_class=Response,
-    responses={201: {"content": {_JSON: {}}}, **documented(400, 408, 413, 507)},
+    responses={201: {"content": {_JSON: {}}}, **documented(400, 408, 412, 413, 507)},
     openapi_extra={"requestBody": {"content": {"application/octet-stream": _BINARY}}},
 )
 async def upload(request: Request, name: Name, hub: HubDep, principal: PrincipalDep) -> Response:
@@ -105,7 +106,11 @@ async def upload(request: Request, name: Name, hub: HubDep, principal: Principal
         else:
             await pump(request, receiver.write)
         version = await hub.files.create(
-            principal, receiver, name=name, content_type=content_type or None
+            principal,
+            receiver,
+            name=name,
+            content_type=content_type or None,
+            only_if_absent=only_if_absent(request.headers),
         )
     finally:
         await receiver.abandon()

@@ -24,6 +24,7 @@ from dsx.core.model import FileVersion
 from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload, Upload
 from dsx.http.branches import Branch
+from dsx.http.conditions import only_if_absent
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.parameters import LenientRoute
 from dsx.http.problems import MEDIA_TYPE, note_refusal, render
@@ -199,6 +200,7 @@ def _new_upload(request: Request, length: int | None) -> NewUpload:
         content_type=_content_type(request) or said.content_type,
         tags=(*request.query_params.getlist("tag"), *said.tags),
         expected={"sha256": expected} if expected else said.expected,
+        only_if_absent=only_if_absent(request.headers),
     )
 
 

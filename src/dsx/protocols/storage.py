@@ -24,6 +24,7 @@ from dsx.core.ranges import parse_content_range
 from dsx.core.transfers import NewUpload, Upload
 from dsx.http.body import Gate
 from dsx.http.branches import Branch
+from dsx.http.conditions import only_if_absent
 from dsx.http.credentials import HubDep, PrincipalDep, address_of
 from dsx.http.fields import read_fields
 from dsx.http.parameters import LenientRoute
@@ -69,7 +70,7 @@ _LOGIN = {"username": _TEXT, "password": _TEXT}
 _LOGIN_BODY = _body(_LOGIN, *_SMALL, required=[*_LOGIN])
 _CHUNK: dict[str, Any] = {
     "response_model_exclude_unset": True,
-    "responses": documented(400, 404, 408, 409, 410, 413, 507),
+    "responses": documented(400, 404, 408, 409, 410, 412, 413, 507),
     "openapi_extra": _CHUNK_BODY,
 }
 _DOWNLOAD: dict[str, Any] = {
@@ -223,7 +224,7 @@ async def read(ref: Ref, request: Request, hub: HubDep, principal: PrincipalDep)
     operation_id="storage_complete",
     summary="Complete an upload",
     response_model_exclude_unset=True,
-    responses=documented(400, 404, 409, 410, 413, 507),
+    responses=documented(400, 404, 409, 410, 412, 413, 507),
     openapi_extra=_SMALL_BODY,
 )
 async def complete(ref: Ref, request: Request, hub: HubDep, principal: PrincipalDep) -> UploadState:
@@ -307,7 +308,9 @@ def _said(request: Request, upload: Upload | None) -> Addition:
 async def _begun(request: Request, hub: Hub, principal: Principal) -> AsyncIterator[Upload]:
     """A new upload with what the request brings; dropped if the block fails: nobody knows it."""
     said = _said(request, None)
-    upload = await hub.uploads.create(principal, NewUpload(length=said.length))
+    upload = await hub.uploads.create(
+        principal, NewUpload(length=said.length, only_if_absent=only_if_absent(request.headers))
+    )
     try:
         form = await _receive(request, hub, principal, upload, said)
         fields = form.texts

@@ -20,6 +20,7 @@ from dsx.core.model import FileQuery, FileVersion, Page
 from dsx.core.principals import Principal
 from dsx.http.body import Gate
 from dsx.http.branches import Branch
+from dsx.http.conditions import only_if_absent
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.parameters import LenientRoute
 from dsx.http.problems import documented
@@ -63,7 +64,7 @@ def _form(required: list[str], **fields: str) -> dict[str, Any]:
     status_code=201,
     summary="Store a file",
     response_class=JSONResponse,
-    responses={201: _ANY, **documented(408, 413, 507)},
+    responses={201: _ANY, **documented(408, 412, 413, 507)},
     openapi_extra=_form(["file"], category="Default: `default`."),
 )
 async def upload(request: Request, hub: HubDep, principal: PrincipalDep) -> JSONResponse:
@@ -77,6 +78,7 @@ async def upload(request: Request, hub: HubDep, principal: PrincipalDep) -> JSON
             name=_required(form, "filename", form.filename),
             category=_field(form, "category"),
             content_type=form.content_type,
+            only_if_absent=only_if_absent(request.headers),
         )
     finally:
         await receiver.abandon()
@@ -90,7 +92,7 @@ async def upload(request: Request, hub: HubDep, principal: PrincipalDep) -> JSON
     status_code=201,
     summary="Store a chunk of a file",
     response_class=JSONResponse,
-    responses={200: _ANY, 201: _ANY, **documented(404, 408, 409, 410, 413, 507)},
+    responses={200: _ANY, 201: _ANY, **documented(404, 408, 409, 410, 412, 413, 507)},
     openapi_extra=_form(
         ["file", "filename", "chunkIndex", "totalChunks"],
         filename="Of the whole file.",
@@ -113,10 +115,15 @@ async def upload_chunk(request: Request, hub: HubDep, principal: PrincipalDep) -
         nonlocal form
         form = await pump_form(request, write, gate)
 
-    progress = await hub.chunks.add(principal, source, lambda: _place(form), announced(request))
+    progress = await hub.chunks.add(
+        principal,
+        source,
+        lambda: _place(form, new=only_if_absent(request.headers)),
+        announced(request),
+    )
     record = _record(progress.version) if progress.version else None
-    told = "The file is complete." if record else f"{progress.received} chunks are stored."
-    body = {"message": told, "received": progress.received, "metadata": record}
+    message = "The file is complete." if record else f"{progress.received} chunks are stored."
+    body = {"message": message, "received": progress.received, "metadata": record}
     return JSONResponse(body, 201 if record else 200)
 
 
@@ -241,13 +248,14 @@ def _record(version: FileVersion) -> dict[str, Any]:
     }
 
 
-def _place(form: Form) -> Place:
+def _place(form: Form, *, new: bool) -> Place:
     return Place(
         name=_required(form, "filename", form.filename),
         index=_number(form, "chunkIndex"),
         total=_number(form, "totalChunks"),
         category=_field(form, "category"),
         checksum=_field(form, "checksum") or "",
+        only_if_absent=new,
     )
 
 

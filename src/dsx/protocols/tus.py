@@ -20,7 +20,7 @@ from dsx.core.errors import DSXError, Invalid, NotFound, OffsetMismatch, PartCor
 from dsx.core.principals import Principal
 from dsx.core.transfers import ALGORITHMS, NewUpload, PartDigest, Upload, UploadKind
 from dsx.http.branches import Branch
-from dsx.http.conditions import http_date
+from dsx.http.conditions import http_date, only_if_absent
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.parameters import LenientRoute
 from dsx.http.problems import note_refusal, render
@@ -198,7 +198,8 @@ def _new_upload(request: Request) -> NewUpload:
         name: ",".join(request.headers.getlist(name)) for name in _NOTED if name in request.headers
     }
     new = described(notes.get(_METADATA, ""))
-    return replace(new, kind=kind, length=length, notes=notes, parts=parts)
+    absent = kind != "partial" and only_if_absent(request.headers)
+    return replace(new, kind=kind, length=length, notes=notes, parts=parts, only_if_absent=absent)
 
 
 def _concatenation(request: Request) -> tuple[UploadKind, tuple[str, ...]]:

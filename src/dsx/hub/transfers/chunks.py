@@ -72,6 +72,7 @@ class Place:
     total: int
     category: str | None = None
     checksum: str = ""
+    only_if_absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,7 @@ class Chunks:
             name=place.name,
             category=place.category,
             expected=expected,
+            only_if_absent=place.only_if_absent,
             parts=tuple(placed.parts),
         )
         return Progress(placed.received, await self._join(principal, key, whole))

@@ -109,7 +109,7 @@ async def create_file(
             metadata=_object(_last(fields, "metadata") or metadata),
             tags=[*(tag or []), *fields.get("tag", [])],
             expected=expected,
-            only_if_absent=if_none_match == "*",
+            only_if_absent=(if_none_match or "").strip() == "*",
             only_if_changed=if_changed,
         )
     finally:

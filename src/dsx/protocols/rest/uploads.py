@@ -43,7 +43,13 @@ _BINARY: dict[str, Any] = {
     "", status_code=201, summary="Begin an upload", responses=documented(404, 409, 412, 413, 507)
 )
 async def create_upload(
-    new: NewUpload, response: Response, hub: HubDep, principal: PrincipalDep
+    new: NewUpload,
+    response: Response,
+    hub: HubDep,
+    principal: PrincipalDep,
+    if_none_match: Annotated[
+        str | None, Header(description="`*`: only if the name is free.")
+    ] = None,
 ) -> Upload:
     """Reserve room for a file and get a place to send its parts to.
 
@@ -60,7 +66,7 @@ async def create_upload(
             content_type=new.content_type,
             metadata=new.metadata,
             tags=tuple(new.tags),
-            only_if_absent=new.only_if_absent,
+            only_if_absent=new.only_if_absent or (if_none_match or "").strip() == "*",
             expected={name: value for name, value in digests.items() if value},
             task=new.task,
         ),

@@ -1,0 +1,153 @@
+"""Drills 14 and 15: slow senders and idle sockets, by the thousand; figures are printed."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from tests.http.test_many_connections import connect, metric
+from tests.http.test_slow_senders import MIB, aborted
+from tests.support.hub import RunningHub, running_hub
+from tests.support.memory import cpu_seconds, rss
+from tests.support.waiting import in_time
+from tests.support.wire import Wire, wire
+
+pytestmark = pytest.mark.drill
+
+
+@pytest.fixture(autouse=True)
+def _many_sockets() -> Iterator[None]:
+    """As many as the system allows to this process."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def p99(hub: RunningHub, rounds: int = 3, asked: int = 300) -> float:
+    """Milliseconds of ``/health`` on one connection; of some rounds the quietest."""
+    found = []
+    for _ in range(rounds):
+        took = []
+        with wire(hub) as connection:
+            for _ in range(asked):
+                begun = time.perf_counter()
+                assert connection.ask("GET", "/health").status == 200
+                took.append(time.perf_counter() - begun)
+        found.append(sorted(took)[int(asked * 0.99)] * 1000)
+    return min(found)
+
+
+def trickle(sockets: list[socket.socket], stop: threading.Event) -> None:
+    """A byte on each, every ten seconds."""
+    while not stop.wait(10):
+        for one in sockets:
+            with contextlib.suppress(OSError):
+                one.send(b"a")
+
+
+def open_still(sockets: list[socket.socket]) -> int:
+    """How many the server has not closed; an answer that says so comes first."""
+    count = 0
+    for one in sockets:
+        one.setblocking(False)
+        try:
+            while one.recv(65536):
+                pass
+        except BlockingIOError:
+            count += 1
+        except OSError:
+            continue
+    return count
+
+
+def test_drill_14_slow_senders_are_cut_and_nobody_else_waits(tmp_path: Path) -> None:
+    with running_hub(tmp_path, DSX_STALL_TIMEOUT="30") as hub, ExitStack() as stack:
+        alone = p99(hub)
+        head = (
+            f"POST /api/v1/files?name=slow HTTP/1.1\r\nHost: x\r\nAuthorization: {hub.key}\r\n"
+            "Content-Length: 9000000\r\n\r\n"
+        ).encode()
+        sockets = []
+        begun = time.monotonic()
+        for number in range(2000):
+            one = connect(hub, stack)
+            one.send(b"GET /health HTTP/1.1\r\nX-" if number % 2 else head)
+            sockets.append(one)
+        stop = threading.Event()
+        sending = threading.Thread(target=trickle, args=(sockets, stop))
+        sending.start()
+        beside = p99(hub)
+        in_time(lambda: open_still(sockets) == 0, 90)
+        left, seconds = open_still(sockets), time.monotonic() - begun
+        stop.set()
+        sending.join()
+    print(f"drill 14: p99 alone {alone:.1f} ms, beside {beside:.1f} ms; {left} of 2000 open")
+    print(f"drill 14: all cut after {seconds:.0f} s")
+    assert left == 0
+    assert beside < 2 * alone
+
+
+def test_drill_15_idle_connections_below_the_limit(tmp_path: Path) -> None:
+    with running_hub(tmp_path) as hub, ExitStack() as stack:
+        hub.store("small", b"x" * 1000)
+        _, hard = resource.prlimit(hub.process.pid, resource.RLIMIT_NOFILE)
+        idle = min(10_000, min(16_384, int(hard * 0.75)) - 250)
+        active = [Wire(hub) for _ in range(200)]
+        for one in active:
+            stack.callback(one.close)
+        before = rss(hub)
+        for _ in range(idle):
+            connect(hub, stack)
+        opened = rss(hub)
+        statuses: dict[int, int] = {}
+        for _ in range(3):
+            for one in active:
+                status = one.ask("GET", "/api/v1/files?limit=1").status
+                statuses[status] = statuses.get(status, 0) + 1
+        figures = active[0].ask("GET", "/metrics").body.decode()
+        present, after = metric(figures, "dsx_http_connections"), rss(hub)
+    print(f"drill 15: {idle} idle, {present:.0f} open; answers {statuses}")
+    print(f"drill 15: RSS {before / MIB:.0f} → {opened / MIB:.0f} → {after / MIB:.0f} MiB")
+    assert statuses == {200: 600}
+    assert metric(figures, "dsx_http_connections_refused_total") == 0
+    assert after - opened < 32 * MIB
+
+
+@pytest.mark.parametrize("most", [1000, 16_384])
+def test_drill_15_idle_connections_beyond_the_limit(tmp_path: Path, most: int) -> None:
+    """Beyond what the hub allows itself, and beyond the descriptors that it has."""
+    seconds = 10.0
+    with running_hub(tmp_path, DSX_MAX_CONNECTIONS=str(most)) as hub, ExitStack() as stack:
+        kept = Wire(hub)
+        stack.callback(kept.close)
+        assert kept.ask("GET", "/health").status == 200
+        if most > 1000:
+            _, hard = resource.prlimit(hub.process.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(hub.process.pid, resource.RLIMIT_NOFILE, (1000, hard))
+        for _ in range(1500):
+            connect(hub, stack)
+        time.sleep(2)  # those beyond are told to come back
+        size, busy = hub.log.stat().st_size, cpu_seconds(hub)
+        time.sleep(seconds)
+        busy = (cpu_seconds(hub) - busy) / seconds
+        logged = (hub.log.stat().st_size - size) / seconds
+        lines = hub.log.read_text().count("connections refused")
+    print(f"drill 15: limit {most}: {busy:.1%} of a core, {logged:.0f} B/s of log, {lines} lines")
+    assert busy < 0.05
+    assert logged < 1024
+    assert lines >= 1
+
+
+def test_drill_memory_after_aborted_uploads(tmp_path: Path) -> None:
+    with running_hub(tmp_path) as hub:
+        grown = aborted(hub, 300)
+    print(f"300 aborted uploads: RSS grew by {grown / MIB:.1f} MiB")
+    assert grown < 32 * MIB
