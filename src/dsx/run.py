@@ -42,6 +42,7 @@ SERVING: dict[str, Any] = {
     "access_log": False,
     "server_header": False,
     "timeout_graceful_shutdown": _GRACE,
+    "backlog": 128,  # which is also how often asyncio tries to accept when no descriptor is left
 }
 """What uvicorn is told, whoever starts it."""
 _READY_DEADLINE = 60.0
@@ -91,7 +92,7 @@ def run(settings: Settings, *, make_key: bool = False) -> None:
         **SERVING,
     )
     with _found_by_commands(settings):
-        threading.Thread(target=_announce, args=(settings,), daemon=True).start()
+        threading.Thread(target=_announce, args=(settings, listener), daemon=True).start()
         if settings.workers == 1:
             uvicorn.Server(config).run([listener])
             return
@@ -188,7 +189,7 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _announce(settings: Settings) -> None:
+def _announce(settings: Settings, listener: socket.socket) -> None:
     """Print the ready line once the server proves that it is."""
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -196,6 +197,7 @@ def _announce(settings: Settings) -> None:
     while time.monotonic() < deadline:
         try:
             with opener.open(f"{_local_url(settings)}/ready", timeout=5):
+                listener.listen(_BACKLOG)  # the server has set its own, which is shorter
                 print(f"ready: http://{shown}:{settings.port}", flush=True)  # noqa: T201
                 return
         except OSError:

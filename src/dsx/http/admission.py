@@ -106,9 +106,10 @@ class ConnectionLimit:
         """
 
         def handle(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-            if "accept() out of system resource" in context.get("message", ""):
+            message = context.get("message", "")
+            if "accept() out of system resource" in message:
                 self.count_refused()
-            else:
+            elif "_start_serving" not in message:  # which is tried again, closed meanwhile or not
                 loop.default_exception_handler(dict(context))
 
         loop.set_exception_handler(handle)
