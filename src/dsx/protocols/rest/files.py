@@ -13,6 +13,7 @@ from dsx.core.errors import Invalid, Unprocessable
 from dsx.core.model import FileChanges, FileQuery
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.listing import listing
 from dsx.http.parameters import Date
 from dsx.http.problems import documented
 from dsx.http.receive import announced, pump, pump_form
@@ -130,11 +131,10 @@ async def look_up_files(wanted: Names, hub: HubDep, principal: PrincipalDep) -> 
     return FileList(items=[File.of(version) for version in found])
 
 
-@router.get("", summary="List files", responses=documented(404))
+@router.get("", summary="List files", response_model=FilePage, responses=documented(404))
 async def list_files(
     *,
     request: Request,
-    response: Response,
     hub: HubDep,
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -151,7 +151,7 @@ async def list_files(
     owner: Annotated[
         str | None, Query(max_length=64, description="Another user, who shares files with you.")
     ] = None,
-) -> FilePage:
+) -> Response:
     """The newest version of every file, a page at a time; filters combine with AND."""
     query = FileQuery(
         limit=limit,
@@ -165,10 +165,11 @@ async def list_files(
         sort=sort,
     )
     page = await hub.files.list(principal, query, owner=owner)
+    headers = {}
     if page.next:
         following = request.url.include_query_params(cursor=page.next)
-        response.headers["Link"] = f'<{following}>; rel="next"'
-    return FilePage(items=[File.of(item) for item in page.items], next=page.next)
+        headers["Link"] = f'<{following}>; rel="next"'
+    return await listing(page.items, File.of, headers, next=page.next)
 
 
 @router.get("/{id}", summary="Read a file's record", responses=documented(404))
@@ -177,11 +178,16 @@ async def get_file(id: FileId, hub: HubDep, principal: PrincipalDep) -> File:  #
     return File.of(await hub.files.get(principal, id))
 
 
-@router.get("/{id}/versions", summary="List a file's versions", responses=documented(404))
-async def list_versions(id: FileId, hub: HubDep, principal: PrincipalDep) -> FileList:  # noqa: A002
+@router.get(
+    "/{id}/versions",
+    summary="List a file's versions",
+    response_model=FileList,
+    responses=documented(404),
+)
+async def list_versions(id: FileId, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
     """All versions of the file that *id* is a version of, newest first."""
     versions = await hub.files.versions(principal, id)
-    return FileList(items=[File.of(version) for version in versions])
+    return await listing(versions, File.of)
 
 
 @router.patch("/{id}", summary="Change a file's record", responses=documented(404, 409))

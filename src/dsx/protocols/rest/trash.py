@@ -8,6 +8,7 @@ from fastapi import Query, Response
 
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.listing import listing
 from dsx.http.problems import documented
 from dsx.protocols.rest.models import File, FileId, FilePage, Purged, Restore
 
@@ -19,16 +20,16 @@ _PATIENCE = 5.0
 """Seconds that are waited for the trash to be empty."""
 
 
-@router.get("", summary="List the trash")
+@router.get("", summary="List the trash", response_model=FilePage)
 async def list_trash(
     hub: HubDep,
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(max_length=4096)] = None,
-) -> FilePage:
+) -> Response:
     """Deleted files, latest deletion first, each with the time it will be dropped."""
     page = await hub.trash.list(principal, limit=limit, cursor=cursor)
-    return FilePage(items=[File.of(item) for item in page.items], next=page.next)
+    return await listing(page.items, File.of, next=page.next)
 
 
 @router.post("/{id}/restore", summary="Restore a file", responses=documented(404, 409))
