@@ -105,6 +105,8 @@ class BodyReceiver(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Note *nbytes* more; a full buffer goes to the writer; without another, reading stops."""
         assert self._filling is not None
+        if not self._filled:
+            self._wake.set()  # from now on these get old
         self._filled += nbytes
         self._left -= nbytes
         self._patience.earn(nbytes)
@@ -134,9 +136,11 @@ class BodyReceiver(asyncio.BufferedProtocol):
         """Wait for a buffer's worth of bytes, but not for long: what has come must not get old."""
         while not (self._full or self._lost):
             self._wake.clear()
-            begun = self._loop.time()
+            begun, some = self._loop.time(), self._filled
+            patience = self._patience.left  # nobody looks before something comes
+            seconds = min(HAND_OVER_SECONDS, patience) if some else patience
             try:
-                async with asyncio.timeout(max(0, min(HAND_OVER_SECONDS, self._patience.left))):
+                async with asyncio.timeout(max(0, seconds)):
                     await self._wake.wait()
             except TimeoutError:
                 if self._filled:
