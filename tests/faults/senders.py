@@ -225,7 +225,7 @@ def datastore(sender: Sender) -> None:
     path = f"/upload_file/{task}"
     for _ in range(TRIES):
         answer = sender.ask("PUT", path, files={"file": (sender.name, sender.data)})
-        if answer is not None and answer.status_code == 201:
+        if _completed(sender, task, answer):
             return
     raise NeverStored(path)
 
@@ -233,8 +233,19 @@ def datastore(sender: Sender) -> None:
 def datastore_raw(sender: Sender) -> None:
     """The same, raw."""
     task = sender.until("POST", "/create_task").json()["task_id"]
-    params = {"filename": sender.name}
-    sender.until("PUT", f"/upload_file/{task}", params=params, data=sender.data)
+    path, params = f"/upload_file/{task}", {"filename": sender.name}
+    for _ in range(TRIES):
+        answer = sender.ask("PUT", path, params=params, data=sender.data)
+        if _completed(sender, task, answer):
+            return
+    raise NeverStored(path)
+
+
+def _completed(sender: Sender, task: str, answer: requests.Response | None) -> bool:
+    """Whether the file is there: whose answer was lost asks the task."""
+    if answer is not None:
+        return answer.status_code == 201
+    return bool(sender.until("GET", f"/task/{task}").json()["state"] == "completed")
 
 
 def fileserver(sender: Sender) -> None:

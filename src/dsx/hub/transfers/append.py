@@ -57,7 +57,9 @@ async def refuse_more(upload: Upload, source: Source, addition: Addition) -> Non
 class Appender:
     """Carries out additions."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, finish: Callable[[Upload], Awaitable[Upload]]) -> None:
+        """*finish* makes the file of an upload that has all its bytes."""
+        self._finish = finish
         self._catalog = engine.catalog
         self._stages = engine.stages
         self._controls = engine.controls
@@ -148,7 +150,8 @@ class Appender:
     async def _too_late(self, upload: Upload, source: Source, addition: Addition) -> Upload:
         """The upload as somebody has finished it meanwhile; `Gone` if its bytes are lost instead.
 
-        Who seals the bytes does that in a transaction, under the upload's claim.
+        Who seals the bytes does that in a transaction, under the upload's claim. If they died or
+        failed between sealing and recording, that is made up for here.
         """
 
         def work(connection: Connection) -> Upload:
@@ -161,6 +164,8 @@ class Appender:
                 "The bytes of the upload are not on the disk any more; begin again.",
                 {"id": upload.id},
             )
+        if current.state != "finished":
+            current = await self._finish(current)
         await refuse_more(current, source, addition)
         return current
 

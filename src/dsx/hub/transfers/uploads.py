@@ -80,8 +80,8 @@ class Uploads:
             catalog, blobs, blobs, controls, self._leases, self._tails, limits, allowances
         )
         self._expiry = engine.expiry
-        self._appender = Appender(engine)
         self._finisher = Finisher(engine)
+        self._appender = Appender(engine, self._finisher.finished)
         self.endings = Endings(engine)
 
     async def create(self, principal: Principal, new: NewUpload) -> Upload:
