@@ -17,6 +17,7 @@ import pytest
 from tests.support.commands import Commands, lines
 from tests.support.faulty import faulty_server
 from tests.support.hub import RunningHub, clean_environment
+from tests.support.listening import silent
 
 from dsx.cli.exits import code_for
 from dsx.cli.main import _general_first, app
@@ -274,3 +275,30 @@ def test_tar_through_a_pipe(dsx: Commands, tmp_path: Path) -> None:
     (tmp_path / "back.tar").write_bytes(dsx("download", "cli-photos.tar", "-o", "-").stdout)
     with tarfile.open(tmp_path / "back.tar") as archive:
         assert archive.getnames() == ["test.py"]
+
+
+def test_addresses_that_cannot_be_right(bare: Commands, hub: RunningHub) -> None:
+    """Issue 9, section 4: clear sentences, at once, without the key."""
+    secure = hub.url.replace("http:", "https:")
+    for url, wanted, code in (
+        (hub.url.removeprefix("http://"), "http://", 2),
+        (secure, f"use {hub.url}.", 7),
+        (hub.url.replace("//", "//me:secret@"), "password", 2),
+    ):
+        done = bare.run("list", SERVER_URL=url, DSX_API_KEY="secret")
+        told = done.stderr.decode()
+        assert (done.returncode, told.count("\n")) == (code, 1), told
+        assert wanted in told
+        assert "secret" not in told
+    wrong = bare.run("list", SERVER_URL=hub.url, DSX_API_KEY="secret", DSX_CA_FILE="none.pem")
+    assert (wrong.returncode, b"none.pem" in wrong.stderr) == (2, True)
+
+
+def test_a_command_says_that_it_is_waiting(bare: Commands) -> None:
+    with silent() as url:
+        process = bare.start("list", SERVER_URL=url, DSX_API_KEY="k")
+        assert process.stderr is not None
+        told = process.stderr.readline().decode()
+        process.kill()
+        process.communicate()
+    assert told == f"dsx: {url} does not answer yet. Trying on.\n"
