@@ -130,8 +130,8 @@ def test_a_server_that_crashes_meanwhile(tmp_path: Path, large: Path, state: Pat
             process = begin(proxy.url, first.key, large)
             eventually(lambda: proxy.faults.fired)
             first.kill()
-            proxy.faults.resume()
             with running_hub(tmp_path, DSX_PORT=port) as second:
+                proxy.faults.resume()  # until then nobody gets through to it
                 info = end(process)
                 assert info["sha256"] == sha256(large)
                 with DatasetHubClient(second.url, second.key, None) as client:

@@ -142,6 +142,7 @@ class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.mute = False
         self.ranged = False  # whether the latest request asked for a range
+        self.server.faults.wait()
         with contextlib.suppress(OSError), socket.create_connection(self.server.target) as upstream:
             self.upstream = upstream
             self.server.connections.add(self)
