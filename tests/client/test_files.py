@@ -112,9 +112,9 @@ def test_upload_and_download(real: DatasetHubClient, tmp_path: Path) -> None:
     assert [entry.name for entry in target.iterdir()] == ["sdk model.pt"]
 
 
-@pytest.mark.parametrize("name", ["sdk*[x]?.bin", "sdk dir/ü#%41+&=.bin", "sdk 'quote\".bin"])
+@pytest.mark.parametrize("name", ["sdk[xy].bin", "sdk dir/ü#%41+&=.bin", "sdk 'quote'.bin"])
 def test_a_name_is_looked_up_literally(real: DatasetHubClient, name: str) -> None:
-    real.upload(b"decoy", "sdkyyx1.bin")
+    real.upload(b"decoy", "sdkx.bin")
     info = real.upload(name.encode(), name)
     assert real.get_info(name).id == info.id
     assert real.download_bytes(name) == name.encode()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pickle
 import time
+import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 import requests
+from tests.support.corrupting import Faults, Proxy
 from tests.support.faulty import FaultyServer
+from tests.support.hub import RunningHub
 
 from dsx import DatasetHubClient, DSXError
 from dsx.client import errors
@@ -146,3 +150,22 @@ def test_names_are_quoted_and_checked(server: FaultyServer, client: DatasetHubCl
         with pytest.raises(core.Invalid):
             client.get_manifest(name)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("what", ["token", "share", "user"])
+def test_what_must_not_be_made_twice_is_not_asked_for_again(
+    hub: RunningHub, through: DatasetHubClient, proxy: Proxy, what: str
+) -> None:
+    """The answer was lost: the secret in it, too, and a second one would be somebody's for ever."""
+    name = uuid.uuid4().hex
+    hub.store(name, b"x")
+    info = through.get_info(name)
+    proxy.faults = Faults(drop_reply=1)
+    make: dict[str, Callable[[], object]] = {
+        "token": lambda: through.accounts.create_token(name),
+        "share": lambda: through.accounts.share(info),
+        "user": lambda: through.accounts.create_user(name, "correct horse"),
+    }
+    with pytest.raises(errors.Unreachable):
+        make[what]()
+    assert len(proxy.faults.asked) == 1

@@ -24,6 +24,15 @@ ARCHIVE = """
 with DatasetHubClient(sys.argv[2], sys.argv[3], cache_dir=Path(sys.argv[1]) / "cache") as client:
     client.archive(["shown"], Path(sys.argv[1]) / "shown")
 """
+SEVERAL = """
+with DatasetHubClient(sys.argv[2], sys.argv[3]) as client:
+    client.download_files(["shown"], sys.argv[1])
+"""
+TASK = """
+with DatasetHubClient(sys.argv[2], sys.argv[3]) as client:
+    task = client.tasks.create_download([client.get_info("shown")])
+    client.tasks.download(task, Path(sys.argv[1]) / "shown")
+"""
 DATASET = """
 with DatasetHubClient(sys.argv[2], sys.argv[3], cache_dir=Path(sys.argv[1])) as client:
     client.download_dataset("ds")
@@ -52,7 +61,9 @@ def run(disk: FailingDisk, code: str, *arguments: str) -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.parametrize("code", [DOWNLOAD, ARCHIVE], ids=["download", "archive"])
+@pytest.mark.parametrize(
+    "code", [DOWNLOAD, ARCHIVE, SEVERAL, TASK], ids=["download", "archive", "several", "task"]
+)
 def test_a_downloaded_file_that_shows_is_durable(
     hub: RunningHub, disk: FailingDisk, code: str
 ) -> None:
@@ -63,7 +74,7 @@ def test_a_downloaded_file_that_shows_is_durable(
         assert control.last.endswith(b"/shown")
     disk.lose_power(names=True)
     content = (disk.root / "shown").read_bytes()
-    assert content == DATA if code == DOWNLOAD else DATA in content
+    assert content == DATA if code in {DOWNLOAD, SEVERAL} else DATA in content
 
 
 def test_files_of_a_dataset_that_show_are_durable(server: FaultyServer, disk: FailingDisk) -> None:
