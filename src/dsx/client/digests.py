@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from dsx.client.local import LocalFile
+from dsx.client.resume import home
 from dsx.core.digest import Digest, Hasher
 
 log = logging.getLogger(__name__)
@@ -135,5 +136,5 @@ def _key(file: LocalFile) -> bytes:
 def _default() -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or "")
     if not base.is_absolute():  # as the XDG specification has it
-        base = Path.home() / ".cache"
+        base = home() / ".cache"
     return base / "dsx" / "digests.db"
