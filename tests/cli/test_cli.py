@@ -100,6 +100,31 @@ def test_datasets(dsx: Commands, hub: RunningHub, tmp_path: Path) -> None:
     assert b"DSX_DATASET_PATH" in dsx("manifest", "no-such", code=3).stderr
 
 
+def test_m17_fetch_mirrors_and_says_when_it_could_not_ask(
+    dsx: Commands, hub: RunningHub, tmp_path: Path
+) -> None:
+    """And `dsx datasets` lists what a dataset leaves out."""
+    root = hub.dataset_path / "cli-mirror"
+    root.mkdir()
+    for name in ("a", "b", "c"):
+        (root / name).write_text(name)
+    (root / "out").symlink_to("../../elsewhere")
+    dsx("fetch", "cli-mirror")
+    told = dsx("datasets").stderr.decode()
+    assert "cli-mirror leaves out 1 (broken link): out" in told
+    (root / "a").unlink()
+    (summary,) = lines(dsx("fetch", "cli-mirror", "--keep", "--json"))
+    assert (summary["files"], summary["removed"]) == (2, 0)
+    assert (tmp_path / "cache/cli-mirror/a").exists()
+    told = dsx("fetch", "cli-mirror").stdout.decode()
+    assert "2 files" in told
+    assert "1 removed" in told
+    assert not (tmp_path / "cache/cli-mirror/a").exists()
+    away = dsx("fetch", "cli-mirror", "--server", "http://127.0.0.1:9")
+    assert b"2 files" in away.stdout
+    assert b"What is in the cache is used, and may be out of date" in away.stderr
+
+
 def test_failures_say_what_to_do(bare: Commands, dsx: Commands, hub: RunningHub) -> None:
     denied = bare.run("list", SERVER_URL=hub.url, DSX_API_KEY="wrong")
     assert denied.returncode == 4

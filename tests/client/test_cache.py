@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from dsx import DatasetHubClient
 from dsx.client import errors
 from dsx.client.cache import Cache
 from dsx.core import errors as core
+from dsx.core.errors import DSXError
 
 
 def test_a_truncated_file_is_fetched_again(server: FaultyServer, client: DatasetHubClient) -> None:
@@ -49,7 +51,7 @@ def test_revalidates_with_one_cheap_request(server: FaultyServer, cache: Path) -
     client.get_file("ds", "a")
     assert len(server.requests) == 2
     assert server.requests[1][2]["If-None-Match"] == f'"{server.etag("a")}"'
-    patient = DatasetHubClient(server.url, "key", cache)
+    patient = DatasetHubClient(server.url, "key", cache, revalidate=300)
     patient.get_file("ds", "a")
     assert len(server.requests) == 2
     server.files["a"] = b"changed"
@@ -77,9 +79,11 @@ def test_a_server_that_cannot_answer_leaves_the_copy(
     client.download_dataset("ds")
     server.requests.clear()
     server.faults.refusals, server.faults.status = 2, status
-    assert client.get_file("ds", "a").read_bytes() == b"alpha"
-    assert len(client.get_manifest("ds")) == 1
+    with pytest.warns(errors.CacheWarning, match="may be out of date") as told:  # noqa: PT031
+        assert client.get_file("ds", "a").read_bytes() == b"alpha"
+        assert len(client.get_manifest("ds")) == 1
     assert len(server.requests) == 2
+    assert [warning.filename for warning in told] == [__file__]  # once, and as from here
 
 
 def test_a_dead_server_is_asked_once_not_for_every_file(cache: Path, server: FaultyServer) -> None:
@@ -93,10 +97,11 @@ def test_a_dead_server_is_asked_once_not_for_every_file(cache: Path, server: Fau
         raise requests.ConnectionError
 
     client._connection._session.request = refuse  # type: ignore[assignment,method-assign]
-    assert len(client.download_dataset("ds")) == 20
-    for number in range(20):
-        assert client.get_file("ds", f"{number}").read_bytes() == b"x"
-    assert len(asked) == 1
+    with pytest.warns(errors.CacheWarning) as told:  # noqa: PT031
+        assert len(client.download_dataset("ds")) == 20
+        for number in range(20):
+            assert client.get_file("ds", f"{number}").read_bytes() == b"x"
+    assert len(asked) == len(told) == 1
     with pytest.raises(requests.ConnectionError, match="is the server running"):
         DatasetHubClient("http://127.0.0.1:9", "k", cache, retries=0).get_file("ds", "new")
 
@@ -197,7 +202,7 @@ def test_a_damaged_index_costs_a_download_not_an_error(server: FaultyServer, cac
     for name in (".dsx-cache.db-wal", ".dsx-cache.db-shm"):
         (cache / name).unlink(missing_ok=True)
     (cache / ".dsx-cache.db").write_bytes(b"not a database, " * 1000)
-    with DatasetHubClient(server.url, "key", cache) as client:
+    with DatasetHubClient(server.url, "key", cache, revalidate=300) as client:
         assert client.get_file("ds", "a").read_bytes() == b"alpha"
         client.get_file("ds", "a")
     assert len(server.requests) == 2
@@ -322,3 +327,215 @@ def test_records_are_what_the_readme_of_the_cache_says(
         rows = database.execute("SELECT dataset, path, size, etag FROM entries").fetchall()
     database.close()
     assert ("ds", "a", 5, server.etag("a")) in rows
+
+
+# -- M17: the cache mirrors the manifest
+
+
+def kept(cache: Path) -> set[str]:
+    """The files in the dataset's directory."""
+    return {
+        path.relative_to(cache / "ds").as_posix()
+        for path in (cache / "ds").rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("some", [None, ["b"]])
+def test_m17_what_the_dataset_has_no_more_is_deleted(
+    server: FaultyServer, client: DatasetHubClient, cache: Path, some: list[str] | None
+) -> None:
+    """But nothing that DSX did not write, or that somebody has changed since."""
+    server.files |= {"a": b"a", "b": b"b", "x/c": b"c", "changed": b"d"}
+    client.download_dataset("ds")
+    (cache / "ds" / "mine").write_bytes(b"mine")
+    (cache / "ds" / "changed").write_bytes(b"my own words")
+    for path in ("a", "x/c", "changed"):
+        del server.files[path]
+    assert client.download_dataset("ds", some) == [cache / "ds" / "b"]
+    assert kept(cache) == {"b", "mine", "changed"}
+    assert not (cache / "ds" / "x").exists()
+
+
+def test_m17_unless_it_is_to_be_kept(
+    server: FaultyServer, client: DatasetHubClient, cache: Path
+) -> None:
+    server.files |= {"a": b"a", "b": b"b"}
+    client.download_dataset("ds")
+    del server.files["a"]
+    assert client.download_dataset("ds", keep_removed=True) == [cache / "ds" / "b"]
+    assert kept(cache) == {"a", "b"}
+    fetch = client.fetch_dataset("ds")
+    assert (fetch.removed, kept(cache)) == (["a"], {"b"})
+
+
+def test_m17_a_directory_may_come_where_a_file_was(
+    server: FaultyServer, client: DatasetHubClient, cache: Path
+) -> None:
+    server.files["a"] = b"a"
+    client.download_dataset("ds")
+    server.files = {"a/b": b"b"}
+    client.download_dataset("ds")
+    assert kept(cache) == {"a/b"}
+
+
+def test_both_ways_to_a_file_are_as_fresh(server: FaultyServer, cache: Path) -> None:
+    """`get_file` and `download_dataset` ask by default, and by `revalidate` do not."""
+    server.files["a"] = b"alpha"
+    asks = DatasetHubClient(server.url, "key", cache)
+    trusts = DatasetHubClient(server.url, "key", cache, revalidate=300)
+    asks.download_dataset("ds")
+    server.files["a"] = b"other"
+    for path in (trusts.get_file("ds", "a"), *trusts.download_dataset("ds")):
+        assert path.read_bytes() == b"alpha"
+    assert asks.get_file("ds", "a").read_bytes() == b"other"
+    server.files["a"] = b"third"
+    assert asks.download_dataset("ds")[0].read_bytes() == b"third"
+
+
+def test_a_path_may_be_deeper_than_pythons_stack(
+    server: FaultyServer, client: DatasetHubClient, cache: Path
+) -> None:
+    path = "/".join("d" * 1500)
+    server.files[path] = b"deep"
+    assert client.get_file("ds", path).read_bytes() == b"deep"
+    server.files[f"{path}/e"] = server.files.pop(path)
+    client.download_dataset("ds")
+    assert (cache / "ds" / path / "e").read_bytes() == b"deep"
+    client.clear_cache()
+    assert not (cache / "ds" / "d").exists()
+
+
+# -- M15: caches that are read only, or a group's
+
+
+def in_another_user(work: Callable[[], object], groups: list[int], umask: int = 0o022) -> str:
+    """What *work* returns, or the failure it raises, when somebody who is not root does it."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups(groups)
+            os.setgid(groups[0] if groups else 65534)
+            os.setuid(65533)
+            os.umask(umask)
+            answer = str(work())
+        except BaseException as error:  # noqa: BLE001 (the other side looks at it)
+            answer = f"{type(error).__mro__[-5:]} {isinstance(error, DSXError)} {error}"
+        os.write(writer, answer.encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as answer:
+        return answer.read()
+
+
+@pytest.fixture
+def public(cache: Path) -> Path:
+    """The cache, where others may get to."""
+    for directory in (cache.parent, *cache.parent.parents):
+        if directory.stat().st_uid == os.getuid() and directory != Path("/"):
+            directory.chmod(directory.stat().st_mode | 0o055)
+    return cache
+
+
+@posix_only
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="only root can be another")
+@pytest.mark.parametrize("state", ["closed", "killed", "open"])
+def test_m15_a_complete_cache_is_read_by_who_may_read_it(
+    server: FaultyServer, public: Path, state: str
+) -> None:
+    """Whoever wrote it has closed it, was killed, or is still at it."""
+    server.files |= {"a": b"alpha", "b": b"beta"}
+    owner = DatasetHubClient(server.url, "key", public)
+    if state == "killed":
+        child = os.fork()
+        if child == 0:
+            owner.download_dataset("ds")
+            os.kill(os.getpid(), 9)
+        os.waitpid(child, 0)
+        assert (public / ".dsx-cache.db-wal").stat().st_size > 0
+    else:
+        owner.download_dataset("ds")
+    if state == "closed":
+        owner.close()
+
+    def read() -> object:
+        with DatasetHubClient(server.url, "key", public) as reader:
+            one = reader.get_file("ds", "a").read_bytes()
+            every = [path.read_bytes() for path in reader.download_dataset("ds")]
+            return one, every, reader.get_cache_size("ds") > 0
+
+    assert in_another_user(read, []) == "(b'alpha', [b'alpha', b'beta'], True)"
+    server.files["a"] = b"changed"
+    for call in (
+        lambda: DatasetHubClient(server.url, "key", public).get_file("ds", "a"),
+        lambda: DatasetHubClient(server.url, "key", public).download_dataset("ds"),
+        lambda: DatasetHubClient(server.url, "key", public).clear_cache(),
+    ):
+        told = in_another_user(call, [])
+        assert " True The cache " in told, told
+        assert str(public) in told
+    owner.close()
+
+
+@posix_only
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="only root can be another")
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_m15_a_groups_cache_works_for_the_group(
+    server: FaultyServer, public: Path, umask: int
+) -> None:
+    group = 54321
+    public.mkdir()
+    os.chown(public, 0, group)
+    public.chmod(0o2775)
+    server.files |= {"x/a": b"alpha", "x/b": b"beta"}
+    old = os.umask(umask)
+    try:
+        with DatasetHubClient(server.url, "key", public) as owner:
+            owner.download_dataset("ds")
+            server.files |= {"x/a": b"changed", "x/y/c": b"gamma"}
+
+            def update() -> object:
+                with DatasetHubClient(server.url, "key", public) as other:
+                    return [path.read_bytes() for path in other.download_dataset("ds")]
+
+            found = in_another_user(update, [group], umask)
+            assert found == "[b'changed', b'beta', b'gamma']", found
+            server.files["x/y/c"] = b"delta"
+            assert owner.get_file("ds", "x/y/c").read_bytes() == b"delta"
+    finally:
+        os.umask(old)
+
+
+@posix_only
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_m15_the_umask_says_who_else_may_use_it(
+    server: FaultyServer, cache: Path, umask: int, mode: int
+) -> None:
+    server.files["a"] = b"alpha"
+    old = os.umask(umask)
+    try:
+        with DatasetHubClient(server.url, "key", cache) as client:
+            client.download_dataset("ds")
+            modes = {
+                path: path.stat().st_mode & 0o777 for path in cache.rglob("*") if path.is_file()
+            }
+    finally:
+        os.umask(old)
+    assert len(modes) >= 3
+    assert set(modes.values()) == {mode}, modes
+
+
+@pytest.mark.parametrize("what", ["file", "index"])
+def test_m15_what_is_no_cache_is_told_as_such(
+    server: FaultyServer, client: DatasetHubClient, cache: Path, what: str
+) -> None:
+    server.files["a"] = b"alpha"
+    if what == "file":
+        cache.write_bytes(b"")
+    else:
+        (cache / ".dsx-cache.db").mkdir(parents=True)
+    for call in (lambda: client.get_file("ds", "a"), lambda: client.download_dataset("ds")):
+        with pytest.raises(DSXError, match="cache"):
+            call()

@@ -84,6 +84,79 @@ def test_a_damaged_member_is_fetched_again(
     assert len(server.asked("/files/first")) == 1
 
 
+@pytest.mark.parametrize("which", ["d0/ü 0", "d1/ü 1", "d1/ü 49"])
+def test_what_a_pack_leaves_out_is_fetched_all_the_same(
+    server: FaultyServer, client: DatasetHubClient, many: dict[str, bytes], which: str
+) -> None:
+    """A pack that ends well without all of its members is no success."""
+    server.faults.left_out = {which}
+    check(client, many)
+    assert packs(server) == 1
+    assert len(server.asked(f"/files/{which}")) == 1
+
+
+@pytest.mark.parametrize("size", [100, 2_000_000])
+def test_m2_bytes_that_the_manifest_contradicts_are_not_taken_unseen(
+    server: FaultyServer, client: DatasetHubClient, size: int
+) -> None:
+    """The server is asked to look again, and then believed, packed or not."""
+    server.files |= {"a": b"a" * size, "b": b"b" * size}
+    server.faults.stale = {"a": b"old" + b"a" * (size - 3)}
+    paths = client.download_dataset("ds")
+    assert [path.read_bytes() for path in paths] == [b"a" * size, b"b" * size]
+    assert server.rechecked == ["a"]
+
+
+def test_m2_without_a_digest_the_beginning_is_compared(
+    server: FaultyServer, client: DatasetHubClient
+) -> None:
+    server.files |= {"a": b"alpha", "b": b"beta"}
+    server.faults.digests, server.faults.stale = False, {"a": b"ALPHA"}
+    assert client.download_dataset("ds")[0].read_bytes() == b"alpha"
+    assert len(server.asked("/files/a")) == 1
+
+
+def test_m2_a_manifest_with_another_validator_is_another_file(
+    server: FaultyServer, client: DatasetHubClient
+) -> None:
+    """Of equal size; and where only the validator is new, nothing is fetched."""
+    server.files |= {"a": b"alpha", "b": b"beta"}
+    client.download_dataset("ds")
+    server.requests.clear()
+    server.files["a"] = b"ALPHA"
+    real = server.etag
+    server.etag = lambda path: f"new-{real(path)}"  # type: ignore[method-assign]
+    paths = client.download_dataset("ds")
+    assert [path.read_bytes() for path in paths] == [b"ALPHA", b"beta"]
+    assert len(server.asked("/pack")) == 1
+    assert server.asked("/files/") == []
+    server.requests.clear()
+    client.download_dataset("ds")
+    assert server.asked("/pack") == []
+
+
+@pytest.mark.parametrize("size", [100, 2_000_000])
+@pytest.mark.parametrize("known", [True, False])
+def test_m1_what_has_gone_since_the_manifest_is_told_and_left_out(
+    server: FaultyServer, client: DatasetHubClient, size: int, known: bool
+) -> None:
+    """Whether or not the server knows of it before it answers."""
+    server.files |= {name: name.encode() * size for name in "abc"}
+    server.faults.gone = set() if known else {"a", "b"}
+    if known:
+        server.manifest_paths = ["a", "b", "c"]
+        real = server.etag
+        etags = {name: real(name) for name in "abc"}
+        server.etag = lambda path: etags[path]  # type: ignore[method-assign]
+        sizes = {name: server.files.pop(name) for name in "ab"}
+        assert sizes
+    with pytest.warns(errors.CacheWarning, match="2 files of ds are gone .*: a, b"):
+        paths = client.download_dataset("ds")
+    assert [path.name for path in paths] == ["c"]
+    with pytest.raises(FileNotFoundError):
+        client.download_dataset("ds", ["never-there"])
+
+
 def test_progress_counts_every_byte_once(
     server: FaultyServer, client: DatasetHubClient, many: dict[str, bytes]
 ) -> None:

@@ -7,19 +7,22 @@ import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.hub import RunningHub
+from tests.support.hub import RunningHub, running_hub
 
+from dsx.app import open_hub
 from dsx.catalog.engine import Catalog
+from dsx.config import Settings
 from dsx.core.digest import digest_of
 from dsx.core.errors import NotFound, Unavailable
 from dsx.core.model import ManifestEntry
 from dsx.core.principals import Principal
 from dsx.hub.datasets import Datasets, follow, in_place, indexing, scan
+from dsx.hub.services import Hub
 
 ALICE = Principal("alice")
 PATIENCE = 30.0
@@ -113,6 +116,25 @@ def test_c3_an_index_belongs_to_who_has_the_directory(
     asyncio.run(work())
 
 
+def test_c3_a_place_is_a_data_directory(root: Path, tmp_path: Path) -> None:
+    """So hubs that have one are one place, and others are others."""
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    (tmp_path / "empty").mkdir()
+
+    def hub(data: str, sets: Path) -> AbstractAsyncContextManager[Hub]:
+        return open_hub(Settings(data_dir=tmp_path / data, dataset_path=sets, database_url=url))
+
+    async def work() -> None:
+        async with hub("a", root) as here, hub("b", tmp_path / "empty") as there:
+            await indexed(here.datasets)
+            await indexed(there.datasets)
+            assert (await here.datasets.info(ALICE, "one")).state == "ready"
+        async with hub("a", root) as here:
+            assert set(await entries(here.datasets)) == {"a.txt", "sub/b.txt"}
+
+    asyncio.run(work())
+
+
 # -- M1: what it survives
 
 
@@ -190,6 +212,23 @@ def test_m1_a_mount_point_without_its_mount_drops_no_index(
         assert (await datasets.info(ALICE, "one")).state == "ready"
 
     run(work)
+
+
+def test_m1_a_missing_root_is_told_not_failed(tmp_path: Path) -> None:
+    with running_hub(tmp_path) as hub:
+        (hub.dataset_path / "one").mkdir()
+        (hub.dataset_path / "one" / "a.txt").write_bytes(b"alpha")
+        assert hub.get("/manifest/one").status_code == 200
+        hub.dataset_path.rename(tmp_path / "away")
+        (item,) = hub.get("/api/v1/datasets").json()["items"]
+        assert (item["name"], item["state"]) == ("one", "unavailable")
+        for route in ("/manifest/one", "/file/one/a.txt", "/api/v1/datasets/one/manifest"):
+            answer = hub.get(route)
+            assert answer.status_code == 503
+            assert "cannot be read: No such file or directory" in answer.json()["detail"]
+        (tmp_path / "away").rename(hub.dataset_path)
+        assert hub.get("/file/one/a.txt").content == b"alpha"
+        assert hub.get("/api/v1/datasets/one").json()["state"] in {"ready", "hashing"}
 
 
 def test_m1_what_is_gone_is_gone(root: Path, run: Callable[..., Any]) -> None:

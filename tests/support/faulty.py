@@ -37,6 +37,9 @@ class Faults:
     ranges: bool = True  # honour Range
     digests: bool = True  # send Repr-Digest
     change_on_drop: bytes | None = None  # a dropped file has this content afterwards
+    left_out: set[str] = field(default_factory=set)  # members that packs have not
+    stale: dict[str, bytes] = field(default_factory=dict)  # what manifest and digests speak of
+    gone: set[str] = field(default_factory=set)  # in the manifest, but no longer there
 
 
 @dataclass
@@ -50,6 +53,7 @@ class FaultyServer:
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     peers: list[int] = field(default_factory=list)  # the client's port of each request
     uploads: list[bytes] = field(default_factory=list)
+    rechecked: list[str] = field(default_factory=list)  # files that were to be read anew
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, counter: str) -> bool:
@@ -63,9 +67,14 @@ class FaultyServer:
         """Headers of the requests whose path contains *part*."""
         return [headers for _, path, headers in self.requests if part in path]
 
+    def digest(self, path: str) -> str | None:
+        """What is told of a file; None where that is not to be trusted, once it was found out."""
+        data = self.faults.stale.get(path, self.files[path])
+        return digest_of(data) if self.faults.digests else None
+
     def etag(self, path: str) -> str:
         data = self.files[path]
-        return f"{MTIME:x}-{len(data):x}"
+        return f"{MTIME:x}-{len(data):x}-{digest_of(self.faults.stale.get(path, data))[:12]}"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -121,8 +130,10 @@ class Handler(BaseHTTPRequestHandler):
             {
                 "path": path,
                 "size": len(files.get(path, b"")),
-                "hash": hashlib.md5(files.get(path, b"")[:1024]).hexdigest(),
-                "sha256": digest_of(files[path]) if path in files else None,
+                "hash": hashlib.md5(
+                    self.state.faults.stale.get(path, files.get(path, b""))[:1024]
+                ).hexdigest(),
+                "sha256": self.state.digest(path) if path in files else None,
                 "etag": self.state.etag(path) if path in files else "none",
                 "mtime": MTIME / 1e9,
             }
@@ -137,13 +148,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def _file(self, path: str) -> None:
         data = self.state.files.get(path)
-        if data is None:
+        if data is None or path in self.state.faults.gone:
             self._problem(404, "not_found", f"There is no file {path!r} in ds.")
             return
+        if self.headers.get("Cache-Control") == "no-cache":
+            self.state.faults.stale.pop(path, None)
+            self.state.rechecked.append(path)
         etag = f'"{self.state.etag(path)}"'
         headers = {"ETag": etag}
         if self.state.faults.digests:
-            headers["Repr-Digest"] = to_repr_digest(digest_of(data))
+            told = self.state.faults.stale.get(path, data)
+            headers["Repr-Digest"] = to_repr_digest(digest_of(told))
         if self.headers.get("If-None-Match") == etag:
             self._send(304, b"", headers)
             return
@@ -159,7 +174,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _pack(self, paths: list[str]) -> None:
         stream = bytearray()
+        missing = [path for path in paths if path not in self.state.files]
+        if missing:
+            details = {"missing": missing}
+            self._problem(404, "not_found", f"There is no file {missing[0]!r}.", details)
+            return
         for path in paths:
+            if path in self.state.faults.left_out | self.state.faults.gone:
+                continue
             data = self.state.files[path]
             stream += tar.header(tar.Member(path, len(data), MTIME, digest_of(data)))
             if self.state.take("corruptions"):
@@ -198,8 +220,10 @@ class Handler(BaseHTTPRequestHandler):
             headers["Content-Type"] = "application/problem+json"
         self._send(faults.status, body, headers)
 
-    def _problem(self, status: int, code: str, detail: str) -> None:
-        body = json.dumps({"code": code, "detail": detail, "details": {}}).encode()
+    def _problem(
+        self, status: int, code: str, detail: str, details: dict[str, Any] | None = None
+    ) -> None:
+        body = json.dumps({"code": code, "detail": detail, "details": details or {}}).encode()
         self._send(status, body, {"Content-Type": "application/problem+json"})
 
     def _json(self, value: Any) -> None:

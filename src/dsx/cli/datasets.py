@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import translate
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +13,7 @@ from typing import Annotated
 import typer
 
 from dsx.cli.context import Context
-from dsx.cli.output import human
+from dsx.cli.output import human, note
 from dsx.client.paths import local
 from dsx.core.errors import NotFound
 
@@ -19,6 +22,8 @@ CACHE = Path("cache")
 
 def list_datasets(ctx: typer.Context) -> None:
     """List datasets, with size and the state of the server's index.
+
+    What a dataset leaves out (unreadable files, links out of it …) is told on standard error.
 
     Examples:
 
@@ -30,10 +35,19 @@ def list_datasets(ctx: typer.Context) -> None:
         ("files", lambda item: item.files),
         ("size", lambda item: human(item.size)),
         ("state", lambda item: f"{item.state} {item.done}/{item.total}"),
+        ("left out", lambda item: sum(one.count for one in item.left_out.values())),
     ]
     with context.client() as client:
-        names = client.list_datasets()
-        context.output.items((client.dataset_info(name) for name in names), columns)
+        datasets = client.dataset_infos()
+    context.output.items(datasets, columns)
+    for dataset in datasets:
+        if dataset.trouble:
+            note(f"{dataset.name} is unavailable: {dataset.trouble}")
+        for reason, left_out in dataset.left_out.items():
+            some = ", ".join(left_out.paths) + (
+                ", …" if left_out.count > len(left_out.paths) else ""
+            )
+            note(f"{dataset.name} leaves out {left_out.count} ({reason}): {some}")
 
 
 def manifest(ctx: typer.Context, dataset: Annotated[str, typer.Argument()]) -> None:
@@ -61,10 +75,14 @@ def fetch(
     patterns: Annotated[list[str] | None, typer.Argument(help="Paths or globs; none: all.")] = None,
     *,
     to: Annotated[Path, typer.Option(help="Cache directory.")] = CACHE,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep files that the dataset has no more.")
+    ] = False,
 ) -> None:
     """Download a dataset, or what the cache lacks of it, verified.
 
-    Files land in CACHE/DATASET/PATH. Run it again to go on after an interruption, or to update.
+    Files land in CACHE/DATASET/PATH. Run it again to go on after an interruption, or to update:
+    what was fetched before and is in the dataset no more is deleted, unless you say --keep.
 
     Examples:
 
@@ -74,14 +92,39 @@ def fetch(
     """
     context = Context.of(ctx)
     to = local(to)
-    with context.output.progress() as progress, context.client(to, progress) as client:
-        chosen: list[str] | None = None
+    chosen: list[str] | None = None
+    with (
+        _warnings_told(),
+        context.output.progress() as progress,
+        context.client(to, progress) as client,
+    ):
         if patterns:
             chosen = _choose([entry["path"] for entry in client.get_manifest(dataset)], patterns)
-        paths = client.download_dataset(dataset, chosen)
-    size = sum(path.stat().st_size for path in paths)
-    summary = {"dataset": dataset, "files": len(paths), "size": size, "path": str(to / dataset)}
-    context.output.result(summary, [f"{len(paths)} files, {human(size)}, in {to / dataset}"])
+        fetch = client.fetch_dataset(dataset, chosen, keep_removed=keep)
+    size = sum(path.stat().st_size for path in fetch.paths)
+    summary = {
+        "dataset": dataset,
+        "files": len(fetch.paths),
+        "size": size,
+        "path": str(to / dataset),
+        "gone": len(fetch.gone),
+        "removed": len(fetch.removed),
+    }
+    line = f"{len(fetch.paths)} files, {human(size)}, in {to / dataset}"
+    removed = f"; {len(fetch.removed)} removed" if fetch.removed else ""
+    context.output.result(summary, [line + removed])
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Tell of the SDK's warnings as of anything else."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for warning in caught:
+                note(str(warning.message))
 
 
 def _choose(paths: list[str], patterns: list[str]) -> list[str]:

@@ -11,18 +11,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dsx.client.durable import make_durable
-from dsx.client.errors import Conflict, Invalid
+from dsx.client.errors import CacheUnusable, Conflict, Invalid
 from dsx.client.index import MANIFEST, Index, Record
 from dsx.client.names import dataset_name, local_path
+from dsx.client.sharing import make_directories, share
 from dsx.client.system import open_file, replace_file
+from dsx.core.errors import DSXError
 
 DATABASE = ".dsx-cache.db"
 DRAFTS = ".dsx-drafts"
@@ -67,12 +70,14 @@ class Cache:
 
     def lookup(self, dataset: str, path: str) -> Record | None:
         """The record of a file (checked by `place`) that lies there as recorded."""
-        record = self._index.get(dataset, path)
+        with self._usable():
+            record = self._index.get(dataset, path)
         return record if record and _as_recorded(self._file(dataset, path), record) else None
 
     def current(self, dataset: str, places: Mapping[str, Path]) -> dict[str, Record]:
         """The records of those of *places* that lie there as recorded."""
-        known = self._index.all(dataset)
+        with self._usable():
+            known = self._index.all(dataset)
         return {
             path: record
             for path, place in places.items()
@@ -83,7 +88,8 @@ class Cache:
     def draft(self) -> Iterator[tuple[Path, int]]:
         """A new empty file outside the datasets, with a descriptor; removed if still there."""
         path = self.new_draft()
-        descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        with self._usable():
+            descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             yield path, descriptor
         finally:
@@ -93,25 +99,69 @@ class Cache:
     def new_draft(self) -> Path:
         """A path outside the datasets for a file that does not exist yet."""
         directory = self.root / DRAFTS
-        directory.mkdir(parents=True, exist_ok=True)
+        with self._usable():
+            make_directories(directory, self.root)
         return directory / uuid.uuid4().hex
+
+    def write(self, draft: Path, data: bytes) -> None:
+        """Make *draft*, which `new_draft` has named, of *data*."""
+        with self._usable():
+            draft.write_bytes(data)
 
     def commit(self, dataset: str, drafts: Sequence[Draft]) -> None:
         """Put drafts in their places, all durable before the first one shows."""
-        make_durable([draft.file for draft in drafts])
-        self._prepare(dataset, [draft.path for draft in drafts if draft.path != MANIFEST])
-        records, now = {}, time.time()
-        for draft in drafts:
-            status = draft.file.stat()
-            _move(draft.file, self._file(dataset, draft.path))
-            records[draft.path] = Record(
-                status.st_size, status.st_mtime_ns, draft.etag, draft.sha256, now
-            )
-        self._index.put(dataset, records)
+        with self._usable():
+            make_durable([draft.file for draft in drafts])
+            self._prepare(dataset, [draft.path for draft in drafts if draft.path != MANIFEST])
+            records, now = {}, time.time()
+            for draft in drafts:
+                share(draft.file, self.root)
+                status = draft.file.stat()
+                _move(draft.file, self._file(dataset, draft.path))
+                records[draft.path] = Record(
+                    status.st_size, status.st_mtime_ns, draft.etag, draft.sha256, now
+                )
+            self._index.put(dataset, records)
 
     def touch(self, dataset: str, paths: Iterable[str]) -> None:
         """Note that the server has just confirmed these files."""
-        self._index.touch(dataset, paths, time.time())
+        with self._usable():
+            self._index.touch(dataset, paths, time.time())
+
+    def renew(self, dataset: str, etags: Mapping[str, str], known: Mapping[str, Record]) -> None:
+        """Note that *known* files have these validators now, although their bytes are the same."""
+        now = time.time()
+        with contextlib.suppress(CacheUnusable), self._usable():  # it costs no more than a look
+            self._index.put(
+                dataset,
+                {
+                    path: replace(known[path], etag=etag, checked=now)
+                    for path, etag in etags.items()
+                },
+            )
+
+    def prune(self, dataset: str, keep: Container[str]) -> list[str]:
+        """Delete those recorded files of *dataset* that are not to be kept; their paths.
+
+        One that somebody has changed since is left alone.
+        """
+        removed = []
+        with self._usable():
+            gone = {
+                path: record
+                for path, record in self._index.all(dataset).items()
+                if path != MANIFEST and path not in keep
+            }
+            for path, record in gone.items():
+                with contextlib.suppress(Invalid):  # a link that leads out
+                    place = self.place(dataset, path)
+                    if _as_recorded(place, record):
+                        place.unlink(missing_ok=True)
+                        removed.append(path)
+                        _remove_empty(place.parent, self.root)
+            if gone:
+                self._index.forget(dataset, gone)
+        return removed
 
     def save_manifest(self, dataset: str, manifest: list[dict[str, Any]], etag: str) -> None:
         """Keep a manifest."""
@@ -122,7 +172,8 @@ class Cache:
 
     def load_manifest(self, dataset: str) -> list[dict[str, Any]]:
         """The kept manifest, which `lookup` has found."""
-        manifest: list[dict[str, Any]] = json.loads(self._file(dataset, MANIFEST).read_bytes())
+        with self._usable():
+            manifest: list[dict[str, Any]] = json.loads(self._file(dataset, MANIFEST).read_bytes())
         return manifest
 
     def size(self, dataset: str | None = None) -> int:
@@ -133,15 +184,16 @@ class Cache:
         """Delete the recorded files of *dataset* (None: of all); how many bytes that freed."""
         freed = 0
         gone: dict[str, list[str]] = {}
-        for name, path, size in self._present(dataset):
-            file = self._file(name, path)
-            file.unlink(missing_ok=True)
-            freed += size
-            gone.setdefault(name, []).append(path)
-            _remove_empty(file.parent, self.root)
-        for name, paths in gone.items():
-            self._index.forget(name, paths)
-        self._drop_abandoned_drafts()
+        with self._usable():
+            for name, path, size in self._present(dataset):
+                file = self._file(name, path)
+                file.unlink(missing_ok=True)
+                freed += size
+                gone.setdefault(name, []).append(path)
+                _remove_empty(file.parent, self.root)
+            for name, paths in gone.items():
+                self._index.forget(name, paths)
+            self._drop_abandoned_drafts()
         return freed
 
     def close(self) -> None:
@@ -152,7 +204,9 @@ class Cache:
         if not (self.root / DATABASE).exists():
             return []
         present = []
-        for name, path in self._index.names(dataset):
+        with self._usable():
+            names = self._index.names(dataset)
+        for name, path in names:
             with contextlib.suppress(OSError):  # `Invalid` is one: a link that leads out
                 if path != MANIFEST:
                     self.place(name, path)
@@ -169,9 +223,25 @@ class Cache:
         """Make the directories, which must not lead out of the cache."""
         for directory in {place.parent for place in self.places(dataset, paths).values()}:
             try:
-                directory.mkdir(parents=True, exist_ok=True)
+                make_directories(directory, self.root)
             except (FileExistsError, NotADirectoryError) as error:
                 raise _in_the_way(directory) from error
+
+    @contextlib.contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Tell of what the cache directory does not allow as `CacheUnusable`."""
+        try:
+            yield
+        except DSXError:
+            raise
+        except sqlite3.Error as error:
+            raise CacheUnusable(f"The cache {self.root} cannot be used: {error}.") from error
+        except OSError as error:
+            failure = CacheUnusable(
+                f"The cache {self.root} cannot be used: {error.filename}: {error.strerror}."
+            )
+            failure.errno = error.errno  # of which some mean that there is no room
+            raise failure from error
 
     def _drop_abandoned_drafts(self) -> None:
         """Remove what killed processes left behind."""

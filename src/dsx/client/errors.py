@@ -127,6 +127,10 @@ class Unusable(core.Unusable, Unavailable):
     """The server's catalog is damaged; its operator has to see to it."""
 
 
+class NotMounted(core.NotMounted, Unavailable):
+    """The dataset's directory cannot be read on the server at the moment."""
+
+
 class StorageFull(core.StorageFull, Answered):
     """The server has no room for the bytes."""
 
@@ -165,6 +169,14 @@ class Broken(
     """The connection broke again and again in the middle of a body."""
 
 
+class CacheUnusable(_Picklable, OSError):
+    """The cache directory cannot be read or written."""
+
+
+class CacheWarning(UserWarning):
+    """What is in the cache is not, or may not be, what the server has."""
+
+
 _BY_CODE: dict[str, type[Answered]] = {
     kind.code: kind
     for kind in (
@@ -172,7 +184,8 @@ _BY_CODE: dict[str, type[Answered]] = {
         TimedOut,
         Conflict, TooMany, AlreadyExists, OffsetMismatch, Superseded, Paused, Incomplete,
         PreconditionFailed, TooLarge, Unsupported, RangeUnsatisfiable, Unprocessable,
-        DigestMismatch, RateLimited, Unavailable, Unusable, StorageFailed, Elsewhere, StorageFull,
+        DigestMismatch, RateLimited, Unavailable, Unusable, StorageFailed, Elsewhere, NotMounted,
+        StorageFull,
     )
 }  # fmt: skip
 _BY_STATUS = {

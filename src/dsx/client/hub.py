@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +17,19 @@ import requests
 from dsx.client import settings
 from dsx.client.accounts import AccountOperations
 from dsx.client.cache import Cache, Draft
-from dsx.client.errors import Invalid, not_a_hub
+from dsx.client.errors import CacheUnusable, CacheWarning, Invalid, not_a_hub
 from dsx.client.files import FileOperations
 from dsx.client.http import Connection, Notify, decoded
 from dsx.client.index import MANIFEST, Record
-from dsx.client.mirror import DATASETS, Mirror
+from dsx.client.mirror import DATASETS, Fetch, Mirror
 from dsx.client.models import DatasetInfo
 from dsx.client.names import dataset_name, dataset_path, segments
 from dsx.client.progress import Progress
 from dsx.client.scrub import ScrubOperations
 from dsx.client.settings import Credential
 from dsx.client.tasks import TaskOperations
-from dsx.client.transfer import Remote, fetch_bytes, fetch_file
-from dsx.core.errors import DSXError, RateLimited, Unavailable
+from dsx.client.transfer import Remote, fetch_bytes, fetch_current
+from dsx.core.errors import RateLimited, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class DatasetHubClient(FileOperations):
         timeout: tuple[float, float] = (10.0, 60.0),
         retries: int = 5,
         connections: int = 8,
-        revalidate: float = 300.0,
+        revalidate: float = 0.0,
         progress: Progress | None = None,
         ca_file: str | Path | None = None,
         notify: Notify | None = None,
@@ -64,7 +66,9 @@ class DatasetHubClient(FileOperations):
             timeout: seconds to connect, and to wait for bytes.
             retries: how often a failed request is repeated, with growing pauses.
             connections: how many transfers go on at once.
-            revalidate: seconds a cached file is returned without asking whether it is current.
+            revalidate: seconds for which `get_file`, `get_manifest` and `download_dataset` take
+                what is in the cache without asking whether it is current. In a loop that reads the
+                same files again and again, 300 saves most requests.
             progress: called with (bytes done, bytes in total or None, name) as bytes arrive.
             ca_file: certificates, in PEM format, that sign the server's; by default
                 ``DSX_CA_FILE`` of the environment, or else those the system trusts.
@@ -89,11 +93,17 @@ class DatasetHubClient(FileOperations):
         if cache_dir is not None:
             self._cache = Cache(settings.directory("cache_dir", cache_dir))
         self._revalidate = settings.seconds("revalidate", revalidate)
+        self._away = False  # whether the server did not answer when it was last asked
 
     def list_datasets(self) -> list[str]:
         """The names of all datasets on the server."""
         items = self._connection.items("GET", DATASETS)
         return [item["name"] for item in items]
+
+    def dataset_infos(self) -> list[DatasetInfo]:
+        """All datasets, each with its size and how far the server's index of it is."""
+        items = self._connection.items("GET", DATASETS)
+        return [DatasetInfo.model_validate(item) for item in items]
 
     def dataset_info(self, dataset: str) -> DatasetInfo:
         """How large a dataset is, and how far the server's index of it."""
@@ -107,43 +117,49 @@ class DatasetHubClient(FileOperations):
         (None until the server has read the file), ``etag`` and ``mtime``.
 
         Kept in the cache, if there is one: then an unchanged manifest is not transferred again,
-        and if the server cannot be reached the kept one is returned.
+        and if the server cannot be reached the kept one is returned, with a `CacheWarning`.
         """
         path = DATASETS + segments(dataset_name(dataset), "manifest")
         kept = self._cache.lookup(dataset, MANIFEST) if self._cache else None
         if self._cache is None or kept is None:
             response = self._connection.request("GET", path)
+        elif self._is_fresh(kept):
+            return self._cache.load_manifest(dataset)
         else:
-            try:
-                response = self._connection.ask(path, kept.etag)
-            except (Unavailable, RateLimited) as error:
-                _fall_back(f"the manifest of {dataset}", error)
+            answer = self._ask_for_change(path, kept)
+            if answer is None:
                 return self._cache.load_manifest(dataset)
-            if response.status_code == requests.codes.not_modified:
+            if answer.status_code == requests.codes.not_modified:
+                self._cache.touch(dataset, [MANIFEST])
                 return self._cache.load_manifest(dataset)
+            response = answer
         manifest: list[dict[str, Any]] = decoded(response)
         if not isinstance(manifest, list):
             raise not_a_hub(response)
+        self._away = False
         if self._cache is not None:
             etag = response.headers.get("ETag", "").strip('"')
-            self._cache.save_manifest(dataset, manifest, etag)
+            try:
+                self._cache.save_manifest(dataset, manifest, etag)
+            except CacheUnusable as error:  # which matters only if something has to be fetched
+                log.info("the manifest is not kept: %s", error)
         return manifest
 
     def get_file(self, dataset: str, subpath: str) -> Path:
         """One file of a dataset, in the cache; its local path.
 
-        A cached copy is returned at once if the server confirmed it lately, else after asking
-        whether it is current; if the server cannot be reached, it is returned all the same.
-        `ValueError` if there is no cache.
+        A cached copy is returned if the server, when asked, says that it is current, or confirmed
+        it no longer than *revalidate* seconds ago; with a `CacheWarning`, if the server cannot be
+        reached. `ValueError` if there is no cache.
         """
         cache = self._need_cache()
         place = cache.place(dataset, subpath)
         known = cache.lookup(dataset, subpath)
-        if known is not None and 0 <= time.time() - known.checked < self._revalidate:
+        if known is not None and self._is_fresh(known):
             return place
         remote = self._remote(dataset, subpath)
         if known is not None:
-            changed = self._ask_for_change(remote, known)
+            changed = self._ask_for_change(remote.path, known)
             if changed is None:
                 return place
             if changed.status_code == requests.codes.not_modified:
@@ -151,7 +167,7 @@ class DatasetHubClient(FileOperations):
                 return place
             remote = replace(remote, begun=changed)
         with cache.draft() as (draft, descriptor):
-            fetched = fetch_file(remote, descriptor, self._progress)
+            fetched = fetch_current(remote, descriptor, self._progress)
             cache.commit(dataset, [Draft(subpath, draft, fetched.etag, fetched.digest)])
         return place
 
@@ -159,18 +175,43 @@ class DatasetHubClient(FileOperations):
         """The content of one file, straight from the server: nothing is written to disk."""
         return fetch_bytes(self._remote(dataset, subpath), self._progress)
 
-    def download_dataset(self, dataset: str, file_list: Sequence[str] | None = None) -> list[Path]:
+    def download_dataset(
+        self,
+        dataset: str,
+        file_list: Sequence[str] | None = None,
+        *,
+        keep_removed: bool = False,
+    ) -> list[Path]:
         """Files of a dataset (None: all of them), in the cache; their local paths in that order.
 
         Only what the cache lacks is transferred: small files many at a time, large ones in
-        parallel. `ValueError` if there is no cache.
+        parallel. The cache mirrors the manifest: what was fetched before and is in the dataset no
+        more is deleted, unless *keep_removed*. What has gone from the server since it made the
+        manifest is left out, with a `CacheWarning`. `ValueError` if there is no cache.
         """
+        return self.fetch_dataset(dataset, file_list, keep_removed=keep_removed).paths
+
+    def fetch_dataset(
+        self,
+        dataset: str,
+        file_list: Sequence[str] | None = None,
+        *,
+        keep_removed: bool = False,
+    ) -> Fetch:
+        """As `download_dataset`; what became of all files."""
         cache = self._need_cache()
         manifest = {entry["path"]: entry for entry in self.get_manifest(dataset)}
         wanted = list(manifest) if file_list is None else list(file_list)
         places = cache.places(dataset, wanted)
-        Mirror(self._connection, cache, dataset, self._progress).update(places, manifest)
-        return [places[path] for path in wanted]
+        removed: list[str] = []
+        if not (keep_removed or self._away):  # first: a file may be where a directory has to be now
+            removed = cache.prune(dataset, manifest.keys() | places.keys())
+        gone = Mirror(self._connection, cache, dataset, self._progress).update(places, manifest)
+        if gone:
+            some = ", ".join(sorted(gone)[:3]) + (", …" if len(gone) > 3 else "")  # noqa: PLR2004
+            _warn(f"{len(gone)} files of {dataset} are gone since the manifest was made: {some}")
+        left = set(gone)
+        return Fetch([places[path] for path in wanted if path not in left], gone, removed)
 
     def clear_cache(self, dataset: str | None = None) -> int:
         """Delete what was cached of a dataset (None: of all); the bytes that freed.
@@ -201,13 +242,24 @@ class DatasetHubClient(FileOperations):
     ) -> None:
         self.close()
 
-    def _ask_for_change(self, remote: Remote, known: Record) -> requests.Response | None:
-        """The answer of a server that was asked whether *known* is current; None: no answer."""
+    def _is_fresh(self, known: Record) -> bool:
+        """Whether the server confirmed what is *known* so lately that it is not asked again."""
+        return 0 <= time.time() - known.checked < self._revalidate
+
+    def _ask_for_change(self, path: str, known: Record) -> requests.Response | None:
+        """The answer of a server that was asked whether *known* is current; None: no answer.
+
+        Of that the user is told once, until it answers again.
+        """
         try:
-            return self._connection.ask(remote.path, known.etag)
+            answer = self._connection.ask(path, known.etag)
         except (Unavailable, RateLimited) as error:
-            _fall_back(remote.name, error)
+            if not self._away:
+                _warn(f"What is in the cache is used, and may be out of date: {error}")
+            self._away = True
             return None
+        self._away = False
+        return answer
 
     def _need_cache(self) -> Cache:
         if self._cache is None:
@@ -219,5 +271,9 @@ class DatasetHubClient(FileOperations):
         return Remote(self._connection, url, f"{dataset}/{path}")
 
 
-def _fall_back(what: str, error: DSXError) -> None:
-    log.info("using the cached copy of %s: %s", what, error)
+def _warn(message: str) -> None:
+    """Warn of *message*, as coming from where the SDK was called."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("dsx.client"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, CacheWarning, stacklevel=level)

@@ -6,13 +6,17 @@ import contextlib
 import logging
 import os
 import random
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from dsx.client.sharing import make_directories, share
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +32,7 @@ CREATE TABLE IF NOT EXISTS entries (
 ) WITHOUT ROWID;
 """
 _BUSY_SECONDS = 60
+_BESIDES = ("-wal", "-shm")
 _COLUMNS = "size, mtime_ns, etag, sha256, checked"
 
 
@@ -46,7 +51,7 @@ class Index:
     """Records by dataset and path. For all threads of a process, and for several processes.
 
     A record may be lost in a crash of the machine (its file is then fetched again), never wrong:
-    it is written after the file is durable.
+    it is written after the file is durable. Who may only read the database reads it all the same.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,6 +61,7 @@ class Index:
 
     def _set_up(self) -> None:
         self._opened: list[sqlite3.Connection] = []  # one or none
+        self._transient = False  # whether it is opened anew for each use
         _ALL.add(self)
         weakref.finalize(self, _close, self._opened)
 
@@ -101,12 +107,16 @@ class Index:
             database.executemany("REPLACE INTO entries VALUES (?,?,?,?,?,?,?)", rows)
 
     def touch(self, dataset: str, paths: Iterable[str], now: float) -> None:
-        """Set when the server confirmed these files."""
-        with self._transaction() as database:
-            database.executemany(
-                "UPDATE entries SET checked=? WHERE dataset=? AND path=?",
-                ((now, dataset, path) for path in paths),
-            )
+        """Set when the server confirmed these files; who may not write forgets that."""
+        try:
+            with self._transaction() as database:
+                database.executemany(
+                    "UPDATE entries SET checked=? WHERE dataset=? AND path=?",
+                    ((now, dataset, path) for path in paths),
+                )
+        except sqlite3.OperationalError as error:
+            if not _is_read_only(error):
+                raise
 
     def forget(self, dataset: str, paths: Iterable[str]) -> None:
         """Drop records."""
@@ -125,20 +135,76 @@ class Index:
         with _LOCK:
             if not self._opened:
                 self._opened.append(self._open())
-            with self._opened[0] as database:
-                yield database
+            try:
+                with self._opened[0] as database:
+                    yield database
+            finally:
+                if self._transient:
+                    _close(self._opened)
 
     def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return _connect(self._path)
-        except sqlite3.OperationalError:
-            raise
+            _make(self._path)
+            database = _connect(self._path)
+        except OSError:
+            if not self._path.exists():
+                raise
+            return self._open_to_read()
+        except sqlite3.OperationalError as error:
+            if not (_is_read_only(error) and self._path.exists()):
+                raise
+            return self._open_to_read()
         except sqlite3.DatabaseError:
             log.warning("%s is damaged; its files will be fetched again", self._path)
-            for suffix in ("", "-wal", "-shm"):
+            for suffix in ("", *_BESIDES):
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-            return _connect(self._path)
+            _make(self._path)
+            database = _connect(self._path)
+        self._transient = False
+        return database
+
+    def _open_to_read(self) -> sqlite3.Connection:
+        """Open it for who may not write there, not even SQLite's own files beside it."""
+        self._transient = False
+        try:
+            return _connect_to_read(f"{self._path.absolute().as_uri()}?mode=ro")
+        except sqlite3.OperationalError:
+            self._transient = True  # others may write meanwhile, of which nothing would be seen
+        log_file = self._path.with_name(f"{self._path.name}-wal")
+        if not (log_file.exists() and log_file.stat().st_size):
+            return _connect_to_read(f"{self._path.absolute().as_uri()}?immutable=1")
+        with tempfile.TemporaryDirectory() as directory:
+            copy = Path(directory, self._path.name)
+            shutil.copyfile(self._path, copy)
+            shutil.copyfile(log_file, f"{copy}-wal")
+            database = sqlite3.connect(":memory:", check_same_thread=False)
+            with contextlib.closing(sqlite3.connect(copy)) as copied:
+                copied.backup(database)
+            return database
+
+
+def _make(path: Path) -> None:
+    """Make the database's file, whose mode those beside it will have, too, if there is none."""
+    make_directories(path.parent, path.parent)
+    with contextlib.suppress(FileExistsError):  # and never open it: that would drop SQLite's locks
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+    share(path, path.parent)
+
+
+def _connect_to_read(uri: str) -> sqlite3.Connection:
+    database = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False)
+    try:
+        database.execute("SELECT 1 FROM entries LIMIT 1").fetchone()
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
+
+
+def _is_read_only(error: sqlite3.OperationalError) -> bool:
+    """Whether *error* tells of a file or directory that may not be written."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 
 
 def _connect(path: Path) -> sqlite3.Connection:

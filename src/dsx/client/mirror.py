@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,50 @@ from dsx.client.http import Connection
 from dsx.client.names import segments
 from dsx.client.pack import CutShort, Packed, members
 from dsx.client.progress import Meter, Progress, in_threads
-from dsx.client.transfer import PARALLEL_FROM, Remote, fetch_file
-from dsx.core.errors import DSXError
+from dsx.client.transfer import PARALLEL_FROM, Remote, fetch_current
+from dsx.core.errors import DSXError, NotFound
 
 Manifest = Mapping[str, Mapping[str, Any]]
 DATASETS = "/api/v1/datasets"
 SMALL = 1024 * 1024
+FINGERPRINT = 1024  # bytes of a file that a manifest's `hash` is of
 PACK_FILES = 1000
 PACK_BYTES = 64 * 1024 * 1024
 PACKS = 2  # at once: reading a pack is Python's work, and more would only take turns
 _BREAKS = (CutShort, urllib3.exceptions.HTTPError, ConnectionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What became of the files of a dataset.
+
+    Attributes:
+        paths: where they are, in the asked order.
+        gone: those that the server no longer has, although its manifest did.
+        removed: files in the cache that the dataset has no more, and that were deleted.
+    """
+
+    paths: list[Path]
+    gone: list[str]
+    removed: list[str]
+
+
+class _Stream:
+    """What one answer with a pack has brought."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.left = list(paths)  # that have neither come nor been passed over
+        self.again: list[str] = []  # left out, damaged, or not what the manifest says
+        self.drafts: list[Draft] = []
+
+    def passed(self, path: str) -> None:
+        """*path* has come: what was before it was left out."""
+        if path not in self.left:
+            expected = self.left[0] if self.left else None
+            raise Unprocessable(f"The pack has {path!r} instead of {expected!r}.")
+        position = self.left.index(path)
+        self.again += self.left[:position]
+        del self.left[: position + 1]
 
 
 class Mirror:
@@ -37,45 +73,64 @@ class Mirror:
         self._cache = cache
         self._dataset = dataset
         self._progress = progress
+        self._gone: list[str] = []
 
-    def update(self, places: Mapping[str, Path], manifest: Manifest) -> None:
-        """Fetch those of *places* (path → local file) that the cache lacks or has outdated."""
-        sizes = self._missing(places, manifest)
+    def update(self, places: Mapping[str, Path], manifest: Manifest) -> list[str]:
+        """Fetch those of *places* (path → local file) that the cache lacks or has outdated.
+
+        What the manifest has and the server no longer: its paths.
+        """
+        self._manifest = manifest
+        sizes = self._missing(places)
         self._meter = Meter(self._progress, sum(sizes.values()), self._dataset)
         small = [path for path, size in sizes.items() if size < SMALL]
         again: list[str] = []
-        for damaged in self._run(PACKS, self._fetch_pack, _groups(small, sizes)):
-            again += damaged
-        fetch = partial(self._fetch_one, manifest=manifest)
+        for left in self._run(PACKS, self._fetch_pack, _groups(small, sizes)):
+            again += left
         medium = [path for path, size in sizes.items() if SMALL <= size < PARALLEL_FROM]
-        list(self._run(self._connection.pool, fetch, again + medium))
+        list(self._run(self._connection.pool, self._fetch_one, again + medium))
         for path, size in sizes.items():
             if size >= PARALLEL_FROM:  # in parallel ranges, so one file at a time
-                fetch(path)
+                self._fetch_one(path)
+        return self._gone
 
     def _run(self, workers: int, job: Any, inputs: Any) -> Iterator[Any]:
         return in_threads([partial(job, given) for given in inputs], workers, self._meter)
 
-    def _missing(self, places: Mapping[str, Path], manifest: Manifest) -> dict[str, int]:
+    def _missing(self, places: Mapping[str, Path]) -> dict[str, int]:
         """Paths without a cached file that is what the manifest says, and their sizes.
 
-        A path that the manifest does not know gets a request of its own, which will tell.
+        A path that the manifest does not know gets a request of its own, which will tell. Of a file
+        whose bytes are the same, a new validator is of no concern.
         """
         known = self._cache.current(self._dataset, places)
-        fresh = [
-            path
-            for path, record in known.items()
-            if path in manifest and record.etag == manifest[path].get("etag")
-        ]
+        fresh, renewed = [], {}
+        for path, record in known.items():
+            entry = self._manifest.get(path)
+            if entry is None:
+                continue
+            if record.etag == entry.get("etag"):
+                fresh.append(path)
+            elif _same_bytes(entry, record.size, record.sha256):
+                renewed[path] = str(entry.get("etag", ""))
         self._cache.touch(self._dataset, fresh)
-        missing = places.keys() - set(fresh)
+        if renewed:
+            self._cache.renew(self._dataset, renewed, known)
+        missing = places.keys() - set(fresh) - renewed.keys()
         return {
-            path: int(manifest[path]["size"]) if path in manifest else SMALL
+            path: int(self._manifest[path]["size"]) if path in self._manifest else SMALL
             for path in places
             if path in missing
         }
 
-    def _fetch_one(self, path: str, manifest: Manifest) -> None:
+    def _fetch_one(self, path: str) -> None:
+        """Fetch a file; note that it is gone if the server no longer has it."""
+        url = DATASETS + segments(self._dataset, "files", path)
+        entry = self._manifest.get(path, {})
+        etag, sha256 = entry.get("etag"), entry.get("sha256")
+        remote = Remote(
+            self._connection, url, path, sha256, etag=f'"{etag}"' if etag and sha256 else None
+        )
         counted = 0
 
         def count(done: int, _total: int | None, _name: str) -> None:
@@ -83,51 +138,73 @@ class Mirror:
             self._meter.add(done - counted)
             counted = done
 
-        url = DATASETS + segments(self._dataset, "files", path)
-        expected = manifest[path].get("sha256") if path in manifest else None
         with self._cache.draft() as (draft, descriptor):
-            fetched = fetch_file(
-                Remote(self._connection, url, path, expected), descriptor, progress=count
-            )
+            try:
+                fetched = fetch_current(remote, descriptor, count)
+            except NotFound as error:
+                if not entry or "dataset" in error.details:
+                    raise
+                self._gone.append(path)
+                return
             self._cache.commit(self._dataset, [Draft(path, draft, fetched.etag, fetched.digest)])
 
     def _fetch_pack(self, paths: Sequence[str]) -> list[str]:
-        """Fetch many small files; those that arrived damaged, to be fetched again.
+        """Fetch many small files; those that are to be fetched one by one.
 
         After a break, ask for the rest.
         """
-        damaged: list[str] = []
+        again: list[str] = []
         breaks = 0
         while paths:
-            got, error = self._one_stream(paths, damaged)
-            paths = paths[got:]
-            if error is not None:
-                breaks = 1 if got else breaks + 1
-                if breaks > self._connection.retries:
-                    raise error
-                self._connection.pause(breaks - 1, error)
-        return damaged
+            stream = _Stream(paths)
+            try:
+                error = self._take(stream)
+            except NotFound as failure:
+                missing = set(failure.details.get("missing", ())) & set(paths)
+                if not missing:
+                    raise
+                self._gone += missing
+                paths = [path for path in paths if path not in missing]
+                continue
+            again += stream.again
+            if error is None:
+                return again + stream.left  # which the whole pack has not
+            breaks = breaks + 1 if len(stream.left) == len(paths) else 1
+            if breaks > self._connection.retries:
+                raise error
+            paths = stream.left
+            self._connection.pause(breaks - 1, error)
+        return again
 
-    def _one_stream(self, paths: Sequence[str], damaged: list[str]) -> tuple[int, Broken | None]:
-        """Take what one answer brings: how many files that was, and why it was not all."""
-        drafts: list[Draft] = []
-        got, error = 0, None
+    def _take(self, stream: _Stream) -> Broken | None:
+        """Take what one answer brings; why it was not all."""
+        url = DATASETS + segments(self._dataset, "pack")
+        wanted = {"paths": stream.left}
         try:
-            for packed in self._members(paths):
-                if packed.intact:
-                    drafts.append(self._write(packed))
-                else:
-                    damaged.append(packed.path)
-                got += 1
+            with self._connection.request("POST", url, json=wanted, stream=True) as response:
+                for packed in members(response.raw):
+                    self._meter.add(len(packed.data))
+                    stream.passed(packed.path)
+                    if packed.intact and self._expected(packed):
+                        stream.drafts.append(self._write(packed))
+                    else:
+                        self._meter.add(-len(packed.data))
+                        stream.again.append(packed.path)
         except _BREAKS as cause:
             if isinstance(cause, DSXError):
                 raise
-            error = Broken(f"The connection broke in a pack of {self._dataset}: {cause}")
+            return Broken(f"The connection broke in a pack of {self._dataset}: {cause}")
         finally:  # whatever happened, the files that have come are good
-            self._keep(drafts)
-        if got < len(paths) and error is None:
-            error = Broken(f"A pack of {self._dataset} ended before its last file.")
-        return got, error
+            self._keep(stream.drafts)
+        return None
+
+    def _expected(self, packed: Packed) -> bool:
+        """Whether a file is what the manifest says, as far as that goes."""
+        entry = self._manifest[packed.path]
+        if entry.get("sha256"):
+            return _same_bytes(entry, len(packed.data), packed.sha256)
+        head = hashlib.md5(packed.data[:FINGERPRINT], usedforsecurity=False).hexdigest()
+        return len(packed.data) == int(entry["size"]) and head == entry.get("hash", head)
 
     def _keep(self, drafts: Sequence[Draft]) -> None:
         try:
@@ -137,25 +214,16 @@ class Mirror:
                 draft.file.unlink(missing_ok=True)
             raise
 
-    def _members(self, paths: Sequence[str]) -> Iterator[Packed]:
-        """The files of one pack, which must be *paths* in that order."""
-        url = DATASETS + segments(self._dataset, "pack")
-        wanted = {"paths": list(paths)}
-        expected = iter(paths)
-        with self._connection.request("POST", url, json=wanted, stream=True) as response:
-            for packed in members(response.raw):
-                path = next(expected, None)
-                if packed.path != path:
-                    raise Unprocessable(f"The pack has {packed.path!r} instead of {path!r}.")
-                self._meter.add(len(packed.data))
-                yield packed
-
     def _write(self, packed: Packed) -> Draft:
-        # As the hub makes the validators of datasets served in place: modification time and size.
-        etag = f"{packed.mtime_ns:x}-{len(packed.data):x}"
         file = self._cache.new_draft()
-        file.write_bytes(packed.data)
+        self._cache.write(file, packed.data)
+        etag = str(self._manifest[packed.path].get("etag", ""))
         return Draft(packed.path, file, etag, packed.sha256)
+
+
+def _same_bytes(entry: Mapping[str, Any], size: int, sha256: str | None) -> bool:
+    known = entry.get("sha256")
+    return bool(known) and known == sha256 and int(entry["size"]) == size
 
 
 def _groups(paths: Sequence[str], sizes: Mapping[str, int]) -> Iterator[list[str]]:

@@ -47,6 +47,13 @@ class FileInfo(Answer):
     url: str
 
 
+class LeftOut(Answer):
+    """Files that a dataset leaves out for one reason: how many, and the first of them."""
+
+    count: int
+    paths: list[str] = []
+
+
 class DatasetInfo(Answer):
     """A dataset and how far the server's index of it is."""
 
@@ -57,6 +64,8 @@ class DatasetInfo(Answer):
     done: int
     total: int
     indexed: datetime | None = None
+    trouble: str | None = None
+    left_out: dict[str, LeftOut] = {}
 
 
 class ChallengeInfo(Answer):

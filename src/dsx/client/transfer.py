@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -47,10 +47,11 @@ class Remote:
         connection: to whom.
         path: of the request, quoted.
         name: what a person calls it.
-        sha256: what its bytes must hash to, unless the answer itself says.
+        sha256: what its bytes must hash to, unless the answer itself says, or has another *etag*.
         size: bytes in all, if that is known before anything is asked.
-        etag: of the body, if that is known before and is not its *sha256*.
+        etag: of the body, with its quotes, if that is known before and is not its *sha256*.
         method: ``GET``, or ``POST`` with *json*.
+        recheck: ask the server to read it anew before it tells of a digest.
         begun: an answer that has come already; it is used first.
         wait: returns once the server sends it again, after it said that it is paused.
     """
@@ -63,11 +64,14 @@ class Remote:
     etag: str | None = None
     method: str = "GET"
     json: Any = None
+    recheck: bool = False
     begun: requests.Response | None = None
     wait: Callable[[], None] | None = None
 
     def ask(self, headers: Headers) -> requests.Response:
         """A fresh answer."""
+        if self.recheck:
+            headers = {**headers, "Cache-Control": "no-cache"}
         while True:
             try:
                 return self.connection.request(
@@ -140,6 +144,20 @@ def fetch_file(
     download = _Download(remote, write, truncate, progress, kept)
     ranged = read if ranges else None
     return download.go_on(read, ranged) if kept is not None and kept.size else download.run(ranged)
+
+
+def fetch_current(remote: Remote, descriptor: int, progress: Progress | None) -> Fetched:
+    """As `fetch_file`, of a file whose digest may be of what was there before.
+
+    If its bytes are wrong twice, the server is asked to look again. Then they are right if they
+    have the digest that it tells of now, or, until it has one, if they are the same once more.
+    """
+    try:
+        return fetch_file(remote, descriptor, progress)
+    except DigestMismatch as error:
+        received = error.details["received"]
+    anew = replace(remote, sha256=received, etag=None, begun=None, recheck=True)
+    return fetch_file(anew, descriptor, progress)
 
 
 class _Download:
@@ -280,7 +298,9 @@ class _Download:
 
     def _verified(self, headers: Headers, hasher: Hasher) -> Fetched:
         announced = headers.get("Repr-Digest")
-        wanted = (from_repr_digest(announced) if announced else None) or self._remote.sha256
+        known = self._remote.etag in {None, headers.get("ETag")}  # else it is of another version
+        expected = self._remote.sha256 if known else None
+        wanted = (from_repr_digest(announced) if announced else None) or expected
         if wanted is not None and hasher.digest != wanted:
             raise DigestMismatch(
                 f"The bytes of {self._remote.name} are not the ones the server announced.",

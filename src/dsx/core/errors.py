@@ -198,6 +198,12 @@ class Unusable(Unavailable):
     code = "unusable"
 
 
+class NotMounted(Unavailable):
+    """A dataset's directory cannot be read, or is not the one that was indexed."""
+
+    code = "not_mounted"
+
+
 class StorageFull(DSXError):
     """There is no room for the bytes."""
 
@@ -230,6 +236,7 @@ STATUS: dict[type[DSXError], int] = {
     RateLimited: 429,
     Unavailable: 503,
     Unusable: 503,
+    NotMounted: 503,
     StorageFailed: 503,
     Elsewhere: 503,
     StorageFull: 507,

@@ -47,10 +47,10 @@ class Indexer(Reconciler):
         trace: TracebackType | None,
     ) -> None:
         await super().__aexit__(kind, error, trace)
+        await self._datasets.aclose()
         if self._hashing is not None:
             self._hashing.cancel()
             await asyncio.gather(self._hashing, return_exceptions=True)
-        await self._datasets.aclose()
         if self._held is not None:
             self._held.close()
 

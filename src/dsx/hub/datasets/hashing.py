@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -31,6 +32,7 @@ class Hashing:
     def __init__(self, catalog: Catalog, indexing: Indexing) -> None:
         self._catalog = catalog
         self._indexing = indexing
+        self._stopped = threading.Event()
         self._unreadable: set[tuple[int, str, str]] = set()
 
     async def run(self) -> None:
@@ -47,6 +49,10 @@ class Hashing:
                     del turns[dataset]
                 else:
                     turns[dataset] = last
+
+    def stop(self) -> None:
+        """End soon, even in the middle of a large file: who stops waits for threads."""
+        self._stopped.set()
 
     async def _some(self, dataset: str, after: str) -> str | None:
         """Fill in some, of files with greater paths; the last one, or None at the end."""
@@ -74,12 +80,12 @@ class Hashing:
         for entry in entries:
             if (number, entry.path, entry.etag) not in self._unreadable:
                 try:
-                    digest = scan.digest_of_file(tree, entry)
+                    digest = scan.digest_of_file(tree, entry, self._stopped.is_set)
                 except OSError as error:
                     self._give_up(number, entry, error)
                 else:
                     found += [(entry, digest)] if digest is not None else []
-            if time.monotonic() > give_way:
+            if self._stopped.is_set() or time.monotonic() > give_way:
                 return entry.path, found
         return entries[-1].path, found
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from dsx.catalog import datasets as index
 from dsx.catalog.engine import Catalog
 from dsx.core.content import Content, FileSlice, Piece
-from dsx.core.errors import Conflict, NotFound
+from dsx.core.errors import Conflict, NotFound, NotMounted
 from dsx.core.media_types import guess_type
 from dsx.core.model import DatasetInfo, ManifestEntry, Micros
 from dsx.core.principals import Principal
@@ -28,7 +28,7 @@ from dsx.hub.datasets.hashing import Hashing
 from dsx.hub.datasets.indexing import PAGE, Indexing
 from dsx.hub.datasets.pack import pack_entries
 from dsx.hub.datasets.private import Private
-from dsx.hub.datasets.roots import Displaced, Root
+from dsx.hub.datasets.roots import Root
 
 _FIRST_SECONDS = 0.5
 """For so long a first manifest waits for the first scan; then it is sent while it is made."""
@@ -168,6 +168,7 @@ class Datasets:
 
     async def aclose(self) -> None:
         """Follow no dataset any more, and end what goes on in the background."""
+        self._hashing.stop()
         await self._followers.aclose()
         await self._indexing.aclose()
 
@@ -175,7 +176,7 @@ class Datasets:
         trouble = None
         try:
             await self._indexing.tree(dataset)
-        except Displaced as error:
+        except NotMounted as error:
             trouble = error.message
         except NotFound:
             if must_be_there:

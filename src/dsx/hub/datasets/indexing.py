@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 
 import structlog
@@ -19,12 +19,12 @@ from sqlalchemy import Connection
 
 from dsx.catalog import datasets as index
 from dsx.catalog.engine import Catalog
-from dsx.core.errors import DSXError, NotFound
+from dsx.core.errors import DSXError, NotFound, NotMounted
 from dsx.core.model import ManifestEntry, Micros
 from dsx.hub.clock import SECOND, now
 from dsx.hub.datasets import scan
 from dsx.hub.datasets.beneath import Tree
-from dsx.hub.datasets.roots import Displaced, Root
+from dsx.hub.datasets.roots import Root
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +70,7 @@ class Indexing:
         """The names of all datasets, sorted; with those that are not to be seen at the moment."""
         try:
             names = await asyncio.to_thread(self.root.names)
-        except Displaced:
+        except NotMounted:
             names = [known.name for known in await self.all_known()]
             if not names:
                 raise
@@ -82,7 +82,7 @@ class Indexing:
     async def tree(self, dataset: str) -> Tree:
         """The files of *dataset*.
 
-        Raises `NotFound` if there is none, `Displaced` if it is not to be seen at the moment.
+        Raises `NotFound` if there is none, `NotMounted` if it is not to be seen at the moment.
         """
         try:
             return await asyncio.to_thread(self.root.tree, dataset)
@@ -94,7 +94,7 @@ class Indexing:
                 and self.root.directory is not None
                 and await asyncio.to_thread(self.root.is_displaced, known.root)
             ):
-                raise Displaced(
+                raise NotMounted(
                     f"Dataset {dataset!r} is not to be seen: DSX_DATASET_PATH is empty, and is "
                     "another directory than the one that was indexed. Is something not mounted?"
                 ) from None
@@ -164,7 +164,7 @@ class Indexing:
         for directory in directories:
             changed += await self._look_below(number, tree, directory, survey)
         if gone:
-            changed += await self._catalog.write(partial(_drop, number=number, gone=gone))
+            changed += await self._write(partial(_drop, number=number, gone=gone))
         return changed > 0
 
     async def recheck(self, dataset: str, path: str) -> None:
@@ -184,7 +184,7 @@ class Indexing:
         """Scan every dataset, and forget those that are gone. None can hinder another."""
         try:
             present = await asyncio.to_thread(self.root.names)
-        except Displaced as error:
+        except NotMounted as error:
             await self._note_trouble(await self.all_known(), error)
             return
         for known in await self.all_known() if self.root.directory is not None else []:
@@ -233,11 +233,11 @@ class Indexing:
         try:
             tree = await self.tree(dataset)
             await self._scan_tree(dataset, tree)
-        except Displaced as error:
+        except NotMounted as error:
             await self._note_trouble(await self._if_known(dataset), error)
             raise
         except OSError as error:
-            trouble = Displaced(f"Dataset {dataset!r} cannot be read: {error.strerror}.")
+            trouble = NotMounted(f"Dataset {dataset!r} cannot be read: {error.strerror}.")
             await self._note_trouble(await self._if_known(dataset), trouble)
             raise trouble from error
 
@@ -268,10 +268,10 @@ class Indexing:
         _tell(dataset, before, scanned, files=seen, new=fresh, gone=gone)
 
     async def _check_emptied(self, dataset: str, directory: str, files: int) -> None:
-        """`Displaced` unless it is the directory that had *files* files which is empty now."""
+        """`NotMounted` unless it is the directory that had *files* files which is empty now."""
         known = await self.known(dataset)
         if known is not None and known.directory != directory:
-            raise Displaced(
+            raise NotMounted(
                 f"The directory of dataset {dataset!r} is empty, and is another one than that whose"
                 f" {files} files are indexed. Is something not mounted?"
             )
@@ -290,9 +290,7 @@ class Indexing:
         lost = [found.path for found in fresh if found.path not in described]
         dropped = 0
         if entries or stamps.keys() & set(lost):
-            dropped = await self._catalog.write(
-                partial(_record, number=number, entries=entries, gone=lost)
-            )
+            dropped = await self._write(partial(_record, number=number, entries=entries, gone=lost))
         return len(entries) + dropped, len(lost)
 
     async def _look_below(
@@ -313,11 +311,13 @@ class Indexing:
         ):
             gone = await asyncio.to_thread(scan.vanished, tree, [entry.path for entry in page])
             if gone:
-                dropped += await self._catalog.write(
-                    partial(_record, number=number, entries=(), gone=gone)
-                )
+                dropped += await self._write(partial(_record, number=number, entries=(), gone=gone))
             after = page[-1].path
         return dropped
+
+    async def _write(self, work: Callable[[Connection], int]) -> int:
+        """Change rows. What a crash undoes is found again, so nobody waits for the disk."""
+        return await self._catalog.write(work, durable=False)
 
     async def _note_trouble(self, datasets: Sequence[index.Known], why: object) -> None:
         for known in datasets:

@@ -19,6 +19,8 @@ _BESIDES = ("", "-wal", "-shm", "-journal")
 """What SQLite puts beside a database."""
 _FRESH = 10.0
 """Seconds for which the identities of directories, which hardly ever change, are remembered."""
+_FRESH_FILES = 0.5
+"""And those of files, of which some come and go, but none where datasets are."""
 
 
 def database_files(path: Path) -> tuple[Path, ...]:
@@ -39,7 +41,8 @@ class Private:
         self.directories = tuple(directories)
         self.files = tuple(files)
         self._known: set[Identity] = set()
-        self._looked = -_FRESH
+        self._known_files: frozenset[Identity] = frozenset()
+        self._looked = self._looked_at_files = -_FRESH
 
     def has_directory(self, status: os.stat_result) -> bool:
         """Whether the directory of that *status* is one of them, or right below one."""
@@ -49,12 +52,15 @@ class Private:
         return identity(status) in self._known
 
     def has_file(self, status: os.stat_result) -> bool:
-        """Whether the file of that *status* is one of them, as they are at this moment."""
+        """Whether the file of that *status* is one of them."""
         return identity(status) in self.identities_of_files()
 
     def identities_of_files(self) -> frozenset[Identity]:
-        """The identities of its files, as they are at this moment."""
-        return frozenset(_identities(self.files))
+        """The identities of its files, as they were a moment ago."""
+        if self.files and time.monotonic() >= self._looked_at_files + _FRESH_FILES:
+            self._looked_at_files = time.monotonic()
+            self._known_files = frozenset(_identities(self.files))
+        return self._known_files
 
     def _identities(self) -> Iterable[Identity]:
         # Those right below, too: a shard of the blobs can be bound to another place by itself.

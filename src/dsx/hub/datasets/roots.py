@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dsx.core.errors import NotFound, Unavailable
+from dsx.core.errors import NotFound, NotMounted
 from dsx.core.names import check_dataset_name
 from dsx.hub.datasets.beneath import Tree
 from dsx.hub.datasets.private import Private, identity
-
-
-class Displaced(Unavailable):
-    """A directory cannot be read, or is not the one that was indexed: is something not mounted?"""
 
 
 class Root:
@@ -24,18 +20,18 @@ class Root:
         self._private = private or Private()
 
     def names(self) -> list[str]:
-        """The names of all datasets, sorted. `Displaced` if the directory cannot be read."""
+        """The names of all datasets, sorted. `NotMounted` if the directory cannot be read."""
         if self.directory is None:
             return []
         try:
             with os.scandir(self.directory) as entries:
                 names = [entry.name for entry in entries]
         except OSError as error:
-            raise Displaced(self._unreadable(error)) from None
+            raise NotMounted(self._unreadable(error)) from None
         return sorted(name for name in names if self._is_dataset(self.directory, name))
 
     def tree(self, dataset: str) -> Tree:
-        """The files of *dataset*. `NotFound` if there is none, `Displaced` as `names`."""
+        """The files of *dataset*. `NotFound` if there is none, `NotMounted` as `names`."""
         check_dataset_name(dataset)
         if self.directory is not None:
             if self._is_dataset(self.directory, dataset):
@@ -53,7 +49,7 @@ class Root:
         try:
             return "{:x}-{:x}".format(*identity(self.directory.stat()))
         except OSError as error:
-            raise Displaced(self._unreadable(error)) from None
+            raise NotMounted(self._unreadable(error)) from None
 
     def is_displaced(self, known: str) -> bool:
         """Whether it is not the directory that was *known*, and has no datasets.
@@ -62,7 +58,7 @@ class Root:
         """
         try:
             return self.directory is None or (self.identity() != known and not self.names())
-        except Displaced:
+        except NotMounted:
             return True
 
     def _is_dataset(self, root: Path, name: str) -> bool:

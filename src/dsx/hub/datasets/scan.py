@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -223,15 +223,20 @@ def vanished(tree: Tree, paths: Iterable[str]) -> list[str]:
     return [path for path in paths if not _present(tree, path)]
 
 
-def digest_of_file(tree: Tree, entry: ManifestEntry) -> Digest | None:
-    """SHA-256 of the file, or None if it is no longer the one that was indexed."""
+def digest_of_file(
+    tree: Tree, entry: ManifestEntry, stopped: Callable[[], bool] = bool
+) -> Digest | None:
+    """SHA-256 of the file, or None if it is no longer the one that was indexed.
+
+    Or once it is *stopped*, which by default it never is.
+    """
     try:
         descriptor = tree.open(entry.path)
     except NotFound:
         return None
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         hasher = Hasher()
-        while chunk := file.read(_CHUNK):
+        while not stopped() and (chunk := file.read(_CHUNK)):
             hasher.update(chunk)
         status = os.fstat(descriptor)
     unchanged = Found.of(entry.path, status).etag == entry.etag and hasher.size == entry.size
