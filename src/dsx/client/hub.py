@@ -103,7 +103,7 @@ class DatasetHubClient(FileOperations):
     def dataset_infos(self) -> list[DatasetInfo]:
         """All datasets, each with its size and how far the server's index of it is."""
         items = self._connection.items("GET", DATASETS)
-        return [DatasetInfo.model_validate(item) for item in items]
+        return [DatasetInfo.read(item) for item in items]
 
     def dataset_info(self, dataset: str) -> DatasetInfo:
         """How large a dataset is, and how far the server's index of it."""
