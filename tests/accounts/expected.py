@@ -90,6 +90,8 @@ OPERATIONS: dict[str, Op] = {
     "patch_file": Op("file write", "file", json={"tags": ["t"]}),
     "delete_file": Op("file delete", "file"),
     "list_versions": Op("file read", "file"),
+    "get_version": Op("file read", "file"),
+    "delete_version": Op("file delete", "file"),
     "download_file": Op("file read", "file"),
     "download_file_head": Op("file read", "file"),
     "create_upload": Op("new", json={"name": "{fresh}", "length": 4}),

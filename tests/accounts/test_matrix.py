@@ -110,7 +110,11 @@ def _said(text: str, words: dict[str, str]) -> str:
 
 def _filled(route: Route, thing: Thing, ref: str) -> str:
     places = ("id", "name", "name:path", "dataset", "link", "user", "ref", "task_id")
-    words = dict.fromkeys(places, ref) | {"offset": "0", "path": thing.also or OPEN_FILE}
+    words = dict.fromkeys(places, ref) | {
+        "offset": "0",
+        "version": "1",
+        "path": thing.also or OPEN_FILE,
+    }
     words["path:path"] = words["path"]
     return _said(route.path, words)
 

@@ -101,10 +101,8 @@ def test_a_file_goes_in_and_comes_back(catalog_url: str, tmp_path: Path):
             assert (content.size, content.etag, content.filename) == (3, stored.sha256, "b.csv")
             assert await hub.read(stored.id) == b"1,2"
             again = await hub.store("a/b.csv", b"1,2,3")
-            assert [v.id for v in await hub.files.versions(ADMIN, stored.id)] == [
-                again.id,
-                stored.id,
-            ]
+            versions = (await hub.files.versions(ADMIN, stored.id)).items
+            assert [v.id for v in versions] == [again.id, stored.id]
             assert await hub.read(stored.id) == b"1,2"
             await hub.clean()
 
@@ -208,7 +206,7 @@ def test_a_patch_changes_the_record_only(catalog_url: str, tmp_path: Path):
             patched = await hub.files.update(ADMIN, first.id, changes)
             assert patched.metadata == {"keep": 1, "deep": {"y": 2, "z": 3}, "new": []}
             assert (patched.name, patched.category, patched.tags) == ("b", "c", ("t",))
-            assert {v.name for v in await hub.files.versions(ADMIN, first.id)} == {"b"}
+            assert {v.name for v in (await hub.files.versions(ADMIN, first.id)).items} == {"b"}
             for bad, error in (
                 (FileChanges(name="taken"), AlreadyExists),
                 (FileChanges(name="a//b"), Invalid),
@@ -235,10 +233,11 @@ def test_missing_bytes_are_said_to_be_missing_and_can_be_deleted(catalog_url: st
             lost = await hub.store("a")
             await hub.blobs.delete([lost.sha256])
             content = await hub.files.content(ADMIN, lost.id)
-            async for piece in content.pieces(0, content.size):
-                assert isinstance(piece, FileSlice)
-                with pytest.raises(Gone, match="fsck"):
-                    piece.open()
+            (piece,) = [piece async for piece in content.pieces(0, content.size)]
+            assert isinstance(piece, FileSlice)
+            with pytest.raises(Gone, match="fsck") as gone:
+                piece.open()
+            assert gone.value.details == {"id": lost.id}
             await hub.trash.delete(ADMIN, lost.id)
             await hub.trash.purge(ADMIN, lost.id)
             await hub.clean()

@@ -1,7 +1,7 @@
 """Files and their versions, in one table: a row a version.
 
-``file`` groups the versions of one file; ``latest`` marks the newest. A file goes to the trash and
-comes back with all its versions. Functions run inside the caller's transaction.
+``file`` groups the versions of one file; ``latest`` marks the newest of what is live. What is in
+the trash: see `dsx.catalog.trash`. Functions run inside the caller's transaction.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    delete,
     func,
     insert,
     select,
-    text,
     tuple_,
     update,
 )
@@ -40,6 +38,7 @@ from dsx.catalog.matching import (
     unescape,
 )
 from dsx.catalog.schema import LIVE, blobs, file_labels, files
+from dsx.catalog.trash import TRASHED
 from dsx.core.digest import Digest
 from dsx.core.errors import AlreadyExists, NotFound
 from dsx.core.model import BlobInfo, FileQuery, FileVersion, Micros, NewFile, Page
@@ -51,7 +50,6 @@ _SCAN_WORK = 0.03
 """A page that takes longer to find, or more seconds of matching, ends early; its cursor goes on.
 So no pattern, however evil, keeps a thread for long."""
 _MAX_NUMBER = 1 << 62
-_TRASHED = text("trashed IS NOT NULL")
 Places = Sequence[Place] | None
 """Where to look; None: everywhere."""
 
@@ -60,7 +58,7 @@ def claim(connection: Connection, owner: str) -> None:
     """Keep every other transaction from changing this owner's files until this one ends.
 
     Taken first, before any blob is claimed and before what is to be changed is read: versions of
-    one name then follow each other, and a file changes place with all its versions.
+    one name then follow each other, and a file changes place as a whole.
     """
     lock(connection, int.from_bytes(hashlib.blake2b(owner.encode(), digest_size=7).digest()))
 
@@ -73,7 +71,7 @@ def add(
     The owner has to be claimed. *id_* is what the version was known by before, if at all.
     """
     before = connection.execute(
-        select(files.c.number, files.c.file, files.c.version).where(
+        select(files.c.number, files.c.file).where(
             LIVE, files.c.owner == new.owner, files.c.name == new.name
         )
     ).first()
@@ -82,10 +80,12 @@ def add(
         connection.execute(
             update(files).where(files.c.number == before.number).values(latest=False)
         )
+    # The file's id is none of its versions', so that each of them can be named alone.
+    file = before.file if before else str(uuid_utils.uuid7())
     row = {
         "id": id_,
-        "file": before.file if before else id_,
-        "version": before.version + 1 if before else 1,
+        "file": file,
+        "version": _next_version(connection, file) if before else 1,
         "latest": True,
         "owner": new.owner,
         "name": new.name,
@@ -98,8 +98,14 @@ def add(
         "tags": sorted(set(new.tags)),
     }
     number = connection.execute(insert(files).values(row).returning(files.c.number)).scalar_one()
-    labels.refresh(connection, before.file if before else id_)
+    labels.refresh(connection, file)
     return by_number(connection, number)
+
+
+def _next_version(connection: Connection, file: str) -> int:
+    """One more than any version has, be it in the trash."""
+    newest = select(func.max(files.c.version)).where(files.c.file == file)
+    return int(connection.execute(newest).scalar_one()) + 1
 
 
 def by_number(connection: Connection, number: int) -> FileVersion:
@@ -115,10 +121,16 @@ def find_number(connection: Connection, number: int) -> FileVersion | None:
 def get(connection: Connection, ref: str, *, trashed: bool = False) -> FileVersion:
     """The version *ref* (id or number), live or *trashed*, whoever's it is; or `NotFound`.
 
-    Who may know of it is not decided here: see `dsx.hub.access`.
+    A file's id stands for its newest version. Who may know of it is not decided here: see
+    `dsx.hub.access`.
     """
-    where = _TRASHED if trashed else files.c.trashed.is_(None)
+    where = TRASHED if trashed else files.c.trashed.is_(None)
     found = _versions(connection, _records().where(where, _refers(ref)))
+    if not found and not ref.isdecimal():
+        same = files.c.file == _as_id(ref)
+        newest = files.c.trashed.desc(), files.c.version.desc()
+        query = _records().where(where, files.c.latest, same).order_by(*newest).limit(1)
+        found = _versions(connection, query)
     if not found:
         raise unknown(ref, trashed=trashed)
     return found[0]
@@ -157,10 +169,30 @@ def find_many(connection: Connection, owner: str, names: Sequence[str]) -> list[
     return found
 
 
+def find_version(
+    connection: Connection, file: str, version: int, *, trashed: bool = False
+) -> FileVersion | None:
+    """That version of a file, live or *trashed*."""
+    where = TRASHED if trashed else files.c.trashed.is_(None)
+    query = _records().where(where, files.c.file == file, files.c.version == version)
+    return next(iter(_versions(connection, query)), None)
+
+
 def versions(connection: Connection, file: str) -> list[FileVersion]:
-    """All versions of one file, newest first."""
+    """All versions of one file, newest first, those in the trash included."""
     query = _records().where(files.c.file == file).order_by(files.c.version.desc())
     return _versions(connection, query)
+
+
+def list_versions(
+    connection: Connection, file: str, limit: int, cursor: str | None, places: Places = None
+) -> Page:
+    """The live versions of one file that lie in *places*, newest first."""
+    query = select(files.c.number, files.c.version.label("key"), files.c.name).where(
+        files.c.file == file, files.c.trashed.is_(None), *labels.versions_within(places)
+    )
+    where = _Position((files.c.version, files.c.number), "-version", cursor, limit)
+    return _page(connection, query, where, [])
 
 
 def change(connection: Connection, version: FileVersion, values: dict[str, Any]) -> None:
@@ -184,44 +216,6 @@ def rename(connection: Connection, file: str, name: str) -> None:
     labels.refresh(connection, file)
 
 
-def trash(connection: Connection, file: str, now: Micros, expires: Micros) -> None:
-    """Move a file to the trash."""
-    values = {"trashed": now, "expires": expires}
-    connection.execute(update(files).where(files.c.file == file).values(values))
-    labels.refresh(connection, file)
-
-
-def restore(connection: Connection, version: FileVersion) -> None:
-    """Bring a file back; `AlreadyExists` if a live file of its owner has its name."""
-    back = update(files).where(files.c.file == version.file).values(trashed=None, expires=None)
-    try:
-        restored = connection.execute(back).rowcount
-    except IntegrityError:
-        raise AlreadyExists(
-            "There is a file of that name already: restore under another name."
-        ) from None
-    if not restored:
-        raise NotFound(f"{version.name!r} was dropped from the trash just now.")
-    labels.refresh(connection, version.file)
-
-
-def purge(connection: Connection, chosen: Sequence[str]) -> list[Digest]:
-    """Forget files in the trash and all their versions; returns the digests they had."""
-    gone = delete(files).where(files.c.file.in_(chosen), _TRASHED).returning(files.c.sha256)
-    return [Digest(digest) for digest in connection.execute(gone).scalars()]
-
-
-def expired(connection: Connection, now: Micros, limit: int) -> list[str]:
-    """Files in the trash whose time is over."""
-    query = (
-        select(files.c.file)
-        .where(_TRASHED, files.c.latest, files.c.expires <= now)
-        .order_by(files.c.expires)
-        .limit(limit)
-    )
-    return list(connection.execute(query).scalars())
-
-
 def list_trash(
     connection: Connection,
     owner: str,
@@ -231,7 +225,7 @@ def list_trash(
 ) -> Page:
     """The newest version of each file in the trash, latest deletion first."""
     query = select(files.c.number, files.c.trashed.label("key"), files.c.name).where(
-        _TRASHED, files.c.latest, files.c.owner == owner, *labels.versions_within(places)
+        TRASHED, files.c.latest, files.c.owner == owner, *labels.versions_within(places)
     )
     where = _Position((files.c.trashed, files.c.number), "-trashed", cursor, limit)
     return _page(connection, query, where, [])
@@ -343,7 +337,11 @@ def _refers(ref: str) -> Any:
     number = ref.isascii() and ref.isdecimal() and not ref.startswith("0")
     if number and len(ref) < len(str(_MAX_NUMBER)):
         return files.c.number == int(ref)
-    return files.c.id == (ref.lower() if ref.isascii() and ref.isprintable() else "")
+    return files.c.id == _as_id(ref)
+
+
+def _as_id(ref: str) -> str:
+    return ref.lower() if ref.isascii() and ref.isprintable() else ""
 
 
 def _versions(connection: Connection, query: Select[Any]) -> list[FileVersion]:

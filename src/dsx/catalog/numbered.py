@@ -24,6 +24,8 @@ def earlier(
         select(files.c.file, files.c.id, files.c.created)
         .join(newest, (newest.c.file == files.c.file) & newest.c.latest)
         .where(
+            newest.c.trashed.is_(None),
+            files.c.trashed.is_(None),
             files.c.file.in_(of),
             files.c.version < newest.c.version,
             files.c.version >= newest.c.version - limit,

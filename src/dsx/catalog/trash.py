@@ -1,51 +1,160 @@
-"""What is in an owner's trash, to be dropped. Inside the caller's transaction."""
+"""What is in the trash: whole files, and versions that were deleted alone.
+
+What was deleted at once has one ``trashed`` time, and its newest version is marked ``latest``, as
+the newest of what is live is. That pair, file and time, is a `Deleted`: it is listed as one entry,
+expires and is dropped as one. A version can also be brought back or dropped alone; whenever some of
+a file's versions come or go, the marks are set anew. Functions run inside the caller's transaction,
+which has claimed the owner.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    delete,
+    exists,
+    func,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
 
-from dsx.catalog import labels
+from dsx.catalog import blobs, labels
 from dsx.catalog.schema import files
 from dsx.core.digest import Digest
-from dsx.core.model import Micros
+from dsx.core.errors import AlreadyExists, NotFound
+from dsx.core.model import FileVersion, Micros
 from dsx.core.principals import Place
+
+TRASHED = text("trashed IS NOT NULL")
+Places = Sequence[Place] | None
+
+
+class Deleted(NamedTuple):
+    """What was deleted at once: versions of one file."""
+
+    file: str
+    trashed: Micros
+
+
+def put_file(connection: Connection, file: str, now: Micros, expires: Micros) -> None:
+    """Move what is live of a file to the trash."""
+    live = (files.c.file == file, files.c.trashed.is_(None))
+    connection.execute(update(files).where(*live).values(trashed=now, expires=expires))
+    labels.refresh(connection, file)
+
+
+def put_version(connection: Connection, version: FileVersion, now: Micros, expires: Micros) -> None:
+    """Move one live version to the trash; if it was the newest, the one before it now is."""
+    mine = files.c.number == version.number
+    connection.execute(update(files).where(mine).values(trashed=now, expires=expires, latest=False))
+    _mark(connection, version.file, None)
+    _mark(connection, version.file, now)
+    labels.refresh(connection, version.file)
+
+
+def restore(connection: Connection, version: FileVersion, *, alone: bool = False) -> None:
+    """Bring back what was deleted with *version*, if that is the newest of it; else it *alone*.
+
+    `AlreadyExists` if another live file of its owner has its name.
+    """
+    where = _concerned(version, alone=alone)
+    back = update(files).where(*where).values(trashed=None, expires=None, latest=False)
+    restored = connection.execute(back).rowcount
+    if not restored:
+        raise NotFound(f"{version.name!r} was dropped from the trash just now.")
+    try:
+        _mark(connection, version.file, None)
+    except IntegrityError:
+        raise AlreadyExists(
+            "There is a file of that name already: restore under another name."
+        ) from None
+    _mark(connection, version.file, version.trashed)
+    labels.refresh(connection, version.file)
+
+
+def drop(connection: Connection, version: FileVersion) -> list[Digest]:
+    """Forget what `restore` would bring back; returns the digests it had."""
+    found = _forget(connection, _concerned(version))
+    _mark(connection, version.file, version.trashed)
+    return found
+
+
+def drop_deleted(connection: Connection, chosen: Sequence[Deleted]) -> list[Digest]:
+    """Forget all versions of each of *chosen*; returns the digests they had."""
+    if not chosen:
+        return []
+    return _forget(connection, (tuple_(files.c.file, files.c.trashed).in_(chosen),))
+
+
+def expired(connection: Connection, now: Micros, limit: int) -> list[Deleted]:
+    """What is in the trash and whose time is over."""
+    return _deleted(connection, (files.c.expires <= now,), (files.c.expires,), limit)
 
 
 def page(
-    connection: Connection,
-    owner: str,
-    limit: int,
-    before: Micros,
-    places: Sequence[Place] | None = None,
-) -> list[str]:
-    """Files in the owner's trash since *before*, those all versions of which lie in *places*."""
-    query = select(files.c.file).where(*_in_trash(owner, before, places))
-    query = query.order_by(files.c.trashed, files.c.number).limit(limit)  # as the index has them
-    return list(connection.execute(query).scalars())
+    connection: Connection, owner: str, limit: int, before: Micros, places: Places = None
+) -> list[Deleted]:
+    """What is in the owner's trash since *before*, if all versions of its file lie in *places*."""
+    where = _in_trash(owner, before, places)
+    return _deleted(connection, where, (files.c.trashed, files.c.number), limit)
 
 
-def count(
-    connection: Connection, owner: str, before: Micros, places: Sequence[Place] | None = None
-) -> int:
-    """How many files `page` finds in all."""
+def count(connection: Connection, owner: str, before: Micros, places: Places = None) -> int:
+    """How many entries `page` finds in all."""
     query = select(func.count()).select_from(files).where(*_in_trash(owner, before, places))
-    return connection.execute(query).scalar_one()
+    return int(connection.execute(query.where(files.c.latest)).scalar_one())
 
 
-def digests(connection: Connection, chosen: Sequence[str]) -> list[Digest]:
-    """The digests of all versions of the files *chosen*, which are in the trash."""
-    query = select(files.c.sha256).where(files.c.file.in_(chosen), files.c.trashed.is_not(None))
-    return [Digest(digest) for digest in connection.execute(query).scalars()]
+def has_live(connection: Connection, file: str, besides: int) -> bool:
+    """Whether a file has a live version other than number *besides*."""
+    other = (files.c.file == file, files.c.trashed.is_(None), files.c.number != besides)
+    return bool(connection.execute(select(exists().where(*other))).scalar())
 
 
-def _in_trash(
-    owner: str, before: Micros, places: Sequence[Place] | None
-) -> list[ColumnElement[bool]]:
-    return [
-        files.c.owner == owner,
-        files.c.trashed <= before,
-        files.c.latest,
-        *labels.wholly_within(places),
-    ]
+def _in_trash(owner: str, before: Micros, places: Places) -> list[ColumnElement[bool]]:
+    mine = files.c.owner == owner, files.c.trashed <= before
+    return [*mine, *labels.wholly_within(places)]
+
+
+def _deleted(
+    connection: Connection,
+    where: Sequence[ColumnElement[bool]],
+    order: Sequence[ColumnElement[int]],
+    limit: int,
+) -> list[Deleted]:
+    query = select(files.c.file, files.c.trashed).where(TRASHED, files.c.latest, *where)
+    rows = connection.execute(query.order_by(*order).limit(limit))
+    return [Deleted(row.file, row.trashed) for row in rows]
+
+
+def _concerned(version: FileVersion, *, alone: bool = False) -> tuple[ColumnElement[bool], ...]:
+    if version.latest and not alone:
+        return files.c.file == version.file, files.c.trashed == version.trashed
+    return files.c.number == version.number, files.c.trashed == version.trashed
+
+
+def _forget(connection: Connection, where: Sequence[ColumnElement[bool]]) -> list[Digest]:
+    """Delete rows, once nobody else can add or drop equal bytes; the digests they had."""
+    had = select(files.c.sha256).where(TRASHED, *where)
+    blobs.claim_all(connection, [Digest(one) for one in connection.execute(had).scalars()])
+    rows = connection.execute(delete(files).where(TRASHED, *where).returning(files.c.sha256))
+    return [Digest(digest) for digest in rows.scalars()]
+
+
+def _mark(connection: Connection, file: str, trashed: Micros | None) -> None:
+    """Have ``latest`` mark the newest version of what is live of a file, or was *trashed* then."""
+    same = files.c.trashed.is_(None) if trashed is None else files.c.trashed == trashed
+    newest = select(func.max(files.c.version)).where(files.c.file == file, same)
+    number = connection.execute(newest).scalar()
+    # The old mark goes first: there may be one live newest version of a name only.
+    for latest in (False, True):
+        which = files.c.version == number if latest else files.c.version != number
+        change = update(files).where(files.c.file == file, same, which, files.c.latest != latest)
+        connection.execute(change.values(latest=latest))

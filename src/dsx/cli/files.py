@@ -10,6 +10,7 @@ from dsx.cli.context import Context
 from dsx.cli.output import human
 from dsx.cli.refs import ByName, ByNumber, Meaning
 from dsx.cli.streams import binary_output
+from dsx.core.errors import Invalid
 
 if TYPE_CHECKING:
     from dsx.client.hub import DatasetHubClient
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from dsx.client.progress import Progress
 
 STREAM = "-"
+OfVersion = Annotated[
+    int | None, typer.Option("--version", min=1, help="That version alone: see `dsx versions`.")
+]
 
 
 def download(
@@ -27,6 +31,7 @@ def download(
         str | None, typer.Option("-o", "--output", help="File or directory; - is standard output.")
     ] = None,
     archive: Annotated[bool, typer.Option("--zip", help="All of them as one ZIP.")] = False,
+    version: OfVersion = None,
     name: ByName = False,
     number: ByNumber = False,
 ) -> None:
@@ -42,6 +47,8 @@ def download(
 
         dsx download a/config.json b/config.json -o configs/
 
+        dsx download model.pt --version 3
+
         dsx download 12 13 14 --zip -o models.zip
 
         dsx download photos.tar -o - | tar x
@@ -49,7 +56,7 @@ def download(
     context = Context.of(ctx)
     meaning = Meaning(name, number)
     with context.client() as client:
-        infos = meaning.files(client, refs)
+        infos = _chosen(client, meaning.files(client, refs), version)
         with context.output.progress() as progress:
             if output == STREAM:
                 _to_standard_output(client, infos, progress, archive=archive)
@@ -130,21 +137,64 @@ def delete(
     ctx: typer.Context,
     refs: Annotated[list[str], typer.Argument(help="Names, numbers or ids.")],
     *,
+    version: OfVersion = None,
     name: ByName = False,
     number: ByNumber = False,
 ) -> None:
-    """Move files, with all their versions, to the trash.
+    """Move files, with all their versions, to the trash; or one version alone.
+
+    The number or id of an older version stands for that version alone, too: see `dsx versions`.
 
     Examples:
 
         dsx delete old.pt
+
+        dsx delete model.pt --version 3
 
         dsx delete --name 12
     """
     context = Context.of(ctx)
     meaning = Meaning(name, number)
     with context.client() as client:
-        for info in meaning.files(client, refs):
-            client.delete(info)
-            told = f"{info.name} is in the trash; get it back with: dsx trash restore {info.number}"
+        for info in _chosen(client, meaning.files(client, refs), version):
+            client.delete(info, version)
+            alone = version is not None or not info.latest
+            what = f"version {info.version} of {info.name}" if alone else info.name
+            told = f"{what} is in the trash; get it back with: dsx trash restore {info.number}"
             context.output.result(info, [told])
+
+
+def versions(
+    ctx: typer.Context,
+    ref: Annotated[str, typer.Argument(help="Name, number or id of a file.")],
+    *,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    name: ByName = False,
+    number: ByNumber = False,
+) -> None:
+    """List the versions of a file, newest first.
+
+    Examples:
+
+        dsx versions model.pt
+    """
+    context = Context.of(ctx)
+    columns: list[tuple[str, Any]] = [
+        ("version", lambda item: item.version),
+        ("number", lambda item: item.number),
+        ("size", lambda item: human(item.size)),
+        ("created", lambda item: item.created.strftime("%Y-%m-%d %H:%M")),
+        ("sha256", lambda item: item.sha256[:12]),
+    ]
+    with context.client() as client:
+        info = Meaning(name, number).file(client, ref)
+        context.output.items(client.versions(info, limit), columns)
+
+
+def _chosen(client: DatasetHubClient, infos: list[FileInfo], version: int | None) -> list[FileInfo]:
+    """Of the files *infos*, what --version says."""
+    if version is None:
+        return infos
+    if len(infos) > 1:
+        raise Invalid("--version is for one file.")
+    return [client.version(infos[0], version)]

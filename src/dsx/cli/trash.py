@@ -33,6 +33,7 @@ def list_trash(
     context = Context.of(ctx)
     columns = [
         ("number", lambda item: item.number),
+        ("version", lambda item: item.version),
         ("size", lambda item: human(item.size)),
         ("dropped after", lambda item: item.expires.strftime("%Y-%m-%d")),
         ("name", lambda item: item.name),
@@ -47,18 +48,21 @@ def restore(
     id: Annotated[str, typer.Argument(help="Id or number, as `dsx trash list` shows it.")],  # noqa: A002
     *,
     name: Annotated[str | None, typer.Option(help="Under this name.")] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Only that version of it.")] = None,
 ) -> None:
-    """Bring a file back.
+    """Bring a file back as it was deleted, or one version of it.
 
     Examples:
 
         dsx trash restore 12
 
         dsx trash restore 12 --name model-old.pt
+
+        dsx trash restore 12 --version 3
     """
     context = Context.of(ctx)
     with context.client() as client:
-        info = client.restore(id, name)
+        info = client.restore(id, name, version=version)
     context.output.result(info, [f"{info.name} is back (number {info.number})"])
 
 

@@ -156,10 +156,14 @@ class FileOperations(StoreOperations):
             return info
         raise NotFound(f"There is no file named {name!r}.", {"name": name})
 
-    def versions(self, ref: Ref) -> list[FileInfo]:
-        """All versions of a file, newest first."""
+    def versions(self, ref: Ref, limit: int | None = None) -> list[FileInfo]:
+        """The versions of a file, newest first; at most *limit*."""
         path = FILES + segments(self.get_info(ref).id, "versions")
-        return [FileInfo.read(item) for item in self._connection.items("GET", path)]
+        return list(self._pages(path, {}, limit))
+
+    def version(self, ref: Ref, number: int) -> FileInfo:
+        """The record of version *number*, from 1 on, of a file; or `NotFound`."""
+        return self._info("GET", self._version(ref, number))
 
     def update(
         self,
@@ -181,17 +185,26 @@ class FileOperations(StoreOperations):
         path = FILES + segments(self.get_info(ref).id)
         return self._info("PATCH", path, json=changes)
 
-    def delete(self, ref: Ref) -> None:
-        """Move a file, with all its versions, to the trash."""
-        self._connection.request("DELETE", FILES + segments(self.get_info(ref).id))
+    def delete(self, ref: Ref, version: int | None = None) -> None:
+        """Move a file, with all its versions, to the trash; or one *version* of it alone.
+
+        A record, an id or a number of an older version is that version alone, too.
+        """
+        info = self.get_info(ref)
+        path = FILES + segments(info.id) if version is None else self._version(info, version)
+        self._connection.request("DELETE", path)
 
     def list_trash(self, limit: int | None = None) -> Iterator[FileInfo]:
         """Deleted files, latest deletion first."""
         return self._pages(TRASH, {}, limit)
 
-    def restore(self, ref: Ref, name: str | None = None) -> FileInfo:
-        """Bring a deleted file back by record, id or number, as *name* if its own is taken."""
-        return self._info("POST", TRASH + segments(_id(ref), "restore"), json={"name": name})
+    def restore(self, ref: Ref, name: str | None = None, *, version: int | None = None) -> FileInfo:
+        """Bring a deleted file back by record, id or number, as *name* if its own is taken.
+
+        *version*: only that one of it.
+        """
+        how = {"name": name} if version is None else {"name": name, "version": version}
+        return self._info("POST", TRASH + segments(_id(ref), "restore"), json=how)
 
     def purge(self, ref: Ref) -> None:
         """Drop a deleted file, by record, id or number, for good."""
@@ -204,6 +217,9 @@ class FileOperations(StoreOperations):
         calls it meanwhile waits for the same. `Gone` if its task is aborted.
         """
         return empty_trash(self._connection, progress)
+
+    def _version(self, ref: Ref, number: int) -> str:
+        return FILES + segments(self.get_info(ref).id, "versions", str(number))
 
     def _content(self, info: FileInfo) -> Remote:
         return Remote(self._connection, info.url, info.name, info.sha256, info.size)

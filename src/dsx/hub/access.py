@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from dsx.catalog import files, shares, tasks, uploads, users
 from dsx.core.errors import Denied, NotFound
-from dsx.core.model import FileVersion
+from dsx.core.model import FileVersion, Page
 from dsx.core.principals import OF_ROLE, SERVICE, Place, Principal, Scope, Token, User
 from dsx.core.transfers import Task, TaskKind, Upload
 from dsx.hub.clock import now
@@ -145,15 +145,35 @@ def file(
     raise hidden(files.unknown(ref, trashed=trashed))
 
 
-def versions(connection: Connection, principal: Principal, ref: str) -> list[FileVersion]:
-    """Those versions of the file of *ref* that *principal* may read, newest first."""
+def versions(
+    connection: Connection, principal: Principal, ref: str, limit: int, cursor: str | None
+) -> Page:
+    """One page of those versions of the file of *ref* that *principal* may read, newest first."""
     whose = file(connection, principal, ref)
-    found = files.versions(connection, whose.file)
-    if whose.owner != principal.id and not principal.admin:
-        return [one for one in found if _shared(connection, principal, one)]
-    if whose.owner != principal.id:
-        return found
-    return [one for one in found if _lies_within(principal, one)]
+    places: Places = None
+    if whose.owner == principal.id:
+        places = principal.places
+    elif not principal.admin:
+        places = shares.granted(connection, whose.owner, principal.id, now())
+    return files.list_versions(connection, whose.file, limit, cursor, places)
+
+
+def version(
+    connection: Connection,
+    principal: Principal,
+    ref: str,
+    number: int,
+    scope: Scope = "read",
+    *,
+    trashed: bool = False,
+) -> FileVersion:
+    """Version *number*, from 1 on, of the file of *ref*; raises what `file` raises."""
+    whose = file(connection, principal, ref, scope, trashed=trashed)
+    found = files.find_version(connection, whose.file, number, trashed=trashed)
+    if found is None:
+        where = " in the trash" if trashed else ""
+        raise NotFound(f"{whose.name!r} has no version {number}{where}.", {"version": number})
+    return file(connection, principal, str(found.number), scope, trashed=trashed)
 
 
 def named(

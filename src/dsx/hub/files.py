@@ -50,6 +50,8 @@ from dsx.hub.removal import recorded, spare
 
 FORM_OVERHEAD = 64 * 1024
 """A multipart body may be this much longer than the file in it before it is refused unread."""
+_PAGE = 1000
+_EARLIER = 100
 
 
 class Files:
@@ -255,13 +257,19 @@ class Files:
             lambda connection: access.called(connection, principal, names)
         )
 
-    async def versions(self, principal: Principal, ref: str) -> Sequence[FileVersion]:
-        """All versions of the file *ref* belongs to, newest first."""
+    async def versions(
+        self, principal: Principal, ref: str, *, limit: int = _PAGE, cursor: str | None = None
+    ) -> Page:
+        """One page of the versions of the file *ref* belongs to, newest first."""
+        return await self._catalog.read(
+            lambda connection: access.versions(connection, principal, ref, limit, cursor)
+        )
 
-        def work(connection: Connection) -> Sequence[FileVersion]:
-            return access.versions(connection, principal, ref)
-
-        return await self._catalog.read(work)
+    async def version(self, principal: Principal, ref: str, number: int) -> FileVersion:
+        """Version *number*, from 1 on, of the file *ref* belongs to; or `NotFound`."""
+        return await self._catalog.read(
+            lambda connection: access.version(connection, principal, ref, number)
+        )
 
     async def update(self, principal: Principal, ref: str, changes: FileChanges) -> FileVersion:
         """Change a record; the bytes stay. `AlreadyExists` if a new name is taken."""
@@ -306,10 +314,6 @@ class Files:
             digest=version.sha256,
             pieces=partial(_pieces, self.blobs, version),
         )
-
-
-_PAGE = 1000
-_EARLIER = 100
 
 
 def claimed(

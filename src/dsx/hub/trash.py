@@ -9,11 +9,12 @@ from sqlalchemy import Connection
 
 from dsx.blobs.contract import BlobStore
 from dsx.catalog import blobs as blob_records
-from dsx.catalog import files as records
-from dsx.catalog import tombstones, trash
+from dsx.catalog import files as file_records
+from dsx.catalog import tombstones
+from dsx.catalog import trash as records
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
-from dsx.core.errors import NotFound
+from dsx.core.errors import NotFound, Unprocessable
 from dsx.core.model import FileVersion, Micros, Page
 from dsx.core.names import check_file_name
 from dsx.core.principals import Principal
@@ -41,6 +42,20 @@ class Trash:
         self._keep = int(days * _DAY)
 
     async def delete(self, principal: Principal, ref: str) -> FileVersion:
+        """Move what *ref* stands for to the trash: an older version alone, else the whole file.
+
+        The whole file is its id, or the id or number of its newest version.
+        """
+
+        def work(connection: Connection) -> FileVersion:
+            version = claimed(connection, principal, ref, "delete")
+            put = self.put if version.latest else self._put_alone
+            put(principal, connection, version)
+            return version
+
+        return await self._catalog.write(work)
+
+    async def delete_file(self, principal: Principal, ref: str) -> FileVersion:
         """Move the file that *ref* is a version of, with all its versions, to the trash."""
 
         def work(connection: Connection) -> FileVersion:
@@ -50,11 +65,25 @@ class Trash:
 
         return await self._catalog.write(work)
 
+    async def delete_version(self, principal: Principal, ref: str, number: int) -> FileVersion:
+        """Move version *number* of the file of *ref* to the trash, even if it is the newest.
+
+        Then the one before it is the newest; if it was the only one, the file is gone.
+        """
+
+        def work(connection: Connection) -> FileVersion:
+            claimed(connection, principal, ref, "delete")
+            version = access.version(connection, principal, ref, number, "delete")
+            self._put_alone(principal, connection, version)
+            return version
+
+        return await self._catalog.write(work)
+
     async def delete_named(self, principal: Principal, name: str) -> FileVersion:
         """`delete` for the principal's own file that has this name now; `NotFound` if none has."""
 
         def work(connection: Connection) -> FileVersion:
-            records.claim(connection, principal.id)
+            file_records.claim(connection, principal.id)
             version = access.named(connection, principal, name, "delete")
             self.put(principal, connection, version)
             return version
@@ -64,50 +93,69 @@ class Trash:
     def put(self, principal: Principal, connection: Connection, version: FileVersion) -> None:
         """Move the file of *version* here, inside a transaction that has claimed its owner."""
         instant = now()
-        records.trash(connection, version.file, instant, instant + self._keep)
+        records.put_file(connection, version.file, instant, instant + self._keep)
         note(connection, principal, "file.delete", version.id, name=version.name)
 
+    def _put_alone(
+        self, principal: Principal, connection: Connection, version: FileVersion
+    ) -> None:
+        instant = now()
+        records.put_version(connection, version, instant, instant + self._keep)
+        facts = {"name": version.name, "version": version.version}
+        note(connection, principal, "file.delete", version.id, **facts)
+
     async def delete_if_live(self, principal: Principal, ref: str) -> None:
-        """`delete`, unless the file is gone already."""
+        """`delete_file`, unless the file is gone already."""
         with contextlib.suppress(NotFound):
-            await self.delete(principal, ref)
+            await self.delete_file(principal, ref)
 
     async def list(self, principal: Principal, *, limit: int, cursor: str | None) -> Page:
         """One page of deleted files, latest deletion first."""
         access.require(principal, "read")
         return await self._catalog.read(
-            lambda connection: records.list_trash(
+            lambda connection: file_records.list_trash(
                 connection, principal.id, limit, cursor, principal.places
             )
         )
 
     async def restore(
-        self, principal: Principal, ref: str, *, name: str | None = None
+        self,
+        principal: Principal,
+        ref: str,
+        *,
+        name: str | None = None,
+        number: int | None = None,
     ) -> FileVersion:
-        """Bring a file back, under *name* if given; `AlreadyExists` if the name is taken."""
+        """Bring back what was deleted with *ref*; if that is an older version of it, that alone.
+
+        Or version *number* of that file alone. A file comes back under *name*, if one is given;
+        `AlreadyExists` if the name is taken.
+        """
         if name is not None:
             check_file_name(name)
 
         def work(connection: Connection) -> FileVersion:
             version = claimed(connection, principal, ref, "write", trashed=True)
+            if number is not None:
+                version = access.version(connection, principal, ref, number, "write", trashed=True)
             if version.owner == principal.id:
                 place = (name or version.name, version.category, version.file)
                 access.require_place(principal, *place)
             if name is not None:
-                records.rename(connection, version.file, name)
-            records.restore(connection, version)
+                _rename(connection, version, name)
+            records.restore(connection, version, alone=number is not None)
             note(connection, principal, "file.restore", version.id)
-            return records.by_number(connection, version.number)
+            return file_records.by_number(connection, version.number)
 
         return await self._catalog.write(work)
 
     async def purge(self, principal: Principal, ref: str) -> None:
-        """Drop a file in the trash for good."""
+        """Drop for good what `restore` would bring back."""
 
         def work(connection: Connection) -> list[Digest]:
-            version = access.file(connection, principal, ref, "delete", trashed=True)
+            version = claimed(connection, principal, ref, "delete", trashed=True)
             note(connection, principal, "file.purge", version.id, name=version.name)
-            return _forget(connection, [version.file])
+            return _forget(connection, records.drop(connection, version))
 
         await remove_unknown(self._catalog, self._blobs, await self._catalog.write(work))
 
@@ -122,8 +170,8 @@ class Trash:
         """Drop some files that the principal has in the trash since *before*; 0: there are none."""
         access.require(principal, "delete")
 
-        def chosen(connection: Connection) -> Sequence[str]:
-            found = trash.page(connection, principal.id, _BATCH, before, principal.places)
+        def chosen(connection: Connection) -> Sequence[records.Deleted]:
+            found = records.page(connection, principal.id, _BATCH, before, principal.places)
             if found:
                 note(connection, principal, "trash.empty", "", files=len(found))
             return found
@@ -134,24 +182,33 @@ class Trash:
         """Drop every file whose time in the trash is over; how many there were."""
         return await self._drop(lambda connection: records.expired(connection, now(), _BATCH))
 
-    async def _drop(self, select: Callable[[Connection], Sequence[str]]) -> int:
+    async def _drop(self, select: Callable[[Connection], Sequence[records.Deleted]]) -> int:
         dropped = 0
         while count := await self._drop_batch(select):
             dropped += count
         return dropped
 
-    async def _drop_batch(self, select: Callable[[Connection], Sequence[str]]) -> int:
+    async def _drop_batch(self, select: Callable[[Connection], Sequence[records.Deleted]]) -> int:
         def work(connection: Connection) -> tuple[int, list[Digest]]:
             chosen = select(connection)
-            return len(chosen), _forget(connection, chosen)
+            return len(chosen), _forget(connection, records.drop_deleted(connection, chosen))
 
         count, digests = await self._catalog.write(work)
         await remove_unknown(self._catalog, self._blobs, digests)
         return count
 
 
-def _forget(connection: Connection, files: Sequence[str]) -> list[Digest]:
-    blob_records.claim_all(connection, trash.digests(connection, files))
-    dropped = blob_records.drop_unreferenced(connection, records.purge(connection, files))
+def _rename(connection: Connection, version: FileVersion, name: str) -> None:
+    """Have the file of *version*, which is about to come back, do so as *name*."""
+    if records.has_live(connection, version.file, version.number):
+        raise Unprocessable(
+            f"Versions of {version.name!r} are there: another one comes back under that name.",
+            {"field": "name"},
+        )
+    file_records.rename(connection, version.file, name)
+
+
+def _forget(connection: Connection, digests: Sequence[Digest]) -> list[Digest]:
+    dropped = blob_records.drop_unreferenced(connection, digests)
     tombstones.add(connection, dropped, now())
     return dropped

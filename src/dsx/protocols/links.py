@@ -79,8 +79,8 @@ async def open_link(link: LinkSecret, request: Request, hub: HubDep) -> Response
         etag = manifest.headers["etag"]
         return await _counted(request, hub, share, manifest, Wanted(etag, 0, [ByteRange(0, 0)]))
     if share.place.kind == "file":
-        newest = await hub.files.versions(guest, share.place.value)
-        return await _sent(request, hub, share, await hub.files.content(guest, newest[0].id))
+        (newest,) = (await hub.files.versions(guest, share.place.value, limit=1)).items
+        return await _sent(request, hub, share, await hub.files.content(guest, newest.id))
     versions = []
     async for version in hub.files.every(guest, FileQuery(sort="name")):
         versions.append(version)

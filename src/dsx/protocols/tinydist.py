@@ -197,7 +197,7 @@ async def delete(
         raise Invalid("Say which: either an id or a filename.")
     try:
         if id:
-            version = await hub.trash.delete(principal, id)
+            version = await hub.trash.delete_file(principal, id)
         else:
             version = await hub.trash.delete_named(principal, filename or "")
     except NotFound:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Header, Query, Request, Response
+from fastapi import Header, Path, Query, Request, Response
 from pydantic_core import from_json
 from starlette.responses import JSONResponse
 
@@ -44,6 +44,9 @@ _FORM: dict[str, Any] = {
         },
     }
 }
+Version = Annotated[
+    int, Path(ge=1, le=(1 << 31) - 1, description="Number of the version: 1, 2, 3 …")
+]
 Sort = Literal["created", "-created", "name", "-name", "size", "-size"]
 
 
@@ -181,13 +184,46 @@ async def get_file(id: FileId, hub: HubDep, principal: PrincipalDep) -> File:  #
 @router.get(
     "/{id}/versions",
     summary="List a file's versions",
-    response_model=FileList,
+    response_model=FilePage,
     responses=documented(404),
 )
-async def list_versions(id: FileId, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
-    """All versions of the file that *id* is a version of, newest first."""
-    versions = await hub.files.versions(principal, id)
-    return await listing(versions, File.of)
+async def list_versions(
+    id: FileId,  # noqa: A002
+    hub: HubDep,
+    principal: PrincipalDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[str | None, Query(max_length=4096, description="`next` of a page.")] = None,
+) -> Response:
+    """The versions of the file that *id* is a version of, newest first, a page at a time."""
+    page = await hub.files.versions(principal, id, limit=limit, cursor=cursor)
+    return await listing(page.items, File.of, next=page.next)
+
+
+@router.get("/{id}/versions/{version}", summary="Read a version", responses=documented(404))
+async def get_version(
+    id: FileId,  # noqa: A002
+    version: Version,
+    hub: HubDep,
+    principal: PrincipalDep,
+) -> File:
+    """The record of one version of the file that *id* is a version of."""
+    return File.of(await hub.files.version(principal, id, version))
+
+
+@router.delete(
+    "/{id}/versions/{version}",
+    status_code=204,
+    summary="Delete a version to the trash",
+    responses=documented(404),
+)
+async def delete_version(
+    id: FileId,  # noqa: A002
+    version: Version,
+    hub: HubDep,
+    principal: PrincipalDep,
+) -> None:
+    """Move that version alone to the trash; if it is the newest, the one before it then is."""
+    await hub.trash.delete_version(principal, id, version)
 
 
 @router.patch("/{id}", summary="Change a file's record", responses=documented(404, 409))
@@ -235,7 +271,7 @@ async def download_file(
     "/{id}", status_code=204, summary="Delete a file to the trash", responses=documented(404)
 )
 async def delete_file(id: FileId, hub: HubDep, principal: PrincipalDep) -> None:  # noqa: A002
-    """Move the file, with all its versions, to the trash."""
+    """Move an older version alone to the trash; with the newest one, or the file's id, the file."""
     await hub.trash.delete(principal, id)
 
 

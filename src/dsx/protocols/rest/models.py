@@ -13,7 +13,7 @@ from dsx.hub.clock import time_text
 FILE_EXAMPLE: dict[str, JsonValue] = {
     "id": "019a9f3c-0000-7000-8000-000000000001",
     "number": 1,
-    "file": "019a9f3c-0000-7000-8000-000000000001",
+    "file": "019a9f3c-0000-7000-8000-0000000000ff",
     "version": 1,
     "latest": True,
     "owner": "admin",
@@ -31,7 +31,12 @@ FILE_EXAMPLE: dict[str, JsonValue] = {
 }
 
 FileId = Annotated[
-    str, Path(description="Id (UUID) or number of a file version.", examples=["1"], max_length=64)
+    str,
+    Path(
+        description="Id (UUID) or number of a file version, or id of a file.",
+        examples=["1"],
+        max_length=64,
+    ),
 ]
 
 
@@ -42,9 +47,9 @@ class File(BaseModel):
 
     id: str = Field(description="Public id (UUIDv7) of this version.")
     number: int = Field(description="Small integer id, never reused.")
-    file: str = Field(description="Id shared by all versions of the file.")
-    version: int
-    latest: bool
+    file: str = Field(description="Id of the file: where one is asked for, its newest version.")
+    version: int = Field(description="1, 2, 3 …: which version of the file it is.")
+    latest: bool = Field(description="The newest of the file; of what was deleted, likewise.")
     owner: str
     name: str
     category: str
@@ -127,6 +132,9 @@ class Restore(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": None}]})
 
     name: str | None = Field(None, description="A new name, if the old one is taken.")
+    version: int | None = Field(
+        None, ge=1, le=(1 << 31) - 1, description="Only that version of the file."
+    )
 
 
 class Purged(BaseModel):

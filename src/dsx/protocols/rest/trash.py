@@ -27,7 +27,7 @@ async def list_trash(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(max_length=4096)] = None,
 ) -> Response:
-    """Deleted files, latest deletion first, each with the time it will be dropped."""
+    """What was deleted, latest first, by its newest version, and when that will be dropped."""
     page = await hub.trash.list(principal, limit=limit, cursor=cursor)
     return await listing(page.items, File.of, next=page.next)
 
@@ -39,14 +39,18 @@ async def restore_file(
     principal: PrincipalDep,
     how: Restore | None = None,
 ) -> File:
-    """Bring the file back with all its versions, under its old name or a new one."""
-    name = how.name if how else None
-    return File.of(await hub.trash.restore(principal, id, name=name))
+    """Bring back what was deleted at once, under its old name or a new one.
+
+    An older version among it comes back alone, as `version` does.
+    """
+    how = how or Restore()
+    restored = await hub.trash.restore(principal, id, name=how.name, number=how.version)
+    return File.of(restored)
 
 
 @router.delete("/{id}", status_code=204, summary="Purge a file", responses=documented(404))
 async def purge_file(id: FileId, hub: HubDep, principal: PrincipalDep) -> None:  # noqa: A002
-    """Drop the file and all its versions for good."""
+    """Drop for good what was deleted at once; of an older version among it, that one alone."""
     await hub.trash.purge(principal, id)
 
 
