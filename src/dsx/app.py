@@ -21,6 +21,7 @@ from dsx.http.answers import Answers
 from dsx.http.events import Streams
 from dsx.http.logs import configure_logging
 from dsx.http.metrics import Observe
+from dsx.http.proxies import Proxies, Site, first_parts
 from dsx.http.server import DSXProtocol
 from dsx.hub.accounts import Accounts
 from dsx.hub.allowances import Allowances
@@ -134,6 +135,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     credentials.document(app)
     app.add_middleware(Answers)
     cors.install(app, settings.cors_origins)
+    site = Site.of(settings.public_url, settings.root_path, settings.trusted_proxies)
+    app.add_middleware(Proxies, site=site, own=_first_parts(settings))
     app.add_middleware(Observe)
     return app
 
@@ -290,6 +293,14 @@ def check_apart(settings: Settings) -> None:
     if settings.dataset_path is not None:
         files = {} if database is None else {"DSX_DATABASE_URL": database}
         private_files.check_apart(settings.dataset_path, settings.own_directories, files)
+
+
+def _first_parts(settings: Settings) -> set[str]:
+    """What the paths of the hub begin with."""
+    routers: list[APIRouter] = [links.router, rufh.router, system.router, docs.router]
+    routers += [DIALECTS[dialect] for dialect in settings.dialects]
+    paths = [getattr(route, "path", "") for router in routers for route in router.routes]
+    return first_parts([*paths, rest.PREFIX, "/openapi.json"])
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BeforeValidator,
     Field,
@@ -24,7 +25,6 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -34,8 +34,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from dsx.core.errors import Invalid
 from dsx.core.sizes import parse_size
+from dsx.core.web import network, path_prefix, web_address
+from dsx.named_files import NamedFiles, at_home
 
 _OF_SERVICE = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
 Dialect = Literal["tinydist", "datastore", "fileserver", "storage", "dsx"]
@@ -54,7 +55,7 @@ def _split_keys(value: Any) -> Any:
     return value
 
 
-def _split_dialects(value: Any) -> Any:
+def _split_or_none(value: Any) -> Any:
     return () if value == "none" else _split_keys(value)
 
 
@@ -63,7 +64,12 @@ Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_keys)]
 Scopes = Annotated[
     tuple[Literal["read", "write", "delete"], ...], NoDecode, BeforeValidator(_split_keys)
 ]
-Dialects = Annotated[tuple[Dialect, ...], NoDecode, BeforeValidator(_split_dialects)]
+Dialects = Annotated[tuple[Dialect, ...], NoDecode, BeforeValidator(_split_or_none)]
+Proxies = Annotated[
+    tuple[Annotated[str, AfterValidator(lambda value: str(network(value)))], ...],
+    NoDecode,
+    BeforeValidator(_split_or_none),
+]
 Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)]
 
 
@@ -88,66 +94,6 @@ def of_services() -> list[str]:
     return sorted(name for name in names if _OF_SERVICE.fullmatch(os.environ.get(name, "")))
 
 
-class NamedFiles(PydanticBaseSettingsSource):
-    """Values in files: each ``DSX_X_FILE`` of *variables* names one that has ``DSX_X``.
-
-    `Invalid` if such a file cannot be read or is empty: a key that somebody meant to set must not
-    be missed in silence.
-    """
-
-    def __init__(
-        self, settings_cls: type[BaseSettings], variables: PydanticBaseSettingsSource
-    ) -> None:
-        super().__init__(settings_cls)
-        assert isinstance(variables, EnvSettingsSource)
-        self._variables = variables.env_vars
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """The content of the field's file, and the spelling under which other sources give it."""
-        variable = f"DSX_{field_name.upper()}_FILE"
-        path = self._variables.get(variable.lower())
-        spelling = field_name
-        if isinstance(field.validation_alias, AliasChoices):
-            spelling = str(field.validation_alias.choices[0])
-        return (_content(variable, _at_home(path)) if path else None), spelling, False
-
-    def files(self) -> list[Path]:
-        """The files that are named."""
-        named = (f"dsx_{name}_file" for name in self.settings_cls.model_fields)
-        return [_at_home(path) for name in named if (path := self._variables.get(name))]
-
-    def __call__(self) -> dict[str, Any]:
-        """All values that are given by files."""
-        fields = self.settings_cls.model_fields.items()
-        found = (self.get_field_value(field, name) for name, field in fields)
-        return {spelling: value for value, spelling, _ in found if value is not None}
-
-
-def secret_files() -> list[Path]:
-    """Files of the working directory and those that ``DSX_X_FILE`` names, which may have keys."""
-    sources = Settings.settings_customise_sources(Settings, *_standard_sources())
-    found = [Path(".env"), Path("dsx.toml")]
-    for source in sources:
-        if isinstance(source, NamedFiles):
-            found += source.files()
-    return [path.absolute() for path in found]
-
-
-def _at_home(path: str | Path) -> Path:
-    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own fails for unknown users)
-
-
-def _content(variable: str, path: Path) -> str:
-    try:
-        value = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise Invalid(f"{variable}: {path} cannot be read: {why}") from None
-    if not value:
-        raise Invalid(f"{variable}: {path} is empty")
-    return value
-
-
 class Settings(BaseSettings):
     """Everything an operator can set. A field ``x`` is the variable ``DSX_X``."""
 
@@ -162,6 +108,16 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    public_url: Annotated[str, AfterValidator(web_address)] = Field(
+        "", description="URL at which clients find the hub, if a proxy is in front of it."
+    )
+    root_path: Annotated[str, AfterValidator(path_prefix)] = Field(
+        "", description="Path below which that proxy has the hub, as /hub; default: PUBLIC_URL's."
+    )
+    trusted_proxies: Proxies = Field(
+        ("127.0.0.0/8", "::1/128"),
+        description="Networks of proxies that are believed; `none`: no proxy is.",
+    )
     data_dir: Path = Field(Path("dsx-data"), description="Where blobs and the catalog live.")
     api_key: Keys = Field(
         (),
@@ -309,6 +265,14 @@ class Settings(BaseSettings):
             raise ValueError("log_level is debug, info, warning or error")
         return value.lower()
 
+    @field_validator("root_path")
+    @classmethod
+    def _one_path(cls, value: str, info: ValidationInfo) -> str:
+        public = urlsplit(info.data.get("public_url") or "")
+        if value and public.netloc and public.path != value:
+            raise ValueError(f"DSX_PUBLIC_URL says {public.path or '/'}: set one of them")
+        return value
+
     @field_validator("oidc_issuer")
     @classmethod
     def _safe_issuer(cls, value: str) -> str:
@@ -328,7 +292,7 @@ class Settings(BaseSettings):
     @classmethod
     def _expanded(cls, value: Path | None) -> Path | None:
         """``~`` is the home directory in files of settings, too, which no shell reads."""
-        return None if value is None else _at_home(value)
+        return None if value is None else at_home(value)
 
     @field_validator("dataset_path")
     @classmethod
@@ -399,7 +363,7 @@ class Settings(BaseSettings):
                 value = value.get_secret_value()
             elif name in {"api_key", "secret_key"}:
                 value = ",".join(key.get_secret_value() for key in value)
-            elif name == "dialects":
+            elif name in {"dialects", "trusted_proxies"}:
                 value = ",".join(value) or "none"
             elif isinstance(value, tuple):
                 value = ",".join(value)
@@ -414,6 +378,16 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def secret_files() -> list[Path]:
+    """Files of the working directory and those that ``DSX_X_FILE`` names, which may have keys."""
+    sources = Settings.settings_customise_sources(Settings, *_standard_sources())
+    found = [Path(".env"), Path("dsx.toml")]
+    for source in sources:
+        if isinstance(source, NamedFiles):
+            found += source.files()
+    return [path.absolute() for path in found]
 
 
 def origins() -> dict[str, str]:

@@ -40,6 +40,7 @@ SERVING: dict[str, Any] = {
     "lifespan": "on",
     "log_config": None,
     "access_log": False,
+    "proxy_headers": False,  # see dsx.http.proxies
     "server_header": False,
     "timeout_graceful_shutdown": _GRACE,
     "backlog": 128,  # which is also how often asyncio tries to accept when no descriptor is left
@@ -146,6 +147,8 @@ def _tell_where_things_are(settings: Settings) -> None:
     _tell(f"DSX Hub {__version__}")
     _tell(f"  data      {settings.data_dir.absolute()}")
     _tell(f"  datasets  {settings.dataset_path or 'none; set DSX_DATASET_PATH to serve some'}")
+    if settings.public_url:
+        _tell(f"  public    {settings.public_url}")
     if settings.keys:
         _tell(f"  API keys  {len(settings.keys)} configured")
         return

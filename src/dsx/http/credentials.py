@@ -12,6 +12,7 @@ from fastapi.security.base import SecurityBase
 
 from dsx.core.errors import Denied, Unauthenticated
 from dsx.core.principals import Principal, Token
+from dsx.http.public import cookie_path, is_here
 from dsx.hub.identity import Credential
 from dsx.hub.services import Hub
 from dsx.hub.throttle import DEVICE_SECONDS
@@ -115,7 +116,7 @@ def keep_session(request: Request, response: Response, token: Token, secret: str
         SESSION_COOKIE,
         secret,
         max_age=(token.expires - token.created) // 1_000_000,
-        path="/",
+        path=cookie_path(request),
         secure=request.url.scheme == "https",
         httponly=True,
         samesite="lax",
@@ -135,11 +136,17 @@ def keep_device(request: Request, response: Response, hub: Hub, subject: str) ->
             DEVICE_COOKIE,
             sealed,
             max_age=DEVICE_SECONDS,
-            path="/",
+            path=cookie_path(request),
             secure=request.url.scheme == "https",
             httponly=True,
             samesite="lax",
         )
+
+
+def forget_session(request: Request, response: Response) -> None:
+    """Have the browser forget what `keep_session` gave it."""
+    path = cookie_path(request)
+    response.delete_cookie(SESSION_COOKIE, path=path, httponly=True, samesite="lax")
 
 
 async def _identified(request: Request, hub: Hub, credential: Credential | None) -> Principal:
@@ -182,7 +189,10 @@ def _from_our_page(request: Request) -> bool:
     if site is not None:
         return site in _OURS
     origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc == request.headers.get("host")
+    try:
+        return origin is not None and is_here(request, urlsplit(origin))
+    except ValueError:  # brackets that hold no address
+        return False
 
 
 async def not_kept(response: Response) -> None:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from dsx.core.errors import Invalid
 from dsx.core.transfers import ALGORITHMS, NewUpload
+from dsx.http.public import is_here, url_of
 from dsx.hub.transfers.begin import MAX_LENGTH
 
 UPLOADS = "/uploads"
@@ -20,7 +21,6 @@ UPLOADS = "/uploads"
 _KEY = re.compile(r"[!-+\--~]+")  # visible ASCII without space and comma
 _RESERVED = {"filename", "name", "relativePath", "filetype", "type", "category", "tags"}
 _UNSAID = {"", "null", "undefined"}
-_HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _PATH = re.compile(r"(?P<root>.*)/uploads/(?P<id>[0-9A-Za-z-]{1,64})")
 
@@ -56,18 +56,8 @@ def number(headers: Headers, name: str) -> int | None:
 
 
 def location(request: Request, id_: str) -> str:
-    """Where an upload is, as the client calls this server; some clients take no mere path.
-
-    A proxy that changes ``Host`` has to say what it was in ``X-Forwarded-Host``.
-    """
-    return absolute(request, f"{UPLOADS}/{id_}")
-
-
-def absolute(request: Request, path: str) -> str:
-    """The URL of *path* on this server, as the client calls it; see `location`."""
-    path = f"{request.scope.get('root_path', '')}{path}"
-    host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
-    return f"{request.url.scheme}://{host}{path}" if _HOST.fullmatch(host) else path
+    """Where an upload is, as the client calls this server; some clients take no mere path."""
+    return url_of(request, f"{UPLOADS}/{id_}")
 
 
 def named_upload(request: Request, url: str) -> str:
@@ -77,10 +67,8 @@ def named_upload(request: Request, url: str) -> str:
         parts = urlsplit(url)
     except ValueError:  # brackets that hold no address
         raise foreign from None
-    known = {request.headers.get("host"), request.headers.get("x-forwarded-host")}
     match = _PATH.fullmatch(parts.path)
-    here = parts.netloc in known and parts.scheme in {"http", "https"}
-    here = here or not (parts.scheme or parts.netloc)
+    here = is_here(request, parts) or not (parts.scheme or parts.netloc)
     if match is None or not here or parts.query or parts.fragment or _climbs(parts.path):
         raise foreign
     return match["id"]

@@ -8,13 +8,14 @@ import re
 from pathlib import Path
 
 import fastapi_offline
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from dsx.http.branches import Branch
 from dsx.http.parameters import LenientRoute
+from dsx.http.public import path_of
 
 router = Branch(route_class=LenientRoute, include_in_schema=False)
 
@@ -24,28 +25,28 @@ _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 @router.get("/docs")
-async def swagger() -> HTMLResponse:
+async def swagger(request: Request) -> HTMLResponse:
     """Swagger UI."""
     return _guarded(
         get_swagger_ui_html(
-            openapi_url="/openapi.json",
+            openapi_url=path_of(request, "/openapi.json"),
             title=f"{_TITLE} - Swagger UI",
-            swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
-            swagger_css_url=f"{_ASSETS}/swagger-ui.css",
-            swagger_favicon_url=f"{_ASSETS}/favicon.png",
+            swagger_js_url=path_of(request, f"{_ASSETS}/swagger-ui-bundle.js"),
+            swagger_css_url=path_of(request, f"{_ASSETS}/swagger-ui.css"),
+            swagger_favicon_url=path_of(request, f"{_ASSETS}/favicon.png"),
         )
     )
 
 
 @router.get("/redoc")
-async def redoc() -> HTMLResponse:
+async def redoc(request: Request) -> HTMLResponse:
     """ReDoc."""
     return _guarded(
         get_redoc_html(
-            openapi_url="/openapi.json",
+            openapi_url=path_of(request, "/openapi.json"),
             title=f"{_TITLE} - ReDoc",
-            redoc_js_url=f"{_ASSETS}/redoc.standalone.js",
-            redoc_favicon_url=f"{_ASSETS}/favicon.png",
+            redoc_js_url=path_of(request, f"{_ASSETS}/redoc.standalone.js"),
+            redoc_favicon_url=path_of(request, f"{_ASSETS}/favicon.png"),
             with_google_fonts=False,
         )
     )

@@ -19,6 +19,7 @@ from dsx.http.conditions import only_if_absent
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.parameters import LenientRoute, refuses_unknown
 from dsx.http.problems import documented
+from dsx.http.public import path_of
 from dsx.http.receive import announced, pump, pump_form
 from dsx.hub.files import FORM_OVERHEAD
 
@@ -114,7 +115,8 @@ async def upload(request: Request, name: Name, hub: HubDep, principal: Principal
         )
     finally:
         await receiver.abandon()
-    return JSONResponse(_record(version), 201, {"Location": f"/api/v1/files/{version.id}"})
+    location = path_of(request, f"/api/v1/files/{version.id}")
+    return JSONResponse(_record(version), 201, {"Location": location})
 
 
 @router.post(

@@ -28,6 +28,7 @@ from dsx.http.conditions import only_if_absent
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.parameters import LenientRoute
 from dsx.http.problems import MEDIA_TYPE, note_refusal, render
+from dsx.http.public import path_of
 from dsx.http.receive import announced, interim, pump
 from dsx.http.uploading import UPLOADS, described, location, number
 from dsx.hub.clock import SECOND, now
@@ -99,7 +100,7 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
         upload = await hub.uploads.append(
             principal, upload.id, partial(pump, request), addition, finish=False
         )
-        return await _answer(hub, principal, upload, headers, last=last, status=201)
+        return await _answer(request, hub, principal, upload, headers, last=last, status=201)
     except DSXError:
         if not findable:  # nobody was told where it is, so nobody will go on with it
             with suppress(DSXError):
@@ -142,7 +143,9 @@ async def append(id: str, request: Request, hub: HubDep, principal: PrincipalDep
         if before.length is not None:  # Upload Append: "marking the upload resource invalid"
             await hub.uploads.abort(principal, id)
         raise
-    return await _answer(hub, principal, upload, _limits(hub, upload), last=last, status=204)
+    return await _answer(
+        request, hub, principal, upload, _limits(hub, upload), last=last, status=204
+    )
 
 
 @router.delete("/{id}")
@@ -153,6 +156,7 @@ async def cancel(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # 
 
 
 async def _answer(
+    request: Request,
     hub: Hub,
     principal: Principal,
     upload: Upload,
@@ -165,10 +169,10 @@ async def _answer(
         return Response(status_code=status, headers={**headers, **_state(upload)})
     version = await hub.uploads.finish(principal, upload.id)
     upload = await hub.uploads.get(principal, upload.id, "write")
-    return _made(version, {**headers, **_state(upload)})
+    return _made(request, version, {**headers, **_state(upload)})
 
 
-def _made(version: FileVersion | None, headers: Mapping[str, str]) -> Response:
+def _made(request: Request, version: FileVersion | None, headers: Mapping[str, str]) -> Response:
     if version is None:
         return Response(status_code=204, headers=dict(headers))
     body = {
@@ -178,7 +182,8 @@ def _made(version: FileVersion | None, headers: Mapping[str, str]) -> Response:
         "size": version.size,
         "sha256": version.sha256,
     }
-    return JSONResponse(body, 201, {**headers, "Location": f"/api/v1/files/{version.id}"})
+    place = path_of(request, f"/api/v1/files/{version.id}")
+    return JSONResponse(body, 201, {**headers, "Location": place})
 
 
 def _new_upload(request: Request, length: int | None) -> NewUpload:

@@ -29,9 +29,9 @@ from dsx.http.credentials import HubDep, PrincipalDep, address_of
 from dsx.http.fields import read_fields
 from dsx.http.parameters import LenientRoute
 from dsx.http.problems import documented
+from dsx.http.public import url_of
 from dsx.http.receive import Form, Write, announced, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
-from dsx.http.uploading import absolute
 from dsx.hub.clock import time_text
 from dsx.hub.services import Hub
 from dsx.hub.transfers.addition import Addition
@@ -246,10 +246,10 @@ async def files(
     found = await hub.files.numbered(principal, page, page_size)
 
     def turned(to: int) -> str:
-        return f"{absolute(request, _FILES)}?{urlencode({'page': to, 'page_size': page_size})}"
+        return f"{url_of(request, _FILES)}?{urlencode({'page': to, 'page_size': page_size})}"
 
     def version(id_: str, created: Micros) -> dict[str, str]:
-        url = absolute(request, f"{_DOWNLOADS}{id_}/")
+        url = url_of(request, f"{_DOWNLOADS}{id_}/")
         return {"id": id_, "created_at": time_text(created), "download_url": url}
 
     def file(item: FileVersion) -> File:
@@ -365,7 +365,7 @@ async def _finish(
 
 async def _state(request: Request, hub: Hub, principal: Principal, upload: Upload) -> UploadState:
     version = await hub.uploads.version(principal, upload)
-    url = absolute(request, f"{_UPLOADS}{upload.id}/")
+    url = url_of(request, f"{_UPLOADS}{upload.id}/")
     state = UploadState(
         id=upload.id,
         url=url,
@@ -381,7 +381,7 @@ async def _state(request: Request, hub: Hub, principal: Principal, upload: Uploa
     )
     if version is None:
         return state
-    url = absolute(request, f"{_DOWNLOADS}{version.id}/")
+    url = url_of(request, f"{_DOWNLOADS}{version.id}/")
     done = {
         "file": url,
         "filename": version.name,

@@ -16,6 +16,7 @@ from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.listing import listing
 from dsx.http.parameters import Date
 from dsx.http.problems import documented
+from dsx.http.public import path_of
 from dsx.http.receive import announced, pump, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.hub.clock import to_micros
@@ -119,7 +120,7 @@ async def create_file(
     finally:
         await receiver.abandon()
     body = File.of(version).model_dump()
-    location = f"/api/v1/files/{version.id}"
+    location = path_of(request, f"/api/v1/files/{version.id}")
     status = 201 if receiver.sealed else 200
     return JSONResponse(body, status, {"Location": location, "ETag": f'"{version.sha256}"'})
 

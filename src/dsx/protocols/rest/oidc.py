@@ -12,6 +12,7 @@ from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, address_of, keep_session
 from dsx.http.parameters import ignores_unknown
 from dsx.http.problems import documented
+from dsx.http.public import path_of, root_of, url_of
 from dsx.hub.oidc import PATIENCE, Oidc
 from dsx.hub.services import Hub
 
@@ -38,8 +39,8 @@ async def begin_oidc(
     ] = "/",
 ) -> RedirectResponse:
     """Send the browser to the provider that the operator has set up; 404 if there is none."""
-    path = f"{request.url.path.rstrip('/')}/callback"
-    url, kept = await _oidc(hub).begin(str(request.base_url.replace(path=path, query="")), next)
+    own = request.url.path.removeprefix(root_of(request)).rstrip("/")
+    url, kept = await _oidc(hub).begin(url_of(request, f"{own}/callback"), next)
     response = _redirect(url)
     response.set_cookie(
         COOKIE,
@@ -79,12 +80,18 @@ async def finish_oidc(
     user, then = await _oidc(hub).finish(
         request.cookies.get(COOKIE), answer, address=address_of(request)
     )
-    response = _redirect(then)
+    response = _redirect(_within(request, then))
     token, secret = await hub.tokens.open_session(user, address=address_of(request))
     keep_session(request, response, token, secret)
     path = request.url.path.removesuffix("/callback")
     response.delete_cookie(COOKIE, path=path, httponly=True, samesite="lax")
     return response
+
+
+def _within(request: Request, path: str) -> str:
+    """*path* of the site, below the path that the hub has there."""
+    root = root_of(request)
+    return path if path == root or path.startswith(f"{root}/") else path_of(request, path)
 
 
 def _oidc(hub: Hub) -> Oidc:

@@ -10,6 +10,7 @@ from dsx.core.errors import Invalid
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, NotKept, PrincipalDep
 from dsx.http.problems import documented
+from dsx.http.public import url_of
 from dsx.protocols.rest.account_models import Id, MadeShare, NewShare, Share, ShareList
 
 router = Branch(prefix="/shares", tags=["shares"], dependencies=[NotKept])
@@ -36,7 +37,7 @@ async def create_share(
         password=new.password,
         downloads=new.downloads,
     )
-    url = str(request.base_url.replace(path=f"/s/{secret}", query=""))
+    url = url_of(request, f"/s/{secret}")
     return MadeShare(**Share.of(share).model_dump(), url=url)
 
 

@@ -6,12 +6,12 @@ from fastapi import Request, Response
 
 from dsx.http.branches import Branch
 from dsx.http.credentials import (
-    SESSION_COOKIE,
     HubDep,
     NotKept,
     PrincipalDep,
     address_of,
     device_shown,
+    forget_session,
     keep_device,
     keep_session,
     same_site,
@@ -79,7 +79,9 @@ async def open_session(who: SignIn, request: Request, response: Response, hub: H
 
 
 @router.delete("/session", status_code=204, summary="Sign out", responses=documented(403, 404))
-async def close_session(response: Response, hub: HubDep, principal: PrincipalDep) -> None:
+async def close_session(
+    request: Request, response: Response, hub: HubDep, principal: PrincipalDep
+) -> None:
     """End the session whose cookie the request shows."""
-    response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="lax")
+    forget_session(request, response)
     await hub.tokens.close_session(principal)

@@ -16,6 +16,7 @@ from dsx.core.transfers import PartDigest
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
+from dsx.http.public import path_of
 from dsx.http.receive import announced, pump
 from dsx.hub.services import Hub
 from dsx.hub.transfers.addition import Addition, no_digest
@@ -43,7 +44,9 @@ _BINARY: dict[str, Any] = {
     "", status_code=201, summary="Begin an upload", responses=documented(404, 409, 412, 413, 507)
 )
 async def create_upload(
+    *,
     new: NewUpload,
+    request: Request,
     response: Response,
     hub: HubDep,
     principal: PrincipalDep,
@@ -71,7 +74,7 @@ async def create_upload(
             task=new.task,
         ),
     )
-    response.headers["Location"] = f"/api/v1/uploads/{upload.id}"
+    response.headers["Location"] = path_of(request, f"/api/v1/uploads/{upload.id}")
     return Upload.of(upload)
 
 
@@ -138,7 +141,9 @@ async def put_part(
     responses=documented(404, 409, 410, 412, 413, 507),
 )
 async def finish_upload(
+    *,
     id: UploadId,  # noqa: A002
+    request: Request,
     response: Response,
     hub: HubDep,
     principal: PrincipalDep,
@@ -149,7 +154,7 @@ async def finish_upload(
     version = await hub.uploads.finish(principal, id, length=how.length, sha256=how.sha256)
     if version is None:
         raise Conflict("The upload is a partial one: it becomes no file by itself.", {"id": id})
-    return _made(response, version)
+    return _made(request, response, version)
 
 
 @router.post(
@@ -159,8 +164,10 @@ async def finish_upload(
     responses=documented(403, 404, 409, 410, 412),
 )
 async def prove(
+    *,
     id: UploadId,  # noqa: A002
     answer: Proof,
+    request: Request,
     response: Response,
     hub: HubDep,
     principal: PrincipalDep,
@@ -170,7 +177,7 @@ async def prove(
     The proof is the SHA-256 of the challenge's nonce (32 bytes) followed by the file's bytes at the
     challenge's places.
     """
-    return _made(response, await hub.uploads.prove(principal, id, answer.proof))
+    return _made(request, response, await hub.uploads.prove(principal, id, answer.proof))
 
 
 @router.delete("/{id}", status_code=204, summary="Abort", responses=documented(404, 410))
@@ -182,9 +189,9 @@ async def abort_upload(id: UploadId, hub: HubDep, principal: PrincipalDep) -> No
     await hub.uploads.abort(principal, id)
 
 
-def _made(response: Response, version: FileVersion) -> File:
+def _made(request: Request, response: Response, version: FileVersion) -> File:
     file = File.of(version)
-    response.headers["Location"] = f"/api/v1/files/{file.id}"
+    response.headers["Location"] = path_of(request, f"/api/v1/files/{file.id}")
     return file
 
 

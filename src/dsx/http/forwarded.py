@@ -1,0 +1,171 @@
+"""What proxies say of a request that they pass on: ``X-Forwarded-*``, ``Forwarded`` (RFC 7239).
+
+Anybody can send these fields, so they count from trusted proxies alone, and of a list only what
+such a proxy has added. Values that are malformed count as absent.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from starlette.datastructures import Headers
+
+from dsx.core.web import Network, network, path_prefix
+
+HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+"""``Host`` and what stands for it: a name or an address, and perhaps a port."""
+
+_PORT = re.compile(r":[0-9]+$")
+_NODE = re.compile(r"\[(?P<six>[^\]]+)\](:\w+)?|(?P<four>[0-9.]+)(:\w+)?|(?P<bare>[0-9A-Fa-f:.]+)")
+_PAIR = re.compile(r'\s*([!#$%&\'*+.^_`|~\w-]+)=("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*(;|,|$)')
+_MOST = 32  # elements of a list that are looked at, from the right
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What trusted proxies say. None, or an empty prefix: nothing.
+
+    Attributes:
+        client: address of whoever asked the outermost of them.
+        scheme: ``http`` or ``https``, as that one was asked.
+        host: what it was asked for, with the port if that is told.
+        prefix: path that was taken away on the way here.
+    """
+
+    client: str | None = None
+    scheme: str | None = None
+    host: str | None = None
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The proxies whose word counts."""
+
+    networks: tuple[Network, ...]
+
+    @classmethod
+    def of(cls, cidrs: Sequence[str]) -> Self:
+        """Trust *cidrs*, as ``10.0.0.0/8`` or one address; `ValueError` if one is none."""
+        return cls(tuple(network(cidr) for cidr in cidrs))
+
+    def __contains__(self, address: str | None) -> bool:
+        """Whether a peer is one of them; a peer without an address came by a Unix socket."""
+        found = _address(address or "127.0.0.1")
+        return found is not None and any(found in network for network in self.networks)
+
+
+def told(headers: Headers, trust: Trust) -> Told:
+    """What *headers*, which came from a trusted proxy, say.
+
+    ``Forwarded`` counts where there is no ``X-Forwarded-For``: many proxies pass on a client's.
+    """
+    nodes = _list(headers, "x-forwarded-for")
+    if not nodes and "forwarded" in headers:
+        return _by_rfc(headers, trust)
+    client, place = _outermost(nodes, trust)
+
+    def value(name: str) -> str | None:
+        """What the outermost trusted proxy added, if the lists go together; else the first."""
+        found = _list(headers, name)
+        if not found:
+            return None
+        return found[place] if len(found) == len(nodes) else found[0]
+
+    scheme = _scheme(value("x-forwarded-proto"))
+    host, port = _host(value("x-forwarded-host")), value("x-forwarded-port")
+    if port is not None:
+        host = _with_port(host or _host(headers.get("host")), port, scheme)
+    return Told(client, scheme, host, _prefix(headers))
+
+
+def _by_rfc(headers: Headers, trust: Trust) -> Told:
+    elements = _elements(",".join(headers.getlist("forwarded")))
+    client, place = _outermost([one.get("for", "") for one in elements], trust)
+    known = elements[place] if elements else {}
+    return Told(client, _scheme(known.get("proto")), _host(known.get("host")), _prefix(headers))
+
+
+def _prefix(headers: Headers) -> str:
+    """What several proxies took away one after the other, together."""
+    parts = _list(headers, "x-forwarded-prefix")
+    try:
+        return path_prefix("".join(part.rstrip("/") for part in parts))
+    except ValueError:
+        return ""
+
+
+def _elements(text: str) -> list[dict[str, str]]:
+    """The elements of ``Forwarded`` (RFC 7239 §4); none if it is malformed."""
+    found: list[dict[str, str]] = [{}]
+    position = 0
+    while position < len(text):
+        pair = _PAIR.match(text, position)
+        if pair is None:
+            return []
+        value = pair[2]
+        if value.startswith('"'):
+            value = re.sub(r"\\(.)", r"\1", value[1:-1])
+        found[-1].setdefault(pair[1].lower(), value)
+        position = pair.end()
+        if pair[3] == ",":
+            found.append({})
+    return found[-_MOST:]
+
+
+def _outermost(nodes: Sequence[str], trust: Trust) -> tuple[str | None, int]:
+    """Who asked the outermost trusted proxy, and where in the list that proxy says so.
+
+    Each proxy adds who asked it: from the right, all are to be believed up to the first that is
+    itself none of ours.
+    """
+    client, place = None, len(nodes) - 1
+    for index in range(len(nodes) - 1, -1, -1):
+        address = _node(nodes[index])
+        if address is None:
+            break
+        client, place = address, index
+        if address not in trust:
+            break
+    return client, max(place, 0)
+
+
+def _node(text: str) -> str | None:
+    """The address in a node name (RFC 7239 §6), with or without a port; None if it is hidden."""
+    node = _NODE.fullmatch(text.strip())
+    address = node and _address(node["six"] or node["four"] or node["bare"])
+    return str(address) if address else None
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _list(headers: Headers, name: str) -> list[str]:
+    values = ",".join(headers.getlist(name)).split(",")
+    return [value.strip() for value in values if value.strip()][-_MOST:]
+
+
+def _scheme(value: str | None) -> str | None:
+    scheme = (value or "").lower()
+    return scheme if scheme in {"http", "https"} else None
+
+
+def _host(value: str | None) -> str | None:
+    return value if value and HOST.fullmatch(value) else None
+
+
+def _with_port(host: str | None, port: str, scheme: str | None) -> str | None:
+    """*host* with *port*, unless it has one, or the port goes without saying."""
+    needless = {"http": {"80"}, "https": {"443"}, None: {"80", "443"}}[scheme]
+    fits = re.fullmatch(r"[0-9]{1,5}", port) and port not in needless
+    return host if host is None or not fits or _PORT.search(host) else f"{host}:{port}"
