@@ -87,7 +87,7 @@ def test_m11_the_path_of_both_settings_is_one(monkeypatch: pytest.MonkeyPatch) -
     for proxies in ("none", "10.0.0.0/8, ::1"):
         monkeypatch.setenv("DSX_TRUSTED_PROXIES", proxies)
         given = Settings()
-        assert given.trusted_proxies == (() if proxies == "none" else ("10.0.0.0/8", "::1"))
+        assert given.trusted_proxies == (() if proxies == "none" else ("10.0.0.0/8", "::1/128"))
         given.export()  # as for worker processes
         assert Settings().trusted_proxies == given.trusted_proxies
 
