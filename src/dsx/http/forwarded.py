@@ -22,6 +22,7 @@ HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})
 _PORT = re.compile(r":[0-9]+$")
 _NODE = re.compile(r"\[(?P<six>[^\]]+)\](:\w+)?|(?P<four>[0-9.]+)(:\w+)?|(?P<bare>[0-9A-Fa-f:.]+)")
 _PAIR = re.compile(r'\s*([!#$%&\'*+.^_`|~\w-]+)=("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*(;|,|$)')
+_SIGNS = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "via")
 _MOST = 32  # elements of a list that are looked at, from the right
 
 
@@ -57,6 +58,11 @@ class Trust:
         """Whether a peer is one of them; a peer without an address came by a Unix socket."""
         found = _address(address or "127.0.0.1")
         return found is not None and any(found in network for network in self.networks)
+
+
+def passed_on(headers: Headers) -> bool:
+    """Whether a proxy is on the way, if only by its own account."""
+    return any(name in headers for name in _SIGNS)
 
 
 def told(headers: Headers, trust: Trust) -> Told:

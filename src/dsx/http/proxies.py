@@ -14,9 +14,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dsx.core.errors import Invalid
-from dsx.http.forwarded import HOST, Told, Trust, told
+from dsx.http.forwarded import HOST, Told, Trust, passed_on, told
 from dsx.http.problems import render
 from dsx.http.public import ASKED
+from dsx.http.server import INTERIM
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,9 @@ class Proxies:
 
     def _restore(self, scope: Scope) -> None:
         headers, site = Headers(scope=scope), self._site
+        if passed_on(headers):
+            # Some take any interim response but 100 for the final one, as nginx does.
+            scope.get("extensions", {}).pop(INTERIM, None)
         peer = scope["client"][0] if scope.get("client") else None
         said = told(headers, site.trust) if peer in site.trust else Told()
         if said.client is not None:

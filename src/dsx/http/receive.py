@@ -67,11 +67,12 @@ def trailer(request: Request, name: str) -> str | None:
     return values[0].decode("latin-1") if values else None
 
 
-async def interim(request: Request, status: int, headers: Mapping[str, str]) -> None:
-    """Send an interim response (RFC 9110 §15.2) where the server can; before the final one."""
+async def interim(request: Request, status: int, headers: Mapping[str, str]) -> bool:
+    """Send an interim response (RFC 9110 §15.2) before the final one; whether that is possible."""
     send = request.scope.get("extensions", {}).get(INTERIM)
     if send is not None:
         await send(status, headers)
+    return send is not None
 
 
 @dataclass(slots=True)

@@ -93,8 +93,7 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
     upload = await hub.uploads.create(principal, _new_upload(request, told))
     headers = {"Location": location(request, upload.id)} | _limits(hub, upload)
     findable = size != 0 and _VERSION_HEADER in request.headers  # such a client understands 104
-    if findable:
-        await interim(request, 104, headers)
+    findable = findable and await interim(request, 104, headers)
     addition = Addition(0, size=size, last=last)
     try:
         upload = await hub.uploads.append(
