@@ -110,7 +110,8 @@ class Batch:
         """What the hub has under the names of *items*, as far as that matters."""
         if self._always or self._facts["if_absent"]:
             return {}
-        return self._client.find_if_possible([item.name for item in items])
+        there = [item.name for item in items if item.path is None or item.mtime_ns]
+        return self._client.find_if_possible(there)  # a missing file fails without any request
 
     def _attempt(self, item: Item, known: dict[str, FileInfo]) -> Outcome:
         try:
