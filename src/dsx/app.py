@@ -30,6 +30,7 @@ from dsx.hub.damage import Inspector
 from dsx.hub.datasets import Datasets
 from dsx.hub.datasets import private as private_files
 from dsx.hub.datasets.private import Private, database_files
+from dsx.hub.departures import Departures
 from dsx.hub.drop import Drop
 from dsx.hub.files import Files
 from dsx.hub.identity import Identity
@@ -199,6 +200,9 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
                 chunks=Chunks(catalog, uploads, limits),
                 drop=Drop(settings.data_dir / "drop", files, trash),
                 tasks=tasks,
+                departures=Departures(
+                    catalog, uploads, tasks, doors["throttle"], trash_days=settings.trash_days
+                ),
                 datasets=datasets,
                 scrub=Scrub(
                     catalog,
@@ -233,7 +237,7 @@ async def open_doors(settings: Settings, catalog: Catalog) -> AsyncIterator[dict
         jwt_ttl=settings.jwt_ttl,
         subjects=settings.oidc_signup,
     )
-    shares = Shares(catalog, passwords, throttle)
+    shares = Shares(catalog, passwords, throttle, settings.max_shares)
     pace = Pace(settings.rate_limit and settings.rate_limit / settings.workers)
     identity = Identity(
         catalog, api_keys(settings), accounts, shares, pace=pace, anonymous=settings.anonymous
@@ -246,7 +250,12 @@ async def open_doors(settings: Settings, catalog: Catalog) -> AsyncIterator[dict
         yield {
             "identity": identity,
             "accounts": accounts,
-            "tokens": Tokens(catalog, session_ttl=settings.session_ttl),
+            "tokens": Tokens(
+                catalog,
+                session_ttl=settings.session_ttl,
+                most=settings.max_tokens,
+                invites=settings.signup != "closed",
+            ),
             "shares": shares,
             "audit": audit,
             "throttle": throttle,

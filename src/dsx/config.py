@@ -153,6 +153,10 @@ class Settings(BaseSettings):
     max_tasks: int | None = Field(
         20_000, ge=1, description="Tasks of one owner waiting or running, beside those of uploads."
     )
+    max_tokens: int | None = Field(
+        1_000, ge=1, description="Tokens of one owner; and sessions, of which the oldest end."
+    )
+    max_shares: int | None = Field(10_000, ge=1, description="Shares of one owner.")
     max_event_streams: int = Field(
         50, ge=1, description="Event streams of one owner at once, by process."
     )

@@ -132,6 +132,7 @@ OPERATIONS: dict[str, Op] = {
     "list_users": Op("admin"),
     "get_user": Op("account read", "user"),
     "patch_user": Op("account admin", "user", json={}),
+    "delete_user": Op("admin", "leaver"),
     "create_invite": Op("admin"),
     "get_account": Op("me"),
     "get_usage": Op("list account"),

@@ -46,7 +46,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     dataset = directory / "datasets" / DATASET
     dataset.mkdir(parents=True)
     (dataset / OPEN_FILE).write_text(f"{MARK} of a dataset")
-    with running_hub(directory, DSX_OPEN_DATASETS="0") as hub:
+    with running_hub(directory, DSX_OPEN_DATASETS="0", DSX_SIGNUP="invite") as hub:
         world = World(hub)
         yield world
         world.wire.close()

@@ -112,6 +112,7 @@ class World:
             "token": self._token_id,
             "share": self._share_id,
             "user": lambda: Thing(OWNER, never="nobody-here"),
+            "leaver": self._leaver,
             "dataset": lambda: Thing(DATASET, never="never-was"),
             "link": lambda: Thing(self._link_to(self._file().ref), never="dsxs_never"),
             "category link": self._category_link,
@@ -203,6 +204,12 @@ class World:
     def _share_id(self) -> Thing:
         place = {"place": {"kind": "file", "value": self._file().ref}}
         return Thing(self.as_owner("POST", "/api/v1/shares", place | {"user": OTHER})["id"])
+
+    def _leaver(self) -> Thing:
+        name = f"mx-{self.fresh()}"
+        new = {"username": name, "password": PASSWORD}
+        assert self.hub.post("/api/v1/users", json=new).status_code == 201
+        return Thing(name, never="nobody-here")
 
     def _category_link(self) -> Thing:
         category = self.marked()

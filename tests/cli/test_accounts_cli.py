@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import tomllib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,20 @@ def test_an_invitation(tmp_path: Path) -> None:
         assert made["token"].startswith("dsxi_")
 
 
+def test_an_invitation_that_nobody_could_use_and_an_account_that_ends(tmp_path: Path) -> None:
+    with running_hub(tmp_path) as hub:
+        admin = Commands(tmp_path, {"SERVER_URL": hub.url, "DSX_API_KEY": hub.key})
+        done = admin("invite", code=5)
+        assert done.stdout == b""
+        assert b"DSX_SIGNUP=invite" in done.stderr
+        hub.user("gone").store("left", b"x")
+        hub.user("heir")
+        admin("users", "delete", "gone", stdin=b"n\n", code=2)
+        ended = admin("users", "delete", "gone", "--heir", "heir", "--yes").stdout
+        assert b"heir has its 1 files" in ended
+        assert b"gone" not in admin("users", "list").stdout
+
+
 def test_tokens(hers: Commands, bare: Commands, hub: RunningHub, alice: RunningHub) -> None:
     alice.store("cli-tok-in", b"in", category="cli-tok")
     alice.store("cli-tok-out", b"out")
@@ -264,7 +279,9 @@ def test_tokens(hers: Commands, bare: Commands, hub: RunningHub, alice: RunningH
     assert token["scopes"] == ["read"]
     assert token["expires"] is not None
     assert token["token"] is None
-    assert b"category:cli-tok" in hers("tokens", "list").stdout
+    shown = hers("tokens", "list").stdout.decode()
+    assert "category:cli-tok" in shown
+    assert "revoked" not in shown, "live ones were shown as that"
     hers("tokens", "revoke", token["id"])
     bare("whoami", code=4, **at)
     hers("tokens", "revoke", token["id"], code=3)
@@ -280,7 +297,16 @@ def test_shares(hers: Commands, hub: RunningHub, alice: RunningHub, bare: Comman
     (made,) = lines(hers("--json", "share", "cli-shared", "--with", "cli-bob", "--days", "1"))
     assert bob.get(str(record["url"])).content == b"shared"
     assert b"cli-alice" in bare("shares", "list", "--received", **his).stdout
-    assert made["id"].encode() in hers("shares", "list").stdout
+    shown = hers("shares", "list").stdout.decode()
+    (line,) = (line for line in shown.splitlines() if made["id"] in line)
+    day = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d")
+    assert line.split()[1:] == ["cli-bob", day, "file:cli-shared"]
+    (endless,) = lines(hers("--json", "share", "cli-shared", "--with", "cli-bob"))
+    shown = hers("shares", "list").stdout.decode()
+    assert "no end" in next(line for line in shown.splitlines() if endless["id"] in line)
+    assert "ended" not in shown, "live ones were shown as that"
+    assert b"file:cli-shared" in bare("shares", "list", "--received", **his).stdout
+    hers("shares", "end", endless["id"])
     hers("shares", "end", made["id"])
     assert bob.get(str(record["url"])).status_code == 404
     hers("shares", "end", made["id"], code=3)
@@ -292,7 +318,9 @@ def test_shares(hers: Commands, hub: RunningHub, alice: RunningHub, bare: Comman
     assert requests.get(link, timeout=10).status_code == 401
     assert requests.get(link, auth=("", NEW), timeout=10).content == b"shared"
     assert requests.get(link, auth=("", NEW), timeout=10).status_code == 410
-    assert b"link, used 1 of 1, password" in hers("shares", "list").stdout
+    shown = hers("shares", "list").stdout.decode()
+    assert "link, used 1 of 1, password" in shown
+    assert "used up" in shown
     (place,) = lines(hers("--json", "share", "--category", "cli-shared", "--with", "cli-bob"))
     assert place["place"] == {"kind": "category", "value": "cli-shared"}
     assert len(lines(hers("shares", "ls", "--json"))) == 2
@@ -337,7 +365,7 @@ def test_the_rotation_says_what_it_does(bare: Commands, hub: RunningHub) -> None
 EVERY = ["login", "logout", "whoami", "share", "invite", "audit"] + [
     f"{group} {command}"
     for group, commands in {
-        "users": "list add set",
+        "users": "list add set delete",
         "tokens": "create list revoke",
         "shares": "list end",
         "secrets": "rotate",

@@ -58,6 +58,11 @@ def know(connection: Connection, key: str, name: str, now: Micros) -> None:
     connection.execute(old)
 
 
+def forget_known(connection: Connection, name: str) -> None:
+    """Forget all addresses of a name, given as its hash."""
+    connection.execute(delete(known_sources).where(known_sources.c.name == name))
+
+
 def tidy_known(connection: Connection, forgotten: Micros) -> None:
     """Forget addresses from which nobody has signed in since that instant."""
     connection.execute(delete(known_sources).where(known_sources.c.seen < forgotten))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 
-from dsx.catalog.schema import shares, users
+from dsx.catalog.schema import files, shares, users
 from dsx.core.errors import NotFound
 from dsx.core.model import Micros
 from dsx.core.principals import SERVICE, Place, Share
@@ -59,6 +59,22 @@ def page(connection: Connection, owner: str, after: str, limit: int) -> Sequence
     """The owner's shares with ids greater than *after*, oldest first."""
     query = select(shares).where(shares.c.owner == owner, shares.c.id > after)
     return [_share(row) for row in connection.execute(query.order_by(shares.c.id).limit(limit))]
+
+
+def count(connection: Connection, owner: str, now: Micros) -> int:
+    """How many shares of the owner's have not ended."""
+    query = select(func.count()).select_from(shares).where(shares.c.owner == owner, _alive(now))
+    return connection.execute(query).scalar_one()
+
+
+def file_names(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
+    """What files are called, by `FileVersion.file`."""
+    found: dict[str, str] = {}
+    for start in range(0, len(ids), 500):
+        some = files.c.file.in_(ids[start : start + 500])
+        rows = connection.execute(select(files.c.file, files.c.name).where(some, files.c.latest))
+        found.update({row.file: row.name for row in rows})
+    return found
 
 
 def to(connection: Connection, grantee: str, now: Micros) -> Sequence[Share]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
 
 from dsx.catalog import users as user_records
 from dsx.catalog.schema import tokens, users
@@ -81,6 +81,21 @@ def take(connection: Connection, hash_: str, kind: str, now: Micros) -> Token | 
     where = (tokens.c.hash == hash_) & (tokens.c.kind == kind) & _alive(now)
     row = connection.execute(delete(tokens).where(where).returning(tokens)).first()
     return _token(row) if row is not None else None
+
+
+def count(connection: Connection, owner: str, kind: str, now: Micros) -> int:
+    """How many the owner has of a kind that have not expired."""
+    mine = (tokens.c.owner == owner) & (tokens.c.kind == kind) & _alive(now)
+    return connection.execute(select(func.count()).select_from(tokens).where(mine)).scalar_one()
+
+
+def drop_oldest(connection: Connection, owner: str, kind: str, most: int | None) -> None:
+    """Forget the owner's oldest of a kind, so that with one more there are at most *most*."""
+    if most is None:
+        return
+    mine = (tokens.c.owner == owner) & (tokens.c.kind == kind)
+    kept = select(tokens.c.id).where(mine).order_by(tokens.c.id.desc()).limit(most - 1)
+    connection.execute(delete(tokens).where(mine, tokens.c.id.not_in(kept)))
 
 
 def is_good(connection: Connection, hash_: str, kind: str, now: Micros) -> bool:

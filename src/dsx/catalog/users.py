@@ -94,6 +94,16 @@ def change(connection: Connection, user: User, values: dict[str, Any], *, ends: 
     return of(connection.execute(statement).mappings().one())
 
 
+def names(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
+    """What users are called, by id."""
+    found: dict[str, str] = {}
+    for start in range(0, len(ids), 500):
+        some = users.c.id.in_(ids[start : start + 500])
+        rows = connection.execute(select(users.c.id, users.c.name).where(some))
+        found.update({row.id: row.name for row in rows})
+    return found
+
+
 def count(connection: Connection) -> int:
     """How many accounts there are."""
     return connection.execute(select(func.count()).select_from(users)).scalar_one()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,6 +33,13 @@ def seconds(days: float | None) -> float | None:
 def day(time: datetime | None, otherwise: str = "never") -> str:
     """A time for a table."""
     return otherwise if time is None else time.strftime("%Y-%m-%d")
+
+
+def until(expires: datetime | None) -> str:
+    """When something ends, for a table."""
+    if expires is None:
+        return "no end"
+    return day(expires) if expires > datetime.now(UTC) else "ended"
 
 
 def places(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsx.cli.context import Context
-from dsx.cli.limits import Days, day, places, seconds
+from dsx.cli.limits import Days, places, seconds, until
 from dsx.cli.output import note
 from dsx.cli.prompts import ask_password
 from dsx.cli.refs import ByName, ByNumber, Meaning
@@ -94,9 +94,9 @@ def list_shares(
     context = Context.of(ctx)
     columns = [
         ("id", lambda share: share.id),
-        ("by", lambda share: share.owner if received else _way(share)),
-        ("until", lambda share: day(share.expires, "ended")),
-        ("what", lambda share: share.place),
+        ("from" if received else "with", lambda share: share.owner if received else _way(share)),
+        ("until", _until),
+        ("what", lambda share: f"file:{share.name}" if share.name else share.place),
     ]
     with context.client() as client:
         accounts = client.accounts
@@ -124,7 +124,14 @@ def end(
 
 def _way(share: ShareInfo) -> str:
     if share.kind == "user":
-        return "user"
+        return share.grantee or "a user who is gone"
     most = "" if share.downloads is None else f" of {share.downloads}"
     locked = ", password" if share.password else ""
     return f"link, used {share.downloaded}{most}{locked}"
+
+
+def _until(share: ShareInfo) -> str:
+    """Until when it may be used, or that it is over."""
+    if share.downloads is not None and share.downloaded >= share.downloads:
+        return "used up"
+    return until(share.expires)

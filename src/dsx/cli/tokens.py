@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dsx.cli.context import Context
-from dsx.cli.limits import Category, Dataset, Days, Prefix, day, places, seconds
+from dsx.cli.limits import Category, Dataset, Days, Prefix, day, places, seconds, until
 from dsx.cli.output import note
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke tokens of your own.")
@@ -74,7 +74,7 @@ def list_tokens(ctx: typer.Context) -> None:
         ("allows", lambda token: ",".join(token.scopes)),
         ("in", lambda token: ",".join(map(str, token.places or ["everywhere"]))),
         ("last used", lambda token: day(token.used)),
-        ("good until", lambda token: day(token.expires, "revoked")),
+        ("good until", lambda token: until(token.expires)),
         ("name", lambda token: token.name),
     ]
     with context.client() as client:

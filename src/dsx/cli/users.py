@@ -143,6 +143,39 @@ def set_user(
     context.output.result(user, [f"{user.username}: {_described(user)}"])
 
 
+@app.command()
+def delete(
+    ctx: typer.Context,
+    name: Name,
+    *,
+    heir: Annotated[
+        str | None, typer.Option(help="Who gets its files; default: they go to the trash.")
+    ] = None,
+    days: Annotated[
+        float | None, typer.Option(help="Days in the trash; default: as any file.", min=0)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """End an account, its tokens, shares, uploads and tasks; for admins.
+
+    Its files go to the --heir, or to the trash of the hub's own key.
+
+    Examples:
+
+        dsx users delete alice --heir bob
+
+        dsx users delete alice --days 7 --yes
+    """
+    context = Context.of(ctx)
+    where = f"give its files to {heir}" if heir else "move its files to the trash"
+    if not yes and not typer.confirm(f"End the account {name} and {where}?"):
+        raise Invalid("Nothing was deleted.")
+    with context.client() as client:
+        gone = client.accounts.delete_user(name, heir=heir, days=days)
+    has = f"{gone.heir} has" if gone.heir else "in the trash are"
+    context.output.result(gone, [f"{gone.username} is deleted; {has} its {gone.files} files"])
+
+
 def invite(
     ctx: typer.Context,
     *,

@@ -9,6 +9,7 @@ from dsx.client.http import Connection
 from dsx.client.models import (
     AccountInfo,
     AuditInfo,
+    DepartureInfo,
     FileInfo,
     PlaceInfo,
     ShareInfo,
@@ -78,6 +79,21 @@ class AccountOperations:
             "current_password": current_password,
         }
         return self._user("PATCH", USERS + segments(username), changes)
+
+    def delete_user(
+        self, username: str, *, heir: str | None = None, days: float | None = None
+    ) -> DepartureInfo:
+        """End an account, its tokens, shares, uploads and tasks; for admins.
+
+        Args:
+            username: whose.
+            heir: who gets its files; None: they go to the trash of the hub's own key.
+            days: for how long they are there; None: as long as any file, 0: for the shortest time.
+        """
+        answer = self._connection.json(
+            "DELETE", USERS + segments(username), params=_given({"heir": heir, "days": days})
+        )
+        return DepartureInfo.model_validate(answer)
 
     def invite(self, role: str = "member", seconds: float | None = None) -> TokenInfo:
         """An invitation to sign up once, its secret in ``token``; for admins."""

@@ -152,6 +152,14 @@ class UserInfo(Answer):
     created: datetime
 
 
+class DepartureInfo(Answer):
+    """An account that has ended; ``heir``: who has its files, None: they are in the trash."""
+
+    username: str
+    files: int
+    heir: str | None = None
+
+
 class TokenInfo(Answer):
     """A token or an invitation; ``token``, the secret, is there only when it was just made."""
 
@@ -172,6 +180,8 @@ class ShareInfo(Answer):
     place: PlaceInfo
     kind: str
     owner: str
+    grantee: str | None = None
+    name: str | None = None
     password: bool
     downloads: int | None = None
     downloaded: int

@@ -105,7 +105,7 @@ class Accounts:
 
         def work(connection: Connection) -> User:
             given: Role = role or "member"
-            if not by_admin and self._signup == "invite":
+            if not by_admin and invite:
                 given = _invited(connection, invite or "")
             user = users.add(connection, name, given, hashed, now())
             note(connection, by or access.principal_of(user, None, address), "user.create", name)
@@ -254,7 +254,7 @@ class Accounts:
 
     async def _invited(self, invite: str | None) -> bool:
         """Whether that is a good invitation, which is no guess: strangers' do not count for it."""
-        if self._signup != "invite" or not invite:
+        if not invite:
             return False
         hash_ = hash_of(invite)
         return await self._catalog.read(

@@ -10,6 +10,7 @@ from dsx.catalog.engine import Catalog
 from dsx.hub.accounts import Accounts
 from dsx.hub.audit import Audit
 from dsx.hub.datasets import Datasets
+from dsx.hub.departures import Departures
 from dsx.hub.drop import Drop
 from dsx.hub.files import Files
 from dsx.hub.identity import Identity
@@ -49,6 +50,7 @@ class Hub:
     chunks: Chunks
     drop: Drop
     tasks: Tasks
+    departures: Departures
     datasets: Datasets
     scrub: Scrub
     quarantine: Quarantine

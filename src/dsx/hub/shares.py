@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import uuid_utils
 from sqlalchemy import Connection
@@ -17,6 +17,7 @@ from dsx.core.principals import Place, Principal, Share
 from dsx.hub import access
 from dsx.hub.audit import note
 from dsx.hub.clock import SECOND, now
+from dsx.hub.limits import check_number
 from dsx.hub.link_downloads import LinkDownloads, Recipient, Running, Wanted, used_up
 from dsx.hub.passwords import Passwords
 from dsx.hub.throttle import Throttle
@@ -26,10 +27,33 @@ _REMEMBERED = 30 * 24 * 3600 * SECOND
 """For how long a link that has expired is still told from one that never was."""
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What people call what a share has ids of.
+
+    Attributes:
+        owner: its owner, where that is somebody else.
+        grantee: the user it is shared with.
+        file: the file that is shared, if it is one.
+    """
+
+    owner: str | None = None
+    grantee: str | None = None
+    file: str | None = None
+
+
 class Shares:
     """The shares of all accounts; each call sees only those of the one who asks."""
 
-    def __init__(self, catalog: Catalog, passwords: Passwords, throttle: Throttle) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        passwords: Passwords,
+        throttle: Throttle,
+        most: int | None = None,
+    ) -> None:
+        """*most*: how many shares of one owner there may be; None: any number."""
+        self._most = most
         self.downloads = LinkDownloads(catalog)
         self._catalog = catalog
         self._passwords = passwords
@@ -49,6 +73,7 @@ class Shares:
             grantee = users.find(connection, user)
             if grantee is None:
                 raise NotFound(f"There is no user {user!r}.")
+            self._check_number(connection, principal)
             share = _new(principal.id, owned, seconds, grantee=grantee.id)
             records.add(connection, share, None)
             note(connection, principal, "share.create", share.id, user=grantee.name)
@@ -77,6 +102,7 @@ class Shares:
 
         def work(connection: Connection) -> Share:
             owned = access.owns(connection, principal, place)
+            self._check_number(connection, principal)
             share = _new(principal.id, owned, seconds, password=hashed, downloads=downloads)
             records.add(connection, share, hash_)
             note(connection, principal, "share.create", share.id, link=True)
@@ -84,24 +110,27 @@ class Shares:
 
         return await self._catalog.write(work), secret
 
-    async def list(self, principal: Principal, *, after: str, limit: int) -> Sequence[Share]:
+    async def list(
+        self, principal: Principal, *, after: str, limit: int
+    ) -> Sequence[tuple[Share, Called]]:
         """What the principal shares, oldest first."""
         access.require(principal, "read")
         access.require_account(principal)
-        return await self._catalog.read(
-            lambda connection: records.page(connection, principal.id, after, limit)
-        )
 
-    async def received(self, principal: Principal) -> Sequence[tuple[Share, str]]:
-        """What others share with the principal now, and their names."""
+        def work(connection: Connection) -> Sequence[tuple[Share, Called]]:
+            found = records.page(connection, principal.id, after, limit)
+            return _called(connection, found, owner=None)
+
+        return await self._catalog.read(work)
+
+    async def received(self, principal: Principal) -> Sequence[tuple[Share, Called]]:
+        """What others share with the principal now."""
         access.require(principal, "read")
         access.require_account(principal)
 
-        def work(connection: Connection) -> Sequence[tuple[Share, str]]:
+        def work(connection: Connection) -> Sequence[tuple[Share, Called]]:
             found = records.to(connection, principal.id, now())
-            owners = {share.owner: users.by_id(connection, share.owner) for share in found}
-            names = {id_: user.name if user else id_ for id_, user in owners.items()}
-            return [(share, names[share.owner]) for share in found]
+            return _called(connection, found, owner=principal.name)
 
         return await self._catalog.read(work)
 
@@ -115,6 +144,10 @@ class Shares:
             note(connection, principal, "share.end", id_)
 
         await self._catalog.write(work)
+
+    def _check_number(self, connection: Connection, principal: Principal) -> None:
+        count = records.count(connection, principal.id, now())
+        check_number(count, self._most, "shares")
 
     async def holder(self, secret: str) -> Principal:
         """Who shows a link as a credential; `Unauthenticated` unless it is good as it stands.
@@ -194,6 +227,27 @@ class Shares:
         if not await self._passwords.matches(hash_, given):
             raise Unauthenticated("That is not the password of the share link.")
         await self._throttle.succeeded(attempt)
+
+
+def _called(
+    connection: Connection, found: Sequence[Share], *, owner: str | None
+) -> Sequence[tuple[Share, Called]]:
+    """*found* with names; *owner*: they are shared with that user, by others."""
+    ids = {id_ for share in found for id_ in (share.owner, share.grantee) if id_}
+    names = users.names(connection, sorted(ids))
+    of_files = [share.place.value for share in found if share.place.kind == "file"]
+    called = records.file_names(connection, sorted(set(of_files)))
+    return [
+        (
+            share,
+            Called(
+                owner=None if owner is None else names.get(share.owner, share.owner),
+                grantee=names.get(share.grantee) if share.grantee else None,
+                file=called.get(share.place.value),
+            ),
+        )
+        for share in found
+    ]
 
 
 def _new(

@@ -118,6 +118,11 @@ class Throttle:
         known = [subject, *(one for one in subjects if one != subject)][:_SUBJECTS]
         return self._box.seal({"id": id_ or secrets.token_urlsafe(12), "of": " ".join(known)})
 
+    async def forget(self, name: str) -> None:
+        """Forget where *name* has signed in from: who has it next is somebody else."""
+        named = _keys(name, "")[1]
+        await self._catalog.write(lambda connection: attempts.forget_known(connection, named))
+
     async def drop_expired(self) -> None:
         """Forget what is past."""
         instant = now()

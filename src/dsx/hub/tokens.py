@@ -12,13 +12,14 @@ from sqlalchemy import Connection
 
 from dsx.catalog import tokens as records
 from dsx.catalog.engine import Catalog
-from dsx.core.errors import Denied, Invalid
+from dsx.core.errors import Conflict, Denied, Invalid
 from dsx.core.model import Micros
 from dsx.core.names import check_dataset_name, check_label, check_stored_name
 from dsx.core.principals import OF_ROLE, Place, Principal, Role, Scope, Token, User
 from dsx.hub import access
 from dsx.hub.audit import note
 from dsx.hub.clock import SECOND, now
+from dsx.hub.limits import check_number
 
 Kind = Literal["token", "session", "invite"]
 TOKEN: Kind = "token"  # noqa: S105 (a kind, not a secret)
@@ -58,9 +59,22 @@ def check_place(place: Place) -> Place:
 class Tokens:
     """The tokens of all accounts; each call sees only those of the one who asks."""
 
-    def __init__(self, catalog: Catalog, *, session_ttl: float) -> None:
-        """*session_ttl*: seconds after which a browser has to sign in again."""
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        session_ttl: float,
+        most: int | None = None,
+        invites: bool = True,
+    ) -> None:
+        """*session_ttl*: seconds after which a browser has to sign in again.
+
+        *most*: how many tokens one owner may have, and sessions, and invitations; None: any number.
+        *invites*: whether sign-up is such that invitations are good for anything.
+        """
         self._catalog = catalog
+        self._most = most
+        self._invites = invites
         self._session_ttl = session_ttl
 
     async def create(
@@ -105,6 +119,11 @@ class Tokens:
     async def invite(self, principal: Principal, role: Role, seconds: float) -> tuple[Token, str]:
         """An invitation to sign up once; for admins to give."""
         access.require(principal, "admin")
+        if not self._invites:
+            raise Conflict(
+                "Sign-up is closed here, so nobody could use an invitation: make the account "
+                "yourself, or have the hub started with DSX_SIGNUP=invite."
+            )
         scopes = OF_ROLE[role]
         return await self._issue(
             principal, INVITE, f"to be {role}", scopes=scopes, places=None, seconds=seconds
@@ -167,6 +186,11 @@ class Tokens:
         )
 
         def work(connection: Connection) -> None:
+            if kind == SESSION:  # signing in always works: the oldest one ends
+                records.drop_oldest(connection, principal.id, kind, self._most)
+            else:
+                found = records.count(connection, principal.id, kind, instant)
+                check_number(found, self._most, f"{kind}s")
             records.add(connection, token, hash_)
             note(connection, principal, f"{kind}.create", token.id, scopes=sorted(scopes))
 

@@ -65,7 +65,7 @@ class Tasks:
         self._ttl = int(ttl * SECOND)
         self._emptying = Emptying(catalog, controls, trash, self._ttl)
         if max_seconds is not None:
-            controls.watch = Overtime(catalog, max_seconds, self._stop).watch
+            controls.watch = Overtime(catalog, max_seconds, self.stop).watch
 
     async def create(
         self,
@@ -280,7 +280,7 @@ class Tasks:
         found = self._files.every(principal, query or FileQuery())
         return [version.number async for version in found]
 
-    async def _stop(self, id_: str, why: str) -> None:
+    async def stop(self, id_: str, why: str) -> None:
         """Abort a task, whosever it is."""
         await self._uploads.stop(id_, why)
         ended = {"state": "aborted", "message": why}

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dsx.core import principals
 from dsx.core.principals import Place, PlaceKind, Role, Scope
+from dsx.hub import departures
 from dsx.hub.accounts import Usage
 from dsx.hub.clock import time_text
+from dsx.hub.shares import Called
 
 _ID = "019a9f3c-0000-7000-8000-00000000000b"
 _YEARS = 10 * 366 * 24 * 3600
@@ -80,6 +82,19 @@ class UserPatch(BaseModel):
     quota_files: Quota | None = Field(None, description="-1: the hub's default.")
     password: Secret | None = None
     current_password: Secret | None = Field(None, description="To change one's own password.")
+
+
+class Departure(BaseModel):
+    """An account that has ended."""
+
+    username: str
+    files: int = Field(description="How many files it left, those in its trash included.")
+    heir: str | None = Field(description="Who has them; null: the trash of the hub's own key.")
+
+    @classmethod
+    def of(cls, departure: departures.Departure) -> Self:
+        """The JSON of *departure*."""
+        return cls(username=departure.name, files=departure.files, heir=departure.heir)
 
 
 class Me(BaseModel):
@@ -249,6 +264,8 @@ class Share(BaseModel):
     place: PlaceModel
     kind: Literal["user", "link"]
     owner: str = Field(description="The owner's id; for what others share with you, their name.")
+    grantee: str | None = Field(None, description="Name of the user it is shared with.")
+    name: str | None = Field(None, description="Name of the file, if it is one.")
     password: bool = Field(description="Whether the link asks for one.")
     downloads: int | None
     downloaded: int
@@ -256,13 +273,16 @@ class Share(BaseModel):
     expires: str | None
 
     @classmethod
-    def of(cls, share: principals.Share, owner: str | None = None) -> Self:
-        """The JSON of *share*."""
+    def of(cls, share: principals.Share, called: Called | None = None) -> Self:
+        """The JSON of *share*, of which *called* tells names."""
+        called = called or Called()
         return cls(
             id=share.id,
             place=PlaceModel(kind=share.place.kind, value=share.place.value),
             kind="link" if share.grantee is None else "user",
-            owner=owner or share.owner,
+            owner=called.owner or share.owner,
+            grantee=called.grantee,
+            name=called.file,
             password=share.password is not None,
             downloads=share.downloads,
             downloaded=share.downloaded,

@@ -14,6 +14,7 @@ from dsx.http.problems import documented
 from dsx.hub.accounts import UserChanges
 from dsx.protocols.rest.account_models import (
     AuditLog,
+    Departure,
     Entry,
     MadeToken,
     Me,
@@ -81,11 +82,34 @@ async def patch_user(
     return User.of(await hub.accounts.change(principal, name, wanted, current=current))
 
 
-@router.post("/invites", status_code=201, summary="Invite somebody", responses=documented(403))
+@router.delete("/users/{name}", summary="Delete an account", responses=documented(403, 404, 409))
+async def delete_user(
+    name: UserName,
+    hub: HubDep,
+    principal: PrincipalDep,
+    heir: Annotated[
+        str | None, Query(max_length=64, description="Who gets its files; default: the trash.")
+    ] = None,
+    days: Annotated[
+        float | None, Query(ge=0, le=3660, description="Days in the trash; default: as any file.")
+    ] = None,
+) -> Departure:
+    """End an account, its tokens, sessions, shares, uploads and tasks; for admins.
+
+    Its files go to an heir, under their names, or below the account's where those are taken; or to
+    the trash of the hub's own key, from where they are dropped for good after some days.
+    """
+    return Departure.of(await hub.departures.delete(principal, name, heir=heir, days=days))
+
+
+@router.post("/invites", status_code=201, summary="Invite somebody", responses=documented(403, 409))
 async def create_invite(
     hub: HubDep, principal: PrincipalDep, new: NewInvite | None = None
 ) -> MadeToken:
-    """An invitation with which one person can sign up once; for admins to make."""
+    """An invitation with which one person can sign up once; for admins to make.
+
+    409 where sign-up is closed: nobody could use it.
+    """
     new = new or NewInvite()
     token, secret = await hub.tokens.invite(principal, new.role, new.seconds)
     return MadeToken.made(token, secret)

@@ -50,15 +50,15 @@ async def list_shares(
 ) -> ShareList:
     """What you share, oldest first."""
     found = await hub.shares.list(principal, after=after, limit=limit)
-    following = found[-1].id if len(found) == limit else None
-    return ShareList(items=[Share.of(share) for share in found], next=following)
+    following = found[-1][0].id if len(found) == limit else None
+    return ShareList(items=[Share.of(*one) for one in found], next=following)
 
 
 @router.get("/received", summary="List what is shared with me", responses=documented(403))
 async def list_received(hub: HubDep, principal: PrincipalDep) -> ShareList:
     """What others share with you: read it at `GET /api/v1/files?owner=NAME`."""
     found = await hub.shares.received(principal)
-    return ShareList(items=[Share.of(share, owner) for share, owner in found])
+    return ShareList(items=[Share.of(*one) for one in found])
 
 
 @router.delete("/{id}", status_code=204, summary="End a share", responses=documented(403, 404))

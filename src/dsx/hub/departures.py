@@ -1,0 +1,162 @@
+"""How accounts end: what they had goes to an heir, or to the trash; all else of theirs ends.
+
+The account is shut out first, and forgotten last, so that an end that is cut off can be repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from dsx.catalog import estates, files, users
+from dsx.catalog.engine import Catalog
+from dsx.core.errors import Conflict, Invalid, NotFound
+from dsx.core.names import MAX_NAME_BYTES
+from dsx.core.principals import Principal, User
+from dsx.hub import access
+from dsx.hub.audit import note
+from dsx.hub.clock import SECOND, now
+from dsx.hub.throttle import Throttle
+from dsx.hub.transfers.tasks import Tasks
+from dsx.hub.transfers.uploads import Uploads
+
+_BATCH = 200
+_DAY = 24 * 3600 * SECOND
+_NAMES = 100
+_WHY = "The account was deleted."
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """An account that has ended.
+
+    Attributes:
+        files: how many files it left, those in its trash included.
+        heir: the name of who has them now; None: they are in the trash of the hub's own key.
+    """
+
+    name: str
+    files: int
+    heir: str | None
+
+
+class Departures:
+    """Deletes accounts."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        uploads: Uploads,
+        tasks: Tasks,
+        throttle: Throttle,
+        *,
+        trash_days: float,
+    ) -> None:
+        self._catalog = catalog
+        self._uploads = uploads
+        self._tasks = tasks
+        self._throttle = throttle
+        self._trash_days = trash_days
+
+    async def delete(
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        heir: str | None = None,
+        days: float | None = None,
+    ) -> Departure:
+        """End the account *name*; for admins.
+
+        Its files become the heir's, under their names, or *name*/… where those are taken. Without
+        an *heir* they go to the trash of the hub's own key, for *days* (None: as long as any; 0:
+        until the next collection), and then are gone for good. Tokens, sessions, shares, uploads
+        and tasks end at once. `NotFound`, `Conflict` for one's own account or an unfit heir.
+        """
+        access.require(principal, "admin")
+        access.require_account(principal)
+        if heir is not None and days is not None:
+            raise Invalid("Files go to an heir, or to the trash for some days: name one of them.")
+
+        def shut_out(connection: Connection) -> tuple[User, str, str | None]:
+            user = _named(connection, name)
+            if user.id == principal.id:
+                raise Conflict("This is your own account; another admin can delete it.")
+            to, heir_name = _heir(connection, user, heir)
+            users.change(connection, user, {"disabled": True}, ends=True)
+            estates.end_credentials(connection, user.id)
+            note(connection, principal, "user.change", user.name, facts=["disabled"])
+            return user, to, heir_name
+
+        user, to, heir_name = await self._catalog.write(shut_out)
+        await self._end_transfers(user)
+        keep = self._trash_days if days is None else days
+        count = await self._hand_over(user, to, None if heir else keep)
+
+        def forget(connection: Connection) -> None:
+            estates.end_credentials(connection, user.id)
+            estates.remove(connection, user.id)
+            note(connection, principal, "user.delete", user.name, files=count, heir=heir_name)
+
+        await self._catalog.write(forget)
+        await self._throttle.forget(user.name)
+        return Departure(user.name, count, heir_name)
+
+    async def _end_transfers(self, user: User) -> None:
+        def find(connection: Connection) -> tuple[list[str], list[str], list[str]]:
+            return estates.under_way(connection, user.id)
+
+        opened, waiting, tasks = await self._catalog.read(find)
+        for id_ in opened:
+            await self._uploads.stop(id_, _WHY)
+        for id_ in waiting:
+            await self._uploads.endings.end(id_, "aborted")
+        for id_ in tasks:
+            await self._tasks.stop(id_, _WHY)
+
+    async def _hand_over(self, user: User, to: str, days: float | None) -> int:
+        """Let *to* have all files, in the trash for *days* (None: as they are); how many."""
+
+        def work(connection: Connection) -> int:
+            for owner in sorted({user.id, to}):
+                files.claim(connection, owner)
+            found = estates.left(connection, user.id, _BATCH)
+            instant = now()
+            for one in found:
+                if days is None:
+                    names = _names(user.name, one.name)
+                    estates.hand_over(connection, one, to, names)
+                else:
+                    expires = instant + int(days * _DAY)
+                    estates.trash(connection, one, to, instant, expires)
+            return len(found)
+
+        count = 0
+        while done := await self._catalog.write(work):
+            count += done
+        return count
+
+
+def _named(connection: Connection, name: str) -> User:
+    user = users.find(connection, name)
+    if user is None:
+        raise NotFound(f"There is no user {name!r}.")
+    return user
+
+
+def _heir(connection: Connection, user: User, heir: str | None) -> tuple[str, str | None]:
+    """Owner id and name of who gets the files."""
+    if heir is None or heir == access.ADMIN:
+        return access.ADMIN, heir
+    found = _named(connection, heir)
+    if found.id == user.id or found.disabled:
+        raise Conflict(f"{found.name!r} cannot have the files: name another account.")
+    return found.id, found.name
+
+
+def _names(account: str, name: str) -> list[str]:
+    """What a file may be called in another space: as it was, else below the account's name."""
+    folders = [account, *(f"{account}-{number}" for number in range(2, _NAMES))]
+    wanted = [name, *(f"{folder}/{name}" for folder in folders)]
+    return [one for one in wanted if len(one.encode()) <= MAX_NAME_BYTES]
