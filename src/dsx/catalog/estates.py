@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, or_, select, update
 
 from dsx.catalog import files as file_records
 from dsx.catalog import labels
+from dsx.catalog import trash as trash_records
 from dsx.catalog.schema import files, shares, tasks, tokens, uploads, users
 from dsx.catalog.tasks import LIVING
 from dsx.core.model import Micros
@@ -63,7 +64,7 @@ def trash(connection: Connection, one: Left, keeper: str, now: Micros, expires: 
     mine = files.c.file == one.file
     connection.execute(update(files).where(mine).values(owner=keeper))
     if one.trashed is None:
-        file_records.trash(connection, one.file, now, expires)
+        trash_records.trash(connection, one.file, now, expires)
     else:
         sooner = mine & (files.c.expires > expires)
         connection.execute(update(files).where(sooner).values(expires=expires))
