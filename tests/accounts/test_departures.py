@@ -42,7 +42,9 @@ def test_files_go_to_an_heir(hub: RunningHub) -> None:
     ann, bob = hub.user("ann"), hub.user("bob")
     ann.store("plain", b"1")
     ann.store("plain", b"2")
+    old = ann.store("taken", b"a mistake")
     ann.store("taken", b"ann's")
+    ann.delete(f"{FILES}/{old['id']}")  # which lies in the trash alone
     ann.store("taken/too", b"ann's")
     bob.store("taken", b"bob's")
     bob.store("ann/taken", b"bob's")
@@ -59,8 +61,8 @@ def test_files_go_to_an_heir(hub: RunningHub) -> None:
     }
     plain = next(one for one in bob.get(FILES).json()["items"] if one["name"] == "plain")
     assert len(bob.get(f"{FILES}/{plain['id']}/versions").json()["items"]) == 2
-    assert list(named(bob, TRASH)) == ["gone"]
-    assert bob.get("/api/v1/account/usage").json()["files"] == 7
+    assert named(bob, TRASH).keys() == {"gone", "ann-2/taken"}
+    assert bob.get("/api/v1/account/usage").json()["files"] == 8
     assert refused(ann)
     assert hub.get(f"{USERS}/ann").status_code == 404
 

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from sqlalchemy import Connection, delete, or_, select, update
 
 from dsx.catalog import files as file_records
 from dsx.catalog import labels
 from dsx.catalog import trash as trash_records
-from dsx.catalog.schema import files, shares, tasks, tokens, uploads, users
+from dsx.catalog.schema import LIVE, files, shares, tasks, tokens, uploads, users
 from dsx.catalog.tasks import LIVING
 from dsx.core.model import Micros
-
-
-class Left(NamedTuple):
-    """A file without its account."""
-
-    file: str
-    name: str
-    trashed: Micros | None
 
 
 def end_credentials(connection: Connection, owner: str) -> None:
@@ -40,34 +32,36 @@ def under_way(connection: Connection, owner: str) -> tuple[list[str], list[str],
     return found[0], found[1], found[2]
 
 
-def left(connection: Connection, owner: str, limit: int) -> Sequence[Left]:
-    """Files of *owner*, live or in the trash, oldest first."""
-    query = select(files.c.file, files.c.name, files.c.trashed)
-    query = query.where(files.c.owner == owner, files.c.latest).order_by(files.c.number)
-    return [Left(*row) for row in connection.execute(query.limit(limit))]
+def left(connection: Connection, owner: str, limit: int) -> Sequence[str]:
+    """Files of *owner* that have versions, live or in the trash."""
+    query = select(files.c.file).where(files.c.owner == owner).distinct().limit(limit)
+    return connection.execute(query).scalars().all()
 
 
-def hand_over(connection: Connection, one: Left, heir: str, names: Sequence[str]) -> None:
-    """Let a file be the heir's, under the first of *names* that it has no live file of."""
-    name = one.name
-    if one.trashed is None:
-        name = next(
-            (name for name in names if file_records.find(connection, heir, name) is None), one.file
-        )
-    mine = files.c.file == one.file
-    connection.execute(update(files).where(mine).values(owner=heir, name=name))
-    labels.refresh(connection, one.file)
+def hand_over(
+    connection: Connection, file: str, heir: str, names: Callable[[str], Sequence[str]]
+) -> None:
+    """Let all versions of a file be the heir's; if some are live, under a name that is free.
+
+    *names* says which ones to try for the name that it has.
+    """
+    mine = files.c.file == file
+    live = connection.execute(select(files.c.name).where(LIVE, mine)).scalar_one_or_none()
+    values = {"owner": heir}
+    if live is not None:
+        taken = partial(file_records.find, connection, heir)
+        values["name"] = next((name for name in names(live) if taken(name) is None), file)
+    connection.execute(update(files).where(mine).values(values))
+    labels.refresh(connection, file)
 
 
-def trash(connection: Connection, one: Left, keeper: str, now: Micros, expires: Micros) -> None:
-    """Let a file be in the keeper's trash, until *expires* at most."""
-    mine = files.c.file == one.file
+def trash(connection: Connection, file: str, keeper: str, now: Micros, expires: Micros) -> None:
+    """Let all versions of a file be in the keeper's trash, until *expires* at most."""
+    mine = files.c.file == file
     connection.execute(update(files).where(mine).values(owner=keeper))
-    if one.trashed is None:
-        trash_records.trash(connection, one.file, now, expires)
-    else:
-        sooner = mine & (files.c.expires > expires)
-        connection.execute(update(files).where(sooner).values(expires=expires))
+    sooner = mine & files.c.trashed.is_not(None) & (files.c.expires > expires)
+    connection.execute(update(files).where(sooner).values(expires=expires))
+    trash_records.put_file(connection, file, now, expires)
 
 
 def remove(connection: Connection, id_: str) -> None:

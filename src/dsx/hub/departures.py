@@ -6,6 +6,7 @@ The account is shut out first, and forgotten last, so that an end that is cut of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -125,8 +126,7 @@ class Departures:
             instant = now()
             for one in found:
                 if days is None:
-                    names = _names(user.name, one.name)
-                    estates.hand_over(connection, one, to, names)
+                    estates.hand_over(connection, one, to, partial(_names, user.name))
                 else:
                     expires = instant + int(days * _DAY)
                     estates.trash(connection, one, to, instant, expires)
