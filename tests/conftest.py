@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,20 @@ from tests.support.promises import (  # noqa: F401 (hooks, which pytest looks fo
     pytest_runtest_logreport,
     pytest_terminal_summary,
 )
+
+_ENDINGS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
+
+
+def pytest_configure() -> None:
+    """Have signals do here what they do on a terminal.
+
+    A run in the background or under nohup begins with some of them ignored, and every process that
+    a test starts would inherit that: no Ctrl+C would reach it.
+    """
+    for number in _ENDINGS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ from dsx.hub.keyring import kept_secret
 from dsx.hub.provider import check_installed
 from dsx.store import KEY_PREFIX, check_secrets, open_store
 
-_GRACE = 8  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10
+_GRACE = 6  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10
 SERVING: dict[str, Any] = {
     "http": "dsx.http.server:DSXProtocol",
     "loop": "asyncio",

@@ -113,7 +113,7 @@ def test_dotenv_in_the_working_directory_is_read(tmp_path: Path) -> None:
     [
         ({"DSX_DATASET_PATH": "."}, "DSX_API_KEY"),
         ({"DSX_API_KEY": "k"}, "DSX_DATASET_PATH"),
-        ({"DSX_API_KEY": "k", "DSX_DATASET_PATH": "/nonexistent"}, "DSX_DATASET_PATH"),
+        ({"DSX_API_KEY": "k", "DSX_DATASET_PATH": "missing"}, "DSX_DATASET_PATH"),
     ],
 )
 def test_seed_start_up_names_what_is_missing(
