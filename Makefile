@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: server test coverage check drills bench clean
+.PHONY: server test coverage check mutants drills bench clean
 
 server: .venv/.server
 	$(BIN)/dsx serve
@@ -25,6 +25,9 @@ check: .venv/.test
 	$(BIN)/mypy --platform win32 --no-warn-unreachable --cache-dir .mypy_cache/win32 \
 		src/dsx/client src/dsx/cli
 	$(BIN)/lint-imports
+
+mutants: .venv/.test  # plants known mistakes one at a time; SAMPLE=30: only so many
+	$(BIN)/python -m tests.mutants $(if $(SAMPLE),--sample $(SAMPLE))
 
 drills: .venv/.test
 	$(BIN)/python -m pytest -m drill --timeout 3600
