@@ -80,7 +80,7 @@ def test_a_number_is_never_reused(catalog_url: str):
                 assert version.number not in seen
                 seen.add(version.number)
                 await catalog.write(lambda c, v=version: files.trash(c, v.file, 1, 2))
-                await catalog.write(lambda c, v=version: files.purge(c, v.file))
+                await catalog.write(lambda c, v=version: files.purge(c, [v.file]))
 
     asyncio.run(check())
 

@@ -16,8 +16,6 @@ from tests.mutants.mutants import ROOT, Mutant, mutants
 
 _SECONDS = 300
 _PASSED, _FAILED = 0, 1
-_PARTS = ("src", "tests", "docs", "app", "cli", "server", "bench", "README.md", "pyproject.toml",
-          "Makefile", "Dockerfile", "docker-compose.yml", "requirements.txt", "CHANGELOG.md")  # fmt: skip
 
 
 def main() -> int:
@@ -50,13 +48,13 @@ def _options() -> argparse.Namespace:
 
 
 def _copy(copy: Path) -> None:
-    leave_out = shutil.ignore_patterns("__pycache__", "*.egg-info", "node_modules")
-    for part in _PARTS:
-        source = ROOT / part
-        if source.is_dir():
-            shutil.copytree(source, copy / part, ignore=leave_out, symlinks=True)
-        else:
-            shutil.copy2(source, copy / part)
+    """Have in *copy* what is, or could be, in the repository."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
 
 
 def _caught(copy: Path, mutant: Mutant) -> bool:

@@ -30,7 +30,7 @@ class Mutant:
     tests: tuple[str, ...]
 
     def planted(self, text: str) -> str:
-        """*text*, the content of `file`, with the mistake in it; `ValueError` if it does not fit."""
+        """*text*, which is `file`'s, with the mistake in it; `ValueError` if it does not fit."""
         if (count := text.count(self.find)) != 1:
             raise ValueError(f"{self.name}: `find` is in {self.file} {count} times, not once")
         return text.replace(self.find, self.replace)

@@ -8,7 +8,7 @@ import pytest
 from tests.mutants.mutants import ROOT, Mutant, mutants
 
 
-@pytest.mark.parametrize("mutant", mutants(), ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", [*mutants()], ids=lambda mutant: mutant.name)
 def test_each_can_be_planted_and_has_its_tests(mutant: Mutant) -> None:
     text = (ROOT / mutant.file).read_text()
     changed = mutant.planted(text)
