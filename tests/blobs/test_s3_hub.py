@@ -19,7 +19,7 @@ from tests.support.ceph import SECRET_KEY, Ceph
 from tests.support.hub import KEY, RunningHub, clean_environment, running_hub, start_hub
 from tests.support.waiting import eventually
 from tests.support.wire import stages
-from tests.uploads.speakers import Native, Rufh, Speaker, Tus
+from tests.uploads.speakers import Native, Rufh, Speaker, Tus, path_of
 
 from dsx.blobs.s3 import key
 from dsx.core.digest import digest_of
@@ -126,13 +126,14 @@ def test_what_is_refused_leaves_nothing(hub: RunningHub, s3: Ceph, bucket: str) 
 
 
 def test_an_aborted_upload_leaves_nothing(hub: RunningHub, s3: Ceph, bucket: str) -> None:
-    """Though its bytes were sent: it was finished when the quota was used up."""
-    speaker = Native(hub, "late.bin", 150_000_000)
-    assert speaker.create().status_code == 201
-    first = hub.store("first.bin", bytes(200_000_000))
+    """Though its bytes were sent: its name was taken when it was finished."""
+    speaker = Native(hub, "late.bin", 50_000_000)
+    wanted = {"name": speaker.name, "length": speaker.length, "only_if_absent": True}
+    speaker.path = path_of(hub.post("/api/v1/uploads", json=wanted))
+    first = hub.store("late.bin", unlike("first"))
     before = s3.objects(bucket)
-    assert speaker.append(0, b"y" * 150_000_000).ok
-    assert hub.post(f"{speaker.path}/finish").status_code == 413
+    assert speaker.append(0, b"y" * 50_000_000).ok
+    assert hub.post(f"{speaker.path}/finish").status_code == 412
     assert speaker.abort().ok
     assert s3.objects(bucket) == before
     assert not staging(hub)
@@ -236,7 +237,7 @@ def test_h4_damaged_objects_are_found_and_healed(
     variables: dict[str, str], s3: Ceph, tmp_path: Path
 ) -> None:
     bucket = s3.create_bucket()
-    with running_hub(tmp_path, **variables, DSX_STORAGE=f"s3://{bucket}") as hub:
+    with running_hub(tmp_path, **(variables | {"DSX_STORAGE": f"s3://{bucket}"})) as hub:
         kept = unlike("rotten")
         record = hub.store("rotten", kept)
         path = f"/{bucket}/{key(digest_of(kept))}"

@@ -20,7 +20,8 @@ BIG = os.urandom(5 * MIB + 12_345)
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     """A hub of little patience and small files."""
     directory = tmp_path_factory.mktemp("strict")
-    with running_hub(directory, DSX_STALL_TIMEOUT="1", DSX_MAX_FILE_SIZE="4MiB") as running:
+    settings = {"DSX_STALL_TIMEOUT": "1", "DSX_MIN_RATE": "0", "DSX_MAX_FILE_SIZE": "4MiB"}
+    with running_hub(directory, **settings) as running:
         yield running
 
 

@@ -149,7 +149,7 @@ def test_fields_may_stand_before_the_file_or_behind(hub: RunningHub, name: str) 
 def test_the_chunks_together_are_held_to_the_limits(tmp_path: Path) -> None:
     pieces = [b"x" * 600, b"x" * 600]
     for limit in ("DSX_MAX_FILE_SIZE", "DSX_QUOTA"):
-        with running_hub(tmp_path, **{limit: "1000"}) as hub:
+        with running_hub(tmp_path / limit, **{limit: "1000"}) as hub:
             assert send(hub, limit, 0, pieces).status_code == 200
             answer = send(hub, limit, 1, pieces)
             assert (answer.status_code, answer.json()["code"]) == (413, "too_large")

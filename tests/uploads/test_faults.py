@@ -287,6 +287,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     settings = {
         "DSX_UPLOAD_EXPIRY": "2",
         "DSX_STALL_TIMEOUT": "1",
+        "DSX_MIN_RATE": "0",
         "DSX_COLLECT_INTERVAL": "0.3",
         "DSX_QUOTA": "50MB",
     }
