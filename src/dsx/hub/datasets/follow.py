@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 _WORTH_SECONDS = 0.05  # a scan that is quicker is no trouble at each request
 _MOST = 64  # datasets at once: systems limit how many can be followed
 _BEAT = 5.0  # seconds between two notes that a dataset is followed
+_SOON = 0.5  # seconds until one that was followed is followed again
 _AGAIN = 600.0  # seconds until one that could not be followed is tried again
 _RESCAN_SECONDS, _RESCAN_FACTOR = 60.0, 20  # a scan now and then finds what was not notified of
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -86,24 +87,34 @@ class Followers:
             log.warning("a dataset is scanned, not followed", dataset=dataset, why=str(error))
 
     async def _follow(self, known: index.Known, root: Path) -> None:
-        scanned = beaten = -_RESCAN_SECONDS
-        pause = _RESCAN_SECONDS
         watched = await asyncio.to_thread(directory_identity, root)
         try:
-            async for changed in changes(root):
-                if time.monotonic() >= scanned + pause:  # at first, too: before, nobody watched
-                    await asyncio.shield(self._indexing.scan_afresh(known.name))
-                    scanned = time.monotonic()
-                    pause = max(_RESCAN_SECONDS, _RESCAN_FACTOR * known.seconds)
-                elif changed:
-                    await self._take(known.name, changed)
-                if time.monotonic() >= beaten + _BEAT:
-                    if await asyncio.to_thread(directory_identity, root) != watched:
-                        return  # another one is there now
-                    await self._note(known, until=now())
-                    beaten = time.monotonic()
+            while await asyncio.to_thread(directory_identity, root) == watched:
+                try:
+                    await self._watch(known, root, watched)
+                except FileNotFoundError:
+                    # A directory went just when it was about to be watched. What has happened
+                    # since is not known, so begin again, with a scan.
+                    await asyncio.sleep(_SOON)
         finally:
             await asyncio.shield(self._note(known, until=None))
+
+    async def _watch(self, known: index.Known, root: Path, watched: str) -> None:
+        """Index what changes, until another directory than *watched* is at *root*."""
+        scanned = beaten = -_RESCAN_SECONDS
+        pause = _RESCAN_SECONDS
+        async for changed in changes(root):
+            if time.monotonic() >= scanned + pause:  # at first, too: before, nobody watched
+                await asyncio.shield(self._indexing.scan_afresh(known.name))
+                scanned = time.monotonic()
+                pause = max(_RESCAN_SECONDS, _RESCAN_FACTOR * known.seconds)
+            elif changed:
+                await self._take(known.name, changed)
+            if time.monotonic() >= beaten + _BEAT:
+                if await asyncio.to_thread(directory_identity, root) != watched:
+                    return  # another one is there now
+                await self._note(known, until=now())
+                beaten = time.monotonic()
 
     async def _take(self, dataset: str, changed: set[str]) -> None:
         survey = self._indexing.surveys.get(dataset)
