@@ -3,7 +3,7 @@
 #     docker build -t dsx-hub .
 #     docker run -p 8000:8000 -v dsx:/data -e DSX_API_KEY=… dsx-hub
 #
-# Without DSX_API_KEY it makes an admin key, tells it in its log and keeps it in /data/admin.key.
+# Without DSX_API_KEY it makes an admin key, and keeps it in /data/admin.key.
 FROM python:3.11-slim
 WORKDIR /src
 COPY . .

@@ -14,7 +14,11 @@ from tests.support.promises import (  # noqa: F401 (hooks, which pytest looks fo
     pytest_terminal_summary,
 )
 
-_ENDINGS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
+_ENDINGS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGHUP", "SIGTERM", "SIGQUIT")
+    if hasattr(signal, name)  # Windows has but two of them
+]
 
 
 def pytest_configure() -> None:

@@ -264,7 +264,7 @@ def test_an_old_version_in_a_place_is_no_handle_on_newer_ones(alice: RunningHub)
         limited_.request("PATCH", path, json={"name": "x", "category": "open"}).status_code == 403
     )
     assert alice.get(f"{FILES}/{new['id']}").json()["name"] == "handle.bin"
-    alice.delete(path)
+    alice.delete(f"{FILES}/{new['id']}")
     assert limited_.delete(f"/api/v1/trash/{old['id']}").status_code == 403
     assert limited_.post(f"/api/v1/trash/{old['id']}/restore").status_code == 403
     assert limited_.delete("/api/v1/trash", params={"confirm": "all"}).json()["purged"] == 0

@@ -12,12 +12,14 @@ import tarfile
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.commands import Commands, lines
 from tests.support.faulty import faulty_server
 from tests.support.hub import RunningHub, clean_environment
 from tests.support.listening import silent
+from tests.support.waiting import eventually
 
 from dsx.cli.exits import code_for
 from dsx.cli.main import _general_first, app
@@ -113,7 +115,12 @@ def test_m17_fetch_mirrors_and_says_when_it_could_not_ask(
     told = dsx("datasets").stderr.decode()
     assert "cli-mirror leaves out 1 (broken link): out" in told
     (root / "a").unlink()
-    (summary,) = lines(dsx("fetch", "cli-mirror", "--keep", "--json"))
+
+    def fetched() -> dict[str, Any]:
+        (summary,) = lines(dsx("fetch", "cli-mirror", "--keep", "--json"))
+        return summary
+
+    summary = eventually(lambda: (now := fetched())["files"] == 2 and now)  # it is seen soon
     assert (summary["files"], summary["removed"]) == (2, 0)
     assert (tmp_path / "cache/cli-mirror/a").exists()
     told = dsx("fetch", "cli-mirror").stdout.decode()
@@ -265,7 +272,7 @@ def test_an_interrupt_exits_with_130(tmp_path: Path) -> None:
 
 
 def test_progress_shows_on_a_terminal_only(dsx: Commands, hub: RunningHub, tmp_path: Path) -> None:
-    assert dsx("upload", "-", "--name", "cli-bar", stdin=b"x" * 20_000_000).stderr == b""
+    assert dsx("upload", "-", "--name", "cli-bar", stdin=b"x" * 300_000_000).stderr == b""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "dsx", "download", "cli-bar"],

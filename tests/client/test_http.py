@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import pickle
 import time
-import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 import requests
-from tests.support.corrupting import Faults, Proxy
 from tests.support.faulty import FaultyServer
-from tests.support.hub import RunningHub
 
 from dsx import DatasetHubClient, DSXError
-from dsx.client import errors
+from dsx.client import errors, http
 from dsx.client.errors import from_response
 from dsx.core import errors as core
 
@@ -80,8 +76,12 @@ def test_netrc_does_not_replace_the_key(
 
 @pytest.mark.parametrize("kind", core.BY_CODE.values(), ids=list(core.BY_CODE))
 def test_every_failure_is_the_core_class_and_a_requests_error(
-    server: FaultyServer, client: DatasetHubClient, kind: type[DSXError]
+    server: FaultyServer,
+    client: DatasetHubClient,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[DSXError],
 ) -> None:
+    monkeypatch.setattr(http, "_ELSEWHERE", 1)
     server.faults.refusals = 99
     server.faults.status = core.STATUS[kind]
     server.faults.problem = {"code": kind.code, "detail": "Because.", "details": {"why": 1}}
@@ -150,22 +150,3 @@ def test_names_are_quoted_and_checked(server: FaultyServer, client: DatasetHubCl
         with pytest.raises(core.Invalid):
             client.get_manifest(name)
     assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize("what", ["token", "share", "user"])
-def test_what_must_not_be_made_twice_is_not_asked_for_again(
-    hub: RunningHub, through: DatasetHubClient, proxy: Proxy, what: str
-) -> None:
-    """The answer was lost: the secret in it, too, and a second one would be somebody's for ever."""
-    name = uuid.uuid4().hex
-    hub.store(name, b"x")
-    info = through.get_info(name)
-    proxy.faults = Faults(drop_reply=1)
-    make: dict[str, Callable[[], object]] = {
-        "token": lambda: through.accounts.create_token(name),
-        "share": lambda: through.accounts.share(info),
-        "user": lambda: through.accounts.create_user(name, "correct horse"),
-    }
-    with pytest.raises(errors.Unreachable):
-        make[what]()
-    assert len(proxy.faults.asked) == 1

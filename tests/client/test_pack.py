@@ -111,7 +111,8 @@ def test_m2_without_a_digest_the_beginning_is_compared(
     server: FaultyServer, client: DatasetHubClient
 ) -> None:
     server.files |= {"a": b"alpha", "b": b"beta"}
-    server.faults.digests, server.faults.stale = False, {"a": b"ALPHA"}
+    server.faults.hashed = server.faults.digests = False
+    server.faults.stale = {"a": b"ALPHA"}
     assert client.download_dataset("ds")[0].read_bytes() == b"alpha"
     assert len(server.asked("/files/a")) == 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.hub import RunningHub
 
 from dsx.core.media_types import guess_type
 
@@ -35,13 +34,3 @@ TYPES = {
 @pytest.mark.parametrize(("name", "expected"), TYPES.items())
 def test_what_a_name_suggests(name: str, expected: str) -> None:
     assert guess_type(name) == expected
-
-
-@pytest.mark.parametrize("name", ["m.pt", "t.parquet", "x.jsonl"])
-def test_stored_files_and_datasets_alike(hub: RunningHub, name: str) -> None:
-    """`.pt` was a Super Nintendo's page table."""
-    (hub.dataset_path / "typed").mkdir(exist_ok=True)
-    (hub.dataset_path / "typed" / name).write_bytes(b"x")
-    assert hub.store(name, b"x")["content_type"] == TYPES[name.replace("m.", "model.")]
-    answer = hub.get(f"/file/typed/{name}")
-    assert answer.headers["Content-Type"] == TYPES[name.replace("m.", "model.")]

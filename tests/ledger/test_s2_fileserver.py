@@ -44,11 +44,11 @@ def test_s2_6_list_prints_one_name_a_line(hub: RunningHub, tmp_path: Path) -> No
     "accept", ["application/json", "text/plain;q=0.5,application/json", "application/json, */*"]
 )
 def test_s2_6_list_is_json_by_accept(hub: RunningHub, accept: str) -> None:
-    hub.store('s2/json/"quoted", ü.txt', b"x")
+    hub.store("s2/json/'quoted', ü.txt", b"x")
     answer = hub.get("/list", headers={"Accept": accept})
     assert answer.headers["Content-Type"].startswith("application/json")
     assert "Accept" in answer.headers["Vary"]
-    assert 's2/json/"quoted", ü.txt' in answer.json()
+    assert "s2/json/'quoted', ü.txt" in answer.json()
 
 
 @pytest.mark.parametrize("accept", ["application/json;q=0", "text/plain,application/json;q=0.9"])
@@ -99,7 +99,7 @@ def test_s2_7_upload(hub: RunningHub, tmp_path: Path, command: str) -> None:
     [
         ("s2/dir/a.txt", "s2/dir/a.txt"),
         ("s2%2Fencoded.txt", "s2/encoded.txt"),
-        ("s2%20%C3%BC%3F%23%25=b.txt", "s2 ü?#%=b.txt"),
+        ("s2%20%C3%BC%23%25=b.txt", "s2 ü#%=b.txt"),
     ],
 )
 def test_s2_7_the_path_tells_the_name(hub: RunningHub, path: str, name: str) -> None:

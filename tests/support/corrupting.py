@@ -142,8 +142,7 @@ class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.mute = False
         self.ranged = False  # whether the latest request asked for a range
-        self.server.faults.wait()
-        with contextlib.suppress(OSError), socket.create_connection(self.server.target) as upstream:
+        with contextlib.suppress(OSError), self._connected() as upstream:
             self.upstream = upstream
             self.server.connections.add(self)
             replies = threading.Thread(target=self._replies, daemon=True)
@@ -153,6 +152,13 @@ class _Connection(socketserver.BaseRequestHandler):
             finally:
                 replies.join()
                 self.server.connections.discard(self)
+
+    def _connected(self) -> socket.socket:
+        try:
+            return socket.create_connection(self.server.target)
+        except ConnectionRefusedError:
+            self.server.faults.wait()  # while all hangs, nobody finds out that nobody is there
+            return socket.create_connection(self.server.target)
 
     def _requests(self) -> None:
         try:

@@ -36,6 +36,7 @@ class Faults:
     corruptions: int = 0  # flip a byte in so many bodies
     ranges: bool = True  # honour Range
     digests: bool = True  # send Repr-Digest
+    hashed: bool = True  # have SHA-256s in the manifest
     change_on_drop: bytes | None = None  # a dropped file has this content afterwards
     left_out: set[str] = field(default_factory=set)  # members that packs have not
     stale: dict[str, bytes] = field(default_factory=dict)  # what manifest and digests speak of
@@ -68,9 +69,9 @@ class FaultyServer:
         return [headers for _, path, headers in self.requests if part in path]
 
     def digest(self, path: str) -> str | None:
-        """What is told of a file; None where that is not to be trusted, once it was found out."""
+        """What the manifest says of a file."""
         data = self.faults.stale.get(path, self.files[path])
-        return digest_of(data) if self.faults.digests else None
+        return digest_of(data) if self.faults.hashed else None
 
     def etag(self, path: str) -> str:
         data = self.files[path]

@@ -150,14 +150,19 @@ def fetch_current(remote: Remote, descriptor: int, progress: Progress | None) ->
     """As `fetch_file`, of a file whose digest may be of what was there before.
 
     If its bytes are wrong twice, the server is asked to look again. Then they are right if they
-    have the digest that it tells of now, or, until it has one, if they are the same once more.
+    have the digest that it tells of now. Until it has one, they are right if it is another file
+    now, by its validator, and they are the same once more.
     """
     try:
         return fetch_file(remote, descriptor, progress)
     except DigestMismatch as error:
-        received = error.details["received"]
+        wrong = error
+    received = wrong.details["received"]
     anew = replace(remote, sha256=received, etag=None, begun=None, recheck=True)
-    return fetch_file(anew, descriptor, progress)
+    fetched = fetch_file(anew, descriptor, progress)
+    if remote.etag == f'"{fetched.etag}"' and fetched.digest != remote.sha256:
+        raise wrong
+    return fetched
 
 
 class _Download:
