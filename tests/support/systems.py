@@ -7,5 +7,6 @@ import os
 import pytest
 
 posix_only = pytest.mark.skipif(
-    os.name == "nt", reason="Windows has no forks, no links for everybody, no unzip and no GNU tar"
+    os.name == "nt",
+    reason="Windows has no forks, no links for everybody, no unzip, no GNU tar, and short paths",
 )
