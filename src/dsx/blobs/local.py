@@ -18,7 +18,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dsx.blobs.contract import BlobStore, Hides, Locates, Quarantined
-from dsx.blobs.staging import StageDirectory, StageFile, names, sync_directory
+from dsx.blobs.directories import sync_directory
+from dsx.blobs.staging import StageDirectory, StageFile, names
 from dsx.core.digest import Digest
 from dsx.core.disk import disk
 from dsx.core.errors import Damaged, NotFound, RangeUnsatisfiable

@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 
 from dsx.blobs.contract import STAGE_ID, Stage, Stages, check_stage_id
+from dsx.blobs.directories import sync_directory
 from dsx.blobs.staging_id import staging_id
 from dsx.core.digest import Buffer, Digest, Hasher
 from dsx.core.disk import disk
@@ -316,15 +317,6 @@ def _open_locked(path: Path, *, existing: bool) -> tuple[int, bool]:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor, made
-        os.close(descriptor)
-
-
-def sync_directory(directory: Path) -> None:
-    """Return once the entries of *directory* survive a crash of the machine."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
         os.close(descriptor)
 
 

@@ -13,6 +13,8 @@ import re
 import uuid
 from pathlib import Path
 
+from dsx.blobs.directories import sync_directory
+
 NAME = ".id"
 """The file with the identity. Stages cannot have this name."""
 _ID = re.compile(r"[0-9a-f-]{36}")
@@ -56,8 +58,4 @@ def _make(directory: Path, path: Path) -> None:
             os.link(draft, path)  # which, unlike a rename, replaces nothing
     finally:
         draft.unlink()
-    entries = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(entries)
-    finally:
-        os.close(entries)
+    sync_directory(directory)
