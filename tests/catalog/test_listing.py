@@ -12,7 +12,7 @@ import pytest
 from tests.support.catalogs import opened
 from tests.support.stored import OWNER, add
 
-from dsx.catalog import files
+from dsx.catalog import files, trash
 from dsx.catalog.engine import Catalog
 from dsx.core.errors import Invalid, Unprocessable
 from dsx.core.model import FileQuery, FileVersion
@@ -44,7 +44,7 @@ def _fill(connection) -> None:
         )
     add(connection, "dir0/é00.csv", size=7, now=5000)
     add(connection, "other", owner="bob")
-    files.trash(connection, add(connection, "gone").file, 1, 2)
+    trash.put_file(connection, add(connection, "gone").file, 1, 2)
 
 
 def test_every_sort_is_complete_and_in_order(catalog_url: str):

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, MetaData, insert, text, update
 from tests.support.catalogs import opened
 
 from dsx.blobs.local import LocalStore
-from dsx.catalog import files, usage
+from dsx.catalog import trash, usage
 from dsx.catalog.engine import Catalog, _alembic
 from dsx.catalog.schema import files as files_table
 from dsx.hub.fsck import fsck
@@ -123,7 +123,7 @@ def test_expired_trash_is_found_by_an_index(tmp_path: Path) -> None:
                 )
                 rows = connection.execute(text(f"EXPLAIN QUERY PLAN {query} ORDER BY expires"))
                 plans.extend(str(row) for row in rows)
-                assert files.expired(connection, DAY, 10) == []
+                assert trash.expired(connection, DAY, 10) == []
 
             await catalog.read(explained)
             assert any("files_expires" in plan for plan in plans), plans

@@ -9,7 +9,7 @@ import pytest
 from tests.support.catalogs import opened
 from tests.support.stored import OWNER, add
 
-from dsx.catalog import files
+from dsx.catalog import files, trash
 from dsx.core.errors import AlreadyExists, NotFound
 
 _WRITE = """
@@ -79,8 +79,8 @@ def test_a_number_is_never_reused(catalog_url: str):
                 version = await catalog.write(lambda c: add(c, "a"))
                 assert version.number not in seen
                 seen.add(version.number)
-                await catalog.write(lambda c, v=version: files.trash(c, v.file, 1, 2))
-                await catalog.write(lambda c, v=version: files.purge(c, [v.file]))
+                await catalog.write(lambda c, v=version: trash.put_file(c, v.file, 1, 2))
+                await catalog.write(lambda c, v=version: trash.drop_deleted(c, [trash.Deleted(v.file, 1)]))
 
     asyncio.run(check())
 
@@ -92,11 +92,11 @@ def test_a_taken_name_stops_rename_and_restore(catalog_url: str):
             other = await catalog.write(lambda c: add(c, "b"))
             with pytest.raises(AlreadyExists):
                 await catalog.write(lambda c: files.rename(c, other.file, "a"))
-            await catalog.write(lambda c: files.trash(c, first.file, 1, 2))
+            await catalog.write(lambda c: trash.put_file(c, first.file, 1, 2))
             await catalog.write(lambda c: files.rename(c, other.file, "a"))
             trashed = await catalog.read(lambda c: files.get(c, first.id, trashed=True))
             with pytest.raises(AlreadyExists):
-                await catalog.write(lambda c: files.restore(c, trashed))
+                await catalog.write(lambda c: trash.restore(c, trashed))
             assert (await catalog.read(lambda c: files.find(c, OWNER, "a"))).id == other.id
 
     asyncio.run(check())

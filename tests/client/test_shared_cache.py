@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,12 +36,14 @@ def in_another_user(work: Callable[[], object], groups: list[int], umask: int = 
 
 
 @pytest.fixture
-def public(cache: Path) -> Path:
-    """The cache, where others may get to."""
+def public(cache: Path) -> Iterator[Path]:
+    """The cache, where others may get to, and made by somebody who lets others read."""
     for directory in (cache.parent, *cache.parent.parents):
         if directory.stat().st_uid == os.getuid() and directory != Path("/"):
             directory.chmod(directory.stat().st_mode | 0o055)
-    return cache
+    old = os.umask(0o022)
+    yield cache
+    os.umask(old)
 
 
 @posix_only
