@@ -80,7 +80,8 @@ def test_a_number_is_never_reused(catalog_url: str):
                 assert version.number not in seen
                 seen.add(version.number)
                 await catalog.write(lambda c, v=version: trash.put_file(c, v.file, 1, 2))
-                await catalog.write(lambda c, v=version: trash.drop_deleted(c, [trash.Deleted(v.file, 1)]))
+                deleted = trash.Deleted(version.file, 1)
+                await catalog.write(lambda c, d=deleted: trash.drop_deleted(c, [d]))
 
     asyncio.run(check())
 

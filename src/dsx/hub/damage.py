@@ -21,9 +21,11 @@ from dsx.blobs.contract import BlobStore
 from dsx.catalog import blobs as records
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
-from dsx.core.errors import Damaged, DigestMismatch, NotFound, StorageFailed, Unavailable
+from dsx.core.errors import Damaged, DigestMismatch, DSXError, NotFound, StorageFailed, Unavailable
 from dsx.core.model import Micros
+from dsx.core.shielded import whatever_happens
 from dsx.hub.clock import now
+from dsx.hub.removal import withheld
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +63,7 @@ class Inspector:
             problem = await problem_of(self._blobs, digest, size, pace)
         if problem == MISSING and await self._blobs.label() is None:
             raise Unavailable("The blobs are not where they were: is their directory mounted?")
-        if problem is None or not await self._set_aside(digest, sealed, problem):
+        if problem is None or not await whatever_happens(self._set_aside(digest, sealed, problem)):
             return None
         log.error("stored bytes are damaged", digest=digest, size=size, problem=problem)
         await self.heal(digest, size)
@@ -90,18 +92,15 @@ class Inspector:
         return False
 
     async def _set_aside(self, digest: Digest, sealed: Micros, problem: str) -> bool:
-        loop = asyncio.get_running_loop()
+        def mark(connection: Connection) -> bool:
+            return records.mark(connection, digest, sealed, problem, now())
 
-        def work(connection: Connection) -> bool:
-            records.claim(connection, digest)
-            if not records.mark(connection, digest, sealed, problem, now()):
-                return False
-            moving = asyncio.run_coroutine_threadsafe(self._blobs.quarantine([digest]), loop)
-            with contextlib.suppress(OSError):  # a disk that cannot be written: the mark will do
-                moving.result()
-            return True
-
-        return await self._catalog.write(work)
+        async with withheld(self._catalog, digest, mark, now()) as marked:
+            if marked:
+                # where the store cannot move it, the mark keeps it from being served
+                with contextlib.suppress(OSError, DSXError):
+                    await self._blobs.quarantine([digest])
+        return marked
 
 
 async def problem_of(

@@ -6,7 +6,6 @@ lost with the catalog. So nobody deletes it at once.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 
@@ -17,7 +16,9 @@ from dsx.blobs.contract import BlobStore, Quarantined
 from dsx.catalog import blobs as records
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
+from dsx.core.shielded import whatever_happens
 from dsx.hub.clock import SECOND, now
+from dsx.hub.removal import withheld
 
 log = structlog.get_logger(__name__)
 
@@ -36,18 +37,9 @@ class Quarantine:
 
     async def set_aside(self, digests: Iterable[Digest]) -> int:
         """Set those of *digests* aside that have no record, each under its claim; how many."""
-        loop = asyncio.get_running_loop()
         moved = 0
         for digest in digests:
-
-            def work(connection: Connection, digest: Digest = digest) -> bool:
-                records.claim(connection, digest)
-                if not records.unknown(connection, [digest]):
-                    return False
-                asyncio.run_coroutine_threadsafe(self._blobs.quarantine([digest]), loop).result()
-                return True
-
-            moved += await self._catalog.write(work)
+            moved += await whatever_happens(self._set_aside(digest))
         if moved:
             log.warning("blobs without a record were set aside", blobs=moved)
         return moved
@@ -82,8 +74,19 @@ class Quarantine:
         """How many blobs are set aside."""
         return sum([len(page) async for page in self._pages()])
 
+    async def _set_aside(self, digest: Digest) -> bool:
+        nobodys = partial(_has_no_record, digest)
+        async with withheld(self._catalog, digest, nobodys, now() + self._keep) as unwanted:
+            if unwanted:
+                await self._blobs.quarantine([digest])
+        return unwanted
+
     async def _pages(self) -> AsyncIterator[Sequence[Quarantined]]:
         after: Digest | None = None
         while page := await self._blobs.quarantined(after, _PAGE):
             after = page[-1].digest
             yield page
+
+
+def _has_no_record(digest: Digest, connection: Connection) -> bool:
+    return bool(records.unknown(connection, [digest]))

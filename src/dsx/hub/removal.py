@@ -29,6 +29,7 @@ from dsx.catalog import tombstones
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
 from dsx.core.errors import DSXError, Unavailable
+from dsx.core.model import Micros
 from dsx.core.shielded import whatever_happens
 from dsx.hub.clock import SECOND, now
 
@@ -81,6 +82,32 @@ async def _remove(catalog: Catalog, blobs: BlobStore, digests: Sequence[Digest])
     else:
         await blobs.delete(unknown)
     await catalog.write(lambda connection: tombstones.drop(connection, unknown), durable=False)
+
+
+@contextlib.asynccontextmanager
+async def withheld(
+    catalog: Catalog, digest: Digest, unwanted: Callable[[Connection], bool], due: Micros
+) -> AsyncIterator[bool]:
+    """Keep a blob from being recorded meanwhile, if *unwanted*, asked under its claim, says so.
+
+    Yields what that said. After a crash a blob that has no record is removed from *due* on.
+    """
+
+    def begin(connection: Connection) -> bool:
+        records.claim(connection, digest)
+        if not unwanted(connection):
+            return False
+        tombstones.add(connection, [digest], due)
+        tombstones.begin(connection, digest, now())
+        return True
+
+    if not await catalog.write(begin):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        await catalog.write(lambda connection: tombstones.drop(connection, [digest]))
 
 
 def spare(connection: Connection, digest: Digest) -> None:
