@@ -45,7 +45,7 @@ DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
 def _parse_size(value: Any) -> Any:
     if not isinstance(value, str) or not value.strip():
-        return value or None
+        return None if value in (None, "") or isinstance(value, str) else value
     return parse_size(value)
 
 

@@ -68,7 +68,8 @@ def test_m11_the_client_is_who_asked_the_outermost_trusted_proxy(
     [
         ({"x_forwarded_proto": "https"}, "https"),
         ({"x_forwarded_proto": "HTTPS"}, "https"),
-        ({"x_forwarded_proto": "https, http"}, "https"),
+        # Nobody says how many of ours there are: only what the nearest one added is to be believed.
+        ({"x_forwarded_proto": "https, http"}, "http"),
         ({"x_forwarded_proto": "https,http", "x_forwarded_for": "203.0.113.9, 10.0.0.1"}, "https"),
         # What the client made up stands left of what the trusted proxies say.
         (
@@ -96,7 +97,23 @@ def test_m11_the_scheme(fields: dict[str, str], scheme: str | None) -> None:
     [
         ({"x_forwarded_host": "lab.example"}, "lab.example"),
         ({"x_forwarded_host": "lab.example:8443"}, "lab.example:8443"),
-        ({"x_forwarded_host": "lab.example, inner"}, "lab.example"),
+        ({"x_forwarded_host": "evil.example, lab.example"}, "lab.example"),
+        (
+            {"x_forwarded_host": "lab.example, in", "x_forwarded_for": "203.0.113.9, 10.0.0.1"},
+            "lab.example",
+        ),
+        # The nearest proxy adds to one list and begins the other anew.
+        (
+            {"x_forwarded_host": "evil.example, lab.example", "x_forwarded_for": "203.0.113.9"},
+            "lab.example",
+        ),
+        (
+            {
+                "x_forwarded_host": "lab.example",
+                "x_forwarded_for": "6.6.6.6, 203.0.113.9, 10.0.0.1",
+            },
+            "lab.example",
+        ),
         ({"x_forwarded_host": "lab.example", "x_forwarded_port": "8443"}, "lab.example:8443"),
         ({"x_forwarded_host": "lab.example:1", "x_forwarded_port": "2"}, "lab.example:1"),
         (

@@ -23,7 +23,7 @@ from dsx.blobs.memory import MemoryStore
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest, digest_of
 from dsx.core.model import FileVersion
-from dsx.hub import removal
+from dsx.hub import orphans, removal
 from dsx.hub.files import Files
 from dsx.hub.orphans import Orphans
 from dsx.hub.trash import Trash
@@ -224,6 +224,21 @@ def test_m6_orphans_go_after_a_grace(catalog_url: str, tmp_path: Path) -> None:
 
 def test_m6_a_catalog_that_knows_little_removes_nothing(catalog_url: str, tmp_path: Path) -> None:
     """It may have been restored from an old backup."""
+
+    async def check() -> None:
+        async with room(catalog_url, SlowMemory, tmp_path) as here:
+            await _put(here.blobs, *(b"%d" % number for number in range(30)))
+            assert await Orphans(here.catalog, here.blobs, grace=0).find() == 30
+            assert await here.tombstones() == 0
+
+    asyncio.run(check())
+
+
+def test_m6_many_are_many_however_few_are_remembered(
+    catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has very many orphans keeps only some of them in memory."""
+    monkeypatch.setattr(orphans, "_MOST", 10)
 
     async def check() -> None:
         async with room(catalog_url, SlowMemory, tmp_path) as here:

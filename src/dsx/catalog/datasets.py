@@ -78,11 +78,12 @@ class Scanned:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Files of a dataset, their bytes, and how many have a SHA-256."""
+    """Files of a dataset and their bytes, in all and of those that have a SHA-256."""
 
     files: int
     size: int
     hashed: int
+    hashed_size: int
 
 
 def get(connection: Connection, place: str, name: str) -> Known | None:
@@ -159,13 +160,16 @@ def grow(connection: Connection, number: int) -> None:
 
 def totals(connection: Connection, number: int) -> Totals:
     """Counts of a dataset's rows."""
+    size, hashed = dataset_files.c.size, dataset_files.c.sha256.is_not(None)
     row = connection.execute(
         select(
-            func.count(), func.coalesce(func.sum(dataset_files.c.size), 0),
+            func.count(),
+            func.coalesce(func.sum(size), 0),
             func.count(dataset_files.c.sha256),
+            func.coalesce(func.sum(size).filter(hashed), 0),
         ).where(dataset_files.c.dataset == number)
-    ).one()  # fmt: skip
-    return Totals(row[0], int(row[1]), row[2])
+    ).one()
+    return Totals(row[0], int(row[1]), row[2], int(row[3]))
 
 
 def known(connection: Connection, number: int, paths: Sequence[str]) -> dict[str, ManifestEntry]:

@@ -66,12 +66,16 @@ async def _check(data_dir: Path | None, *, deep: bool, repair: bool, force: bool
 def _told(report: dict[str, Any]) -> list[str]:
     lines = [
         f"{report['versions']} file versions, {report['blobs']} blobs, {report['bytes']} bytes",
-        f"{report['orphans']} blobs without a record, {report['stages']} unfinished uploads",
+        f"{report['orphans']} blobs without a record, {report['stages']} stages of no upload",
     ]
     if report["miscounted"]:
         lines.append(f"{report['miscounted']} owners are miscounted; --repair counts again")
     if report["quarantine"]:
         lines.append(f"{report['quarantine']} blobs in quarantine")
+    if report["repaired"]:
+        lines.append(f"{report['repaired']} of them were set aside now")
+    if report["reclaimed"]:
+        lines.append(f"{report['reclaimed']} blobs were brought back from the quarantine")
     if report["agreement"] == "older":
         lines.append("The catalog is older than the blobs: what was stored since is not in it.")
     lines += [f"{item['digest']}: {item['problem']}" for item in report["problems"]]

@@ -35,6 +35,7 @@ from dsx.cli.exits import INTERRUPTED, TABLE, code_for, told
 from dsx.cli.flags import HELP, as_command
 from dsx.cli.output import note
 from dsx.cli.streams import prepare_streams
+from dsx.client.paths import local
 from dsx.core.errors import DSXError, Invalid
 
 app = typer.Typer(
@@ -120,7 +121,7 @@ def root(
 def _kept_in(path: Path | None) -> str | None:
     if path is None:
         return None
-    if not (key := path.expanduser().read_text("utf-8").strip()):
+    if not (key := local(path).read_text("utf-8").strip()):
         raise Invalid(f"{path} is empty.")
     return key
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,8 @@ from dsx.cli.output import human
 from dsx.core.errors import Damaged
 
 if TYPE_CHECKING:
-    from dsx.client.scrub import CycleInfo, FindingInfo, KindInfo, ScrubInfo
+    from dsx.client.hub import DatasetHubClient
+    from dsx.client.scrub import CycleInfo, DatasetFinding, FindingInfo, KindInfo, ScrubInfo
 
 _SHOWN = 20
 
@@ -38,23 +40,12 @@ def scrub(
     """
     context = Context.of(ctx)
     with context.client() as client:
-        if findings:
-            context.output.items(client.scrub.findings(), _COLUMNS)
-            return
         status = client.scrub.start() if now else client.scrub.status()
-        lines = _lines(status, now=now)
-        if status.damaged:
-            for number, one in enumerate(client.scrub.findings()):
-                if number == _SHOWN:
-                    lines.append("… dsx scrub --findings lists all")
-                    break
-                lines.append(f"{one.sha256}: {one.problem}; {_concerned(one)}")
-        if status.damaged_in_place:
-            lines += [
-                f"dataset {one.dataset}: {one.path} has other content than before"
-                for one in client.scrub.dataset_findings()[:_SHOWN]
-            ]
-        context.output.result(status, lines)
+        if findings:
+            found = [*client.scrub.findings(), *client.scrub.dataset_findings()]
+            context.output.items(found, _COLUMNS)
+        else:
+            context.output.result(status, [*_lines(status, now=now), *_some(client, status)])
     if status.damaged:
         raise Damaged(f"{status.damaged} blobs are damaged; upload the right bytes to heal them.")
     if status.damaged_in_place:
@@ -63,9 +54,23 @@ def scrub(
         )
 
 
+def _some(client: DatasetHubClient, status: ScrubInfo) -> list[str]:
+    """Some of what is damaged, a line each."""
+    found: list[FindingInfo | DatasetFinding] = []
+    if status.damaged:
+        found += islice(client.scrub.findings(), _SHOWN)
+    if status.damaged_in_place:
+        found += client.scrub.dataset_findings()[:_SHOWN]
+    lines = [f"{_concerned(one)}: {_problem(one)}" for one in found]
+    if status.damaged + status.damaged_in_place > len(found):
+        lines.append("… dsx scrub --findings lists all")
+    return lines
+
+
 def _lines(status: ScrubInfo, *, now: bool) -> list[str]:
     every = f"every {status.days:g} days" if status.days else "on request only"
-    lines = [f"everything is checked {every}, at most {human(status.rate or 0)}/s"]
+    cap = f", at most {human(status.rate)}/s" if status.rate else ""
+    lines = [f"everything is checked {every}{cap}"]
     for kind in status.kinds:
         lines += _of_kind(kind, now=now)
     return lines
@@ -93,14 +98,20 @@ def _last(last: CycleInfo | None) -> str:
     return f"last checked until {when} ({amount}): {last.found} damaged"
 
 
-def _concerned(finding: FindingInfo) -> str:
-    names = [f"{one.name} version {one.version}" for one in finding.files]
-    return ", ".join(names) or "no file has them any more"
+def _concerned(finding: FindingInfo | DatasetFinding) -> str:
+    if hasattr(finding, "files"):
+        names = [f"{one.name} version {one.version}" for one in finding.files]
+        return ", ".join(names) or "no file has these bytes any more"
+    return f"{finding.path} of dataset {finding.dataset}"
+
+
+def _problem(finding: FindingInfo | DatasetFinding) -> str:
+    return finding.problem if hasattr(finding, "problem") else "has other content than before"
 
 
 _COLUMNS = [
-    ("sha256", lambda one: one.sha256),
     ("found", lambda one: one.found.strftime("%Y-%m-%d %H:%M")),
-    ("problem", lambda one: one.problem),
-    ("files", _concerned),
+    ("problem", _problem),
+    ("file", _concerned),
+    ("sha256", lambda one: getattr(one, "sha256", "")),
 ]

@@ -76,11 +76,15 @@ def told(headers: Headers, trust: Trust) -> Told:
     client, place = _outermost(nodes, trust)
 
     def value(name: str) -> str | None:
-        """What the outermost trusted proxy added, if the lists go together; else the first."""
+        """What the outermost trusted proxy added.
+
+        Proxies add on the right, so places count from there. Where only some of them add to this
+        list, that is the one of them which is nearest to the client.
+        """
         found = _list(headers, name)
         if not found:
             return None
-        return found[place] if len(found) == len(nodes) else found[0]
+        return found[-min(max(len(nodes) - place, 1), len(found))]
 
     scheme = _scheme(value("x-forwarded-proto"))
     host, port = _host(value("x-forwarded-host")), value("x-forwarded-port")

@@ -46,29 +46,30 @@ class Orphans:
         if time.monotonic() < self._next:
             return 0
         self._next = time.monotonic() + self._pause
-        orphans, total = await self._look()
-        if len(orphans) > max(_FEW, total * _SHARE):
+        orphans, count, total = await self._look()
+        if count > max(_FEW, total * _SHARE):
             log.warning(
                 "many blobs have no record, none is removed: is the catalog an older one? "
                 "`dsx fsck` tells more",
-                orphans=len(orphans),
+                orphans=count,
                 blobs=total,
             )
         elif orphans:
             await self._catalog.write(partial(_mark, orphans, now() + self._grace))
             log.info("blobs without a record will be removed", blobs=len(orphans))
-        return len(orphans)
+        return count
 
-    async def _look(self) -> tuple[list[Digest], int]:
-        """The orphans, at most `_MOST` of them, and how many blobs there are."""
+    async def _look(self) -> tuple[list[Digest], int, int]:
+        """The first `_MOST` orphans, how many there are, and how many blobs."""
         orphans: list[Digest] = []
-        total = 0
+        count = total = 0
         after: Digest | None = None
         while page := await self._blobs.list(after, _PAGE):
             after, total = page[-1], total + len(page)
-            if len(orphans) < _MOST:
-                orphans += await self._catalog.read(partial(records.unknown, digests=page))
-        return orphans, total
+            unknown = await self._catalog.read(partial(records.unknown, digests=page))
+            count += len(unknown)
+            orphans += unknown[: _MOST - len(orphans)]
+        return orphans, count, total
 
 
 def _mark(orphans: list[Digest], due: int, connection: Connection) -> None:

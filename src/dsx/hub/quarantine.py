@@ -1,7 +1,7 @@
 """What was set aside: blobs without a record, and damaged ones, until their time is over.
 
 A blob that no record names may be what a crash left, or the only copy of a file whose record was
-lost with the catalog. So nobody deletes it at once.
+lost with the catalog. So ``dsx fsck`` deletes none: it sets them aside, many or few.
 """
 
 from __future__ import annotations

@@ -235,8 +235,10 @@ class _Run:
         try:
             await self._save(instant + _HELD)
             while items := await self._kind.page(self._cycle.position, _PAGE):
+                begun = self._cycle.begun
                 for item in items:
-                    await self._check(item)
+                    if self._cycle.begun == begun:  # else another cycle was asked for meanwhile
+                        await self._check(item)
             self._cycle = _ended(self._cycle)
         except _LostHoldError:
             return
@@ -245,9 +247,12 @@ class _Run:
         log.info("scrubbed", kind=self._kind.name, **(self._cycle.last or {}))
 
     async def _check(self, item: Item) -> None:
+        begun = self._cycle.begun
         await self._pace(_WEIGHT)
         intact = await self._kind.check(item, self._pace)
         cycle = self._cycle
+        if cycle.begun != begun:
+            return
         self._cycle = replace(
             cycle,
             position=item.position,

@@ -54,7 +54,7 @@ class Checking:
         files = size = 0
         for known in await self._indexing.all_known():
             found = await self._catalog.read(partial(index.totals, number=known.number))
-            files, size = files + found.hashed, size + found.size
+            files, size = files + found.hashed, size + found.hashed_size
         return files, size
 
     async def page(self, after: str, limit: int) -> Sequence[Item]:

@@ -51,7 +51,7 @@ class Followers:
         self._not_before: dict[str, float] = {}
 
     async def adjust(self) -> None:
-        """Follow each dataset for which that is worth while, and no other."""
+        """Begin to follow each dataset for which that is worth while."""
         for known in await self._indexing.all_known():
             running = known.name in self._tasks
             if running or len(self._tasks) >= _MOST or known.seconds < _WORTH_SECONDS:
@@ -107,6 +107,7 @@ class Followers:
             if time.monotonic() >= scanned + pause:  # at first, too: before, nobody watched
                 await asyncio.shield(self._indexing.scan_afresh(known.name))
                 scanned = time.monotonic()
+                known = await self._indexing.known(known.name) or known  # which has its length
                 pause = max(_RESCAN_SECONDS, _RESCAN_FACTOR * known.seconds)
             elif changed:
                 await self._take(known.name, changed)

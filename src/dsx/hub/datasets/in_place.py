@@ -277,18 +277,22 @@ class Datasets:
         known = await self._indexing.known(dataset)
         if known is None:
             return
-        hurt, after = [], ""
+        tree = await self._indexing.tree(dataset)
+        hurt: list[str] = []
+        after = ""
         wanted = None if paths is None else set(paths)
         while page := await self._catalog.read(
             partial(index.damaged, number=known.number, after=after)
         ):
             after = page[-1][0]
-            hurt += [path for path, *_ in page if wanted is None or path in wanted]
+            paths_here = [path for path, *_ in page if wanted is None or path in wanted]
+            entries = await self._catalog.read(
+                partial(index.known, number=known.number, paths=paths_here)
+            )
+            changed = set(await asyncio.to_thread(scan.changed, tree, list(entries.values())))
+            hurt += [path for path in entries if path not in changed]
         if hurt:
-            tree = await self._indexing.tree(dataset)
-            gone = set(await asyncio.to_thread(scan.vanished, tree, hurt))
-            if left := [path for path in hurt if path not in gone]:
-                raise damaged(dataset, left)
+            raise damaged(dataset, hurt)
 
     async def _entries(
         self, dataset: str, paths: Sequence[str]

@@ -223,6 +223,11 @@ def vanished(tree: Tree, paths: Iterable[str]) -> list[str]:
     return [path for path in paths if not _present(tree, path)]
 
 
+def changed(tree: Tree, entries: Iterable[ManifestEntry]) -> list[str]:
+    """Paths of those of *entries* that are not the files any more that they tell of."""
+    return [entry.path for entry in entries if not _is_still(tree, entry)]
+
+
 def digest_of_file(
     tree: Tree, entry: ManifestEntry, stopped: Callable[[], bool] = bool
 ) -> Digest | None:
@@ -260,6 +265,13 @@ def _present(tree: Tree, path: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+def _is_still(tree: Tree, entry: ManifestEntry) -> bool:
+    try:
+        return Found.of(entry.path, tree.status(entry.path)).etag == entry.etag
+    except NotFound:
+        return False
 
 
 def _encodable(path: str) -> bool:
