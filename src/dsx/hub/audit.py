@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from dsx.catalog import audit as records
 from dsx.catalog.engine import Catalog
+from dsx.core.errors import NotFound
 from dsx.core.principals import Event, Principal
 from dsx.hub import access
 from dsx.hub.clock import SECOND, now
@@ -50,9 +51,14 @@ class Audit:
         user: str | None = None,
         outcome: str | None = None,
     ) -> Sequence[Event]:
-        """Entries, newest first. Admins see everybody's, others their own."""
+        """Entries, newest first. Admins see everybody's, or *user*'s alone; others their own.
+
+        `NotFound` if *user* is another, and who asks is no admin.
+        """
         access.require(principal, "read")
         access.require_account(principal)
+        if user is not None and not principal.admin and user != principal.name:
+            raise NotFound(f"There is nothing of {user!r} for you.")
 
         def work(connection: Connection) -> Sequence[Event]:
             owner: str | None = principal.id
