@@ -243,7 +243,7 @@ def test_m1_what_is_gone_is_gone(root: Path, run: Callable[..., Any]) -> None:
         assert [info.name for info in await datasets.list(ALICE)] == ["two"]
         with pytest.raises(NotFound):
             await datasets.manifest_etag(ALICE, "one")
-        await datasets.refresh("two")
+        await datasets._indexing.refresh("two")
         assert await entries(datasets, "two") == {}
 
     run(work)
@@ -355,7 +355,7 @@ def test_m1_a_first_manifest_is_sent_while_it_is_made(
         paths = [entry.path for entry in [*first, *rest]]
         assert len(paths) == len(set(paths)) == 97
         assert all(entry.hash for entry in rest)
-        await datasets.refresh("one")
+        await datasets._indexing.refresh("one")
         assert await entries(datasets) == {entry.path: entry for entry in [*first, *rest]}
 
     run(work)

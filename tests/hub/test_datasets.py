@@ -61,7 +61,7 @@ async def index(datasets: Datasets) -> None:
 
 
 async def listing(datasets: Datasets, name: str = "set") -> dict[str, tuple[int, str | None]]:
-    await datasets.refresh(name)
+    await datasets._indexing.refresh(name)
     return {
         entry.path: (entry.size, entry.sha256)
         async for page in datasets.manifest(name)
@@ -250,11 +250,11 @@ def test_what_was_written_during_a_scan_is_in_the_next_manifest(
     async def work(datasets: Datasets) -> None:
         with monkeypatch.context() as during:
             during.setattr(scan, "batches", walked_then_written)
-            running = asyncio.create_task(datasets.refresh("set"))
+            running = asyncio.create_task(datasets._indexing.refresh("set"))
             await asyncio.sleep(0)
             await running
         assert "late.txt" in await listing(datasets)
-        await datasets.refresh("set")
+        await datasets._indexing.refresh("set")
         (root / "set" / "later.txt").write_bytes(b"")
         assert "later.txt" not in await listing(datasets)  # at rest: from the index
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +33,16 @@ from dsx.hub.datasets.roots import Root
 
 _FIRST_SECONDS = 0.5
 """For so long a first manifest waits for the first scan; then it is sent while it is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedFile:
+    """A file whose bytes have changed by themselves, and when that was found."""
+
+    dataset: str
+    path: str
+    size: int
+    found: Micros
 
 
 class Datasets:
@@ -153,10 +164,6 @@ class Datasets:
             pages = self._entries(dataset, wanted)
         return pack_entries(tree, pages, partial(self._differs, dataset))
 
-    async def refresh(self, dataset: str) -> None:
-        """Wait until the index is fresh."""
-        await self._indexing.refresh(dataset)
-
     async def scan_all(self) -> None:
         """Scan every dataset, forget those that are gone, follow those that are large."""
         await self._indexing.scan_all()
@@ -262,14 +269,22 @@ class Datasets:
                 {"missing": missing[:PAGE], "count": len(missing)},
             )
 
-    async def damage(self, limit: int) -> Sequence[tuple[str, str, int, Micros]]:
-        """Dataset, path, size and time of finding of up to *limit* damaged files."""
-        found: Sequence[tuple[str, str, int, Micros]] = ()
+    async def damage(self, principal: Principal, limit: int) -> Sequence[DamagedFile]:
+        """Up to *limit* damaged files; for admins."""
+        access.require(principal, "admin")
+        return await self._damage(limit)
+
+    async def damaged(self, limit: int) -> int:
+        """How many files are damaged, counted up to *limit*."""
+        return len(await self._damage(limit))
+
+    async def _damage(self, limit: int) -> Sequence[DamagedFile]:
+        found: list[DamagedFile] = []
         for known in await self._indexing.all_known():
             some = await self._catalog.read(
                 partial(index.damaged, number=known.number, limit=limit - len(found))
             )
-            found = [*found, *((known.name, *one) for one in some)]
+            found += [DamagedFile(known.name, *one) for one in some]
         return found
 
     async def _require_intact(self, dataset: str, paths: Sequence[str] | None) -> None:

@@ -10,11 +10,14 @@ from pydantic import BaseModel, Field
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
-from dsx.hub import access
 from dsx.hub.clock import time_text
+from dsx.hub.datasets.in_place import DamagedFile
 from dsx.hub.scrub import Finding, Status
 
 router = Branch(prefix="/scrub", tags=["scrub"])
+
+_IN_PLACE = 1000
+"""Of so many damaged files of datasets it is told."""
 
 
 class CycleModel(BaseModel):
@@ -122,6 +125,16 @@ class DatasetFinding(BaseModel):
     size: int
     found: str
 
+    @classmethod
+    def of(cls, finding: DamagedFile) -> Self:
+        """The JSON of *finding*."""
+        return cls(
+            dataset=finding.dataset,
+            path=finding.path,
+            size=finding.size,
+            found=time_text(finding.found),
+        )
+
 
 class DatasetFindings(BaseModel):
     """The first thousand of them."""
@@ -137,7 +150,7 @@ async def get_scrub(hub: HubDep, principal: PrincipalDep) -> ScrubModel:
         days=hub.scrub.days,
         rate=hub.scrub.rate,
         damaged=await hub.scrub.damaged(),
-        damaged_in_place=len(await hub.datasets.damage(1000)),
+        damaged_in_place=await hub.datasets.damaged(_IN_PLACE),
         kinds=[KindModel.of(status) for status in found],
     )
 
@@ -167,10 +180,5 @@ async def list_findings(
 )
 async def list_dataset_findings(hub: HubDep, principal: PrincipalDep) -> DatasetFindings:
     """Files in place whose bytes differ from their SHA-256, though nobody has written to them."""
-    access.require(principal, "admin")
-    return DatasetFindings(
-        items=[
-            DatasetFinding(dataset=dataset, path=path, size=size, found=time_text(found))
-            for dataset, path, size, found in await hub.datasets.damage(1000)
-        ]
-    )
+    found = await hub.datasets.damage(principal, _IN_PLACE)
+    return DatasetFindings(items=[DatasetFinding.of(one) for one in found])
