@@ -29,9 +29,12 @@ from dsx.core.errors import (
 )
 from dsx.core.model import FileChanges, FileQuery, FileVersion
 from dsx.core.principals import SCOPES, Principal
+from dsx.hub.clock import SECOND
 from dsx.hub.files import Files
 from dsx.hub.fsck import fsck
 from dsx.hub.limits import Limits
+from dsx.hub.transfers.control import Controls
+from dsx.hub.transfers.emptying import Emptying
 from dsx.hub.trash import Trash
 
 ADMIN, BOB = Principal("admin", scopes=frozenset(SCOPES)), Principal("bob")
@@ -43,6 +46,7 @@ class House:
 
     files: Files
     trash: Trash
+    emptying: Emptying
     blobs: LocalStore
     check: Callable[[], Awaitable[Any]]
 
@@ -76,14 +80,20 @@ class House:
 async def house(url: str, root: Path, **settings: Any) -> AsyncIterator[House]:
     async with opened(url) as catalog:
         blobs = LocalStore(root / "blobs")
+        trash = Trash(catalog, blobs, days=1)
+        controls = Controls(catalog, grace=1, upload_expiry=60)
+        emptying = Emptying(catalog, controls, trash, 60 * SECOND)
         try:
             yield House(
                 Files(catalog, blobs, Limits(**settings)),
-                Trash(catalog, blobs, days=1),
+                trash,
+                emptying,
                 blobs,
                 lambda: fsck(catalog, blobs, deep=True),
             )
         finally:
+            await emptying.aclose()
+            await controls.aclose()
             await blobs.aclose()
 
 

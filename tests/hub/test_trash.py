@@ -54,7 +54,8 @@ def test_the_trash_is_listed_latest_first_in_pages(catalog_url: str, tmp_path: P
                 if cursor is None:
                     break
             assert names == [f"f{i}" for i in reversed(range(7))]
-            assert await hub.trash.empty(ADMIN) == 7
+            emptied = await hub.emptying.empty(ADMIN, patience=60)
+            assert (emptied.state, emptied.done) == ("completed", 7)
             assert (await hub.trash.list(ADMIN, limit=3, cursor=None)).items == []
             await hub.clean()
 

@@ -159,13 +159,6 @@ class Trash:
 
         await remove_unknown(self._catalog, self._blobs, await self._catalog.write(work))
 
-    async def empty(self, principal: Principal) -> int:
-        """Drop all that the principal has in the trash; how many files that were."""
-        dropped = 0
-        while count := await self.drop_some(principal, before=now()):
-            dropped += count
-        return dropped
-
     async def drop_some(self, principal: Principal, *, before: Micros) -> int:
         """Drop some files that the principal has in the trash since *before*; 0: there are none."""
         access.require(principal, "delete")
@@ -180,11 +173,10 @@ class Trash:
 
     async def drop_expired(self) -> int:
         """Drop every file whose time in the trash is over; how many there were."""
-        return await self._drop(lambda connection: records.expired(connection, now(), _BATCH))
-
-    async def _drop(self, select: Callable[[Connection], Sequence[records.Deleted]]) -> int:
         dropped = 0
-        while count := await self._drop_batch(select):
+        while count := await self._drop_batch(
+            lambda connection: records.expired(connection, now(), _BATCH)
+        ):
             dropped += count
         return dropped
 
