@@ -63,10 +63,23 @@ class Streams:
 
 
 class EventStream(StreamingResponse):
-    """A stream of events, of which a principal may have only so many."""
+    """What *news* returns, again and again, for so many *seconds* and as long as *allowed*.
 
-    def __init__(self, body: AsyncIterator[str], held: AbstractContextManager[None]) -> None:
-        """*held*: entered while the stream is sent; may raise why it is not."""
+    A client has left when it closes its side, for it has nothing more to send; the server leaves
+    when it is told to stop.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        news: Callable[[], Awaitable[Sequence[Event]]],
+        seconds: float,
+        *,
+        allowed: Callable[[], Awaitable[bool]],
+        held: AbstractContextManager[None],
+    ) -> None:
+        """*held*: entered while the stream is sent; may raise why it is not, as `TooMany`."""
+        body = _events(request, news, seconds, allowed)
         super().__init__(body, headers=_HEADERS, media_type="text/event-stream")
         self._held = held
 
@@ -74,23 +87,6 @@ class EventStream(StreamingResponse):
         """Send it."""
         with self._held:
             await super().__call__(scope, receive, send)
-
-
-def event_stream(
-    request: Request,
-    news: Callable[[], Awaitable[Sequence[Event]]],
-    seconds: float,
-    *,
-    allowed: Callable[[], Awaitable[bool]],
-    held: AbstractContextManager[None],
-) -> StreamingResponse:
-    """Send what *news* returns, again and again, for so many *seconds* and as long as *allowed*.
-
-    *held* is entered meanwhile, and may raise `TooMany`. A client has left when it closes its side,
-    for it has nothing more to send; the server leaves when it is told to stop.
-    """
-    body = _events(request, news, seconds, allowed)
-    return EventStream(body, held)
 
 
 async def _events(

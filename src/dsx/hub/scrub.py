@@ -231,7 +231,6 @@ class _Run:
         if cycle is None:
             return
         self._cycle = _begun(cycle)
-        until: Micros | None = None
         try:
             await self._save(instant + _HELD)
             while items := await self._kind.page(self._cycle.position, _PAGE):
@@ -243,7 +242,7 @@ class _Run:
         except _LostHoldError:
             return
         finally:
-            await whatever_happens(self._catalog.write(self._record(until)))
+            await whatever_happens(self._catalog.write(self._record(None)))
         log.info("scrubbed", kind=self._kind.name, **(self._cycle.last or {}))
 
     async def _check(self, item: Item) -> None:

@@ -61,7 +61,7 @@ class ResumableRoute(LenientRoute):
                 response = await handle(request)
             except DSXError as error:
                 note_refusal(request, error)
-                response = _problem(request, error)
+                response = _problem(error)
             version = request.headers.get(_VERSION_HEADER)
             if version is not None:
                 response.headers[_VERSION_HEADER] = version
@@ -264,7 +264,7 @@ def _inconsistent(message: str) -> Invalid:
     return _Inconsistent(message)
 
 
-def _problem(request: Request, error: DSXError) -> Response:
+def _problem(error: DSXError) -> Response:
     """The draft's problem types where it has one (Problem Types), else ours."""
     if isinstance(error, OffsetMismatch):
         expected, provided = error.details["expected_offset"], error.details["offset"]
@@ -276,7 +276,6 @@ def _problem(request: Request, error: DSXError) -> Response:
     response = render(error)
     if isinstance(error, TooLarge) and "limit" in error.details:
         response.headers["Upload-Limit"] = f"max-size={error.details['limit']}"
-    _ = request
     return response
 
 

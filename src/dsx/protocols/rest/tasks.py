@@ -13,7 +13,7 @@ from dsx.core.principals import Principal
 from dsx.http.branches import Branch
 from dsx.http.controlled import ControlledResponse
 from dsx.http.credentials import HubDep, PrincipalDep, credential_of
-from dsx.http.events import Event, event_stream
+from dsx.http.events import Event, EventStream
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.hub.clock import now
@@ -87,7 +87,7 @@ async def watch_tasks(
     allowed = partial(hub.identity.stands, credential_of(request), principal)
     held = request.app.state.streams.hold(principal.id)
     news = _News(hub, principal, id)
-    return event_stream(request, news, longest, allowed=allowed, held=held)
+    return EventStream(request, news, longest, allowed=allowed, held=held)
 
 
 @router.get("/{id}", summary="Read a task", responses=documented(404))
