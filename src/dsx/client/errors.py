@@ -20,7 +20,12 @@ class _Picklable(DSXError):
 
 
 class Answered(_Picklable, requests.HTTPError):
-    """The server answered with a failure, or with something that is not to be trusted."""
+    """The server answered with a failure, or with something that is not to be trusted.
+
+    ``foreign``: something answered so that does not know of a hub's ways.
+    """
+
+    foreign = False
 
 
 class Invalid(core.Invalid, Answered, ValueError):
@@ -154,6 +159,8 @@ class Untrusted(WrongAddress, requests.exceptions.SSLError):
 class NotAHub(Answered):
     """Something answers at the address that is no DSX Hub."""
 
+    foreign = True
+
 
 class Silent(_Picklable, core.Unavailable, requests.Timeout, TimeoutError):
     """The server answers too slowly."""
@@ -209,12 +216,14 @@ def from_response(response: requests.Response) -> Answered:
     if kind is None or status in {502, 504}:
         kind = _BY_STATUS.get(status) or (Invalid if status < 500 else Answered)  # noqa: PLR2004
     message = str(problem.get("detail") or f"{_asked(response)}: {status} {response.reason}")
-    if not problem.get("code") and status in _FOREIGN:
+    foreign = not problem.get("code") and status in _FOREIGN
+    if foreign:
         message += f". {IS_IT_A_HUB}"
     if kind is Unauthenticated and "DSX_API_KEY" not in message:
         message += " Does the API key match the server's DSX_API_KEY?"
     details = problem.get("details")
     error = kind(message, details if isinstance(details, dict) else None)
+    error.foreign = foreign
     error.response, error.request = response, response.request
     return error
 
@@ -224,11 +233,6 @@ def not_a_hub(response: requests.Response) -> NotAHub:
     error = NotAHub(f"{_asked(response)}: {response.status_code}. {IS_IT_A_HUB}")
     error.response, error.request = response, response.request
     return error
-
-
-def is_foreign(error: Answered) -> bool:
-    """Whether something answered so that does not know of a hub's ways."""
-    return error.message.endswith(IS_IT_A_HUB)
 
 
 def _asked(response: requests.Response) -> str:

@@ -22,7 +22,6 @@ from dsx.client.errors import (
     Unreachable,
     WrongAddress,
     from_response,
-    is_foreign,
     not_a_hub,
 )
 from dsx.client.redirects import Session, following, redirects
@@ -223,7 +222,7 @@ class Connection:
 
     def _refused(self, failure: Answered) -> DSXError:
         """*failure*, unless what answered is no hub because it wants to be spoken to in TLS."""
-        if not self._reached and is_foreign(failure):
+        if not self._reached and failure.foreign:
             other = other_scheme(self.base_url)
             if other is not None:
                 return WrongAddress(f"{self.base_url} does not speak HTTP: use {other}.")
