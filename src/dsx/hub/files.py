@@ -395,7 +395,7 @@ def allow(
     """Raise `Denied` or `PreconditionFailed` unless *principal* may store *new* under its name."""
     access.require_name(connection, principal, new.name, new.category)
     if only_if_absent:
-        refuse_taken(connection, new)
+        refuse_taken(connection, new.owner, new.name)
 
 
 def _kept(connection: Connection, new: NewFile, blob: BlobInfo, given: Given) -> FileVersion | None:
@@ -406,7 +406,7 @@ def _kept(connection: Connection, new: NewFile, blob: BlobInfo, given: Given) ->
     return before if blob_records.get(connection, blob.digest) else None
 
 
-def refuse_taken(connection: Connection, new: NewFile) -> None:
+def refuse_taken(connection: Connection, owner: str, name: str) -> None:
     """Raise `PreconditionFailed` if the owner has a live file of that name."""
-    if records.find(connection, new.owner, new.name) is not None:
-        raise PreconditionFailed(f"There is a file named {new.name!r} already.")
+    if records.find(connection, owner, name) is not None:
+        raise PreconditionFailed(f"There is a file named {name!r} already.")

@@ -286,7 +286,7 @@ class Finisher:
             upload.tags,
         )
         if upload.only_if_absent:
-            refuse_taken(connection, new)
+            refuse_taken(connection, new.owner, new.name)
         return new
 
     def _make(

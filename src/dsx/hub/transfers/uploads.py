@@ -23,7 +23,7 @@ from dsx.catalog import uploads
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import parse_digest
 from dsx.core.errors import Conflict, Denied, DSXError, Invalid, Paused
-from dsx.core.model import FileVersion, NewFile
+from dsx.core.model import FileVersion
 from dsx.core.principals import Principal, Scope
 from dsx.core.transfers import ALGORITHMS, NewUpload, Upload
 from dsx.hub import access
@@ -112,8 +112,7 @@ class Uploads:
             self.limits.check_uploads(connection, principal.id)
             check_room(connection, room, needed)
             if created.only_if_absent:
-                facts = NewFile(principal.id, created.name or "", "", "", {}, ())
-                refuse_taken(connection, facts)
+                refuse_taken(connection, principal.id, created.name or "")
             if new.task is not None:
                 access.own_task(connection, principal, new.task)
             take_up(connection, created, new.task)
