@@ -26,7 +26,7 @@ check: .venv/.test
 		src/dsx/client src/dsx/cli
 	$(BIN)/lint-imports
 
-mutants: .venv/.test  # plants known mistakes one at a time; SAMPLE=30: only so many
+mutants: .venv/.test  # plants known mistakes, two at a time; SAMPLE=30: only so many
 	$(BIN)/python -m tests.mutants $(if $(SAMPLE),--sample $(SAMPLE))
 
 drills: .venv/.test

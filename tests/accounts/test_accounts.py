@@ -192,6 +192,7 @@ def test_an_invitation_is_good_once(inviting: RunningHub) -> None:
     assert sign_up(inviting, "eve").status_code == 403
     made = inviting.post("/api/v1/invites", json={"role": "reader"}).json()
     assert sign_up(inviting, "eve", invite="dsxi_guessed").status_code == 403
+    assert who(inviting, made["token"]).status_code == 401
     joined = sign_up(inviting, "eve", invite=made["token"])
     assert joined.status_code == 201
     assert joined.json()["role"] == "reader"

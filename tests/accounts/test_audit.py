@@ -273,7 +273,7 @@ def test_how_often_one_may_ask(tmp_path: Path) -> None:
         assert counts.keys() == {200, 429}
         assert 40 <= counts[200] <= 100
         refused = next(answer for answer in answers if answer.status_code == 429)
-        assert int(refused.headers["Retry-After"]) >= 1
+        assert int(refused.headers.get("Retry-After", 0)) >= 1
         assert refused.json()["code"] == "rate_limited"
         assert bob.get("/api/v1/account").status_code == 200
         assert requests.get(hub.url + "/health", timeout=20).status_code == 200

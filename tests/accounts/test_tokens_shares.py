@@ -68,6 +68,7 @@ def test_a_token_is_shown_once(alice: RunningHub) -> None:
     token = made(alice, name="once")
     listed = alice.get(TOKENS)
     assert token["token"].startswith("dsx_")
+    assert len(token["token"]) >= len("dsx_") + 43, "256 bits that nobody guesses"
     assert token["token"] not in listed.text
     found = next(item for item in listed.json()["items"] if item["id"] == token["id"])
     assert "token" not in found
@@ -157,7 +158,7 @@ def test_tokens_that_will_not_do(alice: RunningHub, wanted: dict[str, Any]) -> N
 @pytest.mark.parametrize("kind", ["file", "category", "prefix"])
 def test_places_of_tokens(alice: RunningHub, kind: str) -> None:
     inside = alice.store(f"{kind}/in", b"in", category=f"{kind}-in")
-    outside = alice.store(f"out-{kind}", b"out")
+    outside = alice.store(f"out-{kind}", b"out", category=f"not-{kind}-in")
     value = {"file": inside["file"], "category": f"{kind}-in", "prefix": f"{kind}/"}[kind]
     holder = replace(alice, key=made(alice, places=[place(kind, value)])["token"])
     assert [item["id"] for item in holder.get(FILES).json()["items"]] == [inside["id"]]
@@ -198,6 +199,16 @@ def test_a_share_with_a_user_expires(alice: RunningHub, bob: RunningHub) -> None
     assert bob.get(f"{FILES}/{record['id']}").status_code == 200
     time.sleep(1.1)
     assert bob.get(f"{FILES}/{record['id']}").status_code == 404
+
+
+def test_what_was_deleted_is_shared_no_more(alice: RunningHub, bob: RunningHub) -> None:
+    record = alice.store("shared-and-deleted", b"x")
+    shared(alice, "file", record["id"], user="bob")
+    assert alice.delete(f"{FILES}/{record['id']}").status_code == 204
+    trashed = f"/api/v1/trash/{record['id']}"
+    assert bob.get(f"{FILES}/{record['id']}").status_code == 404
+    assert bob.post(f"{trashed}/restore").status_code == 404
+    assert bob.delete(trashed).status_code == 404
 
 
 def test_datasets_are_shared_by_admins(hub: RunningHub, alice: RunningHub, bob: RunningHub) -> None:

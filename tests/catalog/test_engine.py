@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from dsx.catalog.engine import Catalog, revisions
 from dsx.catalog.schema import metadata
 from dsx.core.errors import StorageFull, Unavailable
 
+_ADD = text("INSERT INTO blobs (digest, size, crc32, created) VALUES ('d', 1, 1, 1)")
+_COUNT = text("SELECT count(*) FROM blobs")
 _MIGRATE = """
 import asyncio, sys
 from dsx.catalog.engine import Catalog
@@ -142,17 +145,37 @@ def test_reads_do_not_wait_for_writers(catalog_url: str):
     asyncio.run(check())
 
 
+def test_a_read_sees_one_moment(catalog_url: str):
+    """However many statements it has, and whatever is written between them."""
+    begun, written = threading.Event(), threading.Event()
+
+    def look(connection):
+        found = connection.scalar(_COUNT)
+        begun.set()
+        assert written.wait(30)
+        return found, connection.scalar(_COUNT)
+
+    async def check() -> None:
+        async with opened(catalog_url) as catalog:
+            looking = asyncio.create_task(catalog.read(look))
+            assert await asyncio.to_thread(begun.wait, 30)
+            await catalog.write(lambda c: c.execute(_ADD))
+            written.set()
+            assert await looking == (0, 0)
+            assert await catalog.read(lambda c: c.scalar(_COUNT)) == 1
+
+    asyncio.run(check())
+
+
 def test_a_failed_transaction_changes_nothing(catalog_url: str):
     def fail(connection):
-        connection.execute(
-            text("INSERT INTO blobs (digest, size, crc32, created) VALUES ('d', 1, 1, 1)")
-        )
+        connection.execute(_ADD)
         raise RuntimeError
 
     async def check() -> None:
         async with opened(catalog_url) as catalog:
             with pytest.raises(RuntimeError):
                 await catalog.write(fail)
-            assert await catalog.read(lambda c: c.scalar(text("SELECT count(*) FROM blobs"))) == 0
+            assert await catalog.read(lambda c: c.scalar(_COUNT)) == 0
 
     asyncio.run(check())

@@ -87,7 +87,11 @@ def _bytes(key: str | int) -> bytes | int:
             ),
         ),
     ],
-)
+    ids=[
+        "category", "no such category", "tag", "two tags", "prefix", "any character", "other than",
+        "literal", "case", "anchored regex", "regex", "created", "several",
+    ],
+)  # fmt: skip
 def test_filters_select_what_they_say(catalog_url: str, query: FileQuery, wanted):
     async def check() -> None:
         async with opened(catalog_url) as catalog:

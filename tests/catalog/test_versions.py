@@ -35,6 +35,8 @@ def test_the_same_name_makes_versions_of_one_file(catalog_url: str):
             assert first.file == second.file != other.file
             assert first.file not in {first.id, second.id}
             assert await catalog.read(lambda c: files.find(c, OWNER, "a")) == second
+            assert await catalog.read(lambda c: files.find(c, "bob", "a")) == other
+            assert await catalog.read(lambda c: files.find(c, "carol", "a")) is None
             newest, oldest = await catalog.read(lambda c: files.versions(c, first.file))
             assert (newest.latest, oldest.latest) == (True, False)
             for ref in (second.id, str(second.number)):
@@ -44,7 +46,7 @@ def test_the_same_name_makes_versions_of_one_file(catalog_url: str):
 
 
 @pytest.mark.parametrize(
-    "ref", ["", "0", "-1", "\uff11", "9" * 40, "\0", "\ud800", "a" * 10000, "%"]
+    "ref", ["", "0", "01", "-1", "\uff11", "9" * 40, "\0", "\ud800", "a" * 10000, "%"]
 )
 def test_a_ref_that_names_nothing_is_not_found(catalog_url: str, ref: str):
     async def check() -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import requests
+from tests.support import faulty
 from tests.support.faulty import FaultyServer
 
 from dsx import DatasetHubClient, DSXError
 from dsx.client import errors, transfer
 from dsx.client.http import Connection
 from dsx.client.transfer import Remote, fetch_stream
+from dsx.core.ranges import ByteRange, parse_range
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
 
@@ -35,6 +37,24 @@ def test_goes_on_where_the_connection_broke(whole: FaultyServer, client: Dataset
         "bytes=600000-",
     ]
     assert {headers.get("If-Range") for headers in asked[1:]} == {f'"{whole.etag("a.bin")}"'}
+
+
+def test_another_range_than_the_one_asked_for_is_not_taken(
+    whole: FaultyServer, client: DatasetHubClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shifted(wanted: str, size: int) -> list[ByteRange]:
+        (part,) = parse_range(wanted, size) or ()
+        return [ByteRange(part.start + 1, part.stop)]
+
+    monkeypatch.setattr(faulty, "parse_range", shifted)
+    whole.faults.digests = whole.faults.hashed = False
+    whole.faults.drops, whole.faults.drop_after = 1, 200_000
+    assert client.get_file_bytes("ds", "a.bin") == DATA
+    assert [headers.get("Range") for headers in whole.asked("a.bin")] == [
+        None,
+        "bytes=200000-",
+        None,
+    ]
 
 
 def test_progress_makes_breaks_forgiven(whole: FaultyServer, client: DatasetHubClient) -> None:
@@ -60,7 +80,7 @@ def test_gives_up_when_starting_over_leads_nowhere(
     whole: FaultyServer, client: DatasetHubClient
 ) -> None:
     whole.faults.ranges = False
-    whole.faults.drops, whole.faults.drop_after = 1000, 300_000
+    whole.faults.drops, whole.faults.drop_after = 20, 300_000
     with pytest.raises(errors.Broken) as caught:
         client.get_file_bytes("ds", "a.bin")
     assert isinstance(caught.value, requests.exceptions.ChunkedEncodingError)

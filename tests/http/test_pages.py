@@ -25,3 +25,10 @@ def test_the_api_pages_run_their_own_scripts_in_no_frame(hub: RunningHub, page: 
     for script in re.findall(r"<script>(.*?)</script>", answer.text, re.DOTALL):
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy["script-src"]
+
+
+def test_a_downloaded_page_is_shown_nowhere_and_runs_nothing(hub: RunningHub) -> None:
+    """It is somebody's, and comes from where everybody's sessions are."""
+    answer = hub.get(hub.store("page.html", b"<script>steal()</script>")["url"])
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert answer.headers.get("Content-Security-Policy") == "sandbox"

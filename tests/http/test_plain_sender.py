@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from dsx.core.content import Content, FileSlice, Literal, Piece, Stream
-from dsx.core.errors import NotFound
+from dsx.core.errors import Damaged, NotFound
 from dsx.http.send import ContentResponse
 from dsx.http.server import ZERO_COPY
 
@@ -164,6 +164,13 @@ def test_a_file_too_short_leaves_the_answer_without_an_end(tmp_path: Path, store
     assert (answer.status, answer.ended) == (200, False)
     assert answer.body == bytes(stored)
     assert descriptors() == before
+
+
+def test_a_small_file_too_short_is_told_before_the_head(tmp_path: Path) -> None:
+    file = tmp_path / "short"
+    file.write_bytes(bytes(9))
+    with pytest.raises(Damaged):
+        respond(promised(10, lambda: os.open(file, os.O_RDONLY)))
 
 
 @pytest.mark.parametrize("size", [10, 200_000])

@@ -20,7 +20,7 @@ class Mutant:
         file: where it is planted, relative to the root of the tree.
         find: what stands there exactly once.
         replace: what stands there instead.
-        tests: what pytest is told to run; at least one test has to fail.
+        tests: the one test, or two, that pytest is told to run; one has to fail.
     """
 
     name: str
