@@ -104,6 +104,12 @@ def is_good(connection: Connection, hash_: str, kind: str, now: Micros) -> bool:
     return connection.execute(select(tokens.c.id).where(where)).first() is not None
 
 
+def is_known(connection: Connection, id_: str, now: Micros) -> bool:
+    """Whether there is a token of that id that has not expired."""
+    where = (tokens.c.id == id_) & _alive(now)
+    return connection.execute(select(tokens.c.id).where(where)).first() is not None
+
+
 def touch(connection: Connection, id_: str, now: Micros) -> None:
     """Note that a token was used."""
     connection.execute(update(tokens).where(tokens.c.id == id_).values(used=now))

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from dsx.catalog import files, shares, tasks, uploads, users
-from dsx.core.errors import Denied, NotFound
+from dsx.catalog import files, shares, tasks, tokens, uploads, users
+from dsx.core.errors import Denied, NotFound, Unauthenticated
 from dsx.core.model import FileVersion, Page
 from dsx.core.principals import OF_ROLE, SERVICE, Place, Principal, Scope, Token, User
 from dsx.core.transfers import Task, TaskKind, Upload
@@ -66,6 +66,24 @@ def require(principal: Principal, scope: Scope, *, links: bool = False) -> None:
             f"This account or token may not {_EFFECT[scope]} here; it needs the scope {scope!r}.",
             {"scope": scope},
         )
+
+
+def require_present(connection: Connection, principal: Principal) -> None:
+    """Raise `Unauthenticated` if the account, or the token that was shown, has ended meanwhile.
+
+    For what a request does long after it came: a body may take hours to arrive.
+    """
+    if principal.via and not tokens.is_known(connection, principal.via, now()):
+        raise Unauthenticated("The token has expired or was revoked meanwhile; nothing is stored.")
+    if not principal.number:
+        return
+    user = users.by_id(connection, principal.id)
+    if user is None or user.disabled:
+        raise Unauthenticated("The account was disabled or deleted meanwhile; nothing is stored.")
+    if principal.via:
+        require(principal_of(user), "write")
+    elif user.generation != principal.generation:
+        raise Unauthenticated("The account has another password or role now; sign in again.")
 
 
 def require_task(principal: Principal, kind: TaskKind | None) -> None:

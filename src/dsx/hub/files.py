@@ -392,7 +392,11 @@ async def _fetch(blobs: BlobStore, version: FileVersion, wanted: ByteRange) -> A
 def allow(
     principal: Principal, new: NewFile, connection: Connection, *, only_if_absent: bool
 ) -> None:
-    """Raise `Denied` or `PreconditionFailed` unless *principal* may store *new* under its name."""
+    """Raise `Denied` or `PreconditionFailed` unless *principal* may store *new* under its name.
+
+    `Unauthenticated` if who began to send it is nobody any more.
+    """
+    access.require_present(connection, principal)
     access.require_name(connection, principal, new.name, new.category)
     if only_if_absent:
         refuse_taken(connection, new.owner, new.name)
