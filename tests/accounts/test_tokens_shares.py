@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import sqlite3
 import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -73,6 +76,13 @@ def test_a_token_is_shown_once(alice: RunningHub) -> None:
     found = next(item for item in listed.json()["items"] if item["id"] == token["id"])
     assert "token" not in found
     assert found["used"] is None
+
+
+def test_a_token_is_kept_as_its_hash(alice: RunningHub) -> None:
+    secret = made(alice)["token"]
+    with closing(sqlite3.connect(alice.data_dir / "catalog.db")) as catalog:
+        kept = [row[0] for row in catalog.execute("SELECT hash FROM tokens")]
+    assert hashlib.sha256(secret.encode()).hexdigest() in kept
 
 
 def test_a_token_tells_when_it_was_used(alice: RunningHub) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,10 +15,19 @@ from tests.support.catalogs import opened
 from tests.uploads.test_pieces import ALICE, engine
 
 from dsx.blobs.local import LocalStore
-from dsx.core.errors import Conflict, Incomplete, Invalid, OffsetMismatch, Paused, TooLarge
+from dsx.core.errors import (
+    Conflict,
+    Denied,
+    Incomplete,
+    Invalid,
+    OffsetMismatch,
+    Paused,
+    StorageFull,
+    TooLarge,
+)
 from dsx.core.transfers import NewUpload
 from dsx.hub.files import Files
-from dsx.hub.limits import Limits
+from dsx.hub.limits import Limits, check_room
 from dsx.hub.transfers import addition
 from dsx.hub.transfers.addition import Addition, Source
 from dsx.hub.transfers.control import Controls
@@ -145,5 +155,38 @@ def test_a_new_generation_begins_a_new_hash(tmp_path: Path) -> None:
             tails.of(upload).feed(0, b"never recorded")
             assert tails.of(upload).hasher.size == 14
             assert tails.of(replace(upload, generation=1)).hasher.size == 0
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("length", [LENGTH, LENGTH // 2], ids=["whole", "half"])
+def test_who_has_half_of_the_bytes_proves_nothing(tmp_path: Path, length: int) -> None:
+    """An upload that says it is shorter quotes from its own length only."""
+    data = bytes(LENGTH)
+    expected = {"sha256": hashlib.sha256(data).hexdigest()}
+
+    async def check() -> None:
+        async with begun(tmp_path) as (uploads, _, id_):
+            await uploads.append(ALICE, id_, sending(data), Addition(0, LENGTH))
+            new = NewUpload(name="b", length=length, expected=expected)
+            upload = await uploads.create(ALICE, new)
+            quoted = bytes.fromhex(upload.challenge or "") + data[:length]
+            prove = uploads.prove(ALICE, upload.id, hashlib.sha256(quoted).hexdigest())
+            if length == LENGTH:
+                assert (await prove).sha256 == expected["sha256"]
+            else:
+                with pytest.raises(Denied):
+                    await prove
+
+    asyncio.run(check())
+
+
+def test_room_that_is_promised_is_not_promised_again(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with engine(tmp_path) as (catalog, _, _, upload):
+            room = (upload.length or 0) + 5
+            await catalog.write(partial(check_room, room=room, needed=5))
+            with pytest.raises(StorageFull):
+                await catalog.write(partial(check_room, room=room, needed=6))
 
     asyncio.run(check())
