@@ -126,7 +126,7 @@ def test_6_final_digest_that_does_not_fit(hub: RunningHub) -> None:
     assert hub.request("PUT", f"{path}/parts/0", data=data).ok
     for _ in range(2):
         answer = hub.post(f"{path}/finish")
-        assert (answer.status_code, answer.json()["code"]) == (422, "digest_mismatch")
+        assert (answer.status_code, answer.json().get("code")) == (422, "digest_mismatch")
     assert hub.get("/api/v1/files", params={"name": "f6"}).json()["items"] == []
     assert hub.get(path).json()["offset"] == 1000
 
