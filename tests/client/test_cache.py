@@ -17,6 +17,7 @@ from tests.support.systems import posix_only
 from dsx import DatasetHubClient
 from dsx.client import errors
 from dsx.client.cache import Cache
+from dsx.client.locks import lock_file
 from dsx.core import errors as core
 from dsx.core.errors import DSXError
 
@@ -207,17 +208,27 @@ def test_a_damaged_index_costs_a_download_not_an_error(server: FaultyServer, cac
     assert len(server.requests) == 2
 
 
-def test_abandoned_drafts_are_swept(
+def test_d3_drafts_of_the_dead_are_swept(
     server: FaultyServer, client: DatasetHubClient, cache: Path
 ) -> None:
+    """At the next download; not those somebody is at, nor those that can be gone on with."""
     server.files["a"] = b"alpha"
     client.get_file("ds", "a")
-    old, new = cache / ".dsx-drafts" / "old", cache / ".dsx-drafts" / "new"
-    for draft in (old, new):
+    drafts = cache / ".dsx-drafts"
+    left, kept, forgotten = drafts / "left", drafts / "0-0-0.part", drafts / "0-0-1.part"
+    for draft in (left, drafts / "left.1", drafts / "pack.1", kept, forgotten):
         draft.write_bytes(b"x")
-    os.utime(old, (1, 1))
-    client.clear_cache()
-    assert (old.exists(), new.exists()) == (False, True)
+    os.utime(forgotten, (1, 1))
+    server.files["a"] = b"beta"
+    descriptor = lock_file(drafts / "busy")
+    assert descriptor is not None
+    (drafts / "busy.1").write_bytes(b"x")
+    with DatasetHubClient(server.url, "key", cache) as another:
+        another.get_file("ds", "a")
+        assert {path.name for path in drafts.iterdir()} == {"busy", "busy.1", kept.name}
+        os.close(descriptor)
+        another.clear_cache()
+    assert list(drafts.iterdir()) == []
 
 
 def test_nothing_unfinished_shows(

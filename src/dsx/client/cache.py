@@ -13,23 +13,23 @@ import json
 import os
 import sqlite3
 import time
-import uuid
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from dsx.client.drafts import Drafts, KeptDraft
 from dsx.client.durable import make_durable
 from dsx.client.errors import CacheUnusable, Conflict, Invalid
 from dsx.client.index import MANIFEST, Index, Record
 from dsx.client.names import dataset_name, local_path
 from dsx.client.sharing import make_directories, share
-from dsx.client.system import open_file, replace_file
+from dsx.client.system import replace_file
 from dsx.core.errors import DSXError
 
 DATABASE = ".dsx-cache.db"
-DRAFTS = ".dsx-drafts"
-_ABANDONED = 24 * 3600
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class Cache:
         """Use *root*; nothing is made before there is something to keep."""
         self.root = root
         self._index = Index(root / DATABASE)
+        self._drafts = Drafts(root)
 
     def place(self, dataset: str, path: str) -> Path:
         """Where a file belongs. `Invalid` if *path* would leave the dataset's directory.
@@ -87,24 +88,31 @@ class Cache:
     @contextlib.contextmanager
     def draft(self) -> Iterator[tuple[Path, int]]:
         """A new empty file outside the datasets, with a descriptor; removed if still there."""
-        path = self.new_draft()
-        with self._usable():
-            descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            yield path, descriptor
-        finally:
-            os.close(descriptor)
-            path.unlink(missing_ok=True)
+        with self._entered(self._drafts.fresh()) as draft:
+            yield draft
 
-    def new_draft(self) -> Path:
-        """A path outside the datasets for a file that does not exist yet."""
-        directory = self.root / DRAFTS
-        with self._usable():
-            make_directories(directory, self.root)
-        return directory / uuid.uuid4().hex
+    @contextlib.contextmanager
+    def drafts(self) -> Iterator[Callable[[], Path]]:
+        """Something that names a draft for `write` each time, for this block."""
+        with self._entered(self._drafts.batch()) as name:
+            yield name
+
+    @contextlib.contextmanager
+    def kept_draft(self, dataset: str, path: str, etag: str, total: int) -> Iterator[KeptDraft]:
+        """The draft that a download of this content goes on with, see `Drafts.kept`."""
+        with self._entered(self._drafts.kept(dataset, path, etag, total)) as draft:
+            yield draft
+
+    def has_kept_draft(self, dataset: str, path: str) -> bool:
+        """Whether there is a draft of a file to go on with."""
+        return self._drafts.waiting(dataset, path)
+
+    def drop_drafts(self, dataset: str, wanted: Callable[[], Collection[tuple[str, str]]]) -> None:
+        """Remove the kept drafts of *dataset* that are not of *wanted* paths and validators."""
+        self._drafts.drop(dataset, wanted)
 
     def write(self, draft: Path, data: bytes) -> None:
-        """Make *draft*, which `new_draft` has named, of *data*."""
+        """Make *draft*, which `drafts` has named, of *data*."""
         with self._usable():
             draft.write_bytes(data)
 
@@ -193,7 +201,7 @@ class Cache:
                 _remove_empty(file.parent, self.root)
             for name, paths in gone.items():
                 self._index.forget(name, paths)
-            self._drop_abandoned_drafts()
+            self._drafts.clear(dataset)
         return freed
 
     def close(self) -> None:
@@ -228,6 +236,14 @@ class Cache:
                 raise _in_the_way(directory) from error
 
     @contextlib.contextmanager
+    def _entered(self, draft: AbstractContextManager[_Made]) -> Iterator[_Made]:
+        """*draft*, which has to be made: of that alone `_usable` tells."""
+        with contextlib.ExitStack() as stack:
+            with self._usable():
+                made = stack.enter_context(draft)
+            yield made
+
+    @contextlib.contextmanager
     def _usable(self) -> Iterator[None]:
         """Tell of what the cache directory does not allow as `CacheUnusable`."""
         try:
@@ -242,14 +258,6 @@ class Cache:
             )
             failure.errno = error.errno  # of which some mean that there is no room
             raise failure from error
-
-    def _drop_abandoned_drafts(self) -> None:
-        """Remove what killed processes left behind."""
-        with contextlib.suppress(FileNotFoundError):
-            for entry in os.scandir(self.root / DRAFTS):
-                with contextlib.suppress(FileNotFoundError):
-                    if entry.stat().st_mtime < time.time() - _ABANDONED:
-                        Path(entry).unlink()
 
 
 def _real(directory: Path) -> Path:

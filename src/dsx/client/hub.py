@@ -16,8 +16,9 @@ import requests
 
 from dsx.client import settings
 from dsx.client.accounts import AccountOperations
-from dsx.client.cache import Cache, Draft
+from dsx.client.cache import Cache
 from dsx.client.errors import CacheUnusable, CacheWarning, Invalid, not_a_hub
+from dsx.client.fetching import fetch_cached
 from dsx.client.files import FileOperations
 from dsx.client.http import Connection, Notify, decoded
 from dsx.client.index import MANIFEST, Record
@@ -28,7 +29,7 @@ from dsx.client.progress import Progress
 from dsx.client.scrub import ScrubOperations
 from dsx.client.settings import Credential
 from dsx.client.tasks import TaskOperations
-from dsx.client.transfer import Remote, fetch_bytes, fetch_current
+from dsx.client.transfer import Remote, fetch_bytes
 from dsx.core.errors import RateLimited, Unavailable
 
 log = logging.getLogger(__name__)
@@ -166,9 +167,7 @@ class DatasetHubClient(FileOperations):
                 cache.touch(dataset, [subpath])
                 return place
             remote = replace(remote, begun=changed)
-        with cache.draft() as (draft, descriptor):
-            fetched = fetch_current(remote, descriptor, self._progress)
-            cache.commit(dataset, [Draft(subpath, draft, fetched.etag, fetched.digest)])
+        fetch_cached(cache, dataset, subpath, remote, self._progress)
         return place
 
     def get_file_bytes(self, dataset: str, subpath: str) -> bytes:
@@ -185,7 +184,8 @@ class DatasetHubClient(FileOperations):
         """Files of a dataset (None: all of them), in the cache; their local paths in that order.
 
         Only what the cache lacks is transferred: small files many at a time, large ones in
-        parallel. The cache mirrors the manifest: what was fetched before and is in the dataset no
+        parallel. What an interrupted call has fetched, of a large file its beginning, need not come
+        again. The cache mirrors the manifest: what was fetched before and is in the dataset no
         more is deleted, unless *keep_removed*. What has gone from the server since it made the
         manifest is left out, with a `CacheWarning`. `ValueError` if there is no cache.
         """

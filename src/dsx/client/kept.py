@@ -29,16 +29,30 @@ class Kept:
 
     Ranges arrive in any order. While they do, the draft is longer than the whole by a mark at its
     end, which says how far there is no gap; so nothing has to be kept elsewhere.
+
+    Of content that is told by a validator, nobody may know the digest. Then what is there counts
+    only as far as the mark says, for that much is durable; and the last byte never does, so that
+    the server is always asked whether the content is still the same.
+
+    Attributes:
+        size: bytes that are good.
+        total: bytes in all.
+        etag: the validator, with its quotes; None: there is a digest.
     """
 
-    def __init__(self, descriptor: int, total: int) -> None:
+    def __init__(self, descriptor: int, total: int, etag: str | None = None) -> None:
         """Of the draft of a file of *total* bytes."""
         self._descriptor = descriptor
+        self.total, self.etag = total, etag
         self._noted = time.monotonic()
         length = os.fstat(descriptor).st_size
-        marked = length == total + _MARK
-        good = int.from_bytes(read_at(descriptor, _MARK, total)) if marked else length
+        if length == total + _MARK:
+            good = int.from_bytes(read_at(descriptor, _MARK, total))
+        else:
+            good = length if etag is None else 0
         self.size = good if good <= total else 0
+        if etag is not None:
+            self.size = max(0, min(self.size, total - 1))
 
     def note(self, size: int, total: int, *, now: bool = False) -> None:
         """The first *size* bytes are good: make them durable and say so, every few seconds."""
@@ -56,6 +70,11 @@ class Kept:
         except BaseException:
             self.note(hasher.size, total, now=True)
             raise
+
+
+def goes_on(error: BaseException) -> bool:
+    """Whether a download that *error* has ended can go on: an interrupt, or no server."""
+    return isinstance(error, _GOES_ON) or not isinstance(error, Exception)
 
 
 @contextlib.contextmanager
@@ -89,8 +108,7 @@ def kept_beside(place: Path, sha256: Digest | str) -> Iterator[tuple[Path, int]]
         yield path, descriptor
         _drop_others(place)
     except BaseException as error:
-        broken_off = isinstance(error, _GOES_ON) or not isinstance(error, Exception)
-        stays = broken_off and os.fstat(descriptor).st_size > 0
+        stays = goes_on(error) and os.fstat(descriptor).st_size > 0
         raise
     finally:
         if not stays:

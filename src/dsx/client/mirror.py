@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,12 @@ import urllib3
 
 from dsx.client.cache import Cache, Draft
 from dsx.client.errors import Broken, Unprocessable
+from dsx.client.fetching import fetch_cached
 from dsx.client.http import Connection
 from dsx.client.names import segments
 from dsx.client.pack import CutShort, Packed, members
 from dsx.client.progress import Meter, Progress, in_threads
-from dsx.client.transfer import PARALLEL_FROM, Remote, fetch_current
+from dsx.client.transfer import PARALLEL_FROM, Remote
 from dsx.core.errors import DSXError, NotFound
 
 Manifest = Mapping[str, Mapping[str, Any]]
@@ -26,6 +28,7 @@ SMALL = 1024 * 1024
 FINGERPRINT = 1024  # bytes of a file that a manifest's `hash` is of
 PACK_FILES = 1000
 PACK_BYTES = 64 * 1024 * 1024
+_KEEP_SECONDS = 5.0
 PACKS = 2  # at once: reading a pack is Python's work, and more would only take turns
 _BREAKS = (CutShort, urllib3.exceptions.HTTPError, ConnectionError)
 
@@ -51,7 +54,8 @@ class _Stream:
     def __init__(self, paths: Sequence[str]) -> None:
         self.left = list(paths)  # that have neither come nor been passed over
         self.again: list[str] = []  # left out, damaged, or not what the manifest says
-        self.drafts: list[Draft] = []
+        self.drafts: list[Draft] = []  # that are not in the cache yet
+        self.kept = time.monotonic()  # when that was last empty
 
     def passed(self, path: str) -> None:
         """*path* has come: what was before it was left out."""
@@ -82,6 +86,7 @@ class Mirror:
         """
         self._manifest = manifest
         sizes = self._missing(places)
+        self._cache.drop_drafts(self._dataset, partial(self._still_wanted, places, sizes))
         self._meter = Meter(self._progress, sum(sizes.values()), self._dataset)
         small = [path for path, size in sizes.items() if size < SMALL]
         again: list[str] = []
@@ -123,6 +128,16 @@ class Mirror:
             if path in missing
         }
 
+    def _still_wanted(
+        self, places: Container[str], missing: Container[str]
+    ) -> set[tuple[str, str]]:
+        """Paths and validators of what a draft may still become: what the cache has not."""
+        return {
+            (path, f'"{entry["etag"]}"')
+            for path, entry in self._manifest.items()
+            if (path in missing or path not in places) and entry.get("etag")
+        }
+
     def _fetch_one(self, path: str) -> None:
         """Fetch a file; note that it is gone if the server no longer has it."""
         url = DATASETS + segments(self._dataset, "files", path)
@@ -138,15 +153,12 @@ class Mirror:
             self._meter.add(done - counted)
             counted = done
 
-        with self._cache.draft() as (draft, descriptor):
-            try:
-                fetched = fetch_current(remote, descriptor, count)
-            except NotFound as error:
-                if not entry or "dataset" in error.details:
-                    raise
-                self._gone.append(path)
-                return
-            self._cache.commit(self._dataset, [Draft(path, draft, fetched.etag, fetched.digest)])
+        try:
+            fetch_cached(self._cache, self._dataset, path, remote, count)
+        except NotFound as error:
+            if not entry or "dataset" in error.details:
+                raise
+            self._gone.append(path)
 
     def _fetch_pack(self, paths: Sequence[str]) -> list[str]:
         """Fetch many small files; those that are to be fetched one by one.
@@ -158,7 +170,8 @@ class Mirror:
         while paths:
             stream = _Stream(paths)
             try:
-                error = self._take(stream)
+                with self._cache.drafts() as name:
+                    error = self._take(stream, name)
             except NotFound as failure:
                 missing = set(failure.details.get("missing", ())) & set(paths)
                 if not missing:
@@ -176,7 +189,7 @@ class Mirror:
             self._connection.pause(breaks - 1, error)
         return again
 
-    def _take(self, stream: _Stream) -> Broken | None:
+    def _take(self, stream: _Stream, name: Callable[[], Path]) -> Broken | None:
         """Take what one answer brings; why it was not all."""
         url = DATASETS + segments(self._dataset, "pack")
         wanted = {"paths": stream.left}
@@ -186,7 +199,9 @@ class Mirror:
                     self._meter.add(len(packed.data))
                     stream.passed(packed.path)
                     if packed.intact and self._expected(packed):
-                        stream.drafts.append(self._write(packed))
+                        stream.drafts.append(self._write(packed, name()))
+                        if time.monotonic() - stream.kept > _KEEP_SECONDS:
+                            self._keep(stream)
                     else:
                         self._meter.add(-len(packed.data))
                         stream.again.append(packed.path)
@@ -195,7 +210,7 @@ class Mirror:
                 raise
             return Broken(f"The connection broke in a pack of {self._dataset}: {cause}")
         finally:  # whatever happened, the files that have come are good
-            self._keep(stream.drafts)
+            self._keep(stream)
         return None
 
     def _expected(self, packed: Packed) -> bool:
@@ -206,7 +221,10 @@ class Mirror:
         head = hashlib.md5(packed.data[:FINGERPRINT], usedforsecurity=False).hexdigest()
         return len(packed.data) == int(entry["size"]) and head == entry.get("hash", head)
 
-    def _keep(self, drafts: Sequence[Draft]) -> None:
+    def _keep(self, stream: _Stream) -> None:
+        """Put what has come into the cache: after a kill it need not come again."""
+        drafts, stream.drafts = stream.drafts, []
+        stream.kept = time.monotonic()
         try:
             self._cache.commit(self._dataset, drafts)
         except BaseException:
@@ -214,8 +232,7 @@ class Mirror:
                 draft.file.unlink(missing_ok=True)
             raise
 
-    def _write(self, packed: Packed) -> Draft:
-        file = self._cache.new_draft()
+    def _write(self, packed: Packed, file: Path) -> Draft:
         self._cache.write(file, packed.data)
         etag = str(self._manifest[packed.path].get("etag", ""))
         return Draft(packed.path, file, etag, packed.sha256)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,8 @@ from dsx.client.system import read_at, write_at
 from dsx.core.digest import Buffer, Digest, Hasher, from_repr_digest
 
 CHUNK = 1024 * 1024
+_FIRST_CHUNK = 64 * 1024
+_SLOW = 0.5  # seconds for a chunk: what is not written yet is lost if the process is killed
 PARALLEL_FROM = 64 * 1024 * 1024
 RANGE = 16 * 1024 * 1024
 _BREAKS = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError)
@@ -87,6 +90,14 @@ class _Changed(Conflict):
     """The body is no longer the one whose beginning has been taken."""
 
 
+class Anew(Exception):
+    """The server has another body than the one that was kept for: *response* has all of it."""
+
+    def __init__(self, response: requests.Response) -> None:
+        super().__init__(response.url)
+        self.response = response
+
+
 def fetch_bytes(remote: Remote, progress: Progress | None = None) -> bytes:
     """The body in memory, verified."""
     data = io.BytesIO()
@@ -128,7 +139,8 @@ def fetch_file(
 ) -> Fetched:
     """Write the body to a file; a large one comes in parallel *ranges*.
 
-    With *kept*, the file goes on from what it has already, if that is the beginning of the body.
+    With *kept*, the file goes on from what it has already, if that is the beginning of the body;
+    if that is kept by a validator and the body has another one, `Anew` is raised.
 
     Raises `DigestMismatch` if the bytes are wrong twice, `Broken` if the connection keeps breaking
     without progress, `Conflict` if the body changes again and again.
@@ -144,25 +156,6 @@ def fetch_file(
     download = _Download(remote, write, truncate, progress, kept)
     ranged = read if ranges else None
     return download.go_on(read, ranged) if kept is not None and kept.size else download.run(ranged)
-
-
-def fetch_current(remote: Remote, descriptor: int, progress: Progress | None) -> Fetched:
-    """As `fetch_file`, of a file whose digest may be of what was there before.
-
-    If its bytes are wrong twice, the server is asked to look again. Then they are right if they
-    have the digest that it tells of now. Until it has one, they are right if it is another file
-    now, by its validator, and they are the same once more.
-    """
-    try:
-        return fetch_file(remote, descriptor, progress)
-    except DigestMismatch as error:
-        wrong = error
-    received = wrong.details["received"]
-    anew = replace(remote, sha256=received, etag=None, begun=None, recheck=True)
-    fetched = fetch_file(anew, descriptor, progress)
-    if remote.etag == f'"{fetched.etag}"' and fetched.digest != remote.sha256:
-        raise wrong
-    return fetched
 
 
 class _Download:
@@ -201,7 +194,8 @@ class _Download:
     def go_on(self, read: Read, ranged: Read | None) -> Fetched:
         """Take what is missing after what is kept; if that turns out to be wrong, the whole."""
         hasher = self._hash_kept(read)
-        etag = self._remote.etag or f'"{self._remote.sha256}"'
+        kept = self._kept.etag if self._kept else None
+        etag = kept or self._remote.etag or f'"{self._remote.sha256}"'
         try:
             if hasher.size == self._remote.size:
                 self._truncate(hasher.size)
@@ -220,24 +214,40 @@ class _Download:
 
     def _take(self, response: requests.Response, hasher: Hasher, read: Read | None) -> Fetched:
         """The body; *hasher* has its beginning, unless *response* is the whole all the same."""
+        self._check_kept(response)
         if response.status_code != requests.codes.partial_content:
             hasher = Hasher()
         if read is not None and _worth_ranges(response):
             return self._in_ranges(response, hasher, read)
         return self._in_one_stream(response, hasher)
 
+    def _check_kept(self, response: requests.Response) -> None:
+        """Refuse to put a body into a draft that is kept by the validator of another one."""
+        kept = self._kept
+        if kept is None or kept.etag is None:
+            return
+        if (response.headers.get("ETag"), _total(response)) != (kept.etag, kept.total):
+            if response.status_code != requests.codes.partial_content:
+                raise Anew(response)
+            response.close()
+            raise _Changed(f"{self._remote.name} changed while it was downloaded.")
+
+    def _note(self, hasher: Hasher, *, now: bool = False) -> None:
+        """Where only what is noted counts: that what was hashed has come."""
+        if self._kept is not None and self._kept.etag is not None:
+            self._kept.note(hasher.size, self._kept.total, now=now)
+
     def _in_one_stream(self, response: requests.Response, hasher: Hasher) -> Fetched:
         """Take the rest from *response*; after a break go on there, if it is still the same."""
         furthest, breaks = hasher.size, 0
         meter = Meter(self._progress, _total(response), self._remote.name)
         meter.add(hasher.size)
-        self._truncate(hasher.size)
+        noted = self._kept is not None and self._kept.etag is not None
+        if not (noted and hasher.size):  # else a mark is there, which stays true
+            self._truncate(hasher.size)
         while True:
             try:
-                for chunk in _chunks(response, self._remote.name):
-                    self._write(hasher.size, chunk)
-                    hasher.update(chunk)
-                    meter.add(len(chunk))
+                self._take_chunks(response, hasher, meter)
             except Broken as error:
                 # Only new ground counts as progress: some servers start over every time.
                 breaks = 1 if hasher.size > furthest else breaks + 1
@@ -246,12 +256,26 @@ class _Download:
                     raise
                 self._remote.connection.pause(breaks - 1, error)
             else:
+                if noted:
+                    self._truncate(hasher.size)  # the mark
                 return self._verified(response.headers, hasher)
             response = self._go_on(response, hasher.size)
             if response.status_code != requests.codes.partial_content:
+                self._check_kept(response)
                 meter.add(-hasher.size)
                 hasher = Hasher()
                 self._truncate(0)
+
+    def _take_chunks(self, response: requests.Response, hasher: Hasher, meter: Meter) -> None:
+        try:
+            for chunk in _chunks(response, self._remote.name):
+                self._write(hasher.size, chunk)
+                hasher.update(chunk)
+                self._note(hasher)
+                meter.add(len(chunk))
+        except BaseException:
+            self._note(hasher, now=True)
+            raise
 
     def _go_on(self, broken: requests.Response, offset: int) -> requests.Response:
         """The rest from *offset* if the server still has the same body, else the whole."""
@@ -270,7 +294,8 @@ class _Download:
             partial(self._range, start, min(size, start + RANGE), etag, meter)
             for start in range(hasher.size, size, RANGE)
         ]
-        self._truncate(size)
+        if self._kept is None:  # else a mark is there, or will be
+            self._truncate(size)
         with self._kept.noting(hasher, size) if self._kept else contextlib.nullcontext():
             for _ in in_threads(jobs, self._remote.connection.pool, meter):
                 stop = min(size, hasher.size + RANGE)
@@ -334,12 +359,17 @@ def _expecting(offset: int, response: requests.Response) -> requests.Response:
 def _chunks(response: requests.Response, name: str) -> Iterator[bytes]:
     """The body in chunks; `Broken` if the connection breaks or it is shorter than announced."""
     missing = _length(response)
+    size = _FIRST_CHUNK
     try:
         with response:
-            while chunk := response.raw.read(CHUNK):
+            begun = time.monotonic()
+            while chunk := response.raw.read(size):
+                slow = time.monotonic() - begun > _SLOW
+                size = _FIRST_CHUNK if slow else min(2 * size, CHUNK)
                 yield chunk
                 if missing is not None:
                     missing -= len(chunk)
+                begun = time.monotonic()
     except _BREAKS as error:
         raise Broken(f"The connection broke while {name} was downloaded: {error}") from error
     if missing:

@@ -1,0 +1,91 @@
+"""One file of a dataset on its way into the cache; a large one goes on in another process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import requests
+
+from dsx.client.cache import Cache, Draft
+from dsx.client.errors import Answered, DigestMismatch
+from dsx.client.kept import Kept
+from dsx.client.progress import Progress
+from dsx.client.transfer import Anew, Fetched, Remote, fetch_file
+
+KEEP_FROM = 1024 * 1024
+_CHANGES = 3
+
+
+def fetch_cached(
+    cache: Cache, dataset: str, path: str, remote: Remote, progress: Progress | None
+) -> None:
+    """Fetch a file that may be another one each time it is asked for.
+
+    If the download is interrupted, or the server goes away, what has come of a large file stays in
+    a draft. That is gone on with as long as the server has the content of the same validator, and
+    never mixed with other content.
+    """
+    answer = _first_answer(remote, going_on=cache.has_kept_draft(dataset, path))
+    for _ in range(_CHANGES):
+        etag, total = answer.headers.get("ETag", ""), int(answer.headers.get("Content-Length", 0))
+        if not (etag.startswith('"') and total >= KEEP_FROM and _has_ranges(answer)):
+            break
+        with cache.kept_draft(dataset, path, etag, total) as draft:
+            begun = _body(answer, of_use=not draft.size)
+            try:
+                source = replace(remote, begun=begun)
+                fetched = _fetch_current(source, draft.descriptor, progress, draft)
+            except Anew as changed:
+                answer = changed.response
+                continue
+            cache.commit(dataset, [Draft(path, draft.path, fetched.etag, fetched.digest)])
+            return
+    with cache.draft() as (place, descriptor):
+        source = replace(remote, begun=_body(answer, of_use=True))
+        fetched = _fetch_current(source, descriptor, progress)
+        cache.commit(dataset, [Draft(path, place, fetched.etag, fetched.digest)])
+
+
+def _fetch_current(
+    remote: Remote, descriptor: int, progress: Progress | None, kept: Kept | None = None
+) -> Fetched:
+    """As `fetch_file`, of a file whose digest may be of what was there before.
+
+    If its bytes are wrong twice, the server is asked to look again. Then they are right if they
+    have the digest that it tells of now. Until it has one, they are right if it is another file
+    now, by its validator, and they are the same once more.
+    """
+    try:
+        return fetch_file(remote, descriptor, progress, kept=kept)
+    except DigestMismatch as error:
+        wrong = error
+    received = wrong.details["received"]
+    anew = replace(remote, sha256=received, etag=None, begun=None, recheck=True)
+    fetched = fetch_file(anew, descriptor, progress)
+    if remote.etag == f'"{fetched.etag}"' and fetched.digest != remote.sha256:
+        raise wrong
+    return fetched
+
+
+def _first_answer(remote: Remote, *, going_on: bool) -> requests.Response:
+    """An answer that tells what the server has; its body is not asked for to go on in it."""
+    if remote.begun is not None:
+        return remote.begun
+    if going_on:
+        try:
+            return replace(remote, method="HEAD").ask({})
+        except Answered:  # its own method's answer says more
+            pass
+    return remote.ask({})
+
+
+def _has_ranges(answer: requests.Response) -> bool:
+    return answer.headers.get("Accept-Ranges") == "bytes"
+
+
+def _body(answer: requests.Response, *, of_use: bool) -> requests.Response | None:
+    """*answer* to take the body from; None if it has none, or it is not *of_use*."""
+    if of_use and answer.request.method != "HEAD":
+        return answer
+    answer.close()
+    return None
