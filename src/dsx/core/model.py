@@ -140,6 +140,10 @@ class Given:
         )
 
 
+ANY = frozenset({"*"})
+"""As digests that a file may have: any. What fails the test is told with `PreconditionFailed`."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileChanges:
     """Changes to a file's record; None leaves a fact alone. ``metadata`` is merged (RFC 7396)."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
 from starlette.datastructures import Headers
 
-from dsx.core.errors import PreconditionFailed
-from dsx.core.model import Micros
+from dsx.core.errors import Invalid, PreconditionFailed
+from dsx.core.model import ANY, Micros
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _SECOND = 1_000_000
@@ -31,6 +32,28 @@ def not_modified(headers: Headers, etag: str) -> bool:
 def only_if_absent(headers: Headers) -> bool:
     """Whether the request is to store something only where nothing is: ``If-None-Match: *``."""
     return (_list(headers, "if-none-match") or "").strip() == "*"
+
+
+def only_if_match(headers: Headers) -> frozenset[str] | None:
+    """The tags one of which has to be current, by ``If-Match`` (§13.1.1); None: it says nothing."""
+    header = _list(headers, "if-match")
+    if header is None:
+        return None
+    if header.strip() == "*":
+        return ANY
+    return frozenset(tag for weak, tag in _TAG.findall(header) if not weak)
+
+
+def refuse_unheeded(headers: Headers, heeded: Container[str]) -> None:
+    """Raise for a condition of a change that the route does not heed: it is never ignored.
+
+    *heeded*: the fields in lower case that the route declares. As `only_if_absent` is heeded
+    wherever something is stored, ``If-None-Match: *`` passes.
+    """
+    if "if-match" in headers and "if-match" not in heeded:
+        raise PreconditionFailed("If-Match: nothing here has an ETag to compare with.")
+    if "if-none-match" in headers and not only_if_absent(headers):
+        raise Invalid("If-None-Match may only be * in a request that changes something.")
 
 
 def evaluate(headers: Headers, etag: str, modified: Micros) -> bool:

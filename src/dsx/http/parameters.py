@@ -1,4 +1,4 @@
-"""Query parameters: those a route does not declare are refused, and dates are ISO 8601.
+"""What a route does not heed it refuses: unknown query parameters, conditions. Dates are ISO 8601.
 
 A filter that is misspelt, or not read as it was meant, selects everything: before a delete that is
 the loss of everything, and elsewhere a wrong answer that nobody sees.
@@ -18,6 +18,7 @@ from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from dsx.core.errors import Unprocessable
+from dsx.http.conditions import refuse_unheeded
 from dsx.http.routes import Route
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -27,6 +28,7 @@ _DATE = re.compile(
     r"([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?)?"
 )
 _SHOWN = 64
+_SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
 def refuses_unknown(endpoint: Endpoint) -> Endpoint:
@@ -47,13 +49,15 @@ class StrictRoute(Route):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler; nothing is read or done before the parameters are known ones."""
         handle = super().get_route_handler()
-        if not getattr(self.endpoint, _MARK, self._strict()):
-            return handle
-        known = set(_declared(self.dependant))
+        strict = getattr(self.endpoint, _MARK, self._strict())
+        known = {field.alias for each in _all(self.dependant) for field in each.query_params}
+        heeded = {field.alias for each in _all(self.dependant) for field in each.header_params}
 
         async def handler(request: Request) -> Response:
-            if request.scope["query_string"]:
+            if strict and request.scope["query_string"]:
                 _refuse_others(request, known)
+            if request.method not in _SAFE:
+                refuse_unheeded(request.headers, heeded)
             return await handle(request)
 
         return handler
@@ -69,11 +73,11 @@ class LenientRoute(StrictRoute):
         return "DELETE" in (self.methods or ())
 
 
-def _declared(dependant: Dependant) -> Iterator[str]:
-    """The names of the query parameters of an endpoint and of what it depends on."""
-    yield from (field.alias for field in dependant.query_params)
+def _all(dependant: Dependant) -> Iterator[Dependant]:
+    """An endpoint, and what it depends on."""
+    yield dependant
     for other in dependant.dependencies:
-        yield from _declared(other)
+        yield from _all(other)
 
 
 def _refuse_others(request: Request, known: set[str]) -> None:

@@ -27,6 +27,7 @@ from dsx.core.errors import (
 )
 from dsx.core.metadata import check_metadata, merge_patch
 from dsx.core.model import (
+    ANY,
     BlobInfo,
     FileChanges,
     FileQuery,
@@ -111,6 +112,7 @@ class Files:
         tags: Sequence[str] = (),
         expected: Digest | None = None,
         only_if_absent: bool = False,
+        only_if_match: frozenset[str] | None = None,
         only_if_changed: bool = False,
         then: Callable[[Connection, FileVersion], None] | None = None,
     ) -> FileVersion:
@@ -121,7 +123,8 @@ class Files:
 
         When this returns, bytes and record are durable. Raises `Invalid` for unacceptable facts,
         `DigestMismatch` unless the bytes are the *expected* ones, `PreconditionFailed` if the name
-        is taken and it should not be; then nothing is stored. *then* is what has to happen to the
+        is taken and it should not be, or if the file of that name has none of the digests
+        *only_if_match*; then nothing is stored. *then* is what has to happen to the
         new version in the same transaction.
         """
         new = new_file(
@@ -135,14 +138,17 @@ class Files:
         type_given = new.content_type if content_type else None
         given = Given(category, type_given, new.metadata, new.tags)
         access.require(principal, "write")
-        if only_if_absent or principal.places is not None:
-            await self._catalog.read(partial(allow, principal, new, only_if_absent=only_if_absent))
+        may = partial(
+            allow, principal, new, only_if_absent=only_if_absent, only_if_match=only_if_match
+        )
+        if only_if_absent or only_if_match is not None or principal.places is not None:
+            await self._catalog.read(may)
         blob = await receiver.finish(expected)
 
         def commit(connection: Connection) -> FileVersion:
             """Order matters: a purge of equal content excludes us by the claim, see `Trash`."""
             records.claim(connection, principal.id)
-            allow(principal, new, connection, only_if_absent=only_if_absent)
+            may(connection)
             before = _kept(connection, new, blob, given) if only_if_changed else None
             if before is not None:
                 return before
@@ -271,8 +277,18 @@ class Files:
             lambda connection: access.version(connection, principal, ref, number)
         )
 
-    async def update(self, principal: Principal, ref: str, changes: FileChanges) -> FileVersion:
-        """Change a record; the bytes stay. `AlreadyExists` if a new name is taken."""
+    async def update(
+        self,
+        principal: Principal,
+        ref: str,
+        changes: FileChanges,
+        *,
+        only_if_match: frozenset[str] | None = None,
+    ) -> FileVersion:
+        """Change a record; the bytes stay. `AlreadyExists` if a new name is taken.
+
+        `PreconditionFailed` unless the bytes have one of the digests *only_if_match*, if given.
+        """
         values: dict[str, Any] = {}
         if changes.metadata is not None:
             check_metadata(changes.metadata)  # so that merging it is bounded, too
@@ -285,6 +301,7 @@ class Files:
 
         def work(connection: Connection) -> FileVersion:
             version = claimed(connection, principal, ref, "write")
+            require_match(version, only_if_match)
             name, category = values.get("name", version.name), values.get("category")
             if version.owner == principal.id:
                 place = (name, category or version.category, version.file)
@@ -390,7 +407,12 @@ async def _fetch(blobs: BlobStore, version: FileVersion, wanted: ByteRange) -> A
 
 
 def allow(
-    principal: Principal, new: NewFile, connection: Connection, *, only_if_absent: bool
+    principal: Principal,
+    new: NewFile,
+    connection: Connection,
+    *,
+    only_if_absent: bool,
+    only_if_match: frozenset[str] | None,
 ) -> None:
     """Raise `Denied` or `PreconditionFailed` unless *principal* may store *new* under its name.
 
@@ -400,6 +422,18 @@ def allow(
     access.require_name(connection, principal, new.name, new.category)
     if only_if_absent:
         refuse_taken(connection, new.owner, new.name)
+    if only_if_match is not None:
+        require_match(records.find(connection, new.owner, new.name), only_if_match)
+
+
+def require_match(version: FileVersion | None, digests: frozenset[str] | None) -> None:
+    """Raise `PreconditionFailed` unless *version* has one of *digests*, if they matter."""
+    if digests is None:
+        return
+    if version is None:
+        raise PreconditionFailed("If-Match: there is no file of that name.")
+    if digests != ANY and version.sha256 not in digests:
+        raise PreconditionFailed("If-Match: the file has another version now.")
 
 
 def _kept(connection: Connection, new: NewFile, blob: BlobInfo, given: Given) -> FileVersion | None:

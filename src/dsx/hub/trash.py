@@ -21,7 +21,7 @@ from dsx.core.principals import Principal
 from dsx.hub import access
 from dsx.hub.audit import note
 from dsx.hub.clock import now
-from dsx.hub.files import claimed
+from dsx.hub.files import claimed, require_match
 from dsx.hub.removal import remove_unknown
 
 _DAY = 24 * 3600 * 1_000_000
@@ -41,14 +41,18 @@ class Trash:
         self._blobs = blobs
         self._keep = int(days * _DAY)
 
-    async def delete(self, principal: Principal, ref: str) -> FileVersion:
+    async def delete(
+        self, principal: Principal, ref: str, *, only_if_match: frozenset[str] | None = None
+    ) -> FileVersion:
         """Move what *ref* stands for to the trash: an older version alone, else the whole file.
 
-        The whole file is its id, or the id or number of its newest version.
+        The whole file is its id, or the id or number of its newest version. `PreconditionFailed`
+        unless the bytes have one of the digests *only_if_match*, if given.
         """
 
         def work(connection: Connection) -> FileVersion:
             version = claimed(connection, principal, ref, "delete")
+            require_match(version, only_if_match)
             put = self.put if version.latest else self._put_alone
             put(principal, connection, version)
             return version

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Header, Path, Query, Request, Response
+from fastapi import Depends, Header, Path, Query, Request, Response
 from pydantic_core import from_json
 from starlette.responses import JSONResponse
 
@@ -12,6 +12,7 @@ from dsx.core.digest import Digest, from_repr_digest
 from dsx.core.errors import Invalid, Unprocessable
 from dsx.core.model import FileChanges, FileQuery
 from dsx.http.branches import Branch
+from dsx.http.conditions import only_if_match
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.listing import listing
 from dsx.http.parameters import Date
@@ -48,6 +49,18 @@ _FORM: dict[str, Any] = {
 Version = Annotated[
     int, Path(ge=1, le=(1 << 31) - 1, description="Number of the version: 1, 2, 3 …")
 ]
+
+
+def _if_match(
+    request: Request,
+    if_match: Annotated[
+        str | None, Header(description="ETags one of which the file has to have now; `*`: any.")
+    ] = None,
+) -> frozenset[str] | None:
+    return None if if_match is None else only_if_match(request.headers)
+
+
+IfMatch = Annotated[frozenset[str] | None, Depends(_if_match)]
 Sort = Literal["created", "-created", "name", "-name", "size", "-size"]
 
 
@@ -85,6 +98,7 @@ async def create_file(
     repr_digest: Annotated[
         str | None, Header(description="`sha-256=:base64:` (RFC 9530), verified.")
     ] = None,
+    if_match: IfMatch,
 ) -> JSONResponse:
     """Store the body as a new file, or as a new version of the file of that name.
 
@@ -115,6 +129,7 @@ async def create_file(
             tags=[*(tag or []), *fields.get("tag", [])],
             expected=expected,
             only_if_absent=(if_none_match or "").strip() == "*",
+            only_if_match=if_match,
             only_if_changed=if_changed,
         )
     finally:
@@ -227,12 +242,13 @@ async def delete_version(
     await hub.trash.delete_version(principal, id, version)
 
 
-@router.patch("/{id}", summary="Change a file's record", responses=documented(404, 409))
+@router.patch("/{id}", summary="Change a file's record", responses=documented(404, 409, 412))
 async def patch_file(
     id: FileId,  # noqa: A002
     changes: FilePatch,
     hub: HubDep,
     principal: PrincipalDep,
+    if_match: IfMatch,
 ) -> File:
     """Rename, re-categorise, re-tag, or merge metadata. The bytes never change."""
     wanted = FileChanges(
@@ -241,7 +257,7 @@ async def patch_file(
         tags=None if changes.tags is None else tuple(changes.tags),
         metadata=changes.metadata,
     )
-    return File.of(await hub.files.update(principal, id, wanted))
+    return File.of(await hub.files.update(principal, id, wanted, only_if_match=if_match))
 
 
 @router.get(
@@ -269,11 +285,16 @@ async def download_file(
 
 
 @router.delete(
-    "/{id}", status_code=204, summary="Delete a file to the trash", responses=documented(404)
+    "/{id}", status_code=204, summary="Delete a file to the trash", responses=documented(404, 412)
 )
-async def delete_file(id: FileId, hub: HubDep, principal: PrincipalDep) -> None:  # noqa: A002
+async def delete_file(
+    id: FileId,  # noqa: A002
+    hub: HubDep,
+    principal: PrincipalDep,
+    if_match: IfMatch,
+) -> None:
     """Move an older version alone to the trash; with the newest one, or the file's id, the file."""
-    await hub.trash.delete(principal, id)
+    await hub.trash.delete(principal, id, only_if_match=if_match)
 
 
 def _expected(header: str | None) -> Digest | None:
