@@ -102,6 +102,33 @@ def test_datasets(dsx: Commands, hub: RunningHub, tmp_path: Path) -> None:
     assert b"DSX_DATASET_PATH" in dsx("manifest", "no-such", code=3).stderr
 
 
+def test_d4_wrong_bytes_in_the_cache_are_found(
+    dsx: Commands, hub: RunningHub, tmp_path: Path
+) -> None:
+    directory = hub.dataset_path / "cli-verify"
+    directory.mkdir()
+    (directory / "a").write_bytes(b"alpha")
+    dsx("fetch", "cli-verify")
+    copy = tmp_path / "cache" / "cli-verify" / "a"
+
+    def rot() -> None:
+        times = copy.stat()
+        copy.write_bytes(b"alphA")
+        os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    rot()
+    assert b"1 had wrong bytes" in dsx("fetch", "cli-verify", "--verify").stdout
+    assert copy.read_bytes() == b"alpha"
+    rot()
+    (told,) = lines(dsx("cache", "verify", "cli-verify", "--json"))
+    assert told == {"files": 1, "wrong": ["cli-verify/a"], "lost": []}
+    assert copy.read_bytes() == b"alpha"
+    assert dsx("cache", "verify").stdout.decode() == "1 files read, 0 wrong\n"
+    rot()
+    away = dsx("cache", "verify", "--server", "http://127.0.0.1:9", code=6)
+    assert b"could not be fetched again" in away.stderr
+
+
 def test_m17_fetch_mirrors_and_says_when_it_could_not_ask(
     dsx: Commands, hub: RunningHub, tmp_path: Path
 ) -> None:

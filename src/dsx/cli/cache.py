@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from dsx.cli.context import Context
-from dsx.cli.datasets import CACHE
+from dsx.cli.datasets import CACHE, warnings_told
+from dsx.cli.exits import INTEGRITY
 from dsx.cli.output import human
 
-app = typer.Typer(no_args_is_help=True, help="Measure or clear the local cache of datasets.")
+app = typer.Typer(
+    no_args_is_help=True, help="Measure, verify or clear the local cache of datasets."
+)
 Dataset = Annotated[str | None, typer.Argument(help="One dataset; none: all.")]
 Directory = Annotated[Path, typer.Option(help="Cache directory.")]
 
@@ -27,6 +30,32 @@ def size(ctx: typer.Context, dataset: Dataset = None, *, directory: Directory = 
     context = Context.of(ctx)
     taken = context.client(directory).get_cache_size(dataset)
     context.output.result({"bytes": taken}, [human(taken)])
+
+
+@app.command()
+def verify(ctx: typer.Context, dataset: Dataset = None, *, directory: Directory = CACHE) -> None:
+    """Read the cached files, and fetch again those whose bytes are wrong.
+
+    They are compared with the SHA-256 of the dataset's manifest, or of what was received.
+
+    Examples:
+
+        dsx cache verify imagenet
+    """
+    context = Context.of(ctx)
+    with (
+        warnings_told(),
+        context.output.progress() as progress,
+        context.client(directory, progress) as client,
+    ):
+        verified = client.verify_cache(dataset)
+    line = f"{verified.files} files read, {len(verified.wrong)} wrong"
+    if verified.wrong:
+        line += f", {len(verified.wrong) - len(verified.lost)} of them fetched again"
+    summary = {"files": verified.files, "wrong": verified.wrong, "lost": verified.lost}
+    context.output.result(summary, [*verified.wrong, line])
+    if verified.lost:
+        raise typer.Exit(INTEGRITY)
 
 
 @app.command()

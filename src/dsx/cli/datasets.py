@@ -78,11 +78,16 @@ def fetch(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep files that the dataset has no more.")
     ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read what the cache has, too: are its bytes right?")
+    ] = False,
 ) -> None:
     """Download a dataset, or what the cache lacks of it, verified.
 
-    Files land in CACHE/DATASET/PATH. Run it again to go on after an interruption, or to update:
-    what was fetched before and is in the dataset no more is deleted, unless you say --keep.
+    Files land in CACHE/DATASET/PATH. Run it again to go on after an interruption, in the middle of
+    a large file too, or to update: what was fetched before and is in the dataset no more is
+    deleted, unless you say --keep. What the cache has is trusted while its size and time are the
+    recorded ones; --verify reads it, and fetches again what has wrong bytes.
 
     Examples:
 
@@ -94,13 +99,13 @@ def fetch(
     to = local(to)
     chosen: list[str] | None = None
     with (
-        _warnings_told(),
+        warnings_told(),
         context.output.progress() as progress,
         context.client(to, progress) as client,
     ):
         if patterns:
             chosen = _choose([entry["path"] for entry in client.get_manifest(dataset)], patterns)
-        fetch = client.fetch_dataset(dataset, chosen, keep_removed=keep)
+        fetch = client.fetch_dataset(dataset, chosen, keep_removed=keep, verify=verify)
     size = sum(path.stat().st_size for path in fetch.paths)
     summary = {
         "dataset": dataset,
@@ -109,14 +114,16 @@ def fetch(
         "path": str(to / dataset),
         "gone": len(fetch.gone),
         "removed": len(fetch.removed),
+        "wrong": len(fetch.wrong),
     }
     line = f"{len(fetch.paths)} files, {human(size)}, in {to / dataset}"
     removed = f"; {len(fetch.removed)} removed" if fetch.removed else ""
-    context.output.result(summary, [line + removed])
+    wrong = f"; {len(fetch.wrong)} had wrong bytes and were fetched again" if fetch.wrong else ""
+    context.output.result(summary, [line + removed + wrong])
 
 
 @contextmanager
-def _warnings_told() -> Iterator[None]:
+def warnings_told() -> Iterator[None]:
     """Tell of the SDK's warnings as of anything else."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

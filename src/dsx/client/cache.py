@@ -9,6 +9,7 @@ crash or a person truncated is fetched again. Only recorded files are counted an
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import sqlite3
@@ -84,6 +85,35 @@ class Cache:
             for path, place in places.items()
             if (record := known.get(path)) and _as_recorded(place, record)
         }
+
+    def records(self, dataset: str) -> dict[str, Record]:
+        """The records of all files of *dataset*, whatever lies there, and of its manifest."""
+        if not (self.root / DATABASE).exists():
+            return {}
+        with self._usable():
+            return self._index.all(dataset)
+
+    def datasets(self) -> list[str]:
+        """The names of the datasets that there are records of."""
+        if not (self.root / DATABASE).exists():
+            return []
+        with self._usable():
+            return sorted({dataset for dataset, _ in self._index.names(None)})
+
+    def file(self, dataset: str, path: str) -> Path:
+        """Where a recorded file, or the manifest, lies; `Invalid` if that is out of the cache."""
+        return self._file(dataset, path) if path == MANIFEST else self.place(dataset, path)
+
+    def has(self, dataset: str, path: str, record: Record) -> bool:
+        """Whether *record* is still what is known of a file."""
+        with self._usable():
+            return self._index.get(dataset, path) == record
+
+    def reject(self, dataset: str, path: str) -> None:
+        """Delete a file whose bytes are wrong."""
+        with self._usable():
+            self.file(dataset, path).unlink(missing_ok=True)
+            self._index.forget(dataset, [path])
 
     @contextlib.contextmanager
     def draft(self) -> Iterator[tuple[Path, int]]:
@@ -176,7 +206,9 @@ class Cache:
         with self.draft() as (path, descriptor):
             with os.fdopen(os.dup(descriptor), "w", encoding="utf-8") as file:
                 json.dump(manifest, file)
-            self.commit(dataset, [Draft(MANIFEST, path, etag, None)])
+            with path.open("rb") as written:
+                sha256 = hashlib.file_digest(written, "sha256").hexdigest()
+            self.commit(dataset, [Draft(MANIFEST, path, etag, sha256)])
 
     def load_manifest(self, dataset: str) -> list[dict[str, Any]]:
         """The kept manifest, which `lookup` has found."""

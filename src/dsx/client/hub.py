@@ -30,7 +30,8 @@ from dsx.client.scrub import ScrubOperations
 from dsx.client.settings import Credential
 from dsx.client.tasks import TaskOperations
 from dsx.client.transfer import Remote, fetch_bytes
-from dsx.core.errors import RateLimited, Unavailable
+from dsx.client.verifying import Verified, drop_wrong, drop_wrong_manifest
+from dsx.core.errors import DSXError, NotFound, RateLimited, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +181,7 @@ class DatasetHubClient(FileOperations):
         file_list: Sequence[str] | None = None,
         *,
         keep_removed: bool = False,
+        verify: bool = False,
     ) -> list[Path]:
         """Files of a dataset (None: all of them), in the cache; their local paths in that order.
 
@@ -187,9 +189,12 @@ class DatasetHubClient(FileOperations):
         parallel. What an interrupted call has fetched, of a large file its beginning, need not come
         again. The cache mirrors the manifest: what was fetched before and is in the dataset no
         more is deleted, unless *keep_removed*. What has gone from the server since it made the
-        manifest is left out, with a `CacheWarning`. `ValueError` if there is no cache.
+        manifest is left out, with a `CacheWarning`. With *verify*, what is in the cache is read and
+        compared with its SHA-256, too. `ValueError` if there is no cache.
         """
-        return self.fetch_dataset(dataset, file_list, keep_removed=keep_removed).paths
+        return self.fetch_dataset(
+            dataset, file_list, keep_removed=keep_removed, verify=verify
+        ).paths
 
     def fetch_dataset(
         self,
@@ -197,21 +202,69 @@ class DatasetHubClient(FileOperations):
         file_list: Sequence[str] | None = None,
         *,
         keep_removed: bool = False,
+        verify: bool = False,
     ) -> Fetch:
         """As `download_dataset`; what became of all files."""
         cache = self._need_cache()
+        if verify:
+            drop_wrong_manifest(cache, dataset_name(dataset))
         manifest = {entry["path"]: entry for entry in self.get_manifest(dataset)}
         wanted = list(manifest) if file_list is None else list(file_list)
         places = cache.places(dataset, wanted)
         removed: list[str] = []
         if not (keep_removed or self._away):  # first: a file may be where a directory has to be now
             removed = cache.prune(dataset, manifest.keys() | places.keys())
+        wrong: list[str] = []
+        if verify:
+            _, wrong = drop_wrong(cache, dataset, manifest, places, self._progress)
         gone = Mirror(self._connection, cache, dataset, self._progress).update(places, manifest)
         if gone:
             some = ", ".join(sorted(gone)[:3]) + (", …" if len(gone) > 3 else "")  # noqa: PLR2004
             _warn(f"{len(gone)} files of {dataset} are gone since the manifest was made: {some}")
         left = set(gone)
-        return Fetch([places[path] for path in wanted if path not in left], gone, removed)
+        return Fetch([places[path] for path in wanted if path not in left], gone, removed, wrong)
+
+    def verify_cache(self, dataset: str | None = None) -> Verified:
+        """Read what is cached of a dataset (None: of all), and fetch again what has wrong bytes.
+
+        They are compared with the SHA-256 of the manifest, or else of what was received. Of what
+        could not be fetched again a `CacheWarning` tells why.
+        """
+        if self._cache is None:
+            return Verified(0, [], [])
+        names = self._cache.datasets() if dataset is None else [dataset_name(dataset)]
+        found = [self._verify(self._cache, name) for name in names]
+        return Verified(
+            sum(one.files for one in found),
+            [path for one in found for path in one.wrong],
+            [path for one in found for path in one.lost],
+        )
+
+    def _verify(self, cache: Cache, dataset: str) -> Verified:
+        spoilt = drop_wrong_manifest(cache, dataset)
+        manifest: dict[str, dict[str, Any]] = {}
+        failure: DSXError | None = None
+        if spoilt or cache.records(dataset):
+            try:
+                manifest = {entry["path"]: entry for entry in self.get_manifest(dataset)}
+            except (NotFound, Unavailable, RateLimited) as error:
+                failure = error
+        files, wrong = drop_wrong(cache, dataset, manifest, progress=self._progress)
+        places = cache.places(dataset, [path for path in wrong if path in manifest])
+        try:
+            gone = Mirror(self._connection, cache, dataset, self._progress).update(places, manifest)
+        except DSXError as error:
+            failure, gone = error, list(places)
+        lost = [path for path in wrong if path not in places or path in gone]
+        if lost:
+            why = failure or "the dataset has them no more"
+            _warn(f"{len(lost)} wrong files of {dataset} could not be fetched again: {why}")
+        names = [f"{dataset}_manifest.json"] if spoilt else []
+        return Verified(
+            files,
+            names + [f"{dataset}/{path}" for path in wrong],
+            [f"{dataset}/{path}" for path in lost],
+        )
 
     def clear_cache(self, dataset: str | None = None) -> int:
         """Delete what was cached of a dataset (None: of all); the bytes that freed.

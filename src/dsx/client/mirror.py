@@ -41,11 +41,13 @@ class Fetch:
         paths: where they are, in the asked order.
         gone: those that the server no longer has, although its manifest did.
         removed: files in the cache that the dataset has no more, and that were deleted.
+        wrong: files whose cached bytes were wrong, if that was to be found out.
     """
 
     paths: list[Path]
     gone: list[str]
     removed: list[str]
+    wrong: list[str]
 
 
 class _Stream:
