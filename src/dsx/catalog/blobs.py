@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, exists, func, insert, select, union, 
 
 from dsx.catalog.engine import lock
 from dsx.catalog.schema import blobs, files, uploads
+from dsx.core.batches import in_batches
 from dsx.core.digest import Digest
 from dsx.core.model import BlobInfo, Damage, Micros
 
@@ -43,8 +44,8 @@ def drop_unreferenced(connection: Connection, digests: Iterable[Digest]) -> list
     wanted = sorted(set(digests))
     claim_all(connection, wanted)
     dropped: list[Digest] = []
-    for start in range(0, len(wanted), 500):
-        some = blobs.c.digest.in_(wanted[start : start + 500])
+    for batch in in_batches(wanted):
+        some = blobs.c.digest.in_(batch)
         orphan = ~exists().where(files.c.sha256 == blobs.c.digest)
         gone = delete(blobs).where(some, orphan).returning(blobs.c.digest)
         dropped += [Digest(digest) for digest in connection.execute(gone).scalars()]

@@ -26,12 +26,11 @@ from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
 from dsx.catalog.schema import dataset_files, datasets
+from dsx.core.batches import in_batches
 from dsx.core.digest import Digest
 from dsx.core.model import ManifestEntry, Micros
 
 _PENDING = text("sha256 IS NULL")
-_AT_ONCE = 500
-"""Paths named in one statement: databases have a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +174,10 @@ def totals(connection: Connection, number: int) -> Totals:
 def known(connection: Connection, number: int, paths: Sequence[str]) -> dict[str, ManifestEntry]:
     """The entries of those of *paths* that are indexed."""
     found: dict[str, ManifestEntry] = {}
-    for start in range(0, len(paths), _AT_ONCE):
+    for batch in in_batches(paths):
         query = select(dataset_files).where(
             dataset_files.c.dataset == number,
-            dataset_files.c.path.in_(paths[start : start + _AT_ONCE]),
+            dataset_files.c.path.in_(batch),
         )
         found |= {row.path: _entry(row) for row in connection.execute(query)}
     return found
@@ -195,10 +194,10 @@ def stamps(connection: Connection, number: int, paths: Sequence[str]) -> dict[st
                 dataset_files.c.stamp,
             ).where(
                 dataset_files.c.dataset == number,
-                dataset_files.c.path.in_(paths[start : start + _AT_ONCE]),
+                dataset_files.c.path.in_(batch),
             )
         )
-        for start in range(0, len(paths), _AT_ONCE)
+        for batch in in_batches(paths)
     )
     return {path: etag(size, mtime, stamp) for part in rows for path, size, mtime, stamp in part}
 
@@ -226,11 +225,11 @@ def put(connection: Connection, number: int, entries: Sequence[ManifestEntry]) -
 def drop(connection: Connection, number: int, paths: Iterable[str]) -> int:
     """Forget files that are gone; how many were known."""
     wanted, dropped = list(paths), 0
-    for start in range(0, len(wanted), _AT_ONCE):
+    for batch in in_batches(wanted):
         dropped += connection.execute(
             delete(dataset_files).where(
                 dataset_files.c.dataset == number,
-                dataset_files.c.path.in_(wanted[start : start + _AT_ONCE]),
+                dataset_files.c.path.in_(batch),
             )
         ).rowcount
     return dropped

@@ -39,6 +39,7 @@ from dsx.catalog.matching import (
 )
 from dsx.catalog.schema import LIVE, blobs, file_labels, files
 from dsx.catalog.trash import TRASHED
+from dsx.core.batches import in_batches
 from dsx.core.digest import Digest
 from dsx.core.errors import AlreadyExists, NotFound
 from dsx.core.model import BlobInfo, FileQuery, FileVersion, Micros, NewFile, Page
@@ -144,8 +145,8 @@ def unknown(ref: str, *, trashed: bool = False) -> NotFound:
 def numbered(connection: Connection, owner: str, numbers: Sequence[int]) -> dict[int, FileVersion]:
     """Those of *numbers* that are versions of the owner's, live or in the trash."""
     found: dict[int, FileVersion] = {}
-    for start in range(0, len(numbers), 500):
-        some = files.c.number.in_(numbers[start : start + 500])
+    for batch in in_batches(numbers):
+        some = files.c.number.in_(batch)
         query = _records().where(some, files.c.owner == owner)
         found.update({version.number: version for version in _versions(connection, query)})
     return found
@@ -163,8 +164,8 @@ def find_many(connection: Connection, owner: str, names: Sequence[str]) -> list[
     Those whose bytes are damaged are left out.
     """
     found: list[FileVersion] = []
-    for start in range(0, len(names), 500):
-        some = files.c.name.in_(names[start : start + 500]), blobs.c.damaged.is_(None)
+    for batch in in_batches(names):
+        some = files.c.name.in_(batch), blobs.c.damaged.is_(None)
         found += _versions(connection, _records().where(LIVE, files.c.owner == owner, *some))
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 
 from dsx.catalog.schema import files, shares, users
+from dsx.core.batches import in_batches
 from dsx.core.errors import NotFound
 from dsx.core.model import Micros
 from dsx.core.principals import SERVICE, Place, Share
@@ -70,8 +71,8 @@ def count(connection: Connection, owner: str, now: Micros) -> int:
 def file_names(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
     """What files are called, by `FileVersion.file`."""
     found: dict[str, str] = {}
-    for start in range(0, len(ids), 500):
-        some = files.c.file.in_(ids[start : start + 500])
+    for batch in in_batches(ids):
+        some = files.c.file.in_(batch)
         rows = connection.execute(select(files.c.file, files.c.name).where(some, files.c.latest))
         found.update({row.file: row.name for row in rows})
     return found

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from dsx.catalog.schema import tasks, writers
+from dsx.core.batches import in_batches
 from dsx.core.errors import NotFound
 from dsx.core.model import Micros
 from dsx.core.transfers import Task, TaskKind, TaskState
@@ -109,8 +110,8 @@ def states(connection: Connection, ids: Sequence[str]) -> dict[str, Standing]:
     """How those of *ids* that exist stand."""
     found: dict[str, Standing] = {}
     columns = tasks.c.id, tasks.c.state, tasks.c.expires, tasks.c.begun
-    for start in range(0, len(ids), 500):
-        some = tasks.c.id.in_(ids[start : start + 500])
+    for batch in in_batches(ids):
+        some = tasks.c.id.in_(batch)
         rows = connection.execute(select(*columns).where(some))
         found.update({row.id: Standing(row.state, row.expires, row.begun) for row in rows})
     return found
@@ -118,8 +119,8 @@ def states(connection: Connection, ids: Sequence[str]) -> dict[str, Standing]:
 
 def begin(connection: Connection, ids: Sequence[str], now: Micros) -> None:
     """Note that these run, unless that is known."""
-    for start in range(0, len(ids), 500):
-        some = tasks.c.id.in_(ids[start : start + 500])
+    for batch in in_batches(ids):
+        some = tasks.c.id.in_(batch)
         connection.execute(update(tasks).where(some, tasks.c.begun.is_(None)).values(begun=now))
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from dsx.catalog.engine import lock
 from dsx.catalog.schema import tasks, upload_parts, uploads, writers
+from dsx.core.batches import in_batches
 from dsx.core.digest import Digest
 from dsx.core.errors import Gone, NotFound
 from dsx.core.model import BlobInfo, Micros
@@ -313,8 +314,8 @@ def needing_stages(connection: Connection, ids: Sequence[str]) -> set[str]:
     """
     needed = holds_bytes()
     found: set[str] = set()
-    for start in range(0, len(ids), 500):
-        some = uploads.c.id.in_(ids[start : start + 500])
+    for batch in in_batches(ids):
+        some = uploads.c.id.in_(batch)
         found.update(connection.execute(select(uploads.c.id).where(some, needed)).scalars())
     return found
 

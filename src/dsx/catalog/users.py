@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from dsx.catalog.engine import lock
 from dsx.catalog.schema import users
+from dsx.core.batches import in_batches
 from dsx.core.errors import AlreadyExists
 from dsx.core.model import Micros
 from dsx.core.principals import Role, User
@@ -97,8 +98,8 @@ def change(connection: Connection, user: User, values: dict[str, Any], *, ends: 
 def names(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
     """What users are called, by id."""
     found: dict[str, str] = {}
-    for start in range(0, len(ids), 500):
-        some = users.c.id.in_(ids[start : start + 500])
+    for batch in in_batches(ids):
+        some = users.c.id.in_(batch)
         rows = connection.execute(select(users.c.id, users.c.name).where(some))
         found.update({row.id: row.name for row in rows})
     return found

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, insert, select, update
 
 from dsx.catalog.schema import writers
+from dsx.core.batches import in_batches
 from dsx.core.ranges import ByteRange
 
 
@@ -42,8 +43,8 @@ def leave(connection: Connection, token: str) -> bool:
 def asked(connection: Connection, tokens: Sequence[str]) -> dict[str, bool]:
     """Those of *tokens* that were not shut out, and whether they are asked to yield."""
     found: dict[str, bool] = {}
-    for start in range(0, len(tokens), 500):
-        some = writers.c.token.in_(tokens[start : start + 500])
+    for batch in in_batches(tokens):
+        some = writers.c.token.in_(batch)
         rows = connection.execute(select(writers.c.token, writers.c.asked).where(some))
         found.update({row.token: row.asked for row in rows})
     return found

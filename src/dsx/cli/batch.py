@@ -18,6 +18,7 @@ from dsx.cli.terminal import Bar
 from dsx.client.progress import Meter, in_threads
 from dsx.client.uploading import PARTS_FROM
 from dsx.core import errors
+from dsx.core.batches import in_batches
 
 if TYPE_CHECKING:
     from dsx.client.hub import DatasetHubClient
@@ -96,12 +97,12 @@ class Batch:
 
     def _outcomes(self) -> Iterator[Outcome]:
         small = [item for item in self._items if item.path and item.size < PARTS_FROM]
-        for some in _portions(small):
+        for some in in_batches(small, _LOOKED_UP):
             known = self._present(some)
             jobs = [partial(self._attempt, item, known) for item in some]
             yield from in_threads(jobs, min(_WORKERS, len(jobs)), self._meter)
         large = [item for item in self._items if not item.path or item.size >= PARTS_FROM]
-        for some in _portions(large):
+        for some in in_batches(large, _LOOKED_UP):
             known = self._present(some)
             for item in some:
                 yield self._attempt(item, known)
@@ -207,8 +208,3 @@ class Batch:
 def _goes_on(item: Item, done: int) -> bool:
     """Whether another run would not have to send what is *done* of *item*."""
     return item.path is not None and (item.size >= PARTS_FROM or done == item.size)
-
-
-def _portions(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """*items* in portions that are looked up at once."""
-    return (items[start : start + _LOOKED_UP] for start in range(0, len(items), _LOOKED_UP))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dsx.catalog import datasets as index
 from dsx.catalog.engine import Catalog
+from dsx.core.batches import in_batches
 from dsx.core.content import Content, FileSlice, Piece
 from dsx.core.errors import Conflict, NotFound, NotMounted
 from dsx.core.media_types import guess_type
@@ -258,8 +259,7 @@ class Datasets:
     async def _require(self, dataset: str, tree: Tree, paths: Sequence[str]) -> None:
         missing: list[str] = []
         number = await self._indexing.number(dataset)
-        for begin in range(0, len(paths), PAGE):
-            part = paths[begin : begin + PAGE]
+        for part in in_batches(paths, PAGE):
             known = await self._catalog.read(partial(index.stamps, number=number, paths=part))
             unknown = [path for path in part if path not in known]
             missing += await asyncio.to_thread(scan.vanished, tree, unknown)
@@ -314,8 +314,7 @@ class Datasets:
     ) -> AsyncIterator[Sequence[ManifestEntry]]:
         """Entries of *paths*: from the index, or made now for files that are not in it yet."""
         number = await self._indexing.number(dataset)
-        for begin in range(0, len(paths), PAGE):
-            part = paths[begin : begin + PAGE]
+        for part in in_batches(paths, PAGE):
             known = await self._catalog.read(partial(index.known, number=number, paths=part))
             yield [known.get(path) or ManifestEntry(path, 0, "", None, "", 0) for path in part]
 

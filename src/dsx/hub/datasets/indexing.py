@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from dsx.catalog import datasets as index
 from dsx.catalog.engine import Catalog
+from dsx.core.batches import in_batches
 from dsx.core.errors import DSXError, NotFound, NotMounted
 from dsx.core.model import ManifestEntry, Micros
 from dsx.hub.clock import SECOND, now
@@ -159,8 +160,8 @@ class Indexing:
         number, survey = await self.number(dataset), scan.Survey()
         found, directories, gone = await asyncio.to_thread(scan.sort_out, tree, wanted)
         changed = 0
-        for begin in range(0, len(found), PAGE):
-            changed += (await self._index(number, tree, found[begin : begin + PAGE], survey))[0]
+        for part in in_batches(found, PAGE):
+            changed += (await self._index(number, tree, part, survey))[0]
         for directory in directories:
             changed += await self._look_below(number, tree, directory, survey)
         if gone:
