@@ -34,6 +34,11 @@ def digest_of(data: Buffer) -> Digest:
     return Digest(hashlib.sha256(data).hexdigest())
 
 
+def text_digest(text: str) -> Digest:
+    """SHA-256 of a text, whatever is in it: what was not UTF-8 on its way here is, too."""
+    return digest_of(text.encode("utf-8", "surrogatepass"))
+
+
 def to_repr_digest(digest: Digest) -> str:
     """``Repr-Digest`` field value (RFC 9530 §3): ``sha-256=:…base64…:``."""
     return f"sha-256=:{base64.b64encode(bytes.fromhex(digest)).decode()}:"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 from collections.abc import Collection, Iterable
 from contextlib import suppress
@@ -11,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from dsx.catalog import tokens
 from dsx.catalog.engine import Catalog
+from dsx.core.digest import text_digest
 from dsx.core.errors import DSXError, Unauthenticated
 from dsx.core.principals import OF_ROLE, Principal, Scope, Token, User
 from dsx.hub import access
@@ -56,7 +56,7 @@ class Identity:
         anonymous: Collection[Scope] = (),
     ) -> None:
         """Accept *keys*, whose hashes are kept; *anonymous*: what may do who shows nothing."""
-        self._keys = [_digest(key) for key in keys if key]
+        self._keys = [text_digest(key) for key in keys if key]
         if not self._keys:
             raise ValueError("at least one API key is needed")
         self._catalog = catalog
@@ -121,7 +121,7 @@ class Identity:
 
     def _is_key(self, secret: str) -> bool:
         """Takes the same time whichever key matches, and whether any does."""
-        presented = _digest(secret)
+        presented = text_digest(secret)
         matches = [hmac.compare_digest(presented, known) for known in self._keys]
         return any(matches)
 
@@ -162,7 +162,3 @@ def _principal(token: Token, user: User | None) -> Principal:
         expires=token.expires,
         via=token.id,
     )
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -9,7 +9,6 @@ is bounded: the requests of one download ask for at most three times what is dow
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from dsx.catalog import shares
 from dsx.catalog.engine import Catalog
 from dsx.catalog.link_downloads import LinkDownload
 from dsx.core.addresses import source_of
+from dsx.core.digest import text_digest
 from dsx.core.errors import Gone
 from dsx.core.principals import Share
 from dsx.core.ranges import ByteRange
@@ -209,5 +209,4 @@ def _belongs(known: LinkDownload, wanted: Wanted) -> bool:
 
 
 def _hash(*texts: str) -> str:
-    text = "\0".join(texts)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return text_digest("\0".join(texts))

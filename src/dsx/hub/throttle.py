@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import secrets
 import time
@@ -15,6 +14,7 @@ from sqlalchemy import Connection
 from dsx.catalog import attempts
 from dsx.catalog.engine import Catalog
 from dsx.core.addresses import source_of
+from dsx.core.digest import text_digest
 from dsx.core.errors import RateLimited
 from dsx.core.principals import Principal
 from dsx.hub.clock import SECOND, now
@@ -73,7 +73,7 @@ class Throttle:
         id_, subjects = self._opened(device)
         pair, named, whence = _keys(name, address)
         # Of a known browser nothing else counts: it may sit behind an address with strangers.
-        own = _hash(f"device {name.casefold()} {id_}") if subject in subjects else pair
+        own = text_digest(f"device {name.casefold()} {id_}") if subject in subjects else pair
 
         def work(connection: Connection) -> tuple[Attempt, float]:
             instant, wait = now(), 0.0
@@ -140,11 +140,11 @@ class Throttle:
 
 def _keys(name: str, address: str) -> tuple[str, str, str]:
     source, folded = source_of(address), name.casefold()
-    return _hash(f"pair {folded} {source}"), _hash(f"name {folded}"), _hash(f"address {source}")
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return (
+        text_digest(f"pair {folded} {source}"),
+        text_digest(f"name {folded}"),
+        text_digest(f"address {source}"),
+    )
 
 
 class Pace:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Collection, Sequence
 from typing import Literal
@@ -12,6 +11,7 @@ from sqlalchemy import Connection
 
 from dsx.catalog import tokens as records
 from dsx.catalog.engine import Catalog
+from dsx.core.digest import text_digest
 from dsx.core.errors import Conflict, Denied, Invalid
 from dsx.core.model import Micros
 from dsx.core.names import check_dataset_name, check_label, check_stored_name
@@ -39,7 +39,7 @@ def new_secret(kind: str) -> tuple[str, str]:
 
 def hash_of(secret: str) -> str:
     """What is kept of a secret: it is random, so a fast hash without salt is enough."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+    return text_digest(secret)
 
 
 def check_place(place: Place) -> Place:
