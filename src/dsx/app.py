@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from dsx import __version__
-from dsx.catalog.engine import Catalog
+from dsx.catalog.engine import Catalog, sqlite_file
 from dsx.config import Settings, secret_files
 from dsx.core.running import ADMIN_KEY_FILE
 from dsx.http import cors, credentials, problems
@@ -68,7 +68,6 @@ from dsx.store import (
     SECRET_KEY_FILE,
     api_keys,
     check_secrets,
-    database_file,
     open_store,
     reserve_of,
     secret_keys,
@@ -291,14 +290,14 @@ def private(settings: Settings) -> Private:
         for path in (directory, directory / "blobs", directory / "drop")
     ]
     keys = [settings.data_dir.absolute() / name for name in (ADMIN_KEY_FILE, SECRET_KEY_FILE)]
-    database = database_file(settings)
+    database = sqlite_file(settings.database)
     databases = database_files(database) if database is not None else ()
     return Private(directories, [*databases, *keys, *secret_files()])
 
 
 def check_apart(settings: Settings) -> None:
     """`Invalid` if what is the hub's own lies where datasets are served, or the other way round."""
-    database = database_file(settings)
+    database = sqlite_file(settings.database)
     if settings.dataset_path is not None:
         files = {} if database is None else {"DSX_DATABASE_URL": database}
         private_files.check_apart(settings.dataset_path, settings.own_directories, files)

@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import structlog
-from sqlalchemy.engine import make_url
 
 from dsx.blobs.contract import BlobStore
 from dsx.blobs.local import LocalStore
 from dsx.blobs.memory import MemoryStore
 from dsx.blobs.staging import StageDirectory
-from dsx.catalog.engine import Catalog
+from dsx.catalog.engine import Catalog, sqlite_file
 from dsx.config import Settings
 from dsx.core.errors import NotFound
 from dsx.core.running import ADMIN_KEY_FILE, SERVER_FILE
@@ -65,7 +64,7 @@ async def open_store(
 
 def reserve_of(settings: Settings) -> Reserve | None:
     """The room that is kept free beside the catalog's file; None: there is no file, or no room."""
-    database = database_file(settings)
+    database = sqlite_file(settings.database)
     if database is None or settings.reserve == 0:
         return None
     return Reserve(database.with_name("reserve"), settings.reserve)
@@ -77,7 +76,7 @@ def _require_hub(settings: Settings) -> None:
     hint = "Say where the server keeps its data with --data-dir or DSX_DATA_DIR."
     if not settings.data_dir.is_dir():
         raise NotFound(f"There is no hub in {place}: that is no directory. {hint}")
-    database = database_file(settings)
+    database = sqlite_file(settings.database)
     if database is not None and not database.is_file():
         raise NotFound(f"There is no hub in {place}: {database} is missing. {hint}")
     storage = urlsplit(settings.storage)
@@ -96,7 +95,7 @@ def _own_files(settings: Settings) -> list[Path]:
         data / name
         for name in (ADMIN_KEY_FILE, SECRET_KEY_FILE, "indexer.lock", "drop", SERVER_FILE)
     ]
-    database = database_file(settings)
+    database = sqlite_file(settings.database)
     if database is not None:
         files += database_files(database)
     return [*places, data / "staging", *files]
@@ -119,14 +118,6 @@ def open_blobs(url: str, data_dir: Path) -> BlobStore:
     if parts.scheme == "memory":
         return MemoryStore()
     raise ValueError(f"DSX_STORAGE_URL: {parts.scheme or url!r} is not a known kind of store")
-
-
-def database_file(settings: Settings) -> Path | None:
-    """The file of a SQLite catalog; None if it is none."""
-    url = make_url(settings.database)
-    if not url.drivername.startswith("sqlite") or not url.database:
-        return None
-    return Path(url.database.removeprefix("file:")).absolute()
 
 
 def api_keys(settings: Settings) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from tests.support.catalogs import opened
 from tests.support.postgres import Cluster
 
 from dsx.catalog import engine
-from dsx.catalog.engine import Catalog, revisions
+from dsx.catalog.engine import Catalog
 from dsx.catalog.schema import metadata
 from dsx.core.errors import StorageFull, Unavailable
 
@@ -43,8 +43,8 @@ def test_processes_that_start_at_once_migrate_once(catalog_url: str):
 
     async def check() -> None:
         async with opened(catalog_url) as catalog:
-            current, head = await catalog.read(revisions)
-            assert current == head is not None
+            current, head = await catalog.revision()
+            assert current == head != ""
 
     asyncio.run(check())
 
@@ -128,6 +128,23 @@ def test_an_unreachable_database_is_unavailable(url: str):
         await catalog.aclose()
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("sqlite:////data/c.db", "/data/c.db"),
+        ("sqlite:///file:/data/c.db?uri=true", "/data/c.db"),
+        ("sqlite:///:memory:", None),
+        ("sqlite://", None),
+        ("sqlite:///file:x?mode=memory&uri=true", None),
+        ("sqlite:///file::memory:?uri=true", None),
+        ("postgresql://dsx@/x?host=/nowhere", None),
+    ],
+)
+def test_which_file_is_the_catalog_is_known(url: str, file: str | None):
+    found = engine.sqlite_file(url)
+    assert (None if found is None else str(found)) == file
 
 
 def test_reads_do_not_wait_for_writers(catalog_url: str):

@@ -19,13 +19,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from dsx.catalog.wal import Log
-from dsx.core.errors import DSXError, Invalid, StorageFull, Unavailable, Unusable
+from dsx.core.errors import Invalid, StorageFull, Unavailable, Unusable
 from dsx.core.model import Micros
 
 log = structlog.get_logger(__name__)
@@ -56,12 +56,10 @@ class Catalog:
         ``give_room`` may be set to what frees some room on a full disk and tells whether it did.
         """
         self.engine = _engine(url)
-        self._log = _log_of(self.engine)
+        self._file = sqlite_file(url)
+        self._log = None if self._file is None else Log(self._file)
         if self._log is not None:
             self._log.reread()
-        database = self.engine.url.database
-        sqlite = self.engine.dialect.name == "sqlite"
-        self._file = Path(database) if sqlite and database else None
         self.give_room: Callable[[], bool] = lambda: False
         self._current: str | None = None
         self._damage: Unusable | None = None
@@ -98,17 +96,24 @@ class Catalog:
     async def migrate(self) -> None:
         """Bring the schema to its newest revision; safe when several processes start at once."""
         await self.write(_migrate)
-        self._current, _ = await self.read(revisions)
+        self._current = await self.read(_revision)
 
     async def revision(self) -> tuple[str | None, str]:
         """The schema's revision, None if the database is empty, and the newest known here.
 
         Makes nothing. `Unusable` if the database is damaged, or its schema is not known here.
         """
-        newest = ScriptDirectory.from_config(_alembic()).get_current_head() or ""
+        scripts = ScriptDirectory.from_config(_alembic())
+        newest = scripts.get_current_head() or ""
         if self._missing():
             return None, newest
         current = await self.read(_revision)
+        known = {one.revision for one in scripts.walk_revisions()}
+        if current is not None and current not in known:
+            raise Unusable(
+                "The catalog was made by a newer version of DSX Hub: install that one, or put back "
+                "the catalog that you kept from before."
+            )
         if current == newest:
             self._current = current
         return current, newest
@@ -117,7 +122,7 @@ class Catalog:
         """Return if the database can be used, else raise `Unavailable`."""
         if self._damage is not None:
             raise self._damage
-        current = await self.read(_number)
+        current = await self.read(_revision)
         if self._current is not None and current != self._current:
             raise Unusable("The catalog was changed by another version of DSX Hub.")
 
@@ -127,16 +132,6 @@ class Catalog:
             return
         if thorough or self._file.stat().st_size <= _QUICKLY_VERIFIED:
             await self.read(_verify)
-
-    def _unusable(self, error: sqlite3.DatabaseError) -> DSXError:
-        """What an *error* of the database's own driver means."""
-        code = getattr(error, "sqlite_errorcode", 0)
-        if code in _SQLITE_FULL:
-            return StorageFull("The disk of the catalog is full.")
-        if code & 0xFF in _SQLITE_DAMAGED:
-            self._damage = Unusable(_DAMAGED.format(error))
-            return self._damage
-        return Unavailable(f"The catalog does not answer: {error}")
 
     def _missing(self) -> bool:
         return self._file is not None and (
@@ -181,21 +176,30 @@ class Catalog:
         except IntegrityError:
             raise
         except sqlite3.DatabaseError as error:  # while connecting
-            raise self._unusable(error) from error
+            raise self._designed(error, error) from error
         except DBAPIError as error:
             if self._log is not None and _lost_a_sync(error):
                 log.warning("the catalog's disk failed: its log is recovered", why=str(error.orig))
                 self._log.recover()
-            designed = _designed(error)
-            if isinstance(designed, Unusable):
-                self._damage = designed
-            raise designed from error
+            raise self._designed(error, error.orig) from error
+
+    def _designed(self, error: Exception, original: BaseException | None) -> Exception:
+        """What an *error*, which the driver's *original* is behind, means to those who ask."""
+        designed = _designed(error, original)
+        if isinstance(designed, Unusable):
+            self._damage = designed
+        return designed
 
 
-def revisions(connection: Connection) -> tuple[str | None, str | None]:
-    """The schema's revision, and the newest this program knows."""
-    current = MigrationContext.configure(connection).get_current_revision()
-    return current, ScriptDirectory.from_config(_alembic()).get_current_head()
+def sqlite_file(url: str) -> Path | None:
+    """The file that *url* has SQLite open; None if it is of another database, or in memory."""
+    parsed = make_url(url)
+    name = parsed.database
+    if parsed.get_backend_name() != "sqlite" or not name or parsed.query.get("mode") == "memory":
+        return None
+    if "uri" in parsed.query:
+        name = name.removeprefix("file:")
+    return None if name == ":memory:" else Path(name).absolute()
 
 
 def lock(connection: Connection, key: int) -> None:
@@ -228,13 +232,6 @@ def _engine(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
-
-
-def _log_of(engine: Engine) -> Log | None:
-    """The write-ahead log of SQLite's file; None if this is another database, or in memory."""
-    file = engine.url.database
-    in_file = engine.dialect.name == "sqlite" and file and not file.startswith(("file:", ":"))
-    return Log(Path(file)) if in_file and file else None
 
 
 def _lost_a_sync(error: DBAPIError) -> bool:
@@ -284,21 +281,8 @@ def _migrate(connection: Connection) -> None:
 
 
 def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    current = _number(connection)
-    known = {one.revision for one in ScriptDirectory.from_config(_alembic()).walk_revisions()}
-    if current is not None and current not in known:
-        raise Unusable(
-            "The catalog was made by a newer version of DSX Hub: install that one, or put back the "
-            "catalog that you kept from before."
-        )
-    return current
-
-
-def _number(connection: Connection) -> str | None:
-    number = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return None if number is None else str(number)
+    """The schema's revision; None if there is none yet."""
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def _verify(connection: Connection) -> None:
@@ -307,8 +291,7 @@ def _verify(connection: Connection) -> None:
         raise Unusable(_DAMAGED.format(found))
 
 
-def _designed(error: DBAPIError) -> DSXError | DBAPIError:
-    original = error.orig
+def _designed(error: Exception, original: BaseException | None) -> Exception:
     full = (
         getattr(original, "sqlite_errorcode", None) in _SQLITE_FULL
         or getattr(original, "sqlstate", None) in _POSTGRES_FULL
@@ -318,7 +301,7 @@ def _designed(error: DBAPIError) -> DSXError | DBAPIError:
     if getattr(original, "sqlite_errorcode", 0) & 0xFF in _SQLITE_DAMAGED:
         log.error("the catalog is damaged", error=str(original))
         return Unusable(_DAMAGED.format(original))
-    if isinstance(error, OperationalError):
+    if isinstance(error, OperationalError | sqlite3.DatabaseError):
         # Where the database is concerns the operator, not whoever is answered.
         log.error("the catalog does not answer", error=str(original))
         return Unavailable("The catalog does not answer; the server's log says more.")
