@@ -59,7 +59,7 @@ def check_relative_path(path: str) -> str:
     This is the rule for paths of datasets served in place, whose names the file system chose: it
     asks only that no segment be empty, ``.`` or ``..`` and that there be no NUL.
     """
-    if "\0" in path or not _encodable(path):
+    if "\0" in path or not is_utf8(path):
         raise Invalid("A path is UTF-8 text without NUL.")
     for segment in path.split("/"):
         _check_segment(segment)
@@ -81,7 +81,7 @@ def check_label(what: str, text: str) -> str:
 def _check_text(what: str, text: str, limit: int) -> str:
     if not text:
         raise Invalid(f"{what} must not be empty.")
-    if not _encodable(text) or _CONTROL.search(text):
+    if not is_utf8(text) or _CONTROL.search(text):
         raise Invalid(f"{what} is UTF-8 text without control characters.")
     if len(text.encode()) > limit:
         raise Invalid(f"{what} is at most {limit} bytes long.", {"limit": limit})
@@ -95,7 +95,8 @@ def _check_segment(segment: str) -> None:
         raise Invalid(f"A path segment is at most {MAX_SEGMENT_BYTES} bytes long.")
 
 
-def _encodable(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Whether *text* is all of what UTF-8 can say: names of files may be other bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,19 +12,18 @@ import structlog
 
 from dsx.catalog import datasets as index
 from dsx.catalog.engine import Catalog
-from dsx.core.digest import Digest
+from dsx.core.digest import Digest, Hasher
 from dsx.core.errors import Damaged, DSXError
 from dsx.core.model import ManifestEntry
 from dsx.hub.clock import now
 from dsx.hub.damage import Pace
 from dsx.hub.datasets.beneath import Tree
 from dsx.hub.datasets.indexing import Indexing
-from dsx.hub.datasets.scan import Found
+from dsx.hub.datasets.scan import Found, chunks
 from dsx.hub.scrub import Item
 
 log = structlog.get_logger(__name__)
 
-_CHUNK = 1024 * 1024
 _UNREADABLE = Digest("")
 
 
@@ -106,17 +104,14 @@ async def _digest(tree: Tree, entry: ManifestEntry, pace: Pace) -> Digest | None
     """The SHA-256 of a file as it is now; None if it is another one than *entry* describes."""
     descriptor = await asyncio.to_thread(tree.open, entry.path)
     try:
-        hasher, position = hashlib.sha256(), 0
-        while position < entry.size:
-            chunk = await asyncio.to_thread(os.pread, descriptor, _CHUNK, position)
-            if not chunk:
-                break
+        hasher, there = Hasher(), chunks(descriptor, entry.size)
+        while chunk := await asyncio.to_thread(next, there, b""):
             await asyncio.to_thread(hasher.update, chunk)
-            position += len(chunk)
             await pace(len(chunk))
         found = Found.of(entry.path, os.fstat(descriptor))
-        return Digest(hasher.hexdigest()) if found.etag == entry.etag else None
     except OSError:
         return _UNREADABLE
+    else:
+        return hasher.digest if found.etag == entry.etag else None
     finally:
         await asyncio.to_thread(os.close, descriptor)

@@ -30,7 +30,7 @@ from dsx.hub.datasets.hashing import Hashing
 from dsx.hub.datasets.indexing import PAGE, Indexing
 from dsx.hub.datasets.pack import pack_entries
 from dsx.hub.datasets.private import Private
-from dsx.hub.datasets.roots import Root
+from dsx.hub.datasets.roots import Root, unknown
 
 _FIRST_SECONDS = 0.5
 """For so long a first manifest waits for the first scan; then it is sent while it is made."""
@@ -217,13 +217,7 @@ class Datasets:
         """Raise `Denied` or `NotFound` unless the principal may read that dataset."""
         access.require(principal, "read", links=True)
         if not await self._readable(principal, dataset):
-            raise access.hidden(
-                NotFound(
-                    f"There is no dataset {dataset!r}: no directory of that name in "
-                    "DSX_DATASET_PATH.",
-                    {"dataset": dataset},
-                )
-            )
+            raise access.hidden(unknown(dataset))
 
     async def _readable(self, principal: Principal, dataset: str) -> bool:
         if self._everyone and principal.places is None and "read" in principal.scopes:

@@ -15,7 +15,7 @@ from dsx.core.digest import Digest, Hasher, digest_of
 from dsx.core.errors import Conflict, NotFound
 from dsx.core.model import ManifestEntry
 from dsx.hub.datasets.beneath import Tree
-from dsx.hub.datasets.scan import Found
+from dsx.hub.datasets.scan import Found, chunks
 
 BUFFER = 1024 * 1024
 _SMALL = 4 * BUFFER
@@ -96,13 +96,12 @@ def _hash(descriptor: int, size: int, path: str) -> Digest:
 
 
 def _chunks(descriptor: int, size: int, path: str) -> Iterator[bytes]:
-    position = 0
-    while position < size:
-        chunk = os.pread(descriptor, min(BUFFER, size - position), position)
-        if not chunk:
-            raise _changed(path)
+    read = 0
+    for chunk in chunks(descriptor, size):
+        read += len(chunk)
         yield chunk
-        position += len(chunk)
+    if read != size:
+        raise _changed(path)
 
 
 def _changed(path: str) -> Conflict:

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 from dsx.core.errors import NotFound, NotMounted
-from dsx.core.names import check_dataset_name
+from dsx.core.names import check_dataset_name, is_utf8
 from dsx.hub.datasets.beneath import Tree
-from dsx.hub.datasets.private import Private, identity
+from dsx.hub.datasets.private import Private
+from dsx.hub.datasets.scan import directory_identity
 
 
 class Root:
@@ -37,17 +38,14 @@ class Root:
             if self._is_dataset(self.directory, dataset):
                 return Tree(self.directory / dataset, self._private)
             self.identity()
-        raise NotFound(
-            f"There is no dataset {dataset!r}: no directory of that name in DSX_DATASET_PATH.",
-            {"dataset": dataset},
-        )
+        raise unknown(dataset)
 
     def identity(self) -> str:
         """What tells the directory from what may be mounted there at another time."""
         if self.directory is None:
             return ""
         try:
-            return "{:x}-{:x}".format(*identity(self.directory.stat()))
+            return directory_identity(self.directory)
         except OSError as error:
             raise NotMounted(self._unreadable(error)) from None
 
@@ -62,7 +60,7 @@ class Root:
             return True
 
     def _is_dataset(self, root: Path, name: str) -> bool:
-        if name.startswith(".") or not _utf8(name):
+        if name.startswith(".") or not is_utf8(name):
             return False
         resolved = Path(os.path.realpath(root / name))
         if not resolved.is_relative_to(os.path.realpath(root)):
@@ -76,9 +74,9 @@ class Root:
         return f"DSX_DATASET_PATH: {self.directory} cannot be read: {error.strerror}."
 
 
-def _utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def unknown(dataset: str) -> NotFound:
+    """The failure of who asks for a dataset that is not, or is not for them."""
+    return NotFound(
+        f"There is no dataset {dataset!r}: no directory of that name in DSX_DATASET_PATH.",
+        {"dataset": dataset},
+    )

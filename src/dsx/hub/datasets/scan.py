@@ -16,6 +16,7 @@ from dsx.catalog.datasets import etag
 from dsx.core.digest import Digest, Hasher
 from dsx.core.errors import NotFound
 from dsx.core.model import ManifestEntry
+from dsx.core.names import is_utf8
 from dsx.hub.datasets.beneath import Tree
 from dsx.hub.datasets.private import Identity, identity
 
@@ -149,7 +150,7 @@ def _look(
         survey.leave_out(PRIVATE, path)
     elif not stat.S_ISREG(status.st_mode):
         survey.leave_out(SPECIAL, path)
-    elif not _encodable(path):
+    elif not is_utf8(path):
         survey.leave_out(NOT_UTF8, path)
     else:
         return Found.of(path, status)
@@ -158,7 +159,7 @@ def _look(
 
 def _followed(tree: Tree, survey: Survey, path: str) -> Found | bool:
     """The file a link leads to, if it is one of the dataset."""
-    if not _encodable(path):
+    if not is_utf8(path):
         survey.leave_out(NOT_UTF8, path)
         return False
     try:
@@ -209,7 +210,7 @@ def sort_out(tree: Tree, paths: Iterable[str]) -> tuple[list[Found], list[str], 
     directories: list[str] = []
     gone: list[str] = []
     for path in paths:
-        if not _encodable(path):
+        if not is_utf8(path):
             continue
         try:
             found.append(Found.of(path, tree.status(path)))
@@ -239,13 +240,25 @@ def digest_of_file(
         descriptor = tree.open(entry.path)
     except NotFound:
         return None
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    with os.fdopen(descriptor, "rb", buffering=0):
         hasher = Hasher()
-        while not stopped() and (chunk := file.read(_CHUNK)):
+        for chunk in chunks(descriptor, entry.size):
             hasher.update(chunk)
+            if stopped():
+                break
         status = os.fstat(descriptor)
     unchanged = Found.of(entry.path, status).etag == entry.etag and hasher.size == entry.size
     return hasher.digest if unchanged else None
+
+
+def chunks(descriptor: int, size: int) -> Iterator[bytes]:
+    """The first *size* bytes of a file in order; fewer if it has no more."""
+    position = 0
+    while position < size and (
+        chunk := os.pread(descriptor, min(_CHUNK, size - position), position)
+    ):
+        yield chunk
+        position += len(chunk)
 
 
 def directory_identity(directory: Path) -> str:
@@ -272,11 +285,3 @@ def _is_still(tree: Tree, entry: ManifestEntry) -> bool:
         return Found.of(entry.path, tree.status(entry.path)).etag == entry.etag
     except NotFound:
         return False
-
-
-def _encodable(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
