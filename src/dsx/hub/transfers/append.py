@@ -30,9 +30,10 @@ from dsx.core.shielded import in_thread, whatever_happens
 from dsx.core.transfers import Upload
 from dsx.hub.allowances import Allowance
 from dsx.hub.clock import now
-from dsx.hub.limits import check_room, inconsistent
+from dsx.hub.limits import inconsistent
 from dsx.hub.transfers.addition import Addition, Source, brought, mismatch
 from dsx.hub.transfers.alone import enter_alone, wait_for_silence
+from dsx.hub.transfers.begin import fix_length
 from dsx.hub.transfers.control import Control
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.incoming import Guard, Incoming
@@ -132,11 +133,7 @@ class Appender:
             return current
         if current.length is not None or length < current.received.end:
             raise inconsistent(current.length or current.received.end, length)
-        self._limits.check_size(length)
-        check_room(connection, room, length - current.received.size)
-        self._limits.check_quota(connection, current.owner, length, counted=current.counted)
-        tasks.change(connection, current.id, now(), total=length)
-        return uploads.set_length(connection, current, length)
+        return fix_length(connection, self._limits, current, length, room)
 
     async def _open(self, upload: Upload) -> Stage | None:
         """The upload's stage; None if it has none any more."""

@@ -19,7 +19,9 @@ from dsx.core.principals import Principal
 from dsx.core.spans import Spans
 from dsx.core.transfers import ALGORITHMS, NewUpload, Task, Upload
 from dsx.hub import access
+from dsx.hub.clock import now
 from dsx.hub.facts import DEFAULT_CATEGORY, media_type, new_file
+from dsx.hub.limits import Limits, check_room
 from dsx.hub.transfers import possession
 
 MAX_LENGTH = (1 << 62) - 1
@@ -171,3 +173,18 @@ def check_digests(expected: Mapping[str, str]) -> dict[str, str]:
             raise Invalid(f"{algorithm} is {2 * ALGORITHMS[algorithm]} hexadecimal digits.")
         found[algorithm] = text
     return found
+
+
+def fix_length(
+    connection: Connection, limits: Limits, upload: Upload, length: int, room: int | None
+) -> Upload:
+    """*upload* with its length, which was not known before, if that much may come.
+
+    *room*: what the disk has; None where nothing more is promised.
+    """
+    limits.check_size(length)
+    check_room(connection, room, length - upload.received.size)
+    counted = uploads.counted_as(connection, upload)
+    limits.check_quota(connection, upload.owner, length, counted=counted)
+    tasks.change(connection, upload.id, now(), total=length)
+    return uploads.set_length(connection, upload, length)

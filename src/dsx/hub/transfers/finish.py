@@ -27,7 +27,7 @@ from dsx.hub.clock import SECOND, now
 from dsx.hub.files import refuse_taken
 from dsx.hub.intake import as_received
 from dsx.hub.removal import recorded, spare
-from dsx.hub.transfers.begin import total
+from dsx.hub.transfers.begin import fix_length, total
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.leases import EVERYTHING
 from dsx.hub.transfers.losses import Losses, lost
@@ -336,11 +336,7 @@ class Finisher:
     def _fix(self, owner: str, id_: str, length: int, connection: Connection) -> Upload:
         uploads.claim(connection, id_)
         current = uploads.get_open(connection, owner, id_, now())
-        self._limits.check_size(length)
-        counted = uploads.counted_as(connection, current)
-        self._limits.check_quota(connection, owner, length, counted=counted)
-        tasks.change(connection, id_, now(), total=length)
-        return uploads.set_length(connection, current, length)
+        return fix_length(connection, self._limits, current, length, None)
 
     def _advance(self, owner: str, id_: str, span: ByteRange, connection: Connection) -> Upload:
         uploads.claim(connection, id_)
