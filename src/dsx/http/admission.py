@@ -12,6 +12,9 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Gauge
 
+from dsx.core.errors import Unavailable
+from dsx.http.problems import render
+
 log = structlog.get_logger(__name__)
 _CONNECTIONS = Gauge("dsx_http_connections", "Open connections.", multiprocess_mode="livesum")
 _REFUSED = Counter("dsx_http_connections_refused", "Connections beyond those that may be open.")
@@ -22,16 +25,7 @@ SILENCE = 10.0
 """Seconds between two lines in the log about connections that were refused."""
 _FAREWELL = 1.0  # seconds for a client to read the refusal
 _FAREWELLS = 64  # at a time
-_BODY = (
-    b'{"type":"tag:dsx-hub,2026:unavailable","title":"Service Unavailable","status":503,'
-    b'"detail":"The server has as many connections as it may; ask again soon.",'
-    b'"code":"unavailable","retryable":true,"details":{}}'
-)
-_REFUSAL = (
-    b"HTTP/1.1 503 Service Unavailable\r\n%s"
-    b"Content-Type: application/problem+json\r\nX-Content-Type-Options: nosniff\r\n"
-    b"Content-Length: %d\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%s"
-)
+_TOO_MANY = render(Unavailable("The server has as many connections as it may; ask again soon."))
 
 
 def most_connections(wanted: int) -> int:
@@ -59,8 +53,7 @@ class ConnectionLimit:
     def __init__(self, most: int | None = None, *, open_to: bool = False) -> None:
         """At most *most* connections; None: any number. *open_to*: pages of any origin."""
         self.most = most
-        origin = b"Access-Control-Allow-Origin: *\r\n" if open_to else b""
-        self._refusal = _REFUSAL % (origin, len(_BODY), _BODY)
+        self._refusal = _refusal(open_to=open_to)
         self._farewells = 0
         self._refused = 0
         self._told = -SILENCE
@@ -128,3 +121,16 @@ class _Farewell(asyncio.Protocol):
         _ = exc
         self._timer.cancel()
         self._limit.farewell_ended()
+
+
+def _refusal(*, open_to: bool) -> bytes:
+    """The answer to a connection that is not kept, as no server would write it."""
+    fields = [
+        *_TOO_MANY.raw_headers,
+        (b"x-content-type-options", b"nosniff"),
+        (b"connection", b"close"),
+    ]
+    if open_to:
+        fields.append((b"access-control-allow-origin", b"*"))
+    head = b"".join(b"%s: %s\r\n" % field for field in fields)
+    return b"HTTP/1.1 503 Service Unavailable\r\n%s\r\n%s" % (head, _TOO_MANY.body)

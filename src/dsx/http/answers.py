@@ -10,7 +10,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dsx.core.errors import Invalid, Unavailable
 from dsx.http.problems import render, unforeseen
 
-_NOSNIFF = b"x-content-type-options"
 _NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
 
 
@@ -32,8 +31,7 @@ class Answers:
             if message["type"] == "http.response.start":
                 begun = True
                 headers = message["headers"] = list(message.get("headers", ()))
-                if not any(name == _NOSNIFF for name, _ in headers):
-                    headers.append((_NOSNIFF, b"nosniff"))
+                headers.append((b"x-content-type-options", b"nosniff"))
             await send(message)
 
         if not _is_text(scope):

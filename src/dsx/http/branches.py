@@ -11,9 +11,7 @@ from starlette.types import Scope
 
 from dsx.http.parameters import StrictRoute
 from dsx.http.problems import documented
-from dsx.http.routes import Route
-
-_WITH_BODY = {"POST", "PUT", "PATCH"}
+from dsx.http.routes import WITH_BODY, Route
 
 
 class Branch(APIRouter):
@@ -35,7 +33,7 @@ class Branch(APIRouter):
         A route of its own for HEAD has to be added before that for GET.
         """
         methods = set(options.get("methods") or ["GET"])
-        if not _WITH_BODY.isdisjoint(methods):
+        if not WITH_BODY.isdisjoint(methods):
             options["responses"] = documented(413, 415) | (options.get("responses") or {})
         super().add_api_route(path, endpoint, **options)
         if methods == {"GET"} and not self._asked_about(self.prefix + path):

@@ -6,8 +6,11 @@ import re
 from collections.abc import Container
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from typing import Annotated
 
+from fastapi import Depends, Header
 from starlette.datastructures import Headers
+from starlette.requests import Request
 
 from dsx.core.errors import Invalid, PreconditionFailed
 from dsx.core.model import ANY, Micros
@@ -54,6 +57,20 @@ def refuse_unheeded(headers: Headers, heeded: Container[str]) -> None:
         raise PreconditionFailed("If-Match: nothing here has an ETag to compare with.")
     if "if-none-match" in headers and not only_if_absent(headers):
         raise Invalid("If-None-Match may only be * in a request that changes something.")
+
+
+def _declared(
+    request: Request,
+    if_none_match: Annotated[
+        str | None, Header(description="`*`: only if the name is free.")
+    ] = None,
+) -> bool:
+    _ = if_none_match  # which the schema tells of; it may be there more than once
+    return only_if_absent(request.headers)
+
+
+OnlyIfAbsent = Annotated[bool, Depends(_declared)]
+"""`only_if_absent` of a request, as a parameter of a route."""
 
 
 def evaluate(headers: Headers, etag: str, modified: Micros) -> bool:

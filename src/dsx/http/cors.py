@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from dsx.hub.clock import DAY, SECOND
+
 EXPOSED = (
     "Accept-Patch",
     "Accept-Ranges",
@@ -35,7 +37,6 @@ EXPOSED = (
     "Upload-Metadata",
     "Upload-Offset",
 )
-_DAY = 86400
 
 
 def install(app: FastAPI, origins: Sequence[str]) -> None:
@@ -46,5 +47,5 @@ def install(app: FastAPI, origins: Sequence[str]) -> None:
         allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=list(EXPOSED),
-        max_age=_DAY,
+        max_age=DAY // SECOND,
     )

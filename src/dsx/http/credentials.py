@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -112,15 +113,8 @@ def credential_of(request: Request) -> Credential | None:
 def keep_session(request: Request, response: Response, token: Token, secret: str) -> None:
     """Have the browser show *secret* from now on, and no script of a page read it."""
     assert token.expires is not None
-    response.set_cookie(
-        SESSION_COOKIE,
-        secret,
-        max_age=(token.expires - token.created) // 1_000_000,
-        path=cookie_path(request),
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )
+    seconds = (token.expires - token.created) // 1_000_000
+    keep_cookie(request, response, Cookie(SESSION_COOKIE, secret, seconds, cookie_path(request)))
 
 
 def device_shown(request: Request) -> str:
@@ -132,21 +126,41 @@ def keep_device(request: Request, response: Response, hub: Hub, subject: str) ->
     """Have the browser be known for *subject*, an account or a link, the next time."""
     sealed = hub.throttle.device_of(subject, device_shown(request))
     if sealed is not None:
-        response.set_cookie(
-            DEVICE_COOKIE,
-            sealed,
-            max_age=DEVICE_SECONDS,
-            path=cookie_path(request),
-            secure=request.url.scheme == "https",
-            httponly=True,
-            samesite="lax",
-        )
+        path = cookie_path(request)
+        keep_cookie(request, response, Cookie(DEVICE_COOKIE, sealed, DEVICE_SECONDS, path))
 
 
 def forget_session(request: Request, response: Response) -> None:
     """Have the browser forget what `keep_session` gave it."""
-    path = cookie_path(request)
-    response.delete_cookie(SESSION_COOKIE, path=path, httponly=True, samesite="lax")
+    forget_cookie(response, SESSION_COOKIE, cookie_path(request))
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """What a browser is to show, for so many ``seconds``, with requests for what is in ``path``."""
+
+    name: str
+    value: str
+    seconds: int
+    path: str
+
+
+def keep_cookie(request: Request, response: Response, cookie: Cookie) -> None:
+    """Have the browser keep *cookie*: no script reads it, and it travels as safely as it came."""
+    response.set_cookie(
+        cookie.name,
+        cookie.value,
+        max_age=cookie.seconds,
+        path=cookie.path,
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def forget_cookie(response: Response, name: str, path: str) -> None:
+    """Have the browser forget what `keep_cookie` gave it."""
+    response.delete_cookie(name, path=path, httponly=True, samesite="lax")
 
 
 async def _identified(request: Request, hub: Hub, credential: Credential | None) -> Principal:

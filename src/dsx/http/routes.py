@@ -15,7 +15,7 @@ from dsx.http.credentials import Identified, get_caller, get_hub
 from dsx.http.json_body import MAX_BYTES, MAX_FIELD_BYTES, buffered, is_json, read_json
 from dsx.http.uploading import refuse_repeated
 
-_WITH_BODY = {"POST", "PUT", "PATCH"}
+WITH_BODY = {"POST", "PUT", "PATCH"}
 _CODINGS = {"Content-Encoding": {"", "identity"}, "Transfer-Encoding": {"", "chunked"}}
 _BOUND = "body_bound"
 _WHO = Identified()
@@ -47,7 +47,7 @@ class Route(APIRoute):
         takes_json = self.body_field is not None
 
         async def handler(request: Request) -> Response:
-            if request.method in _WITH_BODY:
+            if request.method in WITH_BODY:
                 refuse_codings(request)
             refuse_repeated(request.headers)
             if not takes_json:

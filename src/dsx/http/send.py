@@ -155,7 +155,6 @@ def _representation(content: Content) -> dict[str, str]:
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Type": content.content_type,
-        "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox",
     }
     if content.filename is not None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
@@ -53,6 +54,15 @@ def number(headers: Headers, name: str) -> int | None:
     if len(values) > 1 or not _NUMBER.fullmatch(values[0]) or int(values[0]) > MAX_LENGTH:
         raise Invalid(f"{name} is one number of bytes in decimal digits.", {"field": name})
     return int(values[0])
+
+
+def told_filename(headers: Headers) -> str | None:
+    """The file name in Content-Disposition; None if there is none, `Invalid` if it is not UTF-8."""
+    _, options = parse_options_header(headers.get("content-disposition"))
+    try:
+        return options.get(b"filename", b"").decode() or None
+    except UnicodeDecodeError:
+        raise Invalid("The file name in Content-Disposition is not UTF-8.") from None
 
 
 def location(request: Request, id_: str) -> str:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, Self
 
 from fastapi import Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from python_multipart.multipart import parse_options_header
 
 from dsx.core.errors import Conflict, Invalid, NotFound
 from dsx.core.model import FileQuery
@@ -26,6 +25,7 @@ from dsx.http.parameters import Date, LenientRoute, refuses_unknown
 from dsx.http.problems import documented
 from dsx.http.receive import Form, Write, announced, pump, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
+from dsx.http.uploading import told_filename
 from dsx.hub.clock import SECOND, to_micros
 from dsx.hub.services import Hub
 from dsx.hub.transfers.addition import Addition
@@ -371,7 +371,7 @@ class _Body:
 
     def name(self, filename: str | None) -> str | None:
         """The file's name: of the form's part, else *filename*, else of the body."""
-        return self._form.filename or filename or _disposition(self._request)
+        return self._form.filename or filename or told_filename(self._request.headers)
 
     @property
     def type(self) -> str | None:
@@ -391,14 +391,6 @@ def _content_range(request: Request, size: int | None) -> tuple[int, int | None]
     if last < first or (total or last + 1) <= last or size not in {None, last - first + 1}:
         raise Invalid("Content-Range contradicts itself or the length of the body.")
     return first, total
-
-
-def _disposition(request: Request) -> str | None:
-    _, options = parse_options_header(request.headers.get("content-disposition"))
-    try:
-        return options.get(b"filename", b"").decode() or None
-    except UnicodeDecodeError:
-        raise Invalid("The file name in Content-Disposition is not UTF-8.") from None
 
 
 async def _upload(

@@ -58,7 +58,7 @@ async def list_names(
     query = FileQuery(limit=_PAGE, sort="name")
     first = await hub.files.list(principal, query)  # what fails now still gets its problem
     names = _names(hub.files.pages(principal, query, first))
-    headers = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"}
+    headers = {"Vary": "Accept"}
     if _prefers_json(accept):
         return StreamingResponse(_as_json(names), media_type=_JSON, headers=headers)
     return StreamingResponse(_as_lines(names), media_type=_TEXT, headers=headers)

@@ -17,7 +17,15 @@ from dsx.core.principals import Principal, Share
 from dsx.core.ranges import ByteRange
 from dsx.http.branches import Branch
 from dsx.http.counted import CountedResponse
-from dsx.http.credentials import HubDep, address_of, credential_of, device_shown, keep_device
+from dsx.http.credentials import (
+    Cookie,
+    HubDep,
+    address_of,
+    credential_of,
+    device_shown,
+    keep_cookie,
+    keep_device,
+)
 from dsx.http.manifest import manifest_response
 from dsx.http.parameters import LenientRoute
 from dsx.http.problems import documented
@@ -147,15 +155,9 @@ async def _counted(
     if running is None:
         return response
     counted = CountedResponse(response, running)
-    counted.set_cookie(
-        _cookie(request),
-        running.id,
-        max_age=WINDOW // SECOND,
-        path=quote(request.url.path),
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )
+    path = quote(request.url.path)
+    cookie = Cookie(_cookie(request), running.id, WINDOW // SECOND, path)
+    keep_cookie(request, counted, cookie)
     return counted
 
 

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
-from python_multipart.multipart import parse_options_header
 from starlette.responses import JSONResponse
 from starlette.routing import Match
 from starlette.types import Scope
@@ -30,7 +29,7 @@ from dsx.http.parameters import LenientRoute
 from dsx.http.problems import MEDIA_TYPE, note_refusal, render
 from dsx.http.public import path_of
 from dsx.http.receive import announced, interim, pump
-from dsx.http.uploading import UPLOADS, described, location, number
+from dsx.http.uploading import UPLOADS, described, location, number, told_filename
 from dsx.hub.clock import SECOND, now
 from dsx.hub.services import Hub
 from dsx.hub.transfers.addition import Addition
@@ -191,9 +190,7 @@ def _new_upload(request: Request, length: int | None) -> NewUpload:
     Clients that speak tus as well send theirs as they do there.
     """
     said = described(request.headers.get("upload-metadata", ""))
-    _, options = parse_options_header(request.headers.get("content-disposition"))
-    raw = options.get(b"filename")
-    name = request.query_params.get("name") or (_utf8(raw) if raw else None)
+    name = request.query_params.get("name") or told_filename(request.headers)
     digest = request.headers.get("repr-digest")
     expected = from_repr_digest(digest) if digest else None
     return replace(
@@ -206,13 +203,6 @@ def _new_upload(request: Request, length: int | None) -> NewUpload:
         expected={"sha256": expected} if expected else said.expected,
         only_if_absent=only_if_absent(request.headers),
     )
-
-
-def _utf8(name: bytes) -> str:
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        raise Invalid("The file name in Content-Disposition is not UTF-8.") from None
 
 
 def _content_type(request: Request) -> str | None:

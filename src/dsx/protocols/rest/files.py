@@ -12,7 +12,7 @@ from dsx.core.digest import Digest, from_repr_digest
 from dsx.core.errors import Invalid, Unprocessable
 from dsx.core.model import FileChanges, FileQuery
 from dsx.http.branches import Branch
-from dsx.http.conditions import only_if_match
+from dsx.http.conditions import OnlyIfAbsent, only_if_match
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.listing import listing
 from dsx.http.parameters import Date
@@ -92,9 +92,7 @@ async def create_file(
     if_changed: Annotated[
         bool, Query(description="Make no version of what the file of that name is already.")
     ] = False,
-    if_none_match: Annotated[
-        str | None, Header(description="`*`: only if the name is free.")
-    ] = None,
+    absent: OnlyIfAbsent,
     repr_digest: Annotated[
         str | None, Header(description="`sha-256=:base64:` (RFC 9530), verified.")
     ] = None,
@@ -128,7 +126,7 @@ async def create_file(
             metadata=_object(_last(fields, "metadata") or metadata),
             tags=[*(tag or []), *fields.get("tag", [])],
             expected=expected,
-            only_if_absent=(if_none_match or "").strip() == "*",
+            only_if_absent=absent,
             only_if_match=if_match,
             only_if_changed=if_changed,
         )

@@ -9,7 +9,14 @@ from fastapi.responses import RedirectResponse
 
 from dsx.core.errors import NotFound
 from dsx.http.branches import Branch
-from dsx.http.credentials import HubDep, address_of, keep_session
+from dsx.http.credentials import (
+    Cookie,
+    HubDep,
+    address_of,
+    forget_cookie,
+    keep_cookie,
+    keep_session,
+)
 from dsx.http.parameters import ignores_unknown
 from dsx.http.problems import documented
 from dsx.http.public import path_of, root_of, url_of
@@ -42,15 +49,7 @@ async def begin_oidc(
     own = request.url.path.removeprefix(root_of(request)).rstrip("/")
     url, kept = await _oidc(hub).begin(url_of(request, f"{own}/callback"), next)
     response = _redirect(url)
-    response.set_cookie(
-        COOKIE,
-        kept,
-        max_age=PATIENCE,
-        path=request.url.path,
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )
+    keep_cookie(request, response, Cookie(COOKIE, kept, PATIENCE, request.url.path))
     return response
 
 
@@ -83,8 +82,7 @@ async def finish_oidc(
     response = _redirect(_within(request, then))
     token, secret = await hub.tokens.open_session(user, address=address_of(request))
     keep_session(request, response, token, secret)
-    path = request.url.path.removesuffix("/callback")
-    response.delete_cookie(COOKIE, path=path, httponly=True, samesite="lax")
+    forget_cookie(response, COOKIE, request.url.path.removesuffix("/callback"))
     return response
 
 

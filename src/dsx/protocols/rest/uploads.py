@@ -14,6 +14,7 @@ from dsx.core.model import FileVersion
 from dsx.core.principals import Principal
 from dsx.core.transfers import PartDigest
 from dsx.http.branches import Branch
+from dsx.http.conditions import OnlyIfAbsent
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.problems import documented
 from dsx.http.public import path_of
@@ -50,9 +51,7 @@ async def create_upload(
     response: Response,
     hub: HubDep,
     principal: PrincipalDep,
-    if_none_match: Annotated[
-        str | None, Header(description="`*`: only if the name is free.")
-    ] = None,
+    absent: OnlyIfAbsent,
 ) -> Upload:
     """Reserve room for a file and get a place to send its parts to.
 
@@ -69,7 +68,7 @@ async def create_upload(
             content_type=new.content_type,
             metadata=new.metadata,
             tags=tuple(new.tags),
-            only_if_absent=new.only_if_absent or (if_none_match or "").strip() == "*",
+            only_if_absent=new.only_if_absent or absent,
             expected={name: value for name, value in digests.items() if value},
             task=new.task,
         ),
