@@ -13,10 +13,9 @@ from dsx.catalog.engine import Catalog
 from dsx.core.errors import NotFound
 from dsx.core.principals import Event, Principal
 from dsx.hub import access
-from dsx.hub.clock import SECOND, now
+from dsx.hub.clock import DAY, now
 from dsx.hub.refusals import Refusals
 
-_DAY = 24 * 3600 * SECOND
 _BATCH = 5000
 
 
@@ -33,7 +32,7 @@ class Audit:
     def __init__(self, catalog: Catalog, *, days: float, rows: int, size: int) -> None:
         """Keep entries for *days* days, at most *rows* of them and about *size* bytes."""
         self._catalog = catalog
-        self._keep = int(days * _DAY)
+        self._keep = int(days * DAY)
         self._rows = rows
         self._size = size
         self._refusals = Refusals(catalog)

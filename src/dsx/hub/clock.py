@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from dsx.core.model import Micros
 
 SECOND: Micros = 1_000_000
+DAY: Micros = 24 * 3600 * SECOND
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -17,13 +17,12 @@ from dsx.core.names import MAX_NAME_BYTES
 from dsx.core.principals import Principal, User
 from dsx.hub import access
 from dsx.hub.audit import note
-from dsx.hub.clock import SECOND, now
+from dsx.hub.clock import DAY, now
 from dsx.hub.throttle import Throttle
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 
 _BATCH = 200
-_DAY = 24 * 3600 * SECOND
 _NAMES = 100
 _WHY = "The account was deleted."
 
@@ -128,7 +127,7 @@ class Departures:
                 if days is None:
                     estates.hand_over(connection, one, to, partial(_names, user.name))
                 else:
-                    expires = instant + int(days * _DAY)
+                    expires = instant + int(days * DAY)
                     estates.trash(connection, one, to, instant, expires)
             return len(found)
 

@@ -17,12 +17,11 @@ from dsx.catalog import blobs as records
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
 from dsx.core.shielded import whatever_happens
-from dsx.hub.clock import SECOND, now
+from dsx.hub.clock import DAY, now
 from dsx.hub.removal import withheld
 
 log = structlog.get_logger(__name__)
 
-_DAY = 24 * 3600 * SECOND
 _PAGE = 1000
 
 
@@ -33,7 +32,7 @@ class Quarantine:
         """Keep what is set aside for *days* days."""
         self._catalog = catalog
         self._blobs = blobs
-        self._keep = int(days * _DAY)
+        self._keep = int(days * DAY)
 
     async def set_aside(self, digests: Iterable[Digest]) -> int:
         """Set those of *digests* aside that have no record, each under its claim; how many."""

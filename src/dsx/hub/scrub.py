@@ -26,7 +26,7 @@ from dsx.core.model import Damage, FileVersion, Micros
 from dsx.core.principals import Principal
 from dsx.core.shielded import whatever_happens
 from dsx.hub import access
-from dsx.hub.clock import SECOND, now
+from dsx.hub.clock import DAY, SECOND, now
 from dsx.hub.damage import Inspector, Pace
 
 log = structlog.get_logger(__name__)
@@ -35,7 +35,6 @@ FLOOR = 1024 * 1024
 """Bytes a second at which even a small store is read: a cycle need not take all its days."""
 _WEIGHT = 64 * 1024
 """Bytes that the opening of a file counts for."""
-_DAY = 24 * 3600
 _HELD = 15 * SECOND
 _SAVED = 3.0  # seconds between two records of the progress
 _PAGE = 200
@@ -186,7 +185,7 @@ class Scrub:
             return True
         if self.days is None:
             return False
-        return cycle.begun is None or now() >= cycle.begun + int(self.days * _DAY * SECOND)
+        return cycle.begun is None or now() >= cycle.begun + int(self.days * DAY)
 
     def rate_for(self, cycle: Cycle, total: int, total_bytes: int) -> float:
         """Bytes a second at which to read: so that the cycle ends in time, and not above the cap.
@@ -197,7 +196,7 @@ class Scrub:
         if self.days is None or cycle.begun is None or cycle.requested is not None:
             return cap
         left = total_bytes - cycle.checked_bytes + _WEIGHT * (total - cycle.checked)
-        seconds = (cycle.begun - now()) / SECOND + _MARGIN * self.days * _DAY
+        seconds = (cycle.begun - now() + _MARGIN * self.days * DAY) / SECOND
         return min(cap, max(FLOOR, left / max(1.0, seconds)))
 
 

@@ -17,7 +17,7 @@ from dsx.core.addresses import source_of
 from dsx.core.digest import text_digest
 from dsx.core.errors import RateLimited
 from dsx.core.principals import Principal
-from dsx.hub.clock import SECOND, now
+from dsx.hub.clock import DAY, SECOND, now
 from dsx.hub.keyring import Box
 
 WINDOW = 15 * 60 * SECOND
@@ -28,9 +28,9 @@ PER_NAME = 50
 PER_ADDRESS = 100
 KNOWN_DAYS = 90
 """For how long an address is known after a sign-in."""
-DEVICE_SECONDS = 400 * 24 * 3600
+DEVICE_SECONDS = 400 * DAY // SECOND
 """For how long a browser is known (browsers keep no cookie for longer)."""
-_KNOWN = KNOWN_DAYS * 24 * 3600 * SECOND
+_KNOWN = KNOWN_DAYS * DAY
 _SUBJECTS = 10
 _BUCKETS = 10_000
 

@@ -20,11 +20,10 @@ from dsx.core.names import check_file_name
 from dsx.core.principals import Principal
 from dsx.hub import access
 from dsx.hub.audit import note
-from dsx.hub.clock import now
+from dsx.hub.clock import DAY, now
 from dsx.hub.files import claimed, require_match
 from dsx.hub.removal import remove_unknown
 
-_DAY = 24 * 3600 * 1_000_000
 _BATCH = 200
 
 
@@ -39,7 +38,7 @@ class Trash:
         """Keep deleted files for *days* days."""
         self._catalog = catalog
         self._blobs = blobs
-        self._keep = int(days * _DAY)
+        self._keep = int(days * DAY)
 
     async def delete(
         self, principal: Principal, ref: str, *, only_if_match: frozenset[str] | None = None
