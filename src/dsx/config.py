@@ -34,9 +34,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from dsx.core.paths import at_home
+from dsx.core.running import DATA_DIR
 from dsx.core.sizes import parse_size
 from dsx.core.web import network, path_prefix, web_address
-from dsx.named_files import NamedFiles, at_home
+from dsx.named_files import NamedFiles
 
 _OF_SERVICE = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
 Dialect = Literal["tinydist", "datastore", "fileserver", "storage", "dsx"]
@@ -118,7 +120,7 @@ class Settings(BaseSettings):
         ("127.0.0.0/8", "::1/128"),
         description="Networks of proxies that are believed; `none`: no proxy is.",
     )
-    data_dir: Path = Field(Path("dsx-data"), description="Where blobs and the catalog live.")
+    data_dir: Path = Field(Path(DATA_DIR), description="Where blobs and the catalog live.")
     api_key: Keys = Field(
         (),
         validation_alias=AliasChoices("DSX_API_KEY", "AUTH_TOKEN"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
 from dsx.core.errors import Invalid
+from dsx.core.paths import at_home
 
 
 class NamedFiles(PydanticBaseSettingsSource):
@@ -46,11 +46,6 @@ class NamedFiles(PydanticBaseSettingsSource):
         fields = self.settings_cls.model_fields.items()
         found = (self.get_field_value(field, name) for name, field in fields)
         return {spelling: value for value, spelling, _ in found if value is not None}
-
-
-def at_home(path: str | Path) -> Path:
-    """*path* with ``~`` for the home directory, if there is such a user."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own fails for unknown users)
 
 
 def _content(variable: str, path: Path) -> str:

@@ -43,7 +43,7 @@ from dsx.core.batches import in_batches
 from dsx.core.digest import Digest
 from dsx.core.errors import AlreadyExists, NotFound
 from dsx.core.model import BlobInfo, FileQuery, FileVersion, Micros, NewFile, Page
-from dsx.core.principals import Place
+from dsx.core.principals import Places
 
 _SCAN = 2000
 _SCAN_SECONDS = 1.0
@@ -51,8 +51,6 @@ _SCAN_WORK = 0.03
 """A page that takes longer to find, or more seconds of matching, ends early; its cursor goes on.
 So no pattern, however evil, keeps a thread for long."""
 _MAX_NUMBER = 1 << 62
-Places = Sequence[Place] | None
-"""Where to look; None: everywhere."""
 
 
 def claim(connection: Connection, owner: str) -> None:

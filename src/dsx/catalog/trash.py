@@ -30,10 +30,9 @@ from dsx.catalog.schema import files
 from dsx.core.digest import Digest
 from dsx.core.errors import AlreadyExists, NotFound
 from dsx.core.model import FileVersion, Micros
-from dsx.core.principals import Place
+from dsx.core.principals import Places
 
 TRASHED = text("trashed IS NOT NULL")
-Places = Sequence[Place] | None
 
 
 class Deleted(NamedTuple):

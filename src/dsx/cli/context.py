@@ -14,6 +14,7 @@ from dsx.cli import profiles
 from dsx.cli.local_server import DEFAULT, Setting, local_key, local_server, read_dotenv
 from dsx.cli.output import Output, note
 from dsx.core.errors import NotFound
+from dsx.core.running import CA_FILE
 
 if TYPE_CHECKING:
     from dsx.client.hub import DatasetHubClient
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 SERVER_VARIABLES = ("SERVER_URL", "DSX_SERVER_URL")
-CA_VARIABLES = ("DSX_CA_FILE",)
+CA_VARIABLES = (CA_FILE,)
 KEY_VARIABLES = ("DSX_API_KEY", "AUTH_TOKEN")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from dsx.core.paths import at_home
+
 
 def local(path: str | os.PathLike[str]) -> Path:
     """*path* with a ``~`` or ``~user`` at its beginning expanded, as a shell would.
@@ -13,4 +15,4 @@ def local(path: str | os.PathLike[str]) -> Path:
     """
     if os.path.lexists(path):
         return Path(path)
-    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own fails for unknown users)
+    return at_home(path)

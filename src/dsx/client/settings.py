@@ -10,12 +10,11 @@ from urllib.parse import urlsplit
 
 from dsx.client.errors import Invalid
 from dsx.client.paths import local
+from dsx.core.running import CA_FILE
 
 Timeout = tuple[float, float]
 Credential = str | tuple[str, str]
 """An API key or a token; or the name and password of an account."""
-CA_FILE = "DSX_CA_FILE"
-"""The environment variable that names a file of certificates to trust."""
 _UNFIT = re.compile(r"[\x00-\x1f\x7f]|[^\x00-\xff]")  # for a header field
 _EXAMPLE = "for example http://hub.example.org:8000"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -55,6 +56,10 @@ class Place:
                 return name.startswith(self.value)
             case "dataset":
                 return False
+
+
+Places = Sequence[Place] | None
+"""Some parts of what an owner has; None: all of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from dsx.catalog import files, shares, tasks, tokens, uploads, users
 from dsx.core.errors import Denied, NotFound, Unauthenticated
 from dsx.core.model import FileVersion, Page
-from dsx.core.principals import OF_ROLE, SERVICE, Place, Principal, Scope, Token, User
+from dsx.core.principals import OF_ROLE, SERVICE, Place, Places, Principal, Scope, Token, User
 from dsx.core.transfers import Task, TaskKind, Upload
 from dsx.hub.clock import now
 
@@ -25,7 +25,6 @@ ADMIN = SERVICE
 ANONYMOUS = "anonymous"
 """Owner id of whoever shows no credential."""
 
-Places = Sequence[Place] | None
 _OF_TASKS: dict[TaskKind | None, Scope] = {
     None: "read",
     "upload": "write",
