@@ -19,7 +19,6 @@ from dsx.http import cors, credentials, problems
 from dsx.http.admission import ConnectionLimit, most_connections
 from dsx.http.answers import Answers
 from dsx.http.events import Streams
-from dsx.http.logs import configure_logging
 from dsx.http.metrics import Observe
 from dsx.http.proxies import Proxies, Site, first_parts
 from dsx.http.server import DSXProtocol
@@ -27,9 +26,8 @@ from dsx.hub.accounts import Accounts
 from dsx.hub.allowances import Allowances
 from dsx.hub.audit import Audit
 from dsx.hub.damage import Inspector
-from dsx.hub.datasets import Datasets
-from dsx.hub.datasets import private as private_files
-from dsx.hub.datasets.private import Private, database_files
+from dsx.hub.datasets import Datasets, excluded
+from dsx.hub.datasets.excluded import Private, database_files
 from dsx.hub.departures import Departures
 from dsx.hub.drop import Drop
 from dsx.hub.files import Files
@@ -51,6 +49,7 @@ from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
+from dsx.logs import configure_logging
 from dsx.protocols import (
     datastore,
     docs,
@@ -300,7 +299,7 @@ def check_apart(settings: Settings) -> None:
     database = sqlite_file(settings.database)
     if settings.dataset_path is not None:
         files = {} if database is None else {"DSX_DATABASE_URL": database}
-        private_files.check_apart(settings.dataset_path, settings.own_directories, files)
+        excluded.check_apart(settings.dataset_path, settings.own_directories, files)
 
 
 def _first_parts(settings: Settings) -> set[str]:

@@ -30,6 +30,7 @@ from dsx.core.running import ADMIN_KEY_FILE, SERVER_FILE
 from dsx.hub.belonging import agreement, renew
 from dsx.hub.keyring import kept_secret
 from dsx.hub.provider import check_installed
+from dsx.logs import configure_logging
 from dsx.store import KEY_PREFIX, check_secrets, open_store
 
 _GRACE = 6  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10
@@ -72,6 +73,7 @@ def run(settings: Settings, *, make_key: bool = False) -> None:
 
     *make_key*: where no key is set and other machines can reach the hub, make one, too.
     """
+    configure_logging(settings.log_level)
     check_apart(settings)
     for name in of_services():
         _tell(f"  {name} is a Kubernetes service's, and is ignored; use --flags or dsx.toml")

@@ -18,11 +18,10 @@ from dsx.catalog.engine import Catalog, sqlite_file
 from dsx.config import Settings
 from dsx.core.errors import NotFound
 from dsx.core.running import ADMIN_KEY_FILE, SERVER_FILE
-from dsx.http.logs import configure_logging
 from dsx.hub.belonging import prepare
-from dsx.hub.datasets.private import database_files
+from dsx.hub.datasets.excluded import database_files
+from dsx.hub.file_modes import keep_private
 from dsx.hub.keyring import check_sealed, kept_secret
-from dsx.hub.private import keep_private
 from dsx.hub.reserve import Reserve
 from dsx.hub.tokens import PREFIX
 
@@ -41,7 +40,6 @@ async def open_store(
     Unless *create*, `NotFound` or `Conflict` if there is none or it is not up to date; nothing is
     made. See `dsx.hub.belonging` for when blobs and catalog are refused.
     """
-    configure_logging(settings.log_level)
     if create:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     else:

@@ -14,7 +14,7 @@ _LOCK = 0x687562  # "hub"
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class HubId:
     """The id of a hub, and a number that grows, last at ``renewed``."""
 
     id: str
@@ -22,19 +22,19 @@ class Identity:
     renewed: Micros
 
 
-def get(connection: Connection) -> Identity | None:
+def get(connection: Connection) -> HubId | None:
     """The identity; None if it has not been given yet."""
     row = connection.execute(select(hub)).first()
-    return Identity(row.id, row.generation, row.renewed) if row else None
+    return HubId(row.id, row.generation, row.renewed) if row else None
 
 
-def renew(connection: Connection, id_: str, now: Micros) -> Identity:
+def renew(connection: Connection, id_: str, now: Micros) -> HubId:
     """The identity with the next generation; *id_* is its id if it has none yet."""
     lock(connection, _LOCK)
     found = get(connection)
     if found is None:
         connection.execute(insert(hub).values(id=id_, generation=1, renewed=now))
-        return Identity(id_, 1, now)
+        return HubId(id_, 1, now)
     generation = found.generation + 1
     connection.execute(update(hub).values(generation=generation, renewed=now))
-    return Identity(found.id, generation, now)
+    return HubId(found.id, generation, now)

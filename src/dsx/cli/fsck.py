@@ -55,9 +55,11 @@ def fsck(
 async def _check(data_dir: Path | None, *, deep: bool, repair: bool, force: bool) -> dict[str, Any]:
     with needs_server():
         from dsx.hub.fsck import fsck as check  # noqa: PLC0415
+        from dsx.logs import configure_logging  # noqa: PLC0415
         from dsx.run import load_settings  # noqa: PLC0415 (the SDK has no server packages)
         from dsx.store import open_store  # noqa: PLC0415
     settings = load_settings({"data_dir": data_dir})
+    configure_logging(settings.log_level)
     async with open_store(settings, create=False) as (catalog, blobs):
         report = await check(catalog, blobs, deep=deep, repair=repair, force=force)
     return report.as_dict()

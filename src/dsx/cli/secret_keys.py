@@ -58,9 +58,11 @@ def rotate(
 async def _rotate(data_dir: Path | None, grace: float) -> dict[str, Any]:
     with needs_server():
         from dsx.hub.keyring import Keyring, end_signing_keys  # noqa: PLC0415
+        from dsx.logs import configure_logging  # noqa: PLC0415
         from dsx.run import load_settings  # noqa: PLC0415
         from dsx.store import open_store, secret_keys  # noqa: PLC0415
     settings = load_settings({"data_dir": data_dir})
+    configure_logging(settings.log_level)
     async with open_store(settings, create=False) as (catalog, _):
         keys = secret_keys(settings, create=False)
         if grace and not keys:

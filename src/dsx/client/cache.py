@@ -25,7 +25,7 @@ from dsx.client.durable import make_durable
 from dsx.client.errors import CacheUnusable, Conflict, Invalid
 from dsx.client.index import MANIFEST, Index, Record
 from dsx.client.names import dataset_name, local_path
-from dsx.client.sharing import make_directories, share
+from dsx.client.shared_cache import make_directories, share
 from dsx.client.system import replace_file
 from dsx.core.errors import DSXError
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsx.client.sharing import make_directories, share
+from dsx.client.shared_cache import make_directories, share
 
 log = logging.getLogger(__name__)
 

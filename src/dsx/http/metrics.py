@@ -23,9 +23,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dsx.blobs.contract import Stages
 from dsx.core.errors import DSXError
-from dsx.http.redaction import shown_path
 from dsx.hub.clock import SECOND
 from dsx.hub.services import Hub
+from dsx.redaction import shown_path
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 log = structlog.get_logger("dsx.access")

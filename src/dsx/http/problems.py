@@ -28,7 +28,7 @@ from dsx.core.errors import (
     Unsupported,
 )
 from dsx.http.credentials import address_of
-from dsx.http.redaction import shown_path
+from dsx.redaction import shown_path
 
 log = structlog.get_logger(__name__)
 

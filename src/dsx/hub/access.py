@@ -193,7 +193,7 @@ def version(
     return file(connection, principal, str(found.number), scope, trashed=trashed)
 
 
-def named(
+def find(
     connection: Connection, principal: Principal, name: str, scope: Scope = "read"
 ) -> FileVersion:
     """The newest version of the principal's own file of exactly this name; or `NotFound`."""
@@ -206,7 +206,9 @@ def named(
     return version
 
 
-def called(connection: Connection, principal: Principal, names: Sequence[str]) -> list[FileVersion]:
+def find_many(
+    connection: Connection, principal: Principal, names: Sequence[str]
+) -> list[FileVersion]:
     """The newest versions of the principal's own files of these names that it may know of."""
     whose, places = space(connection, principal, None)
     found = files.find_many(connection, whose, names)

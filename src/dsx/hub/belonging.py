@@ -18,7 +18,7 @@ from dsx.blobs.contract import BlobStore
 from dsx.catalog import blobs as records
 from dsx.catalog import hub as identities
 from dsx.catalog.engine import Catalog
-from dsx.catalog.hub import Identity
+from dsx.catalog.hub import HubId
 from dsx.core.errors import Conflict, NotFound
 from dsx.hub.clock import SECOND, now
 
@@ -102,18 +102,18 @@ async def accept(catalog: Catalog, blobs: BlobStore) -> None:
     await label_blobs(blobs, identity)
 
 
-async def label_blobs(blobs: BlobStore, identity: Identity) -> None:
+async def label_blobs(blobs: BlobStore, identity: HubId) -> None:
     """Note *identity* beside the blobs."""
     note = {"hub": identity.id, "generation": identity.generation}
     await blobs.set_label(json.dumps(note).encode())
 
 
-def _read(label: bytes | None) -> Identity | None:
+def _read(label: bytes | None) -> HubId | None:
     if label is None:
         return None
     try:
         note = json.loads(label)
-        return Identity(str(note["hub"]), int(note["generation"]), 0)
+        return HubId(str(note["hub"]), int(note["generation"]), 0)
     except (ValueError, KeyError, TypeError):
         raise Conflict(
             "The label beside the blobs cannot be read; if they are this hub's, remove blobs/label."

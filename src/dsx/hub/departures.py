@@ -10,7 +10,8 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from dsx.catalog import estates, files, users
+from dsx.catalog import departures as records
+from dsx.catalog import files, users
 from dsx.catalog.engine import Catalog
 from dsx.core.errors import Conflict, Invalid, NotFound
 from dsx.core.names import MAX_NAME_BYTES
@@ -85,7 +86,7 @@ class Departures:
                 raise Conflict("This is your own account; another admin can delete it.")
             to, heir_name = _heir(connection, user, heir)
             users.change(connection, user, {"disabled": True}, ends=True)
-            estates.end_credentials(connection, user.id)
+            records.end_credentials(connection, user.id)
             note(connection, principal, "user.change", user.name, facts=["disabled"])
             return user, to, heir_name
 
@@ -95,8 +96,8 @@ class Departures:
         count = await self._hand_over(user, to, None if heir else keep)
 
         def forget(connection: Connection) -> None:
-            estates.end_credentials(connection, user.id)
-            estates.remove(connection, user.id)
+            records.end_credentials(connection, user.id)
+            records.remove(connection, user.id)
             note(connection, principal, "user.delete", user.name, files=count, heir=heir_name)
 
         await self._catalog.write(forget)
@@ -105,7 +106,7 @@ class Departures:
 
     async def _end_transfers(self, user: User) -> None:
         def find(connection: Connection) -> tuple[list[str], list[str], list[str]]:
-            return estates.under_way(connection, user.id)
+            return records.under_way(connection, user.id)
 
         opened, waiting, tasks = await self._catalog.read(find)
         for id_ in opened:
@@ -121,14 +122,14 @@ class Departures:
         def work(connection: Connection) -> int:
             for owner in sorted({user.id, to}):
                 files.claim(connection, owner)
-            found = estates.left(connection, user.id, _BATCH)
+            found = records.left(connection, user.id, _BATCH)
             instant = now()
             for one in found:
                 if days is None:
-                    estates.hand_over(connection, one, to, partial(_names, user.name))
+                    records.hand_over(connection, one, to, partial(_names, user.name))
                 else:
                     expires = instant + int(days * DAY)
-                    estates.trash(connection, one, to, instant, expires)
+                    records.trash(connection, one, to, instant, expires)
             return len(found)
 
         count = 0

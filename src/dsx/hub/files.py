@@ -201,11 +201,9 @@ class Files:
             for version in page.items:
                 yield version
 
-    async def named(self, principal: Principal, name: str) -> FileVersion:
+    async def find(self, principal: Principal, name: str) -> FileVersion:
         """The newest version of the principal's own file of exactly this name; or `NotFound`."""
-        return await self._catalog.read(
-            lambda connection: access.named(connection, principal, name)
-        )
+        return await self._catalog.read(lambda connection: access.find(connection, principal, name))
 
     async def numbered(self, principal: Principal, page: int, size: int) -> NumberedPage:
         """Page *page*, from 1 on, of the principal's files, each with up to 100 older versions.
@@ -254,13 +252,13 @@ class Files:
 
         return await self._catalog.read(work)
 
-    async def called(self, principal: Principal, names: Sequence[str]) -> Sequence[FileVersion]:
+    async def find_many(self, principal: Principal, names: Sequence[str]) -> Sequence[FileVersion]:
         """The newest versions of the principal's files of exactly these names, in any order.
 
         Those are left out whose bytes are damaged: they are to be stored again.
         """
         return await self._catalog.read(
-            lambda connection: access.called(connection, principal, names)
+            lambda connection: access.find_many(connection, principal, names)
         )
 
     async def versions(

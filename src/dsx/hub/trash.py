@@ -87,7 +87,7 @@ class Trash:
 
         def work(connection: Connection) -> FileVersion:
             file_records.claim(connection, principal.id)
-            version = access.named(connection, principal, name, "delete")
+            version = access.find(connection, principal, name, "delete")
             self.put(principal, connection, version)
             return version
 

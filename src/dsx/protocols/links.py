@@ -115,7 +115,7 @@ async def open_link_file(link: LinkSecret, path: str, request: Request, hub: Hub
     if share.place.kind == "dataset":
         content = await hub.datasets.content(guest, share.place.value, path)
     else:
-        content = await hub.files.content(guest, (await hub.files.named(guest, path)).id)
+        content = await hub.files.content(guest, (await hub.files.find(guest, path)).id)
     return await _sent(request, hub, share, content)
 
 

@@ -214,7 +214,7 @@ async def delete(
 
 async def _content(hub: Hub, principal: Principal, refs: list[str], name: str) -> Content:
     if name:
-        refs = [(await hub.files.named(principal, name)).id]
+        refs = [(await hub.files.find(principal, name)).id]
     if len(refs) == 1:
         return await hub.files.content(principal, refs[0])
     return await archive(await hub.files.get_many(principal, refs), hub.blobs)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dsx.core.errors import NotFound
 from dsx.core.names import check_relative_path
-from dsx.hub.datasets.private import Private
+from dsx.hub.datasets.excluded import Private
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LINK = {errno.ELOOP, errno.ENOTDIR}  # what O_NOFOLLOW says of a link to a file, to a directory

@@ -25,11 +25,11 @@ from dsx.hub.clock import now
 from dsx.hub.datasets import scan
 from dsx.hub.datasets.beneath import Tree
 from dsx.hub.datasets.checking import Checking, damaged
+from dsx.hub.datasets.excluded import Private
 from dsx.hub.datasets.follow import Followers
 from dsx.hub.datasets.hashing import Hashing
 from dsx.hub.datasets.indexing import PAGE, Indexing
 from dsx.hub.datasets.pack import pack_entries
-from dsx.hub.datasets.private import Private
 from dsx.hub.datasets.roots import Root, unknown
 
 _FIRST_SECONDS = 0.5

@@ -8,7 +8,7 @@ from pathlib import Path
 from dsx.core.errors import NotFound, NotMounted
 from dsx.core.names import check_dataset_name, is_utf8
 from dsx.hub.datasets.beneath import Tree
-from dsx.hub.datasets.private import Private
+from dsx.hub.datasets.excluded import Private
 from dsx.hub.datasets.scan import directory_identity
 
 

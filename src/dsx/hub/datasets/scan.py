@@ -18,7 +18,7 @@ from dsx.core.errors import NotFound
 from dsx.core.model import ManifestEntry
 from dsx.core.names import is_utf8
 from dsx.hub.datasets.beneath import Tree
-from dsx.hub.datasets.private import Identity, identity
+from dsx.hub.datasets.excluded import Inode, identity
 
 FINGERPRINT = 1024
 BATCH = 1000
@@ -130,7 +130,7 @@ def _walk(tree: Tree, survey: Survey, below: str) -> Iterator[Found]:
 
 
 def _look(
-    tree: Tree, survey: Survey, path: str, entry: os.DirEntry[str], own: frozenset[Identity]
+    tree: Tree, survey: Survey, path: str, entry: os.DirEntry[str], own: frozenset[Inode]
 ) -> Found | bool:
     """What *entry* is: a file, a directory to be walked (True), or neither."""
     try:

@@ -144,7 +144,7 @@ async def look_up_files(wanted: Names, hub: HubDep, principal: PrincipalDep) -> 
 
     A file whose bytes are damaged is not among them: it is to be stored again.
     """
-    found = await hub.files.called(principal, wanted.names)
+    found = await hub.files.find_many(principal, wanted.names)
     return FileList(items=[File.of(version) for version in found])
 
 

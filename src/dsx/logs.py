@@ -9,7 +9,7 @@ from typing import TextIO, cast
 
 import structlog
 
-from dsx.http.redaction import Redacting, rendered
+from dsx.redaction import Redacting, rendered
 
 
 class _Unfailing:

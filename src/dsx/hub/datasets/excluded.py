@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dsx.core.errors import Invalid
 
-Identity = tuple[int, int]
+Inode = tuple[int, int]
 _BESIDES = ("", "-wal", "-shm", "-journal")
 """What SQLite puts beside a database."""
 _FRESH = 10.0
@@ -28,7 +28,7 @@ def database_files(path: Path) -> tuple[Path, ...]:
     return tuple(path.with_name(path.name + ending) for ending in _BESIDES)
 
 
-def identity(status: os.stat_result) -> Identity:
+def identity(status: os.stat_result) -> Inode:
     """What tells a file or directory from all others."""
     return status.st_dev, status.st_ino
 
@@ -40,8 +40,8 @@ class Private:
         """Nothing of it need exist."""
         self.directories = tuple(directories)
         self.files = tuple(files)
-        self._known: set[Identity] = set()
-        self._known_files: frozenset[Identity] = frozenset()
+        self._known: set[Inode] = set()
+        self._known_files: frozenset[Inode] = frozenset()
         self._looked = self._looked_at_files = -_FRESH
 
     def has_directory(self, status: os.stat_result) -> bool:
@@ -55,14 +55,14 @@ class Private:
         """Whether the file of that *status* is one of them."""
         return identity(status) in self.identities_of_files()
 
-    def identities_of_files(self) -> frozenset[Identity]:
+    def identities_of_files(self) -> frozenset[Inode]:
         """The identities of its files, as they were a moment ago."""
         if self.files and time.monotonic() >= self._looked_at_files + _FRESH_FILES:
             self._looked_at_files = time.monotonic()
             self._known_files = frozenset(_identities(self.files))
         return self._known_files
 
-    def _identities(self) -> Iterable[Identity]:
+    def _identities(self) -> Iterable[Inode]:
         # Those right below, too: a shard of the blobs can be bound to another place by itself.
         for directory in self.directories:
             yield from _identities((directory,))
@@ -116,7 +116,7 @@ def contains(above: Path, below: Path) -> str | None:
     return None
 
 
-def _identities(paths: Iterable[Path]) -> Iterable[Identity]:
+def _identities(paths: Iterable[Path]) -> Iterable[Inode]:
     for path in paths:
         with contextlib.suppress(OSError):
             yield identity(path.stat())
