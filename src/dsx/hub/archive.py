@@ -11,7 +11,7 @@ from dsx.core import zip as layout
 from dsx.core.content import Content, Literal, Piece
 from dsx.core.errors import TooLarge
 from dsx.core.model import FileVersion
-from dsx.hub.files import blob_slice, missing, require_intact
+from dsx.hub.content import blob_slice, missing, require_intact
 
 MAX_ENTRIES = 10_000
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,20 +9,16 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from dsx.blobs.contract import BlobStore, Locates, Stages
+from dsx.blobs.contract import BlobStore, Stages
 from dsx.catalog import blobs as blob_records
 from dsx.catalog import files as records
 from dsx.catalog import numbered
 from dsx.catalog.engine import Catalog
-from dsx.core.content import Content, FileSlice, Piece, Stream
+from dsx.core.content import Content
 from dsx.core.digest import Digest
-from dsx.core.disk import disk
 from dsx.core.errors import (
-    Damaged,
-    Gone,
     NotFound,
     PreconditionFailed,
-    RangeUnsatisfiable,
 )
 from dsx.core.metadata import check_metadata, merge_patch
 from dsx.core.model import (
@@ -39,11 +34,11 @@ from dsx.core.model import (
 )
 from dsx.core.names import check_file_name, check_label
 from dsx.core.principals import Principal, Scope
-from dsx.core.ranges import ByteRange
 from dsx.hub import access
 from dsx.hub.allowances import Allowances
 from dsx.hub.audit import note
 from dsx.hub.clock import now
+from dsx.hub.content import content_of
 from dsx.hub.facts import check_tags, new_file
 from dsx.hub.intake import Receiver
 from dsx.hub.limits import Limits
@@ -319,16 +314,7 @@ class Files:
         If they are missing, sending raises `Gone`.
         """
         version = await self.get(principal, ref)
-        require_intact(version)
-        return Content(
-            size=version.size,
-            content_type=version.content_type,
-            etag=version.sha256,
-            modified=version.created,
-            filename=version.name.rsplit("/", 1)[-1],
-            digest=version.sha256,
-            pieces=partial(_pieces, self.blobs, version),
-        )
+        return content_of(self.blobs, version)
 
 
 def claimed(
@@ -341,67 +327,6 @@ def claimed(
     version = access.file(connection, principal, ref, scope, trashed=trashed)
     records.claim(connection, version.owner)
     return access.file(connection, principal, ref, scope, trashed=trashed)
-
-
-def missing(version: FileVersion) -> Gone:
-    """The failure of a version whose blob is not on the disk."""
-    return Gone(
-        f"The bytes of {version.name!r} are missing from the store; `dsx fsck` tells more.",
-        {"id": version.id},
-    )
-
-
-def require_intact(version: FileVersion) -> None:
-    """Raise `Damaged` if the bytes of *version* were found to be wrong or missing."""
-    if version.damaged:
-        raise damaged(version)
-
-
-def damaged(version: FileVersion) -> Damaged:
-    """The failure of a version whose bytes are not the ones that were stored."""
-    return Damaged(
-        f"The stored bytes of {version.name!r} are damaged and are not served. Upload the same "
-        "bytes again to heal it.",
-        {"id": version.id, "sha256": version.sha256},
-    )
-
-
-def blob_slice(blobs: BlobStore, version: FileVersion, start: int, stop: int) -> Piece:
-    """Bytes ``[start, stop)`` of a version: from the local file if there is one."""
-    if isinstance(blobs, Locates):
-        return FileSlice(partial(_open_blob, blobs, version), start, stop - start)
-    return Stream(partial(_fetch, blobs, version, ByteRange(start, stop)), stop - start)
-
-
-async def _pieces(
-    blobs: BlobStore, version: FileVersion, start: int, stop: int
-) -> AsyncIterator[Piece]:
-    yield blob_slice(blobs, version, start, stop)
-
-
-def _open_blob(blobs: Locates, version: FileVersion) -> int:
-    try:
-        with disk():
-            descriptor = os.open(blobs.locate(version.sha256), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise missing(version) from None
-    if os.fstat(descriptor).st_size != version.size:
-        os.close(descriptor)
-        raise damaged(version)
-    return descriptor
-
-
-async def _fetch(blobs: BlobStore, version: FileVersion, wanted: ByteRange) -> AsyncIterator[bytes]:
-    try:
-        size, chunks = await blobs.open(version.sha256, wanted)
-    except NotFound:
-        raise missing(version) from None
-    except RangeUnsatisfiable:
-        raise damaged(version) from None
-    if size != version.size:
-        raise damaged(version)
-    async for chunk in chunks:
-        yield chunk
 
 
 def allow(
