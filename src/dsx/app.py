@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 
 from dsx import __version__
 from dsx.catalog.engine import Catalog, sqlite_file
-from dsx.config import Settings, secret_files
+from dsx.config import Settings
 from dsx.core.running import ADMIN_KEY_FILE
 from dsx.http import cors, credentials, problems
 from dsx.http.admission import ConnectionLimit, most_connections
@@ -63,6 +63,7 @@ from dsx.protocols import (
     tinydist,
     tus,
 )
+from dsx.setting_origins import secret_files
 from dsx.store import (
     SECRET_KEY_FILE,
     api_keys,

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -27,7 +25,6 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -38,9 +35,8 @@ from dsx.core.paths import at_home
 from dsx.core.running import DATA_DIR
 from dsx.core.sizes import parse_size
 from dsx.core.web import network, path_prefix, web_address
-from dsx.named_files import NamedFiles
+from dsx.setting_sources import NamedFiles, Variables
 
-_OF_SERVICE = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
 Dialect = Literal["tinydist", "datastore", "fileserver", "storage", "dsx"]
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
@@ -73,27 +69,6 @@ Proxies = Annotated[
     BeforeValidator(_split_or_none),
 ]
 Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)]
-
-
-class Variables(EnvSettingsSource):
-    """The environment, without what Kubernetes puts there for services named ``dsx…``.
-
-    For a service `dsx` every container has ``DSX_PORT=tcp://10.0.0.1:8000`` and more of that kind.
-    """
-
-    def _load_env_vars(self) -> Mapping[str, str | None]:
-        found = super()._load_env_vars()
-        return {
-            name: value
-            for name, value in found.items()
-            if not (name.lower().startswith("dsx_") and _OF_SERVICE.fullmatch(value or ""))
-        }
-
-
-def of_services() -> list[str]:
-    """Variables of the environment that look like settings and are a Kubernetes service's."""
-    names = {f"DSX_{name.upper()}" for name in Settings.model_fields}
-    return sorted(name for name in names if _OF_SERVICE.fullmatch(os.environ.get(name, "")))
 
 
 class Settings(BaseSettings):
@@ -384,44 +359,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def secret_files() -> list[Path]:
-    """Files of the working directory and those that ``DSX_X_FILE`` names, which may have keys."""
-    sources = Settings.settings_customise_sources(Settings, *_standard_sources())
-    found = [Path(".env"), Path("dsx.toml")]
-    for source in sources:
-        if isinstance(source, NamedFiles):
-            found += source.files()
-    return [path.absolute() for path in found]
-
-
-def origins() -> dict[str, str]:
-    """Where each setting comes from: a file, the environment, ``.env`` or so, or ``default``."""
-    sources = Settings.settings_customise_sources(Settings, *_standard_sources())
-    labels = ("flag", "environment", "environment (_FILE)", ".env", ".env (_FILE)", "dsx.toml")
-    found: dict[str, str] = {}
-    for label, source in zip(labels, sources, strict=True):
-        given = {key.lower() for key in source()}
-        for name, field in Settings.model_fields.items():
-            spellings = {name}
-            if isinstance(field.validation_alias, AliasChoices):
-                spellings |= {str(choice).lower() for choice in field.validation_alias.choices}
-            if spellings & given:
-                found.setdefault(name, label)
-    return {name: found.get(name, "default") for name in Settings.model_fields}
-
-
-def _standard_sources() -> tuple[PydanticBaseSettingsSource, ...]:
-    from pydantic_settings import (  # noqa: PLC0415 (few ask)
-        DotEnvSettingsSource,
-        InitSettingsSource,
-        SecretsSettingsSource,
-    )
-
-    return (
-        InitSettingsSource(Settings, {}),
-        EnvSettingsSource(Settings),
-        DotEnvSettingsSource(Settings),
-        SecretsSettingsSource(Settings),
-    )

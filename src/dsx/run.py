@@ -24,13 +24,14 @@ from uvicorn.supervisors import Multiprocess
 
 from dsx import __version__
 from dsx.app import check_apart
-from dsx.config import Settings, of_services
+from dsx.config import Settings
 from dsx.core.errors import Invalid, Unavailable, Unusable
 from dsx.core.running import ADMIN_KEY_FILE, SERVER_FILE
 from dsx.hub.belonging import agreement, renew
 from dsx.hub.keyring import kept_secret
 from dsx.hub.provider import check_installed
 from dsx.logs import configure_logging
+from dsx.setting_origins import of_services
 from dsx.store import KEY_PREFIX, check_secrets, open_store
 
 _GRACE = 6  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10

@@ -61,8 +61,8 @@ def _state() -> dict[str, str | None]:
 def _server_rows() -> list[dict[str, Any]]:
     try:
         with needs_server():
-            from dsx.config import origins  # noqa: PLC0415 (the SDK has no server packages)
             from dsx.run import load_settings  # noqa: PLC0415
+            from dsx.setting_origins import origins  # noqa: PLC0415 (the SDK has no server packages)
     except Invalid:
         return []
     settings = load_settings({})

@@ -1,7 +1,9 @@
-"""Settings whose values are in files, as Docker and Kubernetes hand out secrets."""
+"""Where settings come from beside plain files: the environment, and files that it names."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,29 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from dsx.core.errors import Invalid
 from dsx.core.paths import at_home
 
+OF_SERVICE = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
+"""What Kubernetes sets variables to that it names after services."""
+
+
+class Variables(EnvSettingsSource):
+    """The environment, without what Kubernetes puts there for services named ``dsx…``.
+
+    For a service `dsx` every container has ``DSX_PORT=tcp://10.0.0.1:8000`` and more of that kind.
+    """
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        found = super()._load_env_vars()
+        return {
+            name: value
+            for name, value in found.items()
+            if not (name.lower().startswith("dsx_") and OF_SERVICE.fullmatch(value or ""))
+        }
+
 
 class NamedFiles(PydanticBaseSettingsSource):
-    """Values in files: each ``DSX_X_FILE`` of *variables* names one that has ``DSX_X``.
+    """Values in files, as Docker and Kubernetes hand out secrets.
 
+    Each ``DSX_X_FILE`` of *variables* names one that has ``DSX_X``.
     `Invalid` if such a file cannot be read or is empty: a key that somebody meant to set must not
     be missed in silence.
     """
