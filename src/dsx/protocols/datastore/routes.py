@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from dsx.core.errors import Conflict, Invalid, NotFound
 from dsx.core.model import FileQuery
@@ -26,10 +25,10 @@ from dsx.http.problems import documented
 from dsx.http.receive import Form, Write, announced, pump, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.http.uploading import told_filename
-from dsx.hub.clock import SECOND, to_micros
+from dsx.hub.clock import to_micros
 from dsx.hub.services import Hub
 from dsx.hub.transfers.addition import Addition
-from dsx.hub.transfers.begin import NEVER
+from dsx.protocols.datastore.models import ID, Account, Deleted, Task, Uploaded
 
 router = Branch(
     route_class=LenientRoute,
@@ -37,17 +36,6 @@ router = Branch(
     responses=documented(400, 401, 405, 422, 503),
 )
 
-_ID = "0b0c8f6e-6d0a-4c5e-9d6c-3a1f2b4c5d6e"
-_EXAMPLE: dict[str, Any] = {
-    "task_id": _ID,
-    "state": "running",
-    "kind": "upload",
-    "created_at": 1767225600,
-    "expires_at": 1767312000,
-    "done": 1048576,
-    "total": 3000000,
-    "filename": "a.bin",
-}
 _DOWNLOAD = DOWNLOADS | documented(404, 409, 410, 412, 413, 416)
 _BINARY = {"type": "string", "format": "binary"}
 _FORM = {"type": "object", "required": ["file"], "properties": {"file": _BINARY}}
@@ -68,68 +56,11 @@ _BODY = {
 }
 Endpoint = Callable[..., Coroutine[Any, Any, "Task"]]
 
-TaskId = Annotated[str, Path(description="Id of a task.", examples=[_ID], max_length=64)]
-
-
-class Account(BaseModel):
-    """A new account."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"username": "alice", "id": _ID}]})
-
-    username: str
-    id: str
-
-
-class Task(BaseModel):
-    """A task, as it maps to the state of a transfer."""
-
-    model_config = ConfigDict(title="DatastoreTask", json_schema_extra={"examples": [_EXAMPLE]})
-
-    task_id: str
-    state: Literal["pending", "running", "paused", "completed", "aborted", "expired"]
-    kind: Literal["upload", "download", "delete"] | None
-    created_at: int = Field(description="Seconds since 1970, UTC.")
-    expires_at: int | None = Field(description="The same; null: with its upload.")
-    done: int = Field(description="Bytes, or of a delete files, so far.")
-    total: int | None = Field(description="Of how many, if known.")
-    filename: str | None
-
-    @classmethod
-    def of(cls, task: TaskValue) -> Self:
-        """The JSON of *task*."""
-        return cls(
-            task_id=task.id,
-            state="running" if task.state == "waiting" else task.state,  # the seed knows no other
-            kind="delete" if task.kind == "empty" else task.kind,
-            created_at=task.created // SECOND,
-            expires_at=None if task.expires >= NEVER else task.expires // SECOND,
-            done=task.done,
-            total=task.total,
-            filename=task.name if task.kind == "upload" else None,
-        )
-
-
-class Uploaded(Task):
-    """How an upload stands after a request."""
-
-    model_config = ConfigDict(title="DatastoreUpload", json_schema_extra={"examples": [_EXAMPLE]})
-
-    id: str | None = Field(description="Of the file that it became; null: bytes are missing.")
-    offset: int = Field(description="Bytes on disk without a gap.")
-    sha256: str | None
+TaskId = Annotated[str, Path(description="Id of a task.", examples=[ID], max_length=64)]
 
 
 _UPLOAD = documented(404, 408, 409, 410, 412, 413, 507)
 _UPLOAD[202] = {"model": Uploaded, "description": "Bytes are still missing."}
-
-
-class Deleted(BaseModel):
-    """How many files a delete moved to the trash."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"task_id": _ID, "deleted": 3}]})
-
-    task_id: str
-    deleted: int
 
 
 async def _selection(
