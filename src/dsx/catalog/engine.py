@@ -176,16 +176,16 @@ class Catalog:
         except IntegrityError:
             raise
         except sqlite3.DatabaseError as error:  # while connecting
-            raise self._designed(error, error) from error
+            raise self._designed(error) from error
         except DBAPIError as error:
             if self._log is not None and _lost_a_sync(error):
                 log.warning("the catalog's disk failed: its log is recovered", why=str(error.orig))
                 self._log.recover()
-            raise self._designed(error, error.orig) from error
+            raise self._designed(error) from error
 
-    def _designed(self, error: Exception, original: BaseException | None) -> Exception:
-        """What an *error*, which the driver's *original* is behind, means to those who ask."""
-        designed = _designed(error, original)
+    def _designed(self, error: Exception) -> Exception:
+        """What an *error* means to those who ask."""
+        designed = _designed(error)
         if isinstance(designed, Unusable):
             self._damage = designed
         return designed
@@ -291,7 +291,9 @@ def _verify(connection: Connection) -> None:
         raise Unusable(_DAMAGED.format(found))
 
 
-def _designed(error: Exception, original: BaseException | None) -> Exception:
+def _designed(error: Exception) -> Exception:
+    """What an *error* of SQLAlchemy means, or of SQLite's driver itself."""
+    original = error.orig if isinstance(error, DBAPIError) else error
     full = (
         getattr(original, "sqlite_errorcode", None) in _SQLITE_FULL
         or getattr(original, "sqlstate", None) in _POSTGRES_FULL
