@@ -26,7 +26,7 @@ from dsx.blobs.contract import STAGE_ID, Stage, Stages, check_stage_id
 from dsx.blobs.directories import sync_directory
 from dsx.blobs.staging_id import staging_id
 from dsx.core.digest import Buffer, Digest, Hasher
-from dsx.core.disk import disk
+from dsx.core.disk import MORE_ROOM, disk
 from dsx.core.errors import (
     DigestMismatch,
     NotFound,
@@ -71,7 +71,9 @@ class StageDirectory(Stages):
         room = self._room()
         full = room <= 0 and not existing and self.owed(self._staging) > 0
         if full or 0 < reserve > room:
-            raise StorageFull(f"There is no room for {reserve} bytes.", {"needed": reserve})
+            raise StorageFull(
+                f"There is no room for {reserve} bytes. {MORE_ROOM}", {"needed": reserve}
+            )
         with disk():
             stage = self._make_stage(name, self._staging / name, existing=existing)
             stage.check_room = self._check_room
@@ -115,7 +117,7 @@ class StageDirectory(Stages):
 
     def _check_room(self, size: int) -> None:
         if self.owed(self._staging) and self._room() < size:
-            raise StorageFull("The disk is full.")
+            raise StorageFull(f"The disk is full. {MORE_ROOM}")
 
     async def stages(self) -> Sequence[str]:
         """See `Stages.stages`."""

@@ -25,6 +25,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalErr
 from sqlalchemy.pool import QueuePool
 
 from dsx.catalog.wal import Log
+from dsx.core.disk import MORE_ROOM
 from dsx.core.errors import Invalid, StorageFull, Unavailable, Unusable
 from dsx.core.model import Micros
 
@@ -299,7 +300,7 @@ def _designed(error: Exception) -> Exception:
         or getattr(original, "sqlstate", None) in _POSTGRES_FULL
     )
     if full:
-        return StorageFull("The disk of the catalog is full.")
+        return StorageFull(f"The disk of the catalog is full. {MORE_ROOM}")
     if getattr(original, "sqlite_errorcode", 0) & 0xFF in _SQLITE_DAMAGED:
         log.error("the catalog is damaged", error=str(original))
         return Unusable(_DAMAGED.format(original))

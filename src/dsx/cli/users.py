@@ -172,8 +172,9 @@ def delete(
         raise Invalid("Nothing was deleted.")
     with context.client() as client:
         gone = client.accounts.delete_user(name, heir=heir, days=days)
-    has = f"{gone.heir} has" if gone.heir else "in the trash are"
-    context.output.result(gone, [f"{gone.username} is deleted; {has} its {gone.files} files"])
+    count = f"its {gone.files} files"
+    left = f"{gone.heir} has {count}" if gone.heir else f"{count} are in the trash"
+    context.output.result(gone, [f"{gone.username} is deleted; {left}"])
 
 
 def invite(

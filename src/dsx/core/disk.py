@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from dsx.core.errors import DSXError, StorageFailed, StorageFull, TooLarge
 
+MORE_ROOM = "Delete files and empty the trash, or ask the operator for more room."
+"""What to do about a full disk."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FAILING = {
     getattr(errno, name, errno.EIO)  # not every system has all of them
@@ -32,7 +34,7 @@ def disk() -> Iterator[None]:
 def meaning(error: OSError) -> DSXError | None:
     """The failure that *error*, raised by work on a file, stands for; None: a defect."""
     if error.errno in _FULL:
-        return StorageFull("The disk is full.")
+        return StorageFull(f"The disk is full. {MORE_ROOM}")
     if error.errno == errno.EFBIG:
         return TooLarge("No file of this disk can be that large.")
     if error.errno in _FAILING:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from dsx.catalog import uploads, usage, users
+from dsx.core.disk import MORE_ROOM
 from dsx.core.errors import Invalid, StorageFull, TooLarge, TooMany
 
 
@@ -112,7 +113,8 @@ def check_room(connection: Connection, room: int | None, needed: int) -> None:
     available = max(0, room - usage.reserved(connection))
     if needed > available:
         raise StorageFull(
-            f"There is no room for {needed} bytes.", {"needed": needed, "available": available}
+            f"There is no room for {needed} bytes. {MORE_ROOM}",
+            {"needed": needed, "available": available},
         )
 
 
