@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsx.http.redaction import redacted, shown_path
+from dsx.redaction import redacted, shown_path
 
 SECRET = "x" * 43
 
