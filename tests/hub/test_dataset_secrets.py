@@ -104,8 +104,7 @@ def test_c2_what_is_bound_into_a_dataset_stays_out(tmp_path: Path, part: str) ->
     (data / part).mkdir(parents=True, exist_ok=True)
     (data / part / "secret").write_bytes(b"secret")
     bound.mkdir(parents=True)
-    if subprocess.run(["mount", "--bind", data / part, bound], check=False).returncode:
-        pytest.skip("this container may not mount")
+    subprocess.run(["mount", "--bind", data / part, bound], check=True)
     try:
         assert (bound / "secret").exists()
         own = private(settings(tmp_path, "sets"))

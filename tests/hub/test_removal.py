@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -126,14 +128,25 @@ def test_removing_bytes_holds_no_transaction(
 
 @pytest.mark.parametrize("store", [SlowMemory, SlowLocal])
 def test_equal_bytes_that_come_during_a_removal_stay(
-    catalog_url: str, tmp_path: Path, store: type[SlowMemory]
+    catalog_url: str, tmp_path: Path, store: type[SlowMemory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    refused = threading.Event()
+
+    def spare(*asked: Any) -> None:
+        try:
+            removal.spare(*asked)
+        except removal.BeingRemoved:
+            refused.set()
+            raise
+
+    monkeypatch.setattr("dsx.hub.files.spare", spare)
+
     async def check() -> None:
         async with room(catalog_url, store, tmp_path) as here:
             purging = asyncio.ensure_future(here.purge(await here.store("a", b"same")))
             await asyncio.wait_for(here.held.begun.wait(), 20)
             again = asyncio.ensure_future(here.store("b", b"same"))
-            await asyncio.sleep(0.2)
+            assert await asyncio.to_thread(refused.wait, 20)
             here.held.go.set()
             await asyncio.wait_for(asyncio.gather(purging, again), 20)
             assert await here.has(b"same")

@@ -15,7 +15,7 @@ import pytest
 
 @contextmanager
 def small_disk(place: Path, options: str) -> Iterator[Path]:
-    """A tmpfs mounted on *place* with these *options*; needs root."""
+    """A tmpfs mounted on *place* with these *options*; needs root, who has to be able to mount."""
     if os.geteuid() != 0:
         pytest.skip("mounting a disk needs root")
     place.mkdir()

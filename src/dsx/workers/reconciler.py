@@ -47,4 +47,6 @@ class Reconciler(ABC):
                 await self.step()
             except Exception as error:
                 log.exception("reconciler failed", reconciler=type(self).__name__, error=str(error))
+            else:
+                log.debug("reconciled", reconciler=type(self).__name__)
             await asyncio.sleep(self.interval)
