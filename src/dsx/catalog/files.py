@@ -7,26 +7,21 @@ the trash: see `dsx.catalog.trash`. Functions run inside the caller's transactio
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import uuid_utils
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    Row,
     Select,
     func,
     insert,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
-from dsx.catalog import cursors, labels
+from dsx.catalog import labels, pages
 from dsx.catalog.engine import lock
 from dsx.catalog.matching import (
     Matcher,
@@ -45,11 +40,6 @@ from dsx.core.errors import AlreadyExists, NotFound
 from dsx.core.model import BlobInfo, FileQuery, FileVersion, Micros, NewFile, Page
 from dsx.core.principals import Places
 
-_SCAN = 2000
-_SCAN_SECONDS = 1.0
-_SCAN_WORK = 0.03
-"""A page that takes longer to find, or more seconds of matching, ends early; its cursor goes on.
-So no pattern, however evil, keeps a thread for long."""
 _MAX_NUMBER = 1 << 62
 
 
@@ -109,12 +99,12 @@ def _next_version(connection: Connection, file: str) -> int:
 
 def by_number(connection: Connection, number: int) -> FileVersion:
     """The version with this number, which exists."""
-    return _versions(connection, _records().where(files.c.number == number))[0]
+    return pages.read(connection, pages.records().where(files.c.number == number))[0]
 
 
 def find_number(connection: Connection, number: int) -> FileVersion | None:
     """The version with this number, live or in the trash, unless it was purged."""
-    return next(iter(_versions(connection, _records().where(files.c.number == number))), None)
+    return next(iter(pages.read(connection, pages.records().where(files.c.number == number))), None)
 
 
 def get(connection: Connection, ref: str, *, trashed: bool = False) -> FileVersion:
@@ -124,12 +114,12 @@ def get(connection: Connection, ref: str, *, trashed: bool = False) -> FileVersi
     `dsx.hub.access`.
     """
     where = TRASHED if trashed else files.c.trashed.is_(None)
-    found = _versions(connection, _records().where(where, _refers(ref)))
+    found = pages.read(connection, pages.records().where(where, _refers(ref)))
     if not found and not ref.isdecimal():
         same = files.c.file == _as_id(ref)
         newest = files.c.trashed.desc(), files.c.version.desc()
-        query = _records().where(where, files.c.latest, same).order_by(*newest).limit(1)
-        found = _versions(connection, query)
+        query = pages.records().where(where, files.c.latest, same).order_by(*newest).limit(1)
+        found = pages.read(connection, query)
     if not found:
         raise unknown(ref, trashed=trashed)
     return found[0]
@@ -145,15 +135,15 @@ def numbered(connection: Connection, owner: str, numbers: Sequence[int]) -> dict
     found: dict[int, FileVersion] = {}
     for batch in in_batches(numbers):
         some = files.c.number.in_(batch)
-        query = _records().where(some, files.c.owner == owner)
-        found.update({version.number: version for version in _versions(connection, query)})
+        query = pages.records().where(some, files.c.owner == owner)
+        found.update({version.number: version for version in pages.read(connection, query)})
     return found
 
 
 def find(connection: Connection, owner: str, name: str) -> FileVersion | None:
     """The newest version of the owner's live file *name*."""
-    query = _records().where(LIVE, files.c.owner == owner, files.c.name == name)
-    return next(iter(_versions(connection, query)), None)
+    query = pages.records().where(LIVE, files.c.owner == owner, files.c.name == name)
+    return next(iter(pages.read(connection, query)), None)
 
 
 def find_many(connection: Connection, owner: str, names: Sequence[str]) -> list[FileVersion]:
@@ -164,7 +154,7 @@ def find_many(connection: Connection, owner: str, names: Sequence[str]) -> list[
     found: list[FileVersion] = []
     for batch in in_batches(names):
         some = files.c.name.in_(batch), blobs.c.damaged.is_(None)
-        found += _versions(connection, _records().where(LIVE, files.c.owner == owner, *some))
+        found += pages.read(connection, pages.records().where(LIVE, files.c.owner == owner, *some))
     return found
 
 
@@ -173,14 +163,14 @@ def find_version(
 ) -> FileVersion | None:
     """That version of a file, live or *trashed*."""
     where = TRASHED if trashed else files.c.trashed.is_(None)
-    query = _records().where(where, files.c.file == file, files.c.version == version)
-    return next(iter(_versions(connection, query)), None)
+    query = pages.records().where(where, files.c.file == file, files.c.version == version)
+    return next(iter(pages.read(connection, query)), None)
 
 
 def versions(connection: Connection, file: str) -> list[FileVersion]:
     """All versions of one file, newest first, those in the trash included."""
-    query = _records().where(files.c.file == file).order_by(files.c.version.desc())
-    return _versions(connection, query)
+    query = pages.records().where(files.c.file == file).order_by(files.c.version.desc())
+    return pages.read(connection, query)
 
 
 def list_versions(
@@ -190,8 +180,8 @@ def list_versions(
     query = select(files.c.number, files.c.version.label("key"), files.c.name).where(
         files.c.file == file, files.c.trashed.is_(None), *labels.versions_within(places)
     )
-    where = _Position((files.c.version, files.c.number), "-version", cursor, limit)
-    return _page(connection, query, where, [])
+    where = pages.Position((files.c.version, files.c.number), "-version", cursor, limit)
+    return pages.page(connection, query, where, [])
 
 
 def change(connection: Connection, version: FileVersion, values: dict[str, Any]) -> None:
@@ -215,21 +205,6 @@ def rename(connection: Connection, file: str, name: str) -> None:
     labels.refresh(connection, file)
 
 
-def list_trash(
-    connection: Connection,
-    owner: str,
-    limit: int,
-    cursor: str | None,
-    places: Places = None,
-) -> Page:
-    """The newest version of each file in the trash, latest deletion first."""
-    query = select(files.c.number, files.c.trashed.label("key"), files.c.name).where(
-        TRASHED, files.c.latest, files.c.owner == owner, *labels.versions_within(places)
-    )
-    where = _Position((files.c.trashed, files.c.number), "-trashed", cursor, limit)
-    return _page(connection, query, where, [])
-
-
 def list_live(connection: Connection, owner: str, wanted: FileQuery, places: Places = None) -> Page:
     """The newest versions of the owner's live files that *wanted* selects, in *places*."""
     rows = file_labels.c
@@ -245,10 +220,10 @@ def list_live(connection: Connection, owner: str, wanted: FileQuery, places: Pla
         query = query.where(rows.created >= wanted.created_from)
     if wanted.created_to is not None:
         query = query.where(rows.created < wanted.created_to)
-    where = _Position(
+    where = pages.Position(
         (column, rows.number), wanted.sort, wanted.cursor, wanted.limit, wanted.offset
     )
-    return _page(connection, query, where, matchers)
+    return pages.page(connection, query, where, matchers)
 
 
 def _narrow(query: Select[Any], glob: str) -> tuple[Select[Any], list[Matcher]]:
@@ -264,73 +239,6 @@ def _narrow(query: Select[Any], glob: str) -> tuple[Select[Any], list[Matcher]]:
     return query, [glob_matcher(glob)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Position:
-    """Where in a listing ordered by *pair*, (key, number), a page begins, and how long it is."""
-
-    pair: tuple[ColumnElement[Any], ColumnElement[int]]
-    sort: str
-    cursor: str | None
-    limit: int
-    offset: int = 0
-
-
-def _page(
-    connection: Connection, query: Select[Any], where: _Position, matchers: Sequence[Matcher]
-) -> Page:
-    """One page of *query*, whose rows are (number, key, name)."""
-    deadline, work = time.monotonic() + _SCAN_SECONDS, 0.0
-    page: list[int] = []
-    last = following = None
-    for row in _rows(connection, query, where, where.limit + 1 if not matchers else _SCAN):
-        begun = time.thread_time()
-        matched = all(match(row.name) for match in matchers)
-        work += time.thread_time() - begun
-        if matched:
-            if len(page) == where.limit:
-                following = last
-                break
-            page.append(row.number)
-            last = row
-        if matchers and (work > _SCAN_WORK or time.monotonic() > deadline):
-            following = row
-            break
-    cursor = following and cursors.encode(where.sort, following.key, following.number)
-    return Page(_in_order(connection, page), cursor)
-
-
-def _rows(
-    connection: Connection, query: Select[Any], where: _Position, batch: int
-) -> Iterator[Row[Any]]:
-    """The rows of *query* from the position on, fetched *batch* at a time."""
-    down = where.sort.startswith("-")
-    part = query.order_by(*(column.desc() if down else column for column in where.pair)).limit(
-        batch
-    )
-    position = cursors.decode(where.cursor, where.sort) if where.cursor else None
-    first = part.offset(where.offset)
-    while True:
-        edge = tuple_(*where.pair), tuple_(*position or ())
-        beyond = edge[0] < edge[1] if down else edge[0] > edge[1]
-        rows = connection.execute(part.where(beyond) if position else first).all()
-        yield from rows
-        if len(rows) < batch:
-            return
-        position = rows[-1].key, rows[-1].number
-
-
-def _in_order(connection: Connection, numbers: Sequence[int]) -> list[FileVersion]:
-    found = _versions(connection, _records().where(files.c.number.in_(numbers)))
-    by_its_number = {version.number: version for version in found}
-    return [by_its_number[number] for number in numbers]
-
-
-def _records() -> Select[Any]:
-    return select(files, blobs.c.crc32, blobs.c.damaged).join(
-        blobs, blobs.c.digest == files.c.sha256
-    )
-
-
 def _refers(ref: str) -> Any:
     """A condition: id or number, which has no leading zeros. What is neither matches nothing."""
     number = ref.isascii() and ref.isdecimal() and not ref.startswith("0")
@@ -343,37 +251,10 @@ def _as_id(ref: str) -> str:
     return ref.lower() if ref.isascii() and ref.isprintable() else ""
 
 
-def _versions(connection: Connection, query: Select[Any]) -> list[FileVersion]:
-    return [_version(row) for row in connection.execute(query)]
-
-
-def _version(row: Row[Any]) -> FileVersion:
-    return FileVersion(
-        id=row.id,
-        number=row.number,
-        file=row.file,
-        version=row.version,
-        latest=row.latest,
-        owner=row.owner,
-        name=row.name,
-        category=row.category,
-        content_type=row.content_type,
-        size=row.size,
-        sha256=Digest(row.sha256),
-        crc32=row.crc32,
-        created=row.created,
-        metadata=row.metadata,
-        tags=tuple(row.tags),
-        trashed=row.trashed,
-        expires=row.expires,
-        damaged=row.damaged is not None,
-    )
-
-
 def of_blob(connection: Connection, digest: Digest, limit: int) -> list[FileVersion]:
     """Up to *limit* versions whose bytes these are, the oldest first."""
-    query = _records().where(files.c.sha256 == digest).order_by(files.c.number).limit(limit)
-    return _versions(connection, query)
+    query = pages.records().where(files.c.sha256 == digest).order_by(files.c.number).limit(limit)
+    return pages.read(connection, query)
 
 
 def count(connection: Connection) -> int:

@@ -25,11 +25,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from dsx.catalog import blobs, labels
+from dsx.catalog import blobs, labels, pages
 from dsx.catalog.schema import files
 from dsx.core.digest import Digest
 from dsx.core.errors import AlreadyExists, NotFound
-from dsx.core.model import FileVersion, Micros
+from dsx.core.model import FileVersion, Micros, Page
 from dsx.core.principals import Places
 
 TRASHED = text("trashed IS NOT NULL")
@@ -103,6 +103,21 @@ def page(
     """What is in the owner's trash since *before*, if all versions of its file lie in *places*."""
     where = _in_trash(owner, before, places)
     return _deleted(connection, where, (files.c.trashed, files.c.number), limit)
+
+
+def list_deleted(
+    connection: Connection,
+    owner: str,
+    limit: int,
+    cursor: str | None,
+    places: Places = None,
+) -> Page:
+    """The newest version of each file in the trash, latest deletion first."""
+    query = select(files.c.number, files.c.trashed.label("key"), files.c.name).where(
+        TRASHED, files.c.latest, files.c.owner == owner, *labels.versions_within(places)
+    )
+    where = pages.Position((files.c.trashed, files.c.number), "-trashed", cursor, limit)
+    return pages.page(connection, query, where, [])
 
 
 def count(connection: Connection, owner: str, before: Micros, places: Places = None) -> int:

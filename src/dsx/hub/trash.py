@@ -116,7 +116,7 @@ class Trash:
         """One page of deleted files, latest deletion first."""
         access.require(principal, "read")
         return await self._catalog.read(
-            lambda connection: file_records.list_trash(
+            lambda connection: records.list_deleted(
                 connection, principal.id, limit, cursor, principal.places
             )
         )

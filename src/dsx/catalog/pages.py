@@ -1,0 +1,118 @@
+"""Reads versions of files, and lists of them in pages, each with a cursor to the next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, select, tuple_
+
+from dsx.catalog import cursors
+from dsx.catalog.matching import Matcher
+from dsx.catalog.schema import blobs, files
+from dsx.core.digest import Digest
+from dsx.core.model import FileVersion, Page
+
+_SCAN = 2000
+_SCAN_SECONDS = 1.0
+_SCAN_WORK = 0.03
+"""A page that takes longer to find, or more seconds of matching, ends early; its cursor goes on.
+So no pattern, however evil, keeps a thread for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in a listing ordered by *pair*, (key, number), a page begins, and how long it is."""
+
+    pair: tuple[ColumnElement[Any], ColumnElement[int]]
+    sort: str
+    cursor: str | None
+    limit: int
+    offset: int = 0
+
+
+def page(
+    connection: Connection, query: Select[Any], where: Position, matchers: Sequence[Matcher]
+) -> Page:
+    """One page of *query*, whose rows are (number, key, name)."""
+    deadline, work = time.monotonic() + _SCAN_SECONDS, 0.0
+    numbers: list[int] = []
+    last = following = None
+    for row in _rows(connection, query, where, where.limit + 1 if not matchers else _SCAN):
+        begun = time.thread_time()
+        matched = all(match(row.name) for match in matchers)
+        work += time.thread_time() - begun
+        if matched:
+            if len(numbers) == where.limit:
+                following = last
+                break
+            numbers.append(row.number)
+            last = row
+        if matchers and (work > _SCAN_WORK or time.monotonic() > deadline):
+            following = row
+            break
+    cursor = following and cursors.encode(where.sort, following.key, following.number)
+    return Page(_in_order(connection, numbers), cursor)
+
+
+def _rows(
+    connection: Connection, query: Select[Any], where: Position, batch: int
+) -> Iterator[Row[Any]]:
+    """The rows of *query* from the position on, fetched *batch* at a time."""
+    down = where.sort.startswith("-")
+    part = query.order_by(*(column.desc() if down else column for column in where.pair)).limit(
+        batch
+    )
+    position = cursors.decode(where.cursor, where.sort) if where.cursor else None
+    first = part.offset(where.offset)
+    while True:
+        edge = tuple_(*where.pair), tuple_(*position or ())
+        beyond = edge[0] < edge[1] if down else edge[0] > edge[1]
+        rows = connection.execute(part.where(beyond) if position else first).all()
+        yield from rows
+        if len(rows) < batch:
+            return
+        position = rows[-1].key, rows[-1].number
+
+
+def _in_order(connection: Connection, numbers: Sequence[int]) -> list[FileVersion]:
+    found = read(connection, records().where(files.c.number.in_(numbers)))
+    by_its_number = {version.number: version for version in found}
+    return [by_its_number[number] for number in numbers]
+
+
+def records() -> Select[Any]:
+    """What `read` reads: add which versions."""
+    return select(files, blobs.c.crc32, blobs.c.damaged).join(
+        blobs, blobs.c.digest == files.c.sha256
+    )
+
+
+def read(connection: Connection, query: Select[Any]) -> list[FileVersion]:
+    """The versions that *query*, of `records`, selects."""
+    return [_version(row) for row in connection.execute(query)]
+
+
+def _version(row: Row[Any]) -> FileVersion:
+    return FileVersion(
+        id=row.id,
+        number=row.number,
+        file=row.file,
+        version=row.version,
+        latest=row.latest,
+        owner=row.owner,
+        name=row.name,
+        category=row.category,
+        content_type=row.content_type,
+        size=row.size,
+        sha256=Digest(row.sha256),
+        crc32=row.crc32,
+        created=row.created,
+        metadata=row.metadata,
+        tags=tuple(row.tags),
+        trashed=row.trashed,
+        expires=row.expires,
+        damaged=row.damaged is not None,
+    )
