@@ -12,7 +12,7 @@ import pytest
 from tests.support.catalogs import opened
 from tests.support.stored import OWNER, add
 
-from dsx.catalog import files, pages, trash
+from dsx.catalog import files, trash
 from dsx.catalog.engine import Catalog
 from dsx.core.errors import Invalid, Unprocessable
 from dsx.core.model import FileQuery, FileVersion
@@ -202,7 +202,7 @@ def test_a_filter_that_takes_long_ends_the_page_early(
         async with opened(catalog_url) as catalog:
             await catalog.write(_fill)
             everything = {f.name for f in await _all(catalog, FileQuery())}
-            monkeypatch.setattr(pages, "_SCAN_SECONDS", 0.0)
+            monkeypatch.setattr("dsx.catalog.pages._SCAN_SECONDS", 0.0)
             query, seen, pages = FileQuery(regex="é"), set(), 0
             while True:
                 page = await catalog.read(lambda c, q=query: files.list_live(c, OWNER, q))
