@@ -42,7 +42,6 @@ def failing(directory: Path, error: Exception) -> tuple[int, dict[str, str], dic
         "type": "http",
         "method": "GET",
         "path": "/boom",
-        "http_version": "1.0",
         "raw_path": b"/boom",
         "query_string": b"",
         "headers": [(b"host", b"x"), (b"origin", b"https://page.example")],
