@@ -18,7 +18,7 @@ from pathlib import Path
 from dsx.client.kept import Kept, goes_on
 from dsx.client.locks import lock_file
 from dsx.client.progress import Stopped
-from dsx.client.sharing import make_directories, share
+from dsx.client.shared_cache import make_directories, share
 from dsx.client.system import open_file
 
 FOLDER = ".dsx-drafts"
