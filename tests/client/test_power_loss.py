@@ -37,6 +37,10 @@ DATASET = """
 with DatasetHubClient(sys.argv[2], sys.argv[3], cache_dir=Path(sys.argv[1])) as client:
     client.download_dataset("ds")
 """
+REPLACED = """
+from dsx.client.durable import replace_durably
+replace_durably(Path(sys.argv[1]) / "shown", b"all of it")
+"""
 JOURNAL = """
 from dsx.client.resume import Memory
 memory = Memory(Path(sys.argv[1]) / "journal.json")
@@ -75,6 +79,14 @@ def test_a_downloaded_file_that_shows_is_durable(
     disk.lose_power(names=True)
     content = (disk.root / "shown").read_bytes()
     assert content == DATA if code in {DOWNLOAD, SEVERAL} else DATA in content
+
+
+def test_what_a_file_is_replaced_with_is_durable(disk: FailingDisk) -> None:
+    with disk.failing(1, DEATH, kinds=RENAME) as control:
+        assert run(disk, REPLACED).returncode == -signal.SIGKILL
+        assert control.last.endswith(b"/shown")
+    disk.lose_power(names=True)
+    assert (disk.root / "shown").read_bytes() == b"all of it"
 
 
 def test_files_of_a_dataset_that_show_are_durable(server: FaultyServer, disk: FailingDisk) -> None:
