@@ -104,6 +104,20 @@ def test_filters_select_what_they_say(catalog_url: str, query: FileQuery, wanted
     asyncio.run(check())
 
 
+def test_a_tag_is_no_category_of_the_same_name(catalog_url: str):
+    async def check() -> None:
+        async with opened(catalog_url) as catalog:
+            await catalog.write(lambda c: add(c, "tagged", tags=("train",)))
+            await catalog.write(lambda c: add(c, "within", category="train"))
+            for query, name in (
+                (FileQuery(category="train"), "within"),
+                (FileQuery(tags=("train",)), "tagged"),
+            ):
+                assert [f.name for f in await _all(catalog, query)] == [name]
+
+    asyncio.run(check())
+
+
 def test_a_page_walk_survives_insertions(catalog_url: str):
     """Whatever was there at the start is listed exactly once, whatever comes in meanwhile."""
 
