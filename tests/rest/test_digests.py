@@ -14,7 +14,9 @@ WRONG = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
 
 
 @pytest.mark.parametrize(
-    ("digest", "status"), [(RIGHT, 201), (WRONG, 422), ("AAAA", 400), ("", 400)]
+    ("digest", "status"),
+    [(RIGHT, 201), (WRONG, 422), ("AAAA", 400), ("", 400)],
+    ids=["right", "wrong", "short", "empty"],
 )
 def test_bytes_are_stored_if_they_are_the_announced_ones(
     hub: RunningHub, digest: str, status: int
