@@ -6,6 +6,7 @@ and has a directory be what survives a power loss.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import errno
 import functools
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from tests.support.apt import ensure
 
-SOURCE = Path(__file__).parent.parent / "faults" / "failing_disk.c"
+SOURCES = Path(__file__).parent.parent / "faults"
 WRITE, SYNC, RENAME, TRUNCATE, READ = 1, 2, 4, 8, 16
 CHANGES = WRITE | SYNC | RENAME | TRUNCATE
 EIO, ENOSPC, SHORT = errno.EIO, errno.ENOSPC, 0
@@ -49,12 +50,14 @@ class Control(ctypes.Structure):
 
 
 @functools.cache
-def library() -> Path:
-    """The compiled library; a C compiler is installed for it if need be."""
-    target = Path(tempfile.mkdtemp(prefix="dsx-failing-disk-")) / "failing_disk.so"
+def library(name: str = "failing_disk") -> Path:
+    """The compiled library *name*; a C compiler is installed for it if need be."""
+    directory = Path(tempfile.mkdtemp(prefix="dsx-library-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    target, source = directory / f"{name}.so", SOURCES / f"{name}.c"
     compiler = ensure(_compiler, "gcc", "libc6-dev")
     flags = ("-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
-    subprocess.run([compiler, *flags, "-o", target, SOURCE, "-ldl"], check=True)
+    subprocess.run([compiler, *flags, "-o", target, source, "-ldl"], check=True)
     return target
 
 

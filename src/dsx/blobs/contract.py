@@ -153,6 +153,14 @@ class Stage(ABC):
         """
 
     @abstractmethod
+    def occupy(self, span: ByteRange) -> None:
+        """Say, until this is closed, that bytes of *span* may be written through it (blocking).
+
+        It goes on being said while a thread or process that writes is stopped; see
+        `Stages.successor`.
+        """
+
+    @abstractmethod
     def sync(self) -> None:
         """Return once everything written so far survives a crash of the machine (blocking).
 
@@ -179,6 +187,18 @@ class Stage(ABC):
         it all. The blob may be visible from here on: who does not seal in the end has to remove it,
         unless somebody else wants it. `DigestMismatch` and `StorageFailed` as for ``seal``.
         """
+
+    @abstractmethod
+    def supersede(self, id_: str) -> None:
+        """Become the stage *id_*, durably (blocking).
+
+        Who has the one of that name open goes on in bytes that nobody will read. What is wanted of
+        them has been copied here and synced.
+        """
+
+    @abstractmethod
+    def is_current(self) -> bool:
+        """Whether it is what its id stands for: not sealed, dropped, or superseded (blocking)."""
 
     @abstractmethod
     def seal(self, digest: Digest, size: int) -> None:
@@ -229,6 +249,14 @@ class Stages(ABC):
         `StorageFull` if there is no room for *reserve* bytes, and `NotFound` if it has to be
         an *existing* stage and is not. A stage with a given name survives a crash of the machine
         from its first ``sync`` on.
+        """
+
+    @abstractmethod
+    async def successor(self, id_: str, span: ByteRange) -> Stage | None:
+        """A fresh stage that may `Stage.supersede` the stage *id_*, if that is needed; else None.
+
+        It is if somebody occupies bytes of *span*, be it one who was told to stop: a write that has
+        begun cannot be called back.
         """
 
     @abstractmethod

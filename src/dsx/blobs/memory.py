@@ -107,6 +107,14 @@ class MemoryStore(BlobStore, Stages):
         stage.held += 1
         return stage
 
+    async def successor(self, id_: str, span: ByteRange) -> Stage | None:
+        """See `Stages.successor`."""
+        known = self.staged.get(id_)
+        occupied = known.occupied if known else ()
+        if any(one.start < span.stop and span.start < one.stop for one in occupied):
+            return await self.stage()
+        return None
+
     async def room(self) -> int | None:
         """See `Stages.room`."""
         return None
@@ -132,6 +140,7 @@ class MemoryStage(Stage):
     def __init__(self, store: MemoryStore, name: str) -> None:
         self.id = name
         self.held = 0
+        self.occupied: list[ByteRange] = []
         self._store = store
         self._data = bytearray()
         self._sealed: tuple[Digest, int] | None = None
@@ -141,12 +150,25 @@ class MemoryStage(Stage):
         self._data.extend(bytes(max(0, offset - len(self._data))))
         self._data[offset : offset + len(data)] = data
 
+    def occupy(self, span: ByteRange) -> None:
+        """See `Stage.occupy`."""
+        self.occupied.append(span)
+
     def sync(self) -> None:
         """See `Stage.sync`."""
 
     def read(self, offset: int, size: int) -> bytes:
         """See `Stage.read`."""
         return bytes(self._data[offset : offset + size])
+
+    def supersede(self, id_: str) -> None:
+        """See `Stage.supersede`."""
+        self._store.staged[id_] = self._store.staged.pop(self.id)
+        self.id = id_
+
+    def is_current(self) -> bool:
+        """See `Stage.is_current`."""
+        return self._store.staged.get(self.id) is self
 
     def seal(self, digest: Digest, size: int) -> None:
         """See `Stage.seal`."""
@@ -165,6 +187,8 @@ class MemoryStage(Stage):
     def close(self) -> None:
         """See `Stage.close`."""
         self.held = max(0, self.held - 1)
+        if not self.held:
+            self.occupied.clear()
 
 
 async def _chunks(data: bytes) -> AsyncIterator[bytes]:

@@ -19,11 +19,12 @@ import threading
 import uuid
 import weakref
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dsx.blobs.contract import STAGE_ID, Stage, Stages, check_stage_id
 from dsx.blobs.directories import sync_directory
+from dsx.blobs.occupied import is_occupied, occupy
 from dsx.blobs.staging_id import staging_id
 from dsx.core.digest import Buffer, Digest, Hasher
 from dsx.core.disk import MORE_ROOM, disk
@@ -33,7 +34,8 @@ from dsx.core.errors import (
     StorageFailed,
     StorageFull,
 )
-from dsx.core.shielded import whatever_happens
+from dsx.core.ranges import ByteRange
+from dsx.core.shielded import in_thread, whatever_happens
 
 WRITE_BEHIND = 8 * 1024 * 1024
 """Dirty bytes after which the disk is set to work, so that ``sync`` finds little left to do."""
@@ -97,8 +99,8 @@ class StageDirectory(Stages):
         try:
             hasher = Hasher()
             async for chunk in chunks:
-                await asyncio.to_thread(stage.write, hasher.size, chunk)
-                await asyncio.to_thread(hasher.update, chunk)
+                await in_thread(stage.write, hasher.size, chunk)
+                await in_thread(hasher.update, chunk)
                 if hasher.size > size:
                     break
             if (hasher.digest, hasher.size) != (digest, size):
@@ -106,6 +108,11 @@ class StageDirectory(Stages):
             yield stage
         finally:
             await stage.discard()
+
+    async def successor(self, id_: str, span: ByteRange) -> Stage | None:
+        """See `Stages.successor`."""
+        path = self._staging / check_stage_id(id_)
+        return await self.stage() if await in_thread(is_occupied, path, span) else None
 
     async def room(self) -> int | None:
         """See `Stages.room`."""
@@ -147,6 +154,8 @@ class StageFile(Stage):
         self._path = path
         self._descriptor, self._made = _open_locked(path, existing=existing)
         self._open = True
+        self._users = 0  # calls that use the descriptor just now
+        self._gate = threading.Lock()
         self._sealed: tuple[Digest, int] | None = None
         self._unflushed = 0
         self._dirty = not self._made  # who opened it before may have left it so
@@ -160,7 +169,7 @@ class StageFile(Stage):
         view = memoryview(data)
         self.check_room(len(view))
         try:
-            with disk():
+            with self._in_use(), disk():
                 while view:
                     written = os.pwrite(self._descriptor, view, offset)
                     if not written:
@@ -173,8 +182,14 @@ class StageFile(Stage):
         finally:
             self._dirty = True
         if self._unflushed >= WRITE_BEHIND:
-            _start_writing(self._descriptor)
+            with self._in_use():
+                _start_writing(self._descriptor)
             self._unflushed = 0
+
+    def occupy(self, span: ByteRange) -> None:
+        """See `Stage.occupy`."""
+        with self._in_use():
+            occupy(self._descriptor, span)
 
     def sync(self) -> None:
         """See `Stage.sync`. Raises, too, if another descriptor's sync of this file has failed."""
@@ -182,7 +197,7 @@ class StageFile(Stage):
             self._writeback.check()
             self._dirty = False  # a write meanwhile says that it is
             try:
-                with disk():
+                with self._in_use(), disk():
                     os.fdatasync(self._descriptor)
             except BaseException:
                 self._dirty = self._writeback.failed = True
@@ -190,7 +205,7 @@ class StageFile(Stage):
 
     def read(self, offset: int, size: int) -> bytes:
         """See `Stage.read`."""
-        with disk():
+        with self._in_use(), disk():
             data = os.pread(self._descriptor, size, offset)
             while 0 < len(data) < size:
                 more = os.pread(self._descriptor, size - len(data), offset + len(data))
@@ -201,7 +216,7 @@ class StageFile(Stage):
 
     def reread(self) -> None:
         """See `Stage.reread`."""
-        with disk():
+        with self._in_use(), disk():
             os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def settle(self, size: int) -> None:
@@ -217,6 +232,22 @@ class StageFile(Stage):
             self._dirty = True
         if self._dirty:
             self.sync()
+
+    def supersede(self, id_: str) -> None:
+        """See `Stage.supersede`."""
+        place = self._path.with_name(check_stage_id(id_))
+        with disk():
+            self._path.rename(place)
+            self.id, self._path = id_, place
+            sync_directory(place.parent)
+
+    def is_current(self) -> bool:
+        """See `Stage.is_current`."""
+        try:
+            with self._in_use():
+                return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def withdraw(self) -> None:
         """Take back that the stage was made, unless somebody else has it open; then close it."""
@@ -246,11 +277,33 @@ class StageFile(Stage):
             self.close()
 
     def close(self) -> None:
-        """See `Stage.close`."""
-        if self._open:
-            self._open = False
-            with contextlib.suppress(OSError):  # what counts was synced; the descriptor is gone
-                os.close(self._descriptor)
+        """See `Stage.close`. Who is using the descriptor just now closes it afterwards."""
+        with self._gate:
+            was_open, self._open = self._open, False
+            if was_open and not self._users:
+                self._close()
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Keep the descriptor from being closed, and its number from becoming another file's."""
+        with self._gate:
+            if not self._open:
+                raise ValueError("The stage is closed.")
+            self._users += 1
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._gate:
+            self._users -= 1
+            if not self._open and not self._users:
+                self._close()
+
+    def _close(self) -> None:
+        with contextlib.suppress(OSError):  # what counts was synced; the descriptor is gone
+            os.close(self._descriptor)
 
 
 class _Writeback:

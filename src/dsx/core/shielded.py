@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -18,6 +18,12 @@ async def in_thread(call: Callable[..., T], *args: object) -> T:
     """
     loop = asyncio.get_running_loop()
     return await whatever_happens(loop.run_in_executor(None, call, *args))
+
+
+async def ended(task: asyncio.Future[Any]) -> None:
+    """Cancel *task*, and return only once it has ended: see `whatever_happens`."""
+    task.cancel()
+    await whatever_happens(asyncio.wait([task]))
 
 
 async def whatever_happens(work: Awaitable[T], undo: Callable[[T], object] | None = None) -> T:

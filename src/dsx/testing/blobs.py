@@ -345,6 +345,32 @@ class StageSuite(_Suite):
 
         self.run(tmp_path, work)
 
+    def test_a_stage_that_others_may_write_to_can_be_left_to_them(self, tmp_path: Path) -> None:
+        """Only if what they occupy is wanted; they go on in bytes that nobody reads."""
+
+        async def work(stages: Any) -> None:
+            old = await stages.stage("one")
+            old.write(0, b"abcd")
+            old.occupy(ByteRange(2, 4))
+            assert await stages.successor("one", ByteRange(0, 2)) is None
+            assert await stages.successor("other", ByteRange(0, 2)) is None
+            new = await stages.successor("one", ByteRange(3, 1 << 62))
+            assert new is not None
+            new.write(0, b"ab")
+            new.sync()
+            new.supersede("one")
+            assert (old.is_current(), new.is_current(), new.id) == (False, True, "one")
+            old.write(2, b"late")
+            old.close()
+            new.close()
+            opened = await stages.stage("one", existing=True)
+            assert opened.read(0, 9) == b"ab"
+            assert await stages.successor("one", ByteRange(0, 1 << 62)) is None
+            await opened.discard()
+            assert list(await stages.stages()) == []
+
+        self.run(tmp_path, work)
+
     def test_existing_stages_are_not_made(self, tmp_path: Path) -> None:
         """Who expects bytes to be there is told that they are not."""
 

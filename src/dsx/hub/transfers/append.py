@@ -26,7 +26,7 @@ from dsx.core.errors import (
     TooLarge,
 )
 from dsx.core.ranges import ByteRange
-from dsx.core.shielded import in_thread, whatever_happens
+from dsx.core.shielded import ended, in_thread, whatever_happens
 from dsx.core.transfers import Upload
 from dsx.hub.allowances import Allowance
 from dsx.hub.clock import now
@@ -36,6 +36,7 @@ from dsx.hub.transfers.alone import enter_alone, wait_for_silence
 from dsx.hub.transfers.begin import fix_length
 from dsx.hub.transfers.control import Control
 from dsx.hub.transfers.engine import Engine
+from dsx.hub.transfers.evicted import leave_behind
 from dsx.hub.transfers.incoming import Guard, Incoming
 from dsx.hub.transfers.leases import EVERYTHING
 from dsx.hub.transfers.staged import require_here, settle_here
@@ -81,7 +82,7 @@ class Appender:
             await wait_for_silence(self._catalog, upload)
             admit = partial(enter_alone, upload.id, self._expiry)
         async with self._leases.hold(upload.id, span, enter, admit) as (control, current):
-            stage = await self._open(current)
+            stage = await self._open(current, span)
             if stage is None:
                 return await self._too_late(upload, source, addition)
             try:
@@ -135,14 +136,21 @@ class Appender:
             raise inconsistent(current.length or current.received.end, length)
         return fix_length(connection, self._limits, current, length, room)
 
-    async def _open(self, upload: Upload) -> Stage | None:
-        """The upload's stage; None if it has none any more."""
+    async def _open(self, upload: Upload, span: ByteRange) -> Stage | None:
+        """The upload's stage, to write to *span*; None if it has none any more."""
         if upload.state == "finished":
             return None
+        await leave_behind(self._catalog, self._stages, upload, span)
         try:
-            return await self._stages.stage(upload.id, existing=bool(upload.received.parts))
+            stage = await self._stages.stage(upload.id, existing=bool(upload.received.parts))
         except NotFound:
             return None
+        try:
+            await in_thread(stage.occupy, span)
+        except BaseException:
+            stage.close()
+            raise
+        return stage
 
     async def _too_late(self, upload: Upload, source: Source, addition: Addition) -> Upload:
         """The upload as somebody has finished it meanwhile; `Gone` if its bytes are lost instead.
@@ -254,7 +262,7 @@ class Appender:
             present = writers.leave(connection, token) if leave else token in writers.asked(
                 connection, [token]
             )  # fmt: skip
-            if not present:
+            if not present or not stage.is_current():
                 raise Superseded("Another writer took over; ask where the upload stands.")
             before = current = uploads.get_held(connection, upload.owner, upload.id)
             new = leave or before.received.add(span) != before.received
@@ -305,8 +313,7 @@ async def _with_checkpoints(
                 await whatever_happens(record())
     finally:
         if not working.done():
-            working.cancel()
-            await asyncio.wait([working])
+            await ended(working)
     working.result()
 
 

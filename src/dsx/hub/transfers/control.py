@@ -20,6 +20,7 @@ from dsx.catalog import tasks, uploads, writers
 from dsx.catalog.engine import Catalog
 from dsx.core.errors import DSXError, Gone, Paused, Superseded, Unavailable
 from dsx.core.model import Micros
+from dsx.core.shielded import ended
 from dsx.hub.clock import now
 
 log = structlog.get_logger(__name__)
@@ -67,8 +68,7 @@ class Control:
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not running.done():
-                running.cancel()
-                await asyncio.wait([running])
+                await ended(running)
         if self._stopped.done() and running.cancelled():
             raise self._stopped.result()
         return running.result()

@@ -29,6 +29,7 @@ from dsx.hub.intake import as_received
 from dsx.hub.removal import recorded, spare
 from dsx.hub.transfers.begin import fix_length, total
 from dsx.hub.transfers.engine import Engine
+from dsx.hub.transfers.evicted import leave_behind
 from dsx.hub.transfers.leases import EVERYTHING
 from dsx.hub.transfers.losses import Losses, lost
 from dsx.hub.transfers.staged import require_here, require_together, settle_here
@@ -194,6 +195,7 @@ class Finisher:
     async def _seal(self, upload: Upload) -> int:
         """The number of the file version that *upload* became."""
         require_here(upload, self._stages)
+        await leave_behind(self._catalog, self._stages, upload, ByteRange(0, EVERYTHING))
         stage = await self._stage(upload)
         if stage is None:
             return await self._sealed_before(upload)

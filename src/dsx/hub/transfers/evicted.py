@@ -1,0 +1,79 @@
+"""Writes of those who were shut out, which may still come.
+
+Whoever does not yield is shut out: nothing of theirs is recorded any more. But a write that the
+kernel has begun, or that a stopped process is about to make, cannot be called back; it ends some
+time, wherever the file then is. So the file is left to them, and the upload goes on in a copy.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sqlalchemy import Connection
+
+from dsx.blobs.contract import Stage, Stages
+from dsx.catalog import uploads
+from dsx.catalog.engine import Catalog
+from dsx.core.errors import NotFound
+from dsx.core.ranges import ByteRange
+from dsx.core.shielded import in_thread
+from dsx.core.spans import Spans
+from dsx.core.transfers import Upload
+
+_CHUNK = 1024 * 1024
+
+
+async def leave_behind(catalog: Catalog, stages: Stages, upload: Upload, span: ByteRange) -> None:
+    """Return once nobody who was shut out of *upload* can write to *span* of its stage.
+
+    For who has the right to write there. Others that write elsewhere are told when they record:
+    see `Stage.is_current`.
+    """
+    if not upload.generation or upload.state != "open":
+        return  # nobody was ever shut out
+    copy = await stages.successor(upload.id, span)
+    if copy is None:
+        return
+    try:
+        source = await stages.stage(upload.id, existing=True)
+        try:
+            copied = Spans()
+            while True:
+                take_place = partial(_take_place, upload, copy, copied)
+                missing = await catalog.write(take_place, durable=False)
+                if missing is None:
+                    return
+                for piece in missing.parts:
+                    await _copy(source, copy, piece)
+                    copied = copied.add(piece)
+                await in_thread(copy.sync)
+        finally:
+            source.close()
+    except NotFound:
+        pass  # it was sealed, or dropped
+    finally:
+        if copy.id == upload.id:
+            copy.close()
+        else:
+            await copy.discard()
+
+
+def _take_place(upload: Upload, copy: Stage, copied: Spans, connection: Connection) -> Spans | None:
+    """What of the recorded bytes has still to be copied; None: nothing, *copy* is the stage now."""
+    uploads.claim(connection, upload.id)
+    current = uploads.get_held(connection, upload.owner, upload.id)
+    if current.state != "open":
+        raise NotFound(f"The upload {upload.id} is finished.")
+    missing = current.received
+    for piece in copied.parts:
+        missing = missing.remove(piece)
+    if missing.parts:
+        return missing
+    copy.supersede(upload.id)
+    return None
+
+
+async def _copy(source: Stage, target: Stage, piece: ByteRange) -> None:
+    for start in range(piece.start, piece.stop, _CHUNK):
+        data = await in_thread(source.read, start, min(_CHUNK, piece.stop - start))
+        await in_thread(target.write, start, data)
