@@ -11,50 +11,55 @@ from tests.accounts.expected_dialects import DIALECTS
 from tests.accounts.operation import Op
 
 _TABLE = """
-                  nobody owner other reader expired limited writer link disabled admin
-open              200    200   200   200    200     200     200    200  200      200
-not set up        404    404   404   404    404     404     404    404  404      404
-# What is in a space. `limited` is good in another place than where the thing lies.
-file read         401    200   404   200    401     404     403    404  401      200
-file write        401    200   404   403    401     404     200    403  401      200
-file delete       401    200   404   403    401     404     403    403  401      200
-trash write       401    200   404   403    401     404     200    403  401      200
-trash delete      401    200   404   403    401     404     403    403  401      200
+                  nobody owner other reader expired limited writer link disabled placed keeper admin
+open              200    200   200   200    200     200     200    200  200      200    200    200
+not set up        404    404   404   404    404     404     404    404  404      404    404    404
+# What is in a space. `limited`, and of an admin's `placed`, are good in another place than where
+# the thing lies; `keeper` is an admin's token with the scope `admin` alone.
+file read         401    200   404   200    401     404     403    404  401      404    403    200
+file write        401    200   404   403    401     404     200    403  401      404    403    200
+file delete       401    200   404   403    401     404     403    403  401      404    403    200
+trash write       401    200   404   403    401     404     200    403  401      404    403    200
+trash delete      401    200   404   403    401     404     403    403  401      404    403    200
 # Transfers are whose they are: not even an admin's. To go on with one, one asks how far it is.
-transfer read     401    200   404   200    401     404     403    403  401      404
-transfer write    401    200   404   403    401     404     200    403  401      404
-transfer both     401    200   404   403    401     404     403    403  401      404
-transfer delete   401    200   404   403    401     404     403    403  401      404
+transfer read     401    200   404   200    401     404     403    403  401      404    403    404
+transfer write    401    200   404   403    401     404     200    403  401      404    403    404
+transfer both     401    200   404   403    401     404     403    403  401      404    403    404
+transfer delete   401    200   404   403    401     404     403    403  401      404    403    404
+# Of a task that is not there nobody is told which scope it would need.
+task read         401    200   404   200    401     404     403    403  401      404    404    404
+task delete       401    200   404   403    401     404     403    403  401      404    404    404
 # But an admin may end them.
-transfer end      401    200   404   403    401     404     200    403  401      200
-pending end       401    200   404   200    401     404     200    403  401      200
+transfer end      401    200   404   403    401     404     200    403  401      404    200    200
+pending end       401    200   404   200    401     404     200    403  401      404    200    200
 # A task of no kind yet does nothing: it is for whoever may do something.
-pending           401    200   404   200    401     404     200    403  401      404
+pending           401    200   404   200    401     404     200    403  401      404    404    404
 # By a name in one's own space, where others have nothing of that name.
-own delete        401    200   404   403    401     404     403    403  401      404
+own delete        401    200   404   403    401     404     403    403  401      404    403    404
 # One's own lists, which are never refused for being empty.
-list files        401    200   200   200    401     200     403    200  401      200
-list              401    200   200   200    401     200     403    403  401      200
-list account      401    200   200   200    401     403     403    403  401      200
-list datasets     401    200   200   200    401     200     200    200  401      200
+list files        401    200   200   200    401     200     403    200  401      200    403    200
+list              401    200   200   200    401     200     403    403  401      200    403    200
+list account      401    200   200   200    401     403     403    403  401      403    403    200
+list datasets     401    200   200   200    401     200     200    200  401      200    200    200
 # New things in one's own space.
-new               401    200   200   403    401     403     200    403  401      200
-new task          401    200   200   200    401     200     200    403  401      200
+new               401    200   200   403    401     403     200    403  401      403    403    200
+new task          401    200   200   200    401     200     200    403  401      200    200    200
 # Datasets in place: DSX_OPEN_DATASETS is off, the owner has one shared with them.
-dataset           401    200   404   200    401     404     403    404  401      200
+dataset           401    200   404   200    401     404     403    404  401      404    403    200
 # The account itself.
-me                401    200   200   200    401     200     200    200  401      200
-account read      401    200   404   200    401     403     403    403  401      200
-credentials       401    200   404   403    401     403     403    403  401      404
-shares            401    200   404   403    401     403     200    403  401      404
-new share         401    200   404   403    401     403     403    403  401      403
-new token         401    200   200   403    401     403     403    403  401      200
-account admin     401    403   404   403    401     403     403    403  401      200
-admin             401    403   403   403    401     403     403    403  401      200
-sign up           403    403   403   403    401     403     403    403  401      200
-not set up        404    404   404   404    404     404     404    404  404      404
+me                401    200   200   200    401     200     200    200  401      200    200    200
+account read      401    200   404   200    401     403     403    403  401      403    403    200
+credentials       401    200   404   403    401     403     403    403  401      403    403    404
+shares            401    200   404   403    401     403     200    403  401      403    403    404
+new share         401    200   404   403    401     403     403    403  401      403    403    403
+new token         401    200   200   403    401     403     403    403  401      403    403    200
+account admin     401    403   404   403    401     403     403    403  401      403    403    200
+admin             401    403   403   403    401     403     403    403  401      403    200    200
+admin whole       401    403   403   403    401     403     403    403  401      403    403    200
+sign up           403    403   403   403    401     403     403    403  401      403    403    200
+not set up        404    404   404   404    404     404     404    404  404      404    404    404
 # A share link at its own address: whoever has it; other credentials are no passwords of it.
-opened            200    200   200   200    200     200     200    200  200      200
+opened            200    200   200   200    200     200     200    200  200      200    200    200
 """
 
 
@@ -108,9 +113,9 @@ OPERATIONS: dict[str, Op] = {
     "pause_task": Op("pending", "task"),
     "resume_task": Op("pending", "task"),
     "abort_task": Op("pending end", "task"),
-    "download_task": Op("transfer read", "download"),
-    "download_task_head": Op("transfer read", "download"),
-    "delete_task": Op("transfer delete", "doomed"),
+    "download_task": Op("task read", "download"),
+    "download_task_head": Op("task read", "download"),
+    "delete_task": Op("task delete", "doomed"),
     "list_trash": Op("list"),
     "empty_trash": Op(APART),
     "restore_file": Op("trash write", "trashed"),
@@ -132,8 +137,8 @@ OPERATIONS: dict[str, Op] = {
     "list_users": Op("admin"),
     "get_user": Op("account read", "user"),
     "patch_user": Op("account admin", "user", json={}),
-    "delete_user": Op("admin", "leaver"),
-    "create_invite": Op("admin"),
+    "delete_user": Op("admin whole", "leaver"),
+    "create_invite": Op("admin whole"),
     "get_account": Op("me"),
     "get_usage": Op("list account"),
     "list_audit": Op("list account"),

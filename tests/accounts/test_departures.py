@@ -76,6 +76,31 @@ def test_files_go_to_the_trash(hub: RunningHub) -> None:
     assert named(hub, name="cids") == {"cids": b"precious"}
 
 
+@pytest.mark.parametrize("begun", [False, True], ids=["at once", "an end that was cut off"])
+def test_n1_names_that_the_hub_has_too(hub: RunningHub, begun: bool) -> None:
+    """N1: the trash takes files of any names, and an account left disabled can be deleted."""
+    name, file = f"zed{begun:d}", f"f7{begun:d}"
+    zed = hub.user(name)
+    hub.store(file, b"the hub's")
+    zed.delete(f"{FILES}/{zed.store(file, b'in the trash before')['id']}")
+    zed.store(file, b"zed's first")
+    theirs = zed.store(file, b"zed's")
+    zed.store(f"{file} alone", b"x")
+    if begun:
+        hub.request("PATCH", f"{USERS}/{name}", json={"disabled": True})
+    gone = hub.delete(f"{USERS}/{name}")
+    assert gone.status_code == 200, gone.text
+    assert gone.json()["files"] == 3
+    assert hub.get(f"{USERS}/{name}").status_code == 404
+    assert named(hub, name=file) == {file: b"the hub's"}
+    found = [one["name"] for one in hub.get(TRASH, params={"limit": 1000}).json()["items"]]
+    assert found.count(file) == 2, "what was deleted before, and what was live"
+    restore = f"{TRASH}/{theirs['id']}/restore"
+    assert hub.post(restore).status_code == 409
+    assert hub.post(restore, json={"name": f"{file}-zed"}).status_code == 200
+    assert named(hub, name=f"{file}-zed") == {f"{file}-zed": b"zed's"}
+
+
 def test_files_are_purged_after_a_grace(hub: RunningHub) -> None:
     dan = hub.user("dan")
     dan.store("dans", b"x")

@@ -22,7 +22,7 @@ from tests.support.hub import RunningHub, running_hub
 import dsx.protocols
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
-STRANGERS = ("nobody", "other", "expired", "limited", "link", "disabled")
+STRANGERS = ("nobody", "other", "expired", "limited", "link", "disabled", "placed")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "LOCK")
 PAGES = ("/openapi.json", "/docs", "/redoc", "/docs/assets/favicon.png")
 
@@ -164,7 +164,7 @@ def _told(answer: Answer, thing: Thing) -> str:
 def test_what_is_anothers_looks_as_if_it_were_not(world: World, routes: list[Route]) -> None:
     wrong = []
     for route in routes:
-        for who in ("other", "limited", "link", "admin"):
+        for who in ("other", "limited", "link", "placed", "admin"):
             if not route.op.thing or expected(who, route) != 404:
                 continue
             thing = world.make(route.op.thing)
@@ -189,7 +189,7 @@ def test_lists_show_nothing_of_others(world: World, routes: list[Route]) -> None
     lists = [route for route in routes if route.method == "GET" and "list" in route.op.need]
     assert len(lists) > 8
     for route in lists:
-        for who in ("other", "limited"):
+        for who in ("other", "limited", "placed"):
             if route.id == "list_received" and who == "other":
                 continue
             answer = _once(world, who, route)

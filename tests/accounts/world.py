@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import requests
@@ -74,6 +74,11 @@ class Thing:
 class World:
     """The people, and a factory for each kind of thing."""
 
+    ELSEWHERE: ClassVar = [
+        {"kind": "category", "value": "elsewhere"},
+        {"kind": "prefix", "value": "elsewhere/"},
+    ]
+
     def __init__(self, hub: RunningHub) -> None:
         self.hub = hub
         self.wire = Wire(hub.url)
@@ -89,12 +94,14 @@ class World:
             "other": bearer(other),
             "reader": bearer(self.token(scopes=["read"])),
             "expired": bearer(self.token(seconds=0.001)),
-            "limited": bearer(self._limited()),
+            "limited": bearer(self.token(places=self.ELSEWHERE)),
             "writer": bearer(self.token(scopes=["write"])),
             "link": bearer(self._link_to(shared.ref)),
             "cookie": {"Cookie": self._cookie()},
             "session": {"Cookie": self._cookie()} | HERE,
             "disabled": bearer(gone),
+            "placed": bearer(self._of_admin(places=self.ELSEWHERE)),
+            "keeper": bearer(self._of_admin(scopes=["admin"])),
             "admin": bearer(hub.key),
         }
         self._makers: dict[str, Callable[[], Thing]] = {
@@ -145,12 +152,10 @@ class World:
         assert answer.status < 300, (method, path, answer)
         return json.loads(answer.body) if answer.body else None
 
-    def _limited(self) -> str:
-        elsewhere = [
-            {"kind": "category", "value": "elsewhere"},
-            {"kind": "prefix", "value": "elsewhere/"},
-        ]
-        return self.token(places=elsewhere)
+    def _of_admin(self, **wanted: Any) -> str:
+        """The secret of a new token of the admin's, who has all scopes."""
+        wanted = {"scopes": ["read", "write", "delete", "admin"]} | wanted
+        return str(self.hub.post("/api/v1/tokens", json=wanted).json()["token"])
 
     def _cookie(self) -> str:
         who = {"username": OWNER, "password": PASSWORD}

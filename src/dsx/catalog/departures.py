@@ -58,10 +58,11 @@ def hand_over(
 def trash(connection: Connection, file: str, keeper: str, now: Micros, expires: Micros) -> None:
     """Let all versions of a file be in the keeper's trash, until *expires* at most."""
     mine = files.c.file == file
-    connection.execute(update(files).where(mine).values(owner=keeper))
     sooner = mine & files.c.trashed.is_not(None) & (files.c.expires > expires)
     connection.execute(update(files).where(sooner).values(expires=expires))
+    # First the trash: live, they would collide with a file of the keeper's that has their name.
     trash_records.put_file(connection, file, now, expires)
+    connection.execute(update(files).where(mine).values(owner=keeper))
 
 
 def remove(connection: Connection, id_: str) -> None:

@@ -94,8 +94,8 @@ class Principal:
 
     @property
     def admin(self) -> bool:
-        """Whether everything is open to it."""
-        return "admin" in self.scopes
+        """Whether everything is open to it: what is good in some places only administers none."""
+        return "admin" in self.scopes and self.places is None and not self.link
 
 
 @dataclass(frozen=True, slots=True)

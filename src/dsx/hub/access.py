@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 
 from dsx.catalog import files, shares, tasks, tokens, uploads, users
 from dsx.core.errors import Denied, NotFound, Unauthenticated
-from dsx.core.model import FileVersion, Page
+from dsx.core.model import FileVersion, Micros, Page
 from dsx.core.principals import OF_ROLE, SERVICE, Place, Places, Principal, Scope, Token, User
 from dsx.core.transfers import Task, TaskKind, Upload
-from dsx.hub.clock import now
+from dsx.hub.clock import SECOND, now
 
 ADMIN = SERVICE
 ANONYMOUS = "anonymous"
@@ -60,7 +60,8 @@ def principal_of(user: User, token: Token | None = None, address: str = "") -> P
 
 def require(principal: Principal, scope: Scope, *, links: bool = False) -> None:
     """Raise `Denied` unless *principal* may do such things; *links*: so may share links."""
-    if scope not in principal.scopes or (principal.link and not links):
+    held = principal.admin if scope == "admin" else scope in principal.scopes
+    if not held or (principal.link and not links):
         raise Denied(
             f"This account or token may not {_EFFECT[scope]} here; it needs the scope {scope!r}.",
             {"scope": scope},
@@ -104,15 +105,30 @@ def require_account(principal: Principal) -> None:
 
 
 def require_whole(principal: Principal) -> None:
-    """Raise `Denied` for a token of less than its owner may: it makes and ends no credentials."""
+    """Raise `Denied` for a token of less than its owner may: it makes and ends no credentials.
+
+    Whatever somebody could come in with later is one: a token, an account, an invitation, a
+    password, a role, an account that is no longer disabled.
+    """
     require_account(principal)
     if principal.partial:
         raise Denied("A token that allows less than its owner may do cannot do this.")
 
 
 def may_end(principal: Principal) -> bool:
-    """Whether *principal* may end uploads and tasks of others: an admin, with no limited token."""
-    return principal.admin and principal.places is None and not principal.link
+    """Whether *principal* may end uploads and tasks of others."""
+    return principal.admin
+
+
+def ends(principal: Principal, instant: Micros, seconds: float | None) -> Micros | None:
+    """When a credential or share ends that is made now, for *seconds* (None: until it is ended).
+
+    Never later than what made it.
+    """
+    found = [] if seconds is None else [instant + int(seconds * SECOND)]
+    if principal.expires is not None:
+        found.append(principal.expires)
+    return min(found, default=None)
 
 
 def require_place(principal: Principal, name: str, category: str, file: str = "") -> None:
@@ -297,6 +313,7 @@ def owns(connection: Connection, principal: Principal, place: Place) -> Place:
     """*place* as it may be shared by *principal*; `NotFound` or `Denied` if it is not theirs."""
     require_account(principal)
     require(principal, "write")
+    require(principal, "read")  # a share shows what is there to whoever makes it, too
     if place.kind == "dataset" and not principal.admin:
         raise Denied("Datasets in place are the operator's: an admin can share them.")
     if place.kind != "file":

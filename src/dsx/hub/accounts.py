@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from dsx.catalog import tokens, usage, users
 from dsx.catalog.engine import Catalog
 from dsx.core.errors import Denied, NotFound, RateLimited, Unauthenticated, Unprocessable
+from dsx.core.model import Micros
 from dsx.core.principals import OF_ROLE, Principal, Role, Token, User
 from dsx.hub import access
 from dsx.hub.audit import note
@@ -87,10 +88,12 @@ class Accounts:
     ) -> User:
         """A new account. An admin (*by*) may always make one, with any role.
 
-        Others as sign-up is open to them, or with an invitation, which it uses up. Raises `Denied`
+        But not with a token that allows less than an admin may: an account is worth more. Others as sign-up is open to them, or with an invitation, which it uses up. Raises `Denied`
         if they may not, `AlreadyExists`, `Unprocessable` for names and passwords that will not do,
         `RateLimited`.
         """
+        if by is not None and "admin" in by.scopes:
+            access.require_whole(by)
         by_admin = by is not None and by.admin
         if not by_admin and self._signup == "closed":
             raise Denied("Sign-up is closed here: ask an admin for an account.")
@@ -154,13 +157,13 @@ class Accounts:
         }
         return await self._keyring.sign(claims)
 
-    async def of_jwt(self, token: str) -> User:
-        """Whose signed token this is, if it is still good; else `Unauthenticated`."""
+    async def of_jwt(self, token: str) -> tuple[User, Micros]:
+        """Whose signed token this is, and when it ends; `Unauthenticated` if it has."""
         claims = await self._keyring.verify(token)
         user = await self._catalog.read(lambda connection: users.by_id(connection, claims["sub"]))
         if user is None or user.disabled or user.generation != claims.get("gen"):
             raise Unauthenticated("The token has ended; sign in again.")
-        return user
+        return user, int(claims["exp"]) * SECOND
 
     async def of_subject(self, subject: str, wanted: str, *, address: str = "") -> User:
         """Who signs in elsewhere as *subject*: their account, made now if newcomers may have one.
@@ -210,7 +213,8 @@ class Accounts:
         """Change an account: admins anything; users their own password, telling the *current* one.
 
         A new password, role or disabling ends sessions and signed tokens. `Denied` for what only
-        admins may, and for the wrong current password.
+        admins may, for the wrong current password, and for a token that allows less than its owner
+        may, if somebody could come in with the change.
         """
         user = await self.get(principal, name)
         facts = {key: getattr(changes, key) for key in ("role", "disabled")}
@@ -220,6 +224,8 @@ class Accounts:
             access.require(principal, "admin")
         else:
             await self._confirm(user, current, principal.address)
+        if {changes.role, changes.disabled, changes.password} != {None}:
+            access.require_whole(principal)
         values = {key: None if value == -1 else value for key, value in told.items()}
         if changes.password is not None:
             values["password"] = await self._passwords.hash(changes.password)

@@ -76,7 +76,7 @@ class Departures:
         and tasks end at once. `NotFound`, `Conflict` for one's own account or an unfit heir.
         """
         access.require(principal, "admin")
-        access.require_account(principal)
+        access.require_whole(principal)
         if heir is not None and days is not None:
             raise Invalid("Files go to an heir, or to the trash for some days: name one of them.")
 

@@ -116,7 +116,8 @@ class Identity:
             )
             return access.principal_of(user)
         if secret.count(".") == _JWT_DOTS:
-            return access.principal_of(await self._accounts.of_jwt(secret))
+            user, expires = await self._accounts.of_jwt(secret)
+            return replace(access.principal_of(user), expires=expires)
         raise Unauthenticated("The API key or token is not known here; check DSX_API_KEY.")
 
     def _is_key(self, secret: str) -> bool:

@@ -64,6 +64,7 @@ class Shares:
     ) -> Share:
         """Let *user* read *place*, for *seconds* or (None) until the share is ended.
 
+        Never for longer than what makes it is good, as for a link.
         `NotFound` if there is no such user or file, `Denied` if the place is another's.
         """
         check_place(place)
@@ -74,7 +75,7 @@ class Shares:
             if grantee is None:
                 raise NotFound(f"There is no user {user!r}.")
             self._check_number(connection, principal)
-            share = _new(principal.id, owned, seconds, grantee=grantee.id)
+            share = _new(principal, owned, seconds, grantee=grantee.id)
             records.add(connection, share, None)
             note(connection, principal, "share.create", share.id, user=grantee.name)
             return share
@@ -103,7 +104,7 @@ class Shares:
         def work(connection: Connection) -> Share:
             owned = access.owns(connection, principal, place)
             self._check_number(connection, principal)
-            share = _new(principal.id, owned, seconds, password=hashed, downloads=downloads)
+            share = _new(principal, owned, seconds, password=hashed, downloads=downloads)
             records.add(connection, share, hash_)
             note(connection, principal, "share.create", share.id, link=True)
             return share
@@ -251,7 +252,7 @@ def _called(
 
 
 def _new(
-    owner: str,
+    principal: Principal,
     place: Place,
     seconds: float | None,
     *,
@@ -262,14 +263,14 @@ def _new(
     instant: Micros = now()
     return Share(
         id=str(uuid_utils.uuid7()),
-        owner=owner,
+        owner=principal.id,
         place=place,
         grantee=grantee,
         password=password,
         downloads=downloads,
         downloaded=0,
         created=instant,
-        expires=None if seconds is None else instant + int(seconds * SECOND),
+        expires=access.ends(principal, instant, seconds),
     )
 
 

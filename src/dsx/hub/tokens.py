@@ -13,12 +13,11 @@ from dsx.catalog import tokens as records
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import text_digest
 from dsx.core.errors import Conflict, Denied, Invalid
-from dsx.core.model import Micros
 from dsx.core.names import check_dataset_name, check_label, check_stored_name
 from dsx.core.principals import OF_ROLE, Place, Principal, Role, Scope, Token, User
 from dsx.hub import access
 from dsx.hub.audit import note
-from dsx.hub.clock import SECOND, now
+from dsx.hub.clock import now
 from dsx.hub.limits import check_number
 
 Kind = Literal["token", "session", "invite"]
@@ -119,6 +118,7 @@ class Tokens:
     async def invite(self, principal: Principal, role: Role, seconds: float) -> tuple[Token, str]:
         """An invitation to sign up once; for admins to give."""
         access.require(principal, "admin")
+        access.require_whole(principal)
         if not self._invites:
             raise Conflict(
                 "Sign-up is closed here, so nobody could use an invitation: make the account "
@@ -181,7 +181,7 @@ class Tokens:
             scopes=scopes,
             places=places,
             created=instant,
-            expires=_end(principal, instant, seconds),
+            expires=access.ends(principal, instant, seconds),
             used=None,
         )
 
@@ -196,11 +196,3 @@ class Tokens:
 
         await self._catalog.write(work)
         return token, secret
-
-
-def _end(principal: Principal, instant: Micros, seconds: float | None) -> Micros | None:
-    """When a new credential ends: never later than the one that made it."""
-    ends = [] if seconds is None else [instant + int(seconds * SECOND)]
-    if principal.expires is not None:
-        ends.append(principal.expires)
-    return min(ends, default=None)
