@@ -262,9 +262,10 @@ class Appender:
             present = writers.leave(connection, token) if leave else token in writers.asked(
                 connection, [token]
             )  # fmt: skip
-            if not present or not stage.is_current():
-                raise Superseded("Another writer took over; ask where the upload stands.")
             before = current = uploads.get_held(connection, upload.owner, upload.id)
+            left_behind = before.state == "open" and span.size and not stage.is_current()
+            if not present or left_behind:
+                raise Superseded("Another writer took over; ask where the upload stands.")
             new = leave or before.received.add(span) != before.received
             expires = now() + self._expiry if new else before.expires  # see `enter_alone`
             current = uploads.advance(connection, current, span, expires)
