@@ -13,7 +13,8 @@ import requests
 from tests.support.hub import PASSWORD, RunningHub, running_hub
 from tests.support.waiting import eventually
 
-FILES, SHARES, USERS, INVITES = "/api/v1/files", "/api/v1/shares", "/api/v1/users", "/api/v1/invites"
+FILES, SHARES = "/api/v1/files", "/api/v1/shares"
+USERS, INVITES = "/api/v1/users", "/api/v1/invites"
 ALL = ["read", "write", "delete", "admin"]
 TRAIN = {"kind": "category", "value": "train"}
 LESS: dict[str, dict[str, Any]] = {

@@ -179,7 +179,7 @@ def test_missing_bytes(hub: RunningHub, s3: Ceph, bucket: str) -> None:
     record = hub.store("missing.bin", data)
     assert s3.request("DELETE", f"/{bucket}/{key(digest_of(data))}").ok
     answer = hub.get(f"{FILES}/{record['id']}/content")
-    assert (answer.status_code, answer.json()["code"]) == (410, "gone")
+    assert (answer.status_code, answer.json()["code"]) == (410, "damaged")
     archive = hub.get("/api/v1/archive", params={"id": record["id"]})
     assert archive.status_code == 410
     forget(hub, record["id"])

@@ -363,3 +363,24 @@ def rot(hub: RunningHub, path: Path, data: bytes) -> None:
         return now not in {None, before[0]}
 
     eventually(indexed, 60)
+
+
+@pytest.mark.parametrize("how", ["removed", "cut short"])
+def test_what_fsck_finds_is_healed_by_uploading_it_again(tmp_path: Path, how: str) -> None:
+    """It is not taken for what is stored already, though nobody has read it."""
+    with running_hub(tmp_path, DSX_SCRUB_DAYS="0") as hub:
+        record, data = stored(hub, "lost.bin")
+        blob = blob_of(hub, record)
+        blob.chmod(0o600)
+        blob.unlink() if how == "removed" else blob.write_bytes(data[:5])
+        answer = hub.get(f"/api/v1/files/{record['id']}/content")
+        assert (answer.status_code, answer.json()["code"]) == (410, "damaged")
+        check = Commands(tmp_path, {"DSX_DATA_DIR": str(hub.data_dir)})
+        found = check("fsck", code=6)
+        assert b"lost.bin: " in found.stdout
+        assert b"upload the right bytes to heal them" in found.stderr
+        (tmp_path / "lost.bin").write_bytes(data)
+        upload = Commands(tmp_path, {"SERVER_URL": hub.url, "DSX_API_KEY": hub.key})
+        assert b"unchanged" not in upload("upload", "lost.bin").stdout
+        assert hub.get(f"/api/v1/files/{record['id']}/content").content == data
+        check("fsck", "--deep")

@@ -49,7 +49,10 @@ def fsck(
     output = Context.of(ctx).output
     output.result(report, _told(report))
     if report["problem_count"]:
-        raise DigestMismatch(f"{report['problem_count']} blobs are missing or wrong.")
+        raise DigestMismatch(
+            f"{report['problem_count']} blobs are missing or wrong; upload the right bytes to heal "
+            "them."
+        )
 
 
 async def _check(data_dir: Path | None, *, deep: bool, repair: bool, force: bool) -> dict[str, Any]:
@@ -73,14 +76,17 @@ def _told(report: dict[str, Any]) -> list[str]:
     if report["miscounted"]:
         lines.append(f"{report['miscounted']} owners are miscounted; --repair counts again")
     if report["quarantine"]:
-        lines.append(f"{report['quarantine']} blobs in quarantine")
+        lines.append(f"{report['quarantine']} blobs in quarantine; --repair takes back wanted ones")
     if report["repaired"]:
         lines.append(f"{report['repaired']} of them were set aside now")
     if report["reclaimed"]:
         lines.append(f"{report['reclaimed']} blobs were brought back from the quarantine")
     if report["agreement"] == "older":
         lines.append("The catalog is older than the blobs: what was stored since is not in it.")
-    lines += [f"{item['digest']}: {item['problem']}" for item in report["problems"]]
+    lines += [
+        f"{', '.join(item['names']) or 'no file'}: {item['problem']} ({item['digest']})"
+        for item in report["problems"]
+    ]
     how = "and every byte is right" if report["deep"] else "and has the right size"
     if not report["problem_count"]:
         lines.append(f"Every record has its bytes {how}.")

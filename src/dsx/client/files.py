@@ -222,7 +222,8 @@ class FileOperations(StoreOperations):
         return FILES + segments(self.get_info(ref).id, "versions", str(number))
 
     def _content(self, info: FileInfo) -> Remote:
-        return Remote(self._connection, info.url, info.name, info.sha256, info.size)
+        path = FILES + segments(info.id, "content")
+        return Remote(self._connection, path, info.name, info.sha256, info.size)
 
     def _archive(self, refs: Sequence[Ref], name: str) -> Remote:
         ids = [self.get_info(ref).id for ref in refs]

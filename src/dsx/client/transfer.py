@@ -333,7 +333,8 @@ class _Download:
         wanted = (from_repr_digest(announced) if announced else None) or expected
         if wanted is not None and hasher.digest != wanted:
             raise DigestMismatch(
-                f"The bytes of {self._remote.name} are not the ones the server announced.",
+                f"The bytes of {self._remote.name} are not the ones the server announced. If that "
+                "comes again, the stored ones are damaged: an admin's `dsx scrub --now` tells.",
                 {"expected": wanted, "received": hasher.digest},
             )
         return Fetched(hasher.size, headers.get("ETag", "").strip('"'), hasher.digest)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,7 +19,8 @@ async def in_thread(call: Callable[..., T], *args: object) -> T:
     buffers and descriptors *call* uses may be let go afterwards.
     """
     loop = asyncio.get_running_loop()
-    return await whatever_happens(loop.run_in_executor(None, call, *args))
+    context = contextvars.copy_context()
+    return await whatever_happens(loop.run_in_executor(None, partial(context.run, call, *args)))
 
 
 async def ended(task: asyncio.Future[Any]) -> None:

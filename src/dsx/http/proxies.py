@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dsx.core.errors import Invalid
 from dsx.http.forwarded import HOST, Told, Trust, passed_on, told
 from dsx.http.problems import render
-from dsx.http.public import ASKED
+from dsx.http.public import ASKED, answer_below
 from dsx.http.server import INTERIM
 
 
@@ -94,6 +94,7 @@ class Proxies:
         if not whole or root.split("/")[1] in self._own:
             path = root + path
         scope["root_path"], scope["path"] = root, path
+        answer_below(root)
 
 
 def _bad_host(scope: Scope) -> str | None:

@@ -6,12 +6,14 @@ sees to that.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from urllib.parse import SplitResult
 
 from starlette.requests import Request
 
 ASKED = "dsx.asked_host"
 """Where the scope has the ``Host`` that came, if a proxy or a setting says that it is another."""
+_ROOT: ContextVar[str] = ContextVar("root", default="")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -27,6 +29,16 @@ def url_of(request: Request, path: str) -> str:
 def path_of(request: Request, path: str) -> str:
     """*path* of the hub as a path of the site, which may have the hub below a path of its own."""
     return root_of(request) + path
+
+
+def here(path: str) -> str:
+    """`path_of` for the request that is being answered, where that is not at hand."""
+    return _ROOT.get() + path
+
+
+def answer_below(root: str) -> None:
+    """Note the path below which the request at hand finds the hub: see `here`."""
+    _ROOT.set(root)
 
 
 def root_of(request: Request) -> str:

@@ -88,8 +88,9 @@ class Accounts:
     ) -> User:
         """A new account. An admin (*by*) may always make one, with any role.
 
-        But not with a token that allows less than an admin may: an account is worth more. Others as sign-up is open to them, or with an invitation, which it uses up. Raises `Denied`
-        if they may not, `AlreadyExists`, `Unprocessable` for names and passwords that will not do,
+        But not with a token that allows less than an admin may: an account is worth more. Others
+        may as sign-up is open to them, or with an invitation, which it uses up. Raises `Denied` if
+        they may not, `AlreadyExists`, `Unprocessable` for names and passwords that will not do,
         `RateLimited`.
         """
         if by is not None and "admin" in by.scopes:

@@ -25,8 +25,7 @@ def check_count(files: int) -> None:
 async def archive(versions: Sequence[FileVersion], blobs: BlobStore) -> Content:
     """A ZIP of *versions* in that order, equal names told apart by " (2)".
 
-    Raises `TooLarge` over 10,000 entries, `Damaged` or `Gone` if a version's bytes are damaged or
-    missing.
+    Raises `TooLarge` over 10,000 entries, `Damaged` if a version's bytes are damaged or missing.
     """
     check_count(len(versions))
     stored = await blobs.stat({version.sha256 for version in versions})

@@ -9,16 +9,17 @@ from functools import partial
 from dsx.blobs.contract import BlobStore, Locates
 from dsx.core.content import Content, FileSlice, Piece, Stream
 from dsx.core.disk import disk
-from dsx.core.errors import Damaged, Gone, NotFound, RangeUnsatisfiable
+from dsx.core.errors import Damaged, NotFound, RangeUnsatisfiable
 from dsx.core.model import FileVersion
 from dsx.core.ranges import ByteRange
 
 
-def missing(version: FileVersion) -> Gone:
+def missing(version: FileVersion) -> Damaged:
     """The failure of a version whose blob is not on the disk."""
-    return Gone(
-        f"The bytes of {version.name!r} are missing from the store; `dsx fsck` tells more.",
-        {"id": version.id},
+    return Damaged(
+        f"The bytes of {version.name!r} are missing from the store. An admin's `dsx scrub --now` "
+        "notes what else is; then uploading the same bytes again heals it.",
+        {"id": version.id, "sha256": version.sha256},
     )
 
 
@@ -45,7 +46,7 @@ def blob_slice(blobs: BlobStore, version: FileVersion, start: int, stop: int) ->
 
 
 def content_of(blobs: BlobStore, version: FileVersion) -> Content:
-    """What downloads of *version* send; raises `Damaged`, and sending it `Gone`, if it is that."""
+    """What downloads of *version* send; raises `Damaged` if it is; so may sending it."""
     require_intact(version)
     return Content(
         size=version.size,

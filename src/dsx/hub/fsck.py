@@ -14,11 +14,12 @@ from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
 from dsx.core.errors import Conflict
 from dsx.hub.belonging import Agreement, accept, agreement
-from dsx.hub.damage import MISSING, Inspector
+from dsx.hub.damage import Inspector
 from dsx.hub.quarantine import Quarantine
 
 PAGE = 1000
 MAX_LISTED = 1000
+_NAMED = 10
 _FEW = 10
 _DOUBTFUL = 0.05
 """The share of all blobs that crashes are believed to leave without a record."""
@@ -58,13 +59,13 @@ class Report:
     repaired: int = 0
     reclaimed: int = 0
     problem_count: int = 0
-    problems: list[dict[str, str]] = field(default_factory=list)
+    problems: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, digest: Digest, problem: str) -> None:
-        """Note a problem."""
+    def add(self, digest: Digest, problem: str, names: list[str]) -> None:
+        """Note a problem of a blob that is the bytes of files of those *names*."""
         self.problem_count += 1
         if len(self.problems) < MAX_LISTED:
-            self.problems.append({"digest": digest, "problem": problem})
+            self.problems.append({"digest": digest, "problem": problem, "names": names})
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -81,10 +82,11 @@ async def fsck(
 ) -> Report:
     """Compare catalog and blobs.
 
-    *deep* also reads every blob and compares its SHA-256; what is damaged is marked, as by the
-    scrub, and not served any more. *repair* sets orphans aside, brings back what was set aside and
-    is wanted, and removes dead stages. It raises `Conflict` if the catalog is older than the blobs,
-    or if suspiciously many blobs are orphans, unless *force*.
+    *deep* also reads every blob and compares its SHA-256. What is missing or wrong is marked, as by
+    the scrub, and not served any more: storing the right bytes again, under any name, heals it.
+    *repair* sets orphans aside, brings back what was set aside and is wanted, and removes dead
+    stages. It raises `Conflict` if the catalog is older than the blobs, or if suspiciously many
+    blobs are orphans, unless *force*.
     """
     await catalog.verify(thorough=True)
     if repair and force:
@@ -135,14 +137,12 @@ async def _check_records(catalog: Catalog, blobs: BlobStore, report: Report) -> 
         for digest, size, sealed, damage in page:
             report.blobs += 1
             report.bytes += size
-            if damage is not None:
-                report.add(digest, damage)
-            elif digest not in sizes:
-                report.add(digest, MISSING)
-            elif sizes[digest] != size:
-                report.add(digest, f"has {sizes[digest]} bytes instead of {size}")
-            elif report.deep and (problem := await inspector.inspect(digest, size, sealed)):
-                report.add(digest, problem)
+            problem = damage
+            if problem is None and (report.deep or sizes.get(digest) != size):
+                problem = await inspector.inspect(digest, size, sealed)
+            if problem is not None:
+                named = await catalog.read(partial(files.of_blob, digest=digest, limit=_NAMED))
+                report.add(digest, problem, sorted({version.name for version in named}))
 
 
 async def _unneeded_stages(catalog: Catalog, stages: Stages, *, repair: bool) -> int:

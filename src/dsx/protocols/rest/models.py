@@ -8,6 +8,7 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from dsx.core.model import DatasetInfo, FileVersion
+from dsx.http.public import here
 from dsx.hub.clock import time_text
 
 FILE_EXAMPLE: dict[str, JsonValue] = {
@@ -83,7 +84,7 @@ class File(BaseModel):
             tags=list(version.tags),
             trashed=None if version.trashed is None else time_text(version.trashed),
             expires=None if version.expires is None else time_text(version.expires),
-            url=f"/api/v1/files/{version.id}/content",
+            url=here(f"/api/v1/files/{version.id}/content"),
         )
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from dsx.core.transfers import Task as TaskValue
 from dsx.core.transfers import Upload as UploadValue
+from dsx.http.public import here
 from dsx.hub.clock import time_text
 from dsx.hub.transfers import possession
 from dsx.hub.transfers.begin import NEVER
@@ -116,7 +117,7 @@ class Upload(BaseModel):
             paused=upload.paused,
             created=time_text(upload.created),
             expires=time_text(upload.expires),
-            url=f"/api/v1/uploads/{upload.id}",
+            url=here(f"/api/v1/uploads/{upload.id}"),
             challenge=challenge,
             file=file,
         )
