@@ -165,7 +165,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
     )
     async with (
         open_store(settings) as (catalog, blobs),
-        open_doors(settings, catalog) as doors,
+        open_doors(settings, catalog, limits) as doors,
     ):
         controls = Controls(catalog, grace=settings.pause_grace, upload_expiry=limits.expiry)
         allowances = Allowances(catalog, limits)
@@ -222,7 +222,9 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
 
 
 @asynccontextmanager
-async def open_doors(settings: Settings, catalog: Catalog) -> AsyncIterator[dict[str, Any]]:
+async def open_doors(
+    settings: Settings, catalog: Catalog, limits: Limits
+) -> AsyncIterator[dict[str, Any]]:
     """Those fields of `Hub` that tell who may come in, closed on the way out."""
     await check_secrets(settings, catalog)
     passwords = await asyncio.to_thread(Passwords)
@@ -234,6 +236,7 @@ async def open_doors(settings: Settings, catalog: Catalog) -> AsyncIterator[dict
         Keyring(catalog, secret_keys(settings)),
         signup=settings.signup,
         jwt_ttl=settings.jwt_ttl,
+        limits=limits,
         subjects=settings.oidc_signup,
     )
     shares = Shares(catalog, passwords, throttle, settings.max_shares)

@@ -152,7 +152,7 @@ def test_quotas_of_bytes_and_files(hub: RunningHub) -> None:
     assert too_many.status_code == 413
     assert too_many.json()["details"]["quota_files"] == 2
     usage = user.get(f"{ACCOUNT}/usage").json()
-    assert usage == {"bytes": 6, "files": 2, "quota_bytes": 10, "quota_files": 2}
+    assert usage == {"bytes": 6, "files": 2, "staged": 0, "quota_bytes": 10, "quota_files": 2}
     hub.request("PATCH", f"{USERS}/acc-quota", json={"quota_bytes": -1, "quota_files": -1})
     user.store("c", b"123456789")
 

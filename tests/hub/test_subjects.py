@@ -8,6 +8,7 @@ from tests.support.catalogs import opened
 
 from dsx.hub.accounts import Accounts
 from dsx.hub.keyring import Keyring
+from dsx.hub.limits import Limits
 from dsx.hub.passwords import Passwords
 from dsx.hub.throttle import Throttle
 
@@ -25,6 +26,7 @@ def test_who_comes_in_several_times_at_once_gets_one_account(catalog_url: str) -
                 Keyring(catalog, ["secret"]),
                 signup="open",
                 jwt_ttl=60,
+                limits=Limits(),
             )
             people = [f"issuer {number % 4}" for number in range(16)]
             users = await asyncio.gather(*(accounts.of_subject(one, "ada") for one in people))

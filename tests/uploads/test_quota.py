@@ -193,3 +193,20 @@ def test_h6_uploads_are_bounded(tmp_path: Path) -> None:
         assert hub.request("PUT", f"{path}/parts/0", data=b"x").status_code == 200
         assert hub.post(f"{path}/finish").status_code == 201
         assert begun(hub, name="next", length=1).status_code == 201
+
+
+def test_what_fills_a_quota_can_be_seen_and_ended(member: RunningHub) -> None:
+    """A partial upload that is ready counts until a final is made of it."""
+    before = member.get("/api/v1/account/usage").json()
+    assert before["quota_bytes"] == MIB
+    headers = PARTIAL | {"Upload-Length": "1000"}
+    made = member.post("/uploads", data=noise(1000), headers=headers)
+    assert made.status_code == 201, made.text
+    id_ = made.headers["Location"].rpartition("/")[2]
+    used = member.get("/api/v1/account/usage").json()
+    assert used["staged"] - before["staged"] == 1000
+    assert id_ in {one["id"] for one in member.get("/api/v1/uploads").json()["items"]}
+    ended = member.post(f"/api/v1/tasks/{id_}/abort")
+    assert ended.status_code == 200, ended.text
+    assert member.get("/api/v1/account/usage").json() == before
+    assert id_ not in {one["id"] for one in member.get("/api/v1/uploads").json()["items"]}

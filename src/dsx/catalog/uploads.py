@@ -117,8 +117,12 @@ def whose(connection: Connection, id_: str) -> str | None:
 
 
 def page(connection: Connection, owner: str | None, after: str, limit: int) -> list[Upload]:
-    """The owner's open uploads (None: everybody's) with ids greater than *after*, oldest first."""
-    query = _query().where(uploads.c.state == "open", uploads.c.id > after)
+    """The owner's uploads (None: everybody's) with ids greater than *after*, oldest first.
+
+    Those that are open, and the partials that are ready and count as long as no final has them.
+    """
+    ready = holds_bytes() & (uploads.c.counted > 0)
+    query = _query().where((uploads.c.state == "open") | ready, uploads.c.id > after)
     if owner is not None:
         query = query.where(uploads.c.owner == owner)
     query = query.order_by(uploads.c.id).limit(limit)

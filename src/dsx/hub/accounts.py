@@ -19,6 +19,7 @@ from dsx.hub import access
 from dsx.hub.audit import note
 from dsx.hub.clock import SECOND, now
 from dsx.hub.keyring import Keyring
+from dsx.hub.limits import Limits
 from dsx.hub.passwords import Passwords
 from dsx.hub.throttle import Throttle
 from dsx.hub.tokens import INVITE, hash_of
@@ -31,10 +32,15 @@ _RESERVED = {access.ADMIN, access.ANONYMOUS}
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an owner has stored, versions and trash included, and may store at most."""
+    """What an owner has stored, versions and trash included, and may store at most.
+
+    Attributes:
+        staged: bytes that its unfinished uploads have, or were promised; they count, too.
+    """
 
     bytes: int
     files: int
+    staged: int
     quota_bytes: int | None
     quota_files: int | None
 
@@ -62,6 +68,7 @@ class Accounts:
         *,
         signup: SignUp,
         jwt_ttl: float,
+        limits: Limits,
         subjects: bool = False,
     ) -> None:
         """*signup*: who may make an account; *jwt_ttl*: seconds a signed token is good for.
@@ -75,6 +82,7 @@ class Accounts:
         self._keyring = keyring
         self._signup = signup
         self._jwt_ttl = int(jwt_ttl)
+        self._limits = limits
 
     async def sign_up(
         self,
@@ -243,13 +251,14 @@ class Accounts:
         return await self._catalog.write(work)
 
     async def usage(self, principal: Principal) -> Usage:
-        """What the principal's own space holds, and its own quotas."""
+        """What the principal's own space holds, and may hold."""
         access.require(principal, "read")
         access.require_account(principal)
 
         def work(connection: Connection) -> Usage:
             used = usage.of(connection, principal.id)
-            return Usage(used.bytes, used.files, *users.quota(connection, principal.id))
+            most = self._limits.quotas(connection, principal.id)
+            return Usage(used.bytes, used.files, used.staged, *most)
 
         return await self._catalog.read(work)
 

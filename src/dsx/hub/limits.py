@@ -53,7 +53,7 @@ class Limits:
         *counted* of them are counted already, as an upload's. Nobody else may take what is left
         until the transaction ends, so what this locks anything it has locked before.
         """
-        most_bytes, most_files = self._quota(connection, owner)
+        most_bytes, most_files = self.quotas(connection, owner)
         if most_bytes is None and most_files is None:
             return
         found = usage.of(connection, owner, lock=True)
@@ -73,13 +73,14 @@ class Limits:
 
     def standing(self, connection: Connection, owner: str) -> tuple[int | None, int]:
         """The bytes *owner* may have (None: any number), and those that are counted."""
-        most, _ = self._quota(connection, owner)
+        most, _ = self.quotas(connection, owner)
         if most is None:
             return None, 0
         found = usage.of(connection, owner)
         return most, found.bytes + found.staged
 
-    def _quota(self, connection: Connection, owner: str) -> tuple[int | None, int | None]:
+    def quotas(self, connection: Connection, owner: str) -> tuple[int | None, int | None]:
+        """Bytes and files *owner* may have: by a rule of its own, or else by the hub's."""
         own_bytes, own_files = users.quota(connection, owner)
         return (
             self.quota if own_bytes is None else own_bytes,

@@ -203,16 +203,16 @@ class Tasks:
     async def abort(self, principal: Principal, id_: str) -> Task:
         """End the transfer and drop what it had. Idempotent; `Conflict` if it is completed.
 
-        An admin may abort anybody's.
+        A partial upload that is ready is dropped, too. An admin may abort anybody's.
         """
         task = await self._get(principal, id_, anybodys=True)
         access.require_task(principal, task.kind)
         if task.state in {"aborted", "expired"}:
             return task
-        if task.state == "completed":
-            raise _over(task)
-        if task.kind == "upload":
+        if task.kind == "upload" and await self._uploads.holds_bytes(id_):
             await self._uploads.abort(principal, id_)
+        elif task.state == "completed":
+            raise _over(task)
         else:
             await self._catalog.write(
                 lambda connection: records.end(

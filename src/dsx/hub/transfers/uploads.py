@@ -334,6 +334,10 @@ class Uploads:
             await self._catalog.read(opened)
         await self.endings.end(id_, "aborted", by=principal)
 
+    async def holds_bytes(self, id_: str) -> bool:
+        """Whether it is open, or a partial that is ready."""
+        return bool(await self._catalog.read(partial(uploads.needing_stages, ids=[id_])))
+
     async def stop(self, id_: str, why: str) -> None:
         """Abort it, whosever it is, and note *why* at its task; nothing if it is not open."""
         await self.endings.end(id_, "aborted", why=why)

@@ -119,12 +119,13 @@ class Me(BaseModel):
 
 
 class UsageModel(BaseModel):
-    """What you store, versions and trash included, and may store at most by a rule of your own."""
+    """What you store, versions and trash included, and may store at most."""
 
     bytes: int
     files: int
-    quota_bytes: int | None
-    quota_files: int | None
+    staged: int = Field(description="Bytes unfinished uploads have or were promised; they count.")
+    quota_bytes: int | None = Field(description="Null: any number.")
+    quota_files: int | None = Field(description="Null: any number.")
 
     @classmethod
     def of(cls, usage: Usage) -> Self:
@@ -132,6 +133,7 @@ class UsageModel(BaseModel):
         return cls(
             bytes=usage.bytes,
             files=usage.files,
+            staged=usage.staged,
             quota_bytes=usage.quota_bytes,
             quota_files=usage.quota_files,
         )
