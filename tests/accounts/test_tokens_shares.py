@@ -139,9 +139,11 @@ def test_a_token_allows_no_more_than_its_owner(hub: RunningHub, alice: RunningHu
     assert reader.post(TOKENS, json={"scopes": ["write"]}).status_code == 403
     assert alice.post(TOKENS, json={"scopes": ["admin"]}).status_code == 403
     was = hub.user("demoted")
+    record = was.store("demoted", b"x")
     hub.request("PATCH", "/api/v1/users/demoted", json={"role": "reader"})
     assert was.get(FILES).status_code == 200
     assert was.post(FILES, params={"name": "x"}, data=b"x").status_code == 403
+    assert was.delete(f"{FILES}/{record['id']}").status_code == 403
 
 
 @pytest.mark.parametrize(
