@@ -18,9 +18,9 @@ from dsx.core.content import FileSlice
 from dsx.core.digest import digest_of
 from dsx.core.errors import (
     AlreadyExists,
+    Damaged,
     DigestMismatch,
     DSXError,
-    Gone,
     Invalid,
     NotFound,
     PreconditionFailed,
@@ -245,9 +245,9 @@ def test_missing_bytes_are_said_to_be_missing_and_can_be_deleted(catalog_url: st
             content = await hub.files.content(ADMIN, lost.id)
             (piece,) = [piece async for piece in content.pieces(0, content.size)]
             assert isinstance(piece, FileSlice)
-            with pytest.raises(Gone, match="fsck") as gone:
+            with pytest.raises(Damaged, match="missing") as gone:
                 piece.open()
-            assert gone.value.details == {"id": lost.id}
+            assert gone.value.details == {"id": lost.id, "sha256": lost.sha256}
             await hub.trash.delete(ADMIN, lost.id)
             await hub.trash.purge(ADMIN, lost.id)
             await hub.clean()
