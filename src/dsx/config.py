@@ -269,6 +269,13 @@ class Settings(BaseSettings):
             raise ValueError("it is required with DSX_OIDC_ISSUER")
         return value
 
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if value and not value.startswith(("sqlite:", "postgresql:", "postgresql+psycopg:")):
+            raise ValueError("the catalog is on sqlite:///FILE or postgresql://USER@HOST/NAME")
+        return value
+
     @field_validator("data_dir", "dataset_path")
     @classmethod
     def _expanded(cls, value: Path | None) -> Path | None:

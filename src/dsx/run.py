@@ -31,7 +31,7 @@ from dsx.hub.belonging import agreement, renew
 from dsx.hub.keyring import kept_secret
 from dsx.hub.provider import check_installed
 from dsx.logs import configure_logging
-from dsx.setting_origins import of_services
+from dsx.setting_origins import of_services, unknown
 from dsx.store import KEY_PREFIX, check_secrets, open_store
 
 _GRACE = 6  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10
@@ -78,6 +78,8 @@ def run(settings: Settings, *, make_key: bool = False) -> None:
     check_apart(settings)
     for name in of_services():
         _tell(f"  {name} is a Kubernetes service's, and is ignored; use --flags or dsx.toml")
+    for name in unknown():
+        _tell(f"  {name} is no setting, and is ignored; `dsx config` lists those there are")
     if settings.oidc_issuer:
         check_installed()
     _require_a_key(settings, make_key=make_key)
@@ -109,6 +111,10 @@ def run(settings: Settings, *, make_key: bool = False) -> None:
 def _found_by_commands(settings: Settings) -> Iterator[None]:
     """Have commands on this machine find the server: by a file, which is locked while it runs."""
     place = settings.data_dir / SERVER_FILE
+    if (other := _served_at(place)) is not None:
+        _tell(f"  another server of this data directory is at {other}: commands find that one")
+        yield
+        return
     draft = place.with_name(f"{SERVER_FILE}.{os.getpid()}")
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # it serves all the same
@@ -119,6 +125,16 @@ def _found_by_commands(settings: Settings) -> Iterator[None]:
             os.write(descriptor, json.dumps({"url": _local_url(settings)}).encode())
             draft.replace(place)
         yield
+
+
+def _served_at(place: Path) -> str | None:
+    """The URL of a server that runs already, if *place* tells of one."""
+    with contextlib.suppress(OSError, ValueError, KeyError), place.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return str(json.loads(file.read())["url"])
+    return None
 
 
 def _remove_if_ours(place: Path, descriptor: int) -> None:

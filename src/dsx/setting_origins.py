@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from pydantic import AliasChoices
@@ -11,11 +12,29 @@ from pydantic_settings import EnvSettingsSource, PydanticBaseSettingsSource
 from dsx.config import Settings
 from dsx.setting_sources import OF_SERVICE, NamedFiles
 
+_OTHERS = {"DSX_CA_FILE", "DSX_CONFIG", "DSX_DEBUG", "DSX_SERVER_URL"}
+"""What commands read, and servers do not."""
+_OF_KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT.*|PORT_\d+_.*)$")
+
 
 def of_services() -> list[str]:
     """Variables of the environment that look like settings and are a Kubernetes service's."""
     names = {f"DSX_{name.upper()}" for name in Settings.model_fields}
     return sorted(name for name in names if OF_SERVICE.fullmatch(os.environ.get(name, "")))
+
+
+def unknown() -> list[str]:
+    """Variables of the environment that look like settings, and are none: misspelt, perhaps.
+
+    Kubernetes sets such for a service that is called ``dsx``; they are no mistake.
+    """
+    known = {f"DSX_{name.upper()}" for name in Settings.model_fields} | _OTHERS
+    for field in Settings.model_fields.values():
+        if isinstance(field.validation_alias, AliasChoices):
+            known |= {str(choice) for choice in field.validation_alias.choices}
+    known |= {f"{name}_FILE" for name in known}
+    found = {name for name in os.environ if name.startswith("DSX_")} - known
+    return sorted(name for name in found if not _OF_KUBERNETES.search(name))
 
 
 def secret_files() -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from dsx.blobs.memory import MemoryStore
 from dsx.blobs.staging import StageDirectory
 from dsx.catalog.engine import Catalog, sqlite_file
 from dsx.config import Settings
-from dsx.core.errors import NotFound
+from dsx.core.errors import Invalid, NotFound
 from dsx.core.running import ADMIN_KEY_FILE, SERVER_FILE
 from dsx.hub.belonging import prepare
 from dsx.hub.datasets.excluded import database_files
@@ -44,6 +45,7 @@ async def open_store(
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     else:
         _require_hub(settings)
+    _check_accessible(settings)
     keep_private(_own_files(settings))
     blobs = open_blobs(settings.storage, settings.data_dir)
     catalog = Catalog(settings.database)
@@ -81,6 +83,22 @@ def _require_hub(settings: Settings) -> None:
     blobs = Path(url2pathname(storage.path)) / "blobs"
     if storage.scheme == "file" and not blobs.is_dir():
         raise NotFound(f"There is no hub in {place}: {blobs} is missing. {hint}")
+
+
+def _check_accessible(settings: Settings) -> None:
+    """Raise `Invalid` if what is there already is another user's, and closed to this one."""
+    for path in (settings.data_dir, *_own_files(settings)):
+        try:
+            owner = path.stat().st_uid
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError:
+            owner = path.parent.stat().st_uid
+        if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)):
+            raise Invalid(
+                f"{path} is closed to this user ({os.geteuid()}), it is user {owner}'s: run the "
+                f"server as that one, or give it away with chown -R {os.geteuid()}."
+            )
 
 
 def _own_files(settings: Settings) -> list[Path]:

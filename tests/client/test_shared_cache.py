@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.another_user import in_another_user
 from tests.support.faulty import FaultyServer
 from tests.support.systems import posix_only
 
 from dsx import DatasetHubClient
-from dsx.core.errors import DSXError
-
-
-def in_another_user(work: Callable[[], object], groups: list[int], umask: int = 0o022) -> str:
-    """What *work* returns, or the failure it raises, when somebody who is not root does it."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups(groups)
-            os.setgid(groups[0] if groups else 65534)
-            os.setuid(65533)
-            os.umask(umask)
-            answer = str(work())
-        except BaseException as error:  # noqa: BLE001 (the other side looks at it)
-            answer = f"{type(error).__mro__[-5:]} {isinstance(error, DSXError)} {error}"
-        os.write(writer, answer.encode())
-        os._exit(0)
-    os.close(writer)
-    os.waitpid(child, 0)
-    with os.fdopen(reader) as answer:
-        return answer.read()
 
 
 @pytest.fixture
