@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dsx.core import names
 from dsx.core.errors import Invalid
 from dsx.core.names import check_file_name, check_stored_name
 
@@ -41,3 +42,22 @@ def test_names_that_never_were(name: str) -> None:
     for check in (check_file_name, check_stored_name):
         with pytest.raises(Invalid):
             check(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("plain \u00e9 \U0001f469\u200d\U0001f4bb", "plain \u00e9 \U0001f469\u200d\U0001f4bb"),
+        ("a\u202egpj", "a\\u202egpj"),
+        ("\x1b[31m\n\x9b", "\\x1b[31m\\n\\x9b"),
+        ("a\udcff", "a\\xff"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_d7_what_a_terminal_would_obey_is_shown(text: str, seen: str) -> None:
+    assert names.shown(text) == seen
+
+
+def test_d7_names_in_each_others_way() -> None:
+    assert names.in_the_way(["a/b/c", "x", "a/b"]) == ("a/b", "a/b/c")
+    assert names.in_the_way(["a", "ab/c", "a b/c", "a", "b/a"]) is None

@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 
 from dsx.core import errors
+from dsx.core.names import shown
 
 OK, FAILED, USAGE, NOT_FOUND, DENIED, CONFLICT, INTEGRITY, UNREACHABLE, NO_ROOM = range(9)
 INTERRUPTED = 130
+
+_NO_ROOM_HERE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _CODES: list[tuple[type[errors.DSXError], int]] = [
     (errors.Damaged, INTEGRITY),
@@ -42,13 +45,17 @@ def code_for(error: BaseException) -> int:
             return code
     if isinstance(error, FileNotFoundError):
         return NOT_FOUND
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+    if isinstance(error, OSError) and error.errno in _NO_ROOM_HERE:
         return NO_ROOM
     return FAILED
 
 
 def told(error: BaseException) -> str:
     """A failure in one line; the system's own are told without their numbers."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, UnicodeEncodeError):
+        return f"'{shown(str(error.object))}' is not UTF-8."
+    if isinstance(error, OSError) and error.strerror and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        here = " (on this machine)" if error.errno in _NO_ROOM_HERE else ""
+        return f"{where}{error.strerror}{here}"
     return str(error)

@@ -10,6 +10,7 @@ from dsx.cli.context import Context
 from dsx.cli.output import human
 from dsx.cli.refs import ByName, ByNumber, Meaning
 from dsx.cli.streams import binary_output
+from dsx.client.paths import about
 from dsx.core.errors import Invalid
 
 if TYPE_CHECKING:
@@ -79,12 +80,13 @@ def _to_standard_output(
     archive: bool,
 ) -> None:
     output = binary_output()
-    if archive:
-        client.archive_to(infos, output, progress=progress)
-    else:
-        for info in infos:
-            client.download_to(info, output, progress=progress)
-    output.flush()
+    with about("standard output"):
+        if archive:
+            client.archive_to(infos, output, progress=progress)
+        else:
+            for info in infos:
+                client.download_to(info, output, progress=progress)
+        output.flush()
 
 
 def list_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -49,7 +50,7 @@ class Journal:
         if self._descriptor is None:
             return
         line = json.dumps([_key(item), id_]) + "\n"
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):  # what is stored is stored all the same
             os.write(self._descriptor, line.encode())
 
     def close(self, *, complete: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsx.cli import terminal
 from dsx.cli.terminal import Bar, echo
+from dsx.core.names import shown
 
 if TYPE_CHECKING:
     from dsx.client.progress import Progress
@@ -26,7 +27,7 @@ class Output:
     def result(self, value: Any, lines: Iterable[str]) -> None:
         """Print *value* as JSON, or else *lines*."""
         if self.as_json:
-            echo(self._json(value))
+            echo(self._json(value), exactly=True)
         else:
             for line in lines:
                 echo(line)
@@ -35,9 +36,9 @@ class Output:
         """Print *values*: as JSON lines, or as a table whose columns are (title, function)."""
         if self.as_json:
             for value in values:
-                echo(self._json(value))
+                echo(self._json(value), exactly=True)
             return
-        rows = [[str(show(value)) for _, show in columns] for value in values]
+        rows = [[shown(str(show(value))) for _, show in columns] for value in values]
         if sys.stdout.isatty():
             rows.insert(0, [title for title, _ in columns])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -63,7 +64,8 @@ class Output:
 
 def note(line: str) -> None:
     """Tell a person something that is no result."""
-    echo(f"dsx: {line}", err=True)
+    for part in f"dsx: {line}".split("\n"):
+        echo(part, err=True)
 
 
 def human(size: int) -> str:

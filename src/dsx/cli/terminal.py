@@ -14,6 +14,9 @@ from typing import Any
 
 import typer
 
+from dsx.client.paths import about
+from dsx.core.names import shown
+
 Bar = Callable[[int, str], None]
 """Called with bytes done and what is going on."""
 Report = Callable[[int, int | None, str], None]
@@ -24,13 +27,19 @@ _NARROW = 60  # columns in which not everything can be told
 _shown: _Bars | None = None
 
 
-def echo(line: str, *, err: bool = False) -> None:
-    """Print a line as a whole, above or after the bars if there are some."""
+def echo(line: str, *, err: bool = False, exactly: bool = False) -> None:
+    """Print a line as a whole, above or after the bars if there are some.
+
+    What a terminal would obey or hide, in a name that somebody else chose, is an escape, unless the
+    line is wanted *exactly*.
+    """
+    line = line if exactly else shown(line)
     bars = _shown
-    if bars is None:
-        typer.echo(line, err=err)
-    else:
-        bars.echo(line, err=err)
+    with about("standard error" if err else "standard output"):
+        if bars is None:
+            typer.echo(line, err=err)
+        else:
+            bars.echo(line, err=err)
 
 
 @contextmanager
@@ -43,7 +52,7 @@ def one_bar(total: int | None) -> Iterator[Bar | None]:
         task = bars.progress.add_task("", total=total)
 
         def show(done: int, description: str) -> None:
-            bars.progress.update(task, completed=done, description=description)
+            bars.progress.update(task, completed=done, description=shown(description))
 
         yield show
 
@@ -61,7 +70,9 @@ def bar_for_each() -> Iterator[Report | None]:
         def report(done: int, total: int | None, name: str) -> None:
             with lock:
                 if name not in tasks:
-                    tasks[name] = bars.progress.add_task(name.rsplit("/", 1)[-1], total=total)
+                    tasks[name] = bars.progress.add_task(
+                        shown(name.rsplit("/", 1)[-1]), total=total
+                    )
                 bars.progress.update(tasks[name], completed=done, total=total)
                 if done == total:
                     bars.progress.remove_task(tasks.pop(name))

@@ -9,6 +9,7 @@ crash or a person truncated is fetched again. Only recorded files are counted an
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ from dsx.client.durable import make_durable
 from dsx.client.errors import CacheUnusable, Conflict, Invalid
 from dsx.client.index import MANIFEST, Index, Record
 from dsx.client.names import dataset_name, local_path
+from dsx.client.paths import about
 from dsx.client.shared_cache import make_directories, share
 from dsx.client.system import replace_file
 from dsx.core.errors import DSXError
@@ -143,7 +145,7 @@ class Cache:
 
     def write(self, draft: Path, data: bytes) -> None:
         """Make *draft*, which `drafts` has named, of *data*."""
-        with self._usable():
+        with self._usable(), about(self.root, draft):
             draft.write_bytes(data)
 
     def commit(self, dataset: str, drafts: Sequence[Draft]) -> None:
@@ -283,11 +285,13 @@ class Cache:
         except DSXError:
             raise
         except sqlite3.Error as error:
-            raise CacheUnusable(f"The cache {self.root} cannot be used: {error}.") from error
+            failure = CacheUnusable(f"The cache {self.root} cannot be used: {error}.")
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                failure.errno = errno.ENOSPC
+            raise failure from error
         except OSError as error:
-            failure = CacheUnusable(
-                f"The cache {self.root} cannot be used: {error.filename}: {error.strerror}."
-            )
+            what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+            failure = CacheUnusable(f"The cache {self.root} cannot be used: {what}.")
             failure.errno = error.errno  # of which some mean that there is no room
             raise failure from error
 

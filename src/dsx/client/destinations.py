@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from dsx.client.errors import Conflict
 from dsx.client.models import FileInfo
 from dsx.client.names import local_tree
+from dsx.core.names import in_the_way
 
 _PROBE = "dsx-\u00e4-"  # has both cases, and two forms of the same letter
 
@@ -40,17 +41,29 @@ def destinations(infos: Sequence[FileInfo], directory: Path) -> list[Destination
     return found
 
 
+def refuse_clashes_in_archive(infos: Sequence[FileInfo]) -> None:
+    """`Conflict` if one of *infos* would be the directory of another one in an archive."""
+    clash = in_the_way(info.name for info in infos)
+    if clash is not None:
+        one, other = (next(info for info in infos if info.name == name) for name in clash)
+        raise _in_each_others_way(one, other, "the archive")
+
+
+def _in_each_others_way(one: FileInfo, other: FileInfo, where: str | Path) -> Conflict:
+    return Conflict(
+        f"{one.name!r} (number {one.number}) and {other.name!r} (number {other.number}) would "
+        f"be in each other's way in {where}; nothing was downloaded. Download one of them "
+        "to a place of its own."
+    )
+
+
 def _refuse_clashes(names: Sequence[tuple[str, FileInfo]], directory: Path) -> None:
     if _clash(names, _folded) is None:
         return
     clash = _clash(names, comparison(directory))
     if clash is not None:
         one, other = clash
-        raise Conflict(
-            f"{one.name!r} (number {one.number}) and {other.name!r} (number {other.number}) would "
-            f"be in each other's way in {directory}; nothing was downloaded. Download one of them "
-            "to a place of its own."
-        )
+        raise _in_each_others_way(one, other, directory)
 
 
 def _clash(

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsx.client.paths import about
 from dsx.client.system import replace_file, sync_directory
 
 
@@ -20,7 +21,8 @@ def make_durable(files: Sequence[Path]) -> None:
     for path in files:
         descriptor = os.open(path, os.O_RDWR)
         try:
-            os.fsync(descriptor)
+            with about(path):
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
@@ -28,12 +30,13 @@ def make_durable(files: Sequence[Path]) -> None:
 def replace_durably(path: Path, data: bytes) -> None:
     """Have *data* at *path*: after a crash there is the old content or the new, never a mixture."""
     draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        draft.write_bytes(data)
-        make_durable([draft])
-        replace_file(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with about(path, draft):
+        try:
+            draft.write_bytes(data)
+            make_durable([draft])
+            replace_file(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
     sync_directory(path.parent)
 
 

@@ -9,6 +9,7 @@ import requests
 from dsx.client.cache import Cache, Draft
 from dsx.client.errors import Answered, DigestMismatch
 from dsx.client.kept import Kept
+from dsx.client.paths import about
 from dsx.client.progress import Progress
 from dsx.client.transfer import Anew, Fetched, Remote, fetch_file
 
@@ -25,6 +26,13 @@ def fetch_cached(
     a draft. That is gone on with as long as the server has the content of the same validator, and
     never mixed with other content.
     """
+    with about(cache.place(dataset, path)):
+        _fetch(cache, dataset, path, remote, progress)
+
+
+def _fetch(
+    cache: Cache, dataset: str, path: str, remote: Remote, progress: Progress | None
+) -> None:
     answer = _first_answer(remote, going_on=cache.has_kept_draft(dataset, path))
     for _ in range(_CHANGES):
         etag, total = answer.headers.get("ETag", ""), int(answer.headers.get("Content-Length", 0))

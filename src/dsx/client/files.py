@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlencode
 
-from dsx.client.destinations import Destination, destinations
+from dsx.client.destinations import Destination, destinations, refuse_clashes_in_archive
 from dsx.client.emptying import TRASH, empty_trash
 from dsx.client.errors import NotFound
 from dsx.client.kept import Kept, draft_beside, kept_beside
@@ -92,7 +92,10 @@ class FileOperations(StoreOperations):
     def archive(
         self, refs: Sequence[Ref], target: str | Path, *, progress: Progress | None = None
     ) -> Path:
-        """Download several files as one ZIP."""
+        """Download several files as one ZIP.
+
+        `Conflict` if a file's name is a directory in another one's: nobody could unpack that.
+        """
         place = local(target)
         return self._save(self._archive(refs, place.name), place, progress)
 
@@ -226,7 +229,9 @@ class FileOperations(StoreOperations):
         return Remote(self._connection, path, info.name, info.sha256, info.size)
 
     def _archive(self, refs: Sequence[Ref], name: str) -> Remote:
-        ids = [self.get_info(ref).id for ref in refs]
+        infos = [self.get_info(ref) for ref in refs]
+        refuse_clashes_in_archive(infos)
+        ids = [info.id for info in infos]
         if len(ids) > _IDS_IN_A_URL:
             return Remote(self._connection, ARCHIVE, name, method="POST", json={"ids": ids})
         query = urlencode([("id", id_) for id_ in ids])

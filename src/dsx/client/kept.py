@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dsx.client.locks import lock_file
+from dsx.client.paths import about, require_directory
 from dsx.client.system import open_file, read_at, write_at
 from dsx.core import errors as core
 from dsx.core.digest import Digest, Hasher
@@ -80,13 +81,15 @@ def goes_on(error: BaseException) -> bool:
 @contextlib.contextmanager
 def draft_beside(place: Path) -> Iterator[tuple[Path, int]]:
     """A hidden new file beside *place*, with a descriptor; removed unless it was moved there."""
+    require_directory(place.parent)
     path = place.with_name(f".{_short(place.name)}.{uuid.uuid4().hex[:8]}.part")
-    descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-    try:
-        yield path, descriptor
-    finally:
-        os.close(descriptor)
-        path.unlink(missing_ok=True)
+    with about(place, path):
+        descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            yield path, descriptor
+        finally:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -97,15 +100,18 @@ def kept_beside(place: Path, sha256: Digest | str) -> Iterator[tuple[Path, int]]
     reached. If another process is at it, ours is a new one that does not stay. Once *place* is
     whole, drafts of what was to be there before are of no use and go, too.
     """
+    require_directory(place.parent)
     path = place.with_name(f".{_short(place.name)}.{sha256[:_KEY]}.part")
-    descriptor = lock_file(path, 0o644)
+    with about(place, path):
+        descriptor = lock_file(path, 0o644)
     if descriptor is None:
         with draft_beside(place) as draft:
             yield draft
         return
     stays = False
     try:
-        yield path, descriptor
+        with about(place, path):
+            yield path, descriptor
         _drop_others(place)
     except BaseException as error:
         stays = goes_on(error) and os.fstat(descriptor).st_size > 0
@@ -129,6 +135,7 @@ def _drop_others(place: Path) -> None:
 
 def _short(name: str) -> str:
     """*name*; of a long one its beginning and a hash."""
-    if len(name.encode()) <= _LONGEST:
+    encoded = os.fsencode(name)  # which takes what is not UTF-8, too
+    if len(encoded) <= _LONGEST:
         return name
-    return f"{name[:40]}.{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return f"{name[:40]}.{hashlib.sha256(encoded).hexdigest()[:16]}"

@@ -8,7 +8,13 @@ from urllib.parse import quote
 
 from dsx.client.errors import Invalid
 from dsx.core import errors as core
-from dsx.core.names import check_dataset_name, check_relative_path, check_stored_name
+from dsx.core.names import (
+    check_dataset_name,
+    check_relative_path,
+    check_stored_name,
+    is_utf8,
+    shown,
+)
 
 _NOT_ON_WINDOWS = frozenset('<>:"|?*')
 
@@ -21,6 +27,13 @@ def dataset_name(name: str) -> str:
 def dataset_path(path: str) -> str:
     """*path* if a file of a dataset may be called that, else `Invalid`: it stays below it."""
     return _checked(check_relative_path, path)
+
+
+def upload_name(name: str) -> str:
+    """*name* if it can be sent at all, else `Invalid`; the other rules are the server's."""
+    if not is_utf8(name):
+        raise Invalid(f"The name '{shown(name)}' is not UTF-8; rename it.")
+    return name
 
 
 def is_file_name(name: str) -> bool:

@@ -25,7 +25,7 @@ from dsx.client.errors import (
 from dsx.client.http import Connection
 from dsx.client.local import LocalFile
 from dsx.client.models import FileInfo
-from dsx.client.names import is_file_name
+from dsx.client.names import is_file_name, upload_name
 from dsx.client.paths import local
 from dsx.client.progress import Progress, StateTold
 from dsx.client.uploading import Facts, Manner, send_file
@@ -95,7 +95,7 @@ class StoreOperations:
         named = name or (Path(source).name if isinstance(source, (str, Path)) else None)
         if named is None:
             raise Invalid("Bytes and file objects need a name.")
-        facts = Facts(named, category, tags, metadata or {}, content_type, if_absent)
+        facts = Facts(upload_name(named), category, tags, metadata or {}, content_type, if_absent)
         progress = progress or self._progress
         if isinstance(source, bytes):
             return self._post(io.BytesIO(source), facts, progress, if_changed=bool(if_changed))

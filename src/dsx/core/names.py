@@ -6,6 +6,7 @@ Names are kept byte for byte (no Unicode normalisation): what was stored comes b
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from dsx.core.errors import Invalid
 
@@ -14,6 +15,12 @@ MAX_SEGMENT_BYTES = 255
 MAX_LABEL_BYTES = 255
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# What a terminal obeys or hides: controls, what turns the direction of text, and what is not UTF-8.
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+_BYTES = range(0xDC80, 0xDD00)  # bytes of a name that is not UTF-8, as Python has them (PEP 383)
 _DEVICES = r"con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]"
 _RESERVED = re.compile(rf"(?:{_DEVICES})(?:\..*)?", re.IGNORECASE | re.DOTALL)
 # Windows looks at what precedes the first dot, and drops spaces and dots that end a name.
@@ -71,6 +78,30 @@ def check_dataset_name(name: str) -> str:
     if "/" in check_relative_path(name) or name.startswith("."):
         raise Invalid("A dataset's name is one path segment that does not start with a dot.")
     return name
+
+
+def in_the_way(names: Iterable[str]) -> tuple[str, str] | None:
+    """A name of *names* that would have to be a directory for another one, and that one."""
+    known = dict.fromkeys(names)
+    for name in known:
+        end = name.find("/")
+        while end >= 0:
+            if name[:end] in known:
+                return name[:end], name
+            end = name.find("/", end + 1)
+    return None
+
+
+def shown(text: str) -> str:
+    """*text* for a person's eyes: what a terminal would obey or hide is an escape."""
+    return _UNSEEN.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code in _BYTES:
+        return f"\\x{code - _BYTES.start + 0x80:02x}"
+    return found[0].encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 def check_label(what: str, text: str) -> str:

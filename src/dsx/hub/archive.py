@@ -9,8 +9,9 @@ from functools import partial
 from dsx.blobs.contract import BlobStore
 from dsx.core import zip as layout
 from dsx.core.content import Content, Literal, Piece
-from dsx.core.errors import TooLarge
+from dsx.core.errors import Conflict, TooLarge
 from dsx.core.model import FileVersion
+from dsx.core.names import in_the_way
 from dsx.hub.content import blob_slice, missing, require_intact
 
 MAX_ENTRIES = 10_000
@@ -22,18 +23,35 @@ def check_count(files: int) -> None:
         raise TooLarge(f"An archive has at most {MAX_ENTRIES} files.", {"limit": MAX_ENTRIES})
 
 
+def entry_names(versions: Sequence[FileVersion]) -> list[str]:
+    """What *versions* are called in an archive, equal names told apart by " (2)".
+
+    `Conflict` if one of them would have to be a file and a directory at once.
+    """
+    names = layout.distinct_names([version.name for version in versions])
+    clash = in_the_way(names)
+    if clash is not None:
+        raise Conflict(
+            f"{clash[0]!r} and {clash[1]!r} would be in each other's way: what unpacks the archive "
+            "cannot make both a file and a directory. Download one of them apart.",
+            {"names": list(clash)},
+        )
+    return names
+
+
 async def archive(versions: Sequence[FileVersion], blobs: BlobStore) -> Content:
     """A ZIP of *versions* in that order, equal names told apart by " (2)".
 
-    Raises `TooLarge` over 10,000 entries, `Damaged` if a version's bytes are damaged or missing.
+    Raises `TooLarge` over 10,000 entries, `Conflict` if a name is a directory in another one's,
+    `Damaged` if a version's bytes are damaged or missing.
     """
     check_count(len(versions))
+    names = entry_names(versions)
     stored = await blobs.stat({version.sha256 for version in versions})
     for version in versions:
         require_intact(version)
         if version.sha256 not in stored:
             raise missing(version)
-    names = layout.distinct_names([version.name for version in versions])
     entries = [
         layout.Entry(name, version.size, version.crc32, version.created)
         for name, version in zip(names, versions, strict=True)

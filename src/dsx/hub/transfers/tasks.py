@@ -21,7 +21,7 @@ from dsx.core.principals import Principal
 from dsx.core.shielded import whatever_happens
 from dsx.core.transfers import Task, TaskKind, TaskState
 from dsx.hub import access
-from dsx.hub.archive import archive, check_count
+from dsx.hub.archive import archive, check_count, entry_names
 from dsx.hub.clock import SECOND, now
 from dsx.hub.files import Files
 from dsx.hub.limits import Limits, check_number
@@ -86,6 +86,8 @@ class Tasks:
         if kind in SELECTING:
             found = await self._select(principal, query, refs)
             subject["files"] = found
+            if kind == "download" and found:
+                await self._check_download(principal, found)
         instant = now()
         task = Task(
             id=str(uuid.uuid4()),
@@ -125,7 +127,7 @@ class Tasks:
         if task.kind is None and _may_run(task):
             found = await self._select(principal, query, ())
             if kind == "download":
-                _check_download(found)
+                await self._check_download(principal, found)
             subject = {"files": found, "query": asked}
             values = {"kind": kind, "name": _called(found), "subject": subject}
             await self._catalog.write(
@@ -227,6 +229,13 @@ class Tasks:
         task = await self._of_kind(principal, id_, "download")
         versions = await self._files.chosen(principal, task.subject["files"])
         return await archive(versions, self._files.blobs)
+
+    async def _check_download(self, principal: Principal, found: Sequence[int]) -> None:
+        """Refuse at once what no archive could have."""
+        if not found:
+            raise NotFound("None of your files matches.")
+        check_count(len(found))
+        entry_names(await self._files.chosen(principal, found))
 
     @asynccontextmanager
     async def transfer(self, principal: Principal, id_: str) -> AsyncIterator[Transfer]:
@@ -361,12 +370,6 @@ def _may_run(task: Task) -> bool:
     if task.state in {"aborted", "expired"}:
         raise Gone(f"The task was {task.state}.", {"id": task.id})
     return True
-
-
-def _check_download(found: Sequence[int]) -> None:
-    if not found:
-        raise NotFound("None of your files matches.")
-    check_count(len(found))
 
 
 def _called(numbers: Sequence[int]) -> str:

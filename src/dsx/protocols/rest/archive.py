@@ -18,7 +18,7 @@ from dsx.protocols.rest.models import ArchiveRequest
 
 router = Branch(prefix="/archive", tags=["files"])
 
-_RESPONSES = DOWNLOADS | documented(404, 410, 412, 413, 416)
+_RESPONSES = DOWNLOADS | documented(404, 409, 410, 412, 413, 416)
 
 
 @router.get(
