@@ -18,6 +18,8 @@ MARK = "Zebra"
 """In the name of everything that is the owner's: nobody else's answers may have it."""
 OWNER, OTHER, GONE = "mx-owner", "mx-other", "mx-gone"
 CONTENT = b"Zebra crossing"
+LONG = CONTENT * 500
+"""So much that it may be proven instead of sent."""
 DATASET, OPEN_FILE = "pics", "a.txt"
 BROKEN = 599
 """Instead of the status of an answer that was not told to its end."""
@@ -166,8 +168,8 @@ class World:
         body = {"place": {"kind": "dataset", "value": DATASET}, "user": OWNER}
         assert self.hub.post("/api/v1/shares", json=body).status_code == 201
 
-    def _file(self) -> Thing:
-        made = self.as_owner("POST", f"/api/v1/files?name={self.marked()}", data=CONTENT)
+    def _file(self, content: bytes = CONTENT) -> Thing:
+        made = self.as_owner("POST", f"/api/v1/files?name={self.marked()}", data=content)
         return Thing(made["id"], str(made["number"]))
 
     def _file_name(self) -> Thing:
@@ -191,12 +193,12 @@ class World:
 
     def _provable(self) -> Thing:
         """An upload of bytes that the hub has, and the proof that its owner has them, too."""
-        self._file()
-        digest = hashlib.sha256(CONTENT).hexdigest()
-        new = {"name": self.marked(), "length": len(CONTENT), "sha256": digest}
+        self._file(LONG)
+        digest = hashlib.sha256(LONG).hexdigest()
+        new = {"name": self.marked(), "length": len(LONG), "sha256": digest}
         upload = self.as_owner("POST", "/api/v1/uploads", new)
         nonce, places = bytes.fromhex(upload["challenge"]["nonce"]), upload["challenge"]["places"]
-        quoted = b"".join(CONTENT[start:stop] for start, stop in places)
+        quoted = b"".join(LONG[start:stop] for start, stop in places)
         return Thing(upload["id"], hashlib.sha256(nonce + quoted).hexdigest())
 
     def _task(self, what: dict[str, Any]) -> Thing:

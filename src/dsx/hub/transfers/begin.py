@@ -40,7 +40,8 @@ def described(principal: Principal, new: NewUpload, instant: Micros, expires: Mi
     expected = check_digests(new.expected)
     id_ = new.id or new.task or str(uuid_utils.uuid7())
     facts = _facts(principal.id, new, new.name or id_)
-    provable = "sha256" in expected and new.length and new.kind == "whole"
+    long = new.length is not None and new.length >= possession.LEAST
+    provable = long and "sha256" in expected and new.kind == "whole"
     return Upload(
         id=id_,
         owner=principal.id,

@@ -1,7 +1,8 @@
 """Proof of possession: who can quote a file at places chosen by the hub need not send it again.
 
 A digest is no proof, for digests get about. The hub names places at random; the answer is the
-SHA-256 of the challenge followed by the bytes at those places, in order.
+SHA-256 of the challenge followed by the bytes at those places, in order. It quotes from a blob of
+the announced length alone: who could choose another one could guess the first byte, then the next.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import time
 
 from dsx.blobs.contract import BlobStore
 from dsx.core.digest import Digest
-from dsx.core.errors import NotFound, RangeUnsatisfiable
+from dsx.core.errors import Denied, NotFound, RangeUnsatisfiable
 from dsx.core.ranges import ByteRange
 
 PLACES = 32
 PLACE = 4096
+LEAST = PLACE
+"""Smaller files are sent: that costs no more than a proof, and few bytes are soon guessed."""
 DENIAL_SECONDS = 0.25
 """How long any refusal takes, so that its time does not tell whether the hub has the bytes."""
 
@@ -42,16 +45,20 @@ def places(challenge: str, length: int) -> list[ByteRange]:
 
 async def proven(blobs: BlobStore, digest: Digest, length: int, nonce: str, proof: str) -> bool:
     """Whether *proof* answers the challenge *nonce* for the blob *digest*, if there is one."""
-    begun = time.monotonic()
     answer = await _answer(blobs, digest, length, nonce)
-    if answer is not None and hmac.compare_digest(answer.encode(), proof.lower().encode()):
-        return True
+    return answer is not None and hmac.compare_digest(answer.encode(), proof.lower().encode())
+
+
+async def denial(begun: float) -> Denied:
+    """How any proof is refused, whatever the reason: as late after *begun*, and in these words."""
     await asyncio.sleep(begun + DENIAL_SECONDS - time.monotonic())
-    return False
+    return Denied("The proof does not make this upload; send the bytes.")
 
 
 async def _answer(blobs: BlobStore, digest: Digest, length: int, nonce: str) -> str | None:
-    """What the proof has to be; None if there is no such blob, or it is shorter than that."""
+    """What the proof has to be; None if there is no such blob of that length."""
+    if (await blobs.stat([digest])).get(digest) != length:
+        return None
     hasher = hashlib.sha256(bytes.fromhex(nonce))
     try:
         for place in places(nonce, length):

@@ -9,6 +9,7 @@ no more. `Uploads` is what protocols translate to. Its neighbours: `begin` (what
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -346,18 +347,21 @@ class Uploads:
         """Finish an upload without its bytes, if the hub has them and *proof* shows possession.
 
         One attempt an upload. `Denied` tells neither whether the content is known nor what is
-        wrong with the proof.
+        wrong with the proof, nor whether it was right and something else is in the way (a quota, a
+        pause, a name that is taken): who sends the bytes is told that.
         """
+        begun = time.monotonic()
         upload = await self.get(principal, id_, "write")
         if upload.challenge is None or upload.length is None:
             raise Denied("There is no challenge to answer; send the bytes.")
         asked = partial(uploads.drop_challenge, id_=id_, challenge=upload.challenge)
         first = await self._catalog.write(asked)
         digest = parse_digest(upload.expected["sha256"])
-        if first and await possession.proven(
-            self._blobs, digest, upload.length, upload.challenge, proof
-        ):
-            version = await self._finisher.adopt(principal.id, id_, digest)
-            if version is not None:
-                return version
-        raise Denied("The proof does not make this upload; send the bytes.")
+        with suppress(DSXError):
+            if first and await possession.proven(
+                self._blobs, digest, upload.length, upload.challenge, proof
+            ):
+                version = await self._finisher.adopt(principal.id, id_, digest)
+                if version is not None:
+                    return version
+        raise await possession.denial(begun)
