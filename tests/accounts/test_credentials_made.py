@@ -13,6 +13,10 @@ import requests
 from tests.support.hub import PASSWORD, RunningHub, running_hub
 from tests.support.waiting import eventually
 
+from dsx.core.errors import RateLimited
+from dsx.core.principals import Principal
+from dsx.hub.throttle import Pace
+
 FILES, SHARES = "/api/v1/files", "/api/v1/shares"
 USERS, INVITES = "/api/v1/users", "/api/v1/invites"
 ALL = ["read", "write", "delete", "admin"]
@@ -194,3 +198,47 @@ def test_a5_an_admin_who_may_not_read_shares_no_dataset(hub: RunningHub, bob: Ru
     new = {"place": {"kind": "dataset", "value": "pics"}, "user": "bob"}
     assert token.post(SHARES, json=new).status_code == 403
     assert bob.get("/api/v1/datasets/pics").status_code == 404
+
+
+def test_a17_what_a_disabled_account_shares_is_over(hub: RunningHub) -> None:
+    """A17: links and shares with users alike, until the account is enabled again."""
+    dora, fred = hub.user("dora"), hub.user("fred")
+    record = dora.store("doras", b"x", category="dora")
+    places = [{"kind": "file", "value": record["id"]}, {"kind": "category", "value": "dora"}]
+    for place in places:
+        assert dora.post(SHARES, json={"place": place, "user": "fred"}).status_code == 201
+    url = dora.post(SHARES, json={"place": places[0]}).json()["url"]
+    task = fred.post("/api/v1/tasks", json={"kind": "download", "ids": [record["id"]]}).json()["id"]
+    path = f"{FILES}/{record['id']}"
+
+    def seen() -> list[int]:
+        paths = [path, f"{path}/content", f"{FILES}?owner=dora", f"/api/v1/tasks/{task}/content"]
+        return [fred.get(one).status_code for one in paths]
+
+    for disabled in (False, True, False):
+        change = hub.request("PATCH", f"{USERS}/dora", json={"disabled": disabled})
+        assert change.status_code == 200
+        assert seen() == [404 if disabled else 200] * 4
+        assert requests.get(url, timeout=60).status_code == (410 if disabled else 200)
+        received = fred.get(f"{SHARES}/received").json()["items"]
+        assert len(received) == (0 if disabled else 2)
+    assert hub.get(path).status_code == 200
+
+
+def test_a15_the_rate_is_an_accounts() -> None:
+    """A15: more tokens are no more requests; but a link's recipients do not use up its owner's."""
+    pace = Pace(5)
+
+    def passed(principal: Principal) -> int:
+        count = 0
+        with pytest.raises(RateLimited):
+            while True:
+                pace.check(principal)
+                count += 1
+        return count
+
+    assert passed(Principal("ann", via="one")) >= 10
+    for via in ("two", "three", ""):
+        assert passed(Principal("ann", via=via)) <= 1
+    assert passed(Principal("ann", via="link", link=True)) >= 10
+    assert passed(Principal("bob", via="four")) >= 10

@@ -95,7 +95,9 @@ def test_m10_a_broken_download_goes_on(hub: RunningHub, record: dict[str, Any]) 
     assert used(hub) == 1
     eventually(lambda: get(url).status_code == 410)
     assert requests.head(url, headers={"User-Agent": "one"}, timeout=20).status_code == 410
-    tail = get(url, Range="bytes=-5000")
+    assert get(url, Range="bytes=-5000").status_code == 410, "A11: it is complete"
+    shown = {"Cookie": rest.headers["Set-Cookie"].partition(";")[0]}
+    tail = get(url, Range="bytes=-5000", **shown)
     assert tail.content == DATA[-5000:], "what was lost in the wires comes again"
     assert used(hub) == 1
 
@@ -154,9 +156,28 @@ def test_m10_recipients_at_once_do_not_exceed_it(
 def test_m10_ranges_are_no_way_to_more(hub: RunningHub, record: dict[str, Any]) -> None:
     """What one download's requests ask for is bounded, whoever sends them."""
     url = linked(hub, record, 1)
-    assert get(url).status_code == 200
-    answers = [get(url, Range="bytes=1-").status_code for _ in range(6)]
+    whole = get(url)
+    assert whole.status_code == 200
+    shown = {"Cookie": whole.headers["Set-Cookie"].partition(";")[0]}
+    answers = [get(url, Range="bytes=1-", **shown).status_code for _ in range(6)]
     assert answers == [206, 206, 410, 410, 410, 410]
+    assert used(hub) == 1
+
+
+@pytest.mark.parametrize("size", [51, 5000, 100_000])
+def test_a11_a_small_file_is_downloaded_no_more_often(hub: RunningHub, size: int) -> None:
+    """A11: neither by who looks like the recipient, nor in ranges without end."""
+    url = linked(hub, hub.store(f"small {size}", os.urandom(size)), 1)
+    whole = get(url)
+    assert whole.status_code == 200
+    eventually(lambda: get(url, Range="bytes=1-").status_code == 410)
+    shown = {"Cookie": whole.headers["Set-Cookie"].partition(";")[0]}
+    answers = [get(url, Range="bytes=1-", **shown).status_code for _ in range(20)]
+    assert Counter(answers) == {206: 2, 410: 18}
+    url = linked(hub, hub.store(f"small {size}", os.urandom(size)), 1)
+    answers = [get(url, Range=f"bytes={first}-").status_code for first in [0] + [1] * 20]
+    assert answers[0] == 206
+    assert answers.count(206) <= 3
     assert used(hub) == 1
 
 

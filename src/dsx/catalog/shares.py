@@ -42,7 +42,7 @@ def by_hash(connection: Connection, hash_: str) -> Share | None:
 def granted(connection: Connection, owner: str, grantee: str, now: Micros) -> list[Place]:
     """What *owner* lets *grantee* read now."""
     query = select(shares.c.kind, shares.c.value).where(
-        shares.c.grantee == grantee, shares.c.owner == owner, _alive(now)
+        shares.c.grantee == grantee, shares.c.owner == owner, _alive(now), _owned()
     )
     return [Place(row.kind, row.value) for row in connection.execute(query)]
 
@@ -80,7 +80,7 @@ def file_names(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
 
 def to(connection: Connection, grantee: str, now: Micros) -> Sequence[Share]:
     """What anybody lets *grantee* read now."""
-    query = select(shares).where(shares.c.grantee == grantee, _alive(now))
+    query = select(shares).where(shares.c.grantee == grantee, _alive(now), _owned())
     return [_share(row) for row in connection.execute(query.order_by(shares.c.id).limit(1000))]
 
 
@@ -111,6 +111,11 @@ def tidy(connection: Connection, forgotten: Micros) -> None:
 
 def _alive(now: Micros) -> Any:
     return or_(shares.c.expires.is_(None), shares.c.expires > now)
+
+
+def _owned() -> Any:
+    """Whether the owner's account is not disabled: what it shares is over as long as it is."""
+    return ~shares.c.owner.in_(select(users.c.id).where(users.c.disabled))
 
 
 def _share(row: Row[Any]) -> Share:

@@ -3,8 +3,9 @@
 One download is one recipient's complete transfer. Its ranges, and what it takes to go on after a
 break, count once for a day; a request for the whole after that is another download. A recipient
 is known by a cookie, or else by address and program: those behind one address with the same
-program are taken for one where they go on with what was broken off. What that is worth to a cheat
-is bounded: the requests of one download ask for at most three times what is downloaded.
+program are taken for one where they go on with what was broken off, but not with what is complete:
+that takes the cookie. What that is worth to a cheat is bounded: the requests of one download ask
+for at most three times what is downloaded.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ WINDOW = 24 * 3600 * SECOND
 STALE = 3600 * SECOND
 """An answer that began so long ago is taken to have broken off with its server."""
 _MOST_SPANS = 1000
-TIMES, SLACK = 3, 64 * 1024
-"""How much the requests of one download ask for: so many times its size, and a little."""
+TIMES = 3
+"""How much the requests of one download ask for: so many times its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,18 +190,22 @@ def used_up() -> Gone:
 
 
 def _of(connection: Connection, share: Share, recipient: Recipient) -> Sequence[LinkDownload]:
-    """The downloads that *recipient* may go on with: the one it shows, else those it looks like."""
+    """The downloads that *recipient* may go on with: the one it shows, else those it looks like.
+
+    Of the latter those that are complete are over: others may look like their recipient.
+    """
     since = now() - WINDOW
     if recipient.shown:
         found = records.by_id(connection, recipient.shown)
         if found is not None and found.share == share.id and found.seen >= since:
             return [found]
-    return records.of_recipient(connection, share.id, recipient.hash, since)
+    alike = records.of_recipient(connection, share.id, recipient.hash, since)
+    return [one for one in alike if not one.complete]
 
 
 def _belongs(known: LinkDownload, wanted: Wanted) -> bool:
     """Whether a request of the same recipient for the same thing is part of *known*."""
-    if known.begun + wanted.bytes > TIMES * wanted.size + SLACK:
+    if known.begun + wanted.bytes > TIMES * wanted.size:
         return False
     if wanted.goes_on:
         return True

@@ -148,7 +148,11 @@ def _keys(name: str, address: str) -> tuple[str, str, str]:
 
 
 class Pace:
-    """Lets each principal ask so often a second, twice as much in a burst; in this process."""
+    """Lets each account ask so often a second, twice as much in a burst; in this process.
+
+    Whichever of its tokens, sessions and passwords it shows. A share link is its recipients', and
+    has a pace of its own, so that they cannot use up its owner's.
+    """
 
     def __init__(self, per_second: float | None) -> None:
         """None: as often as they like."""
@@ -159,7 +163,7 @@ class Pace:
         """Count a request; `RateLimited` if it is one too many."""
         if self._rate is None:
             return
-        key, instant, most = principal.via or principal.id, time.monotonic(), 2 * self._rate
+        key, instant, most = _payer(principal), time.monotonic(), 2 * self._rate
         left, since = self._left.pop(key, (most, instant))
         left = min(most, left + (instant - since) * self._rate)
         self._left[key] = (max(0.0, left - 1), instant)
@@ -170,3 +174,7 @@ class Pace:
                 "That is too many requests a second.",
                 {"retry_after": max(1, math.ceil((1 - left) / self._rate))},
             )
+
+
+def _payer(principal: Principal) -> str:
+    return principal.via if principal.link else principal.id
