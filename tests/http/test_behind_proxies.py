@@ -31,6 +31,12 @@ def test_m11_no_host_or_two_are_400(hub: RunningHub, hosts: list[str]) -> None:
     assert hub.get("/api/v1/files", params={"name": "a"}).json()["items"] == []
 
 
+def test_a_request_without_a_version_is_none(hub: RunningHub) -> None:
+    with wire(hub) as connection:
+        connection.send(b"GET /health\r\n\r\n")
+        assert connection.answer().status == 400
+
+
 def test_m11_an_old_client_needs_no_host(hub: RunningHub) -> None:
     with wire(hub) as connection:
         connection.send(b"GET /health HTTP/1.0\r\n\r\n")

@@ -98,7 +98,9 @@ class Proxies:
 
 
 def _bad_host(scope: Scope) -> str | None:
-    """What is wrong with the request's ``Host`` (RFC 9112 §3.2)."""
+    """What is wrong with the request's version or ``Host`` (RFC 9112 §2.3, §3.2)."""
+    if scope["http_version"] == "0.9":
+        return "The request line does not end with a version, as HTTP/1.1."
     hosts = Headers(scope=scope).getlist("host")
     if len(hosts) > 1:
         return "There is more than one Host."
