@@ -24,7 +24,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
+from dsx.catalog.turns import Turns
 from dsx.catalog.wal import Log
+from dsx.core.asking import asking
 from dsx.core.disk import MORE_ROOM
 from dsx.core.errors import Invalid, StorageFull, Unavailable, Unusable
 from dsx.core.model import Micros
@@ -32,6 +34,8 @@ from dsx.core.model import Micros
 log = structlog.get_logger(__name__)
 
 THREADS = 8
+_OF_ONE = 6
+"""Of the threads of readers, those that one principal's requests may have at a time."""
 _BUSY_SECONDS = 30
 _PAGES = 1000
 """Pages in SQLite's log after which they are moved into the database."""
@@ -68,11 +72,13 @@ class Catalog:
         # the lock, and whatever they wait for, the threads of readers are free.
         writers = 1 if self.engine.dialect.name == "sqlite" else THREADS
         self._readers = ThreadPoolExecutor(THREADS, thread_name_prefix="catalog-read")
+        self._turns = Turns(_OF_ONE)
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="catalog-write")
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run *work* in a transaction that sees one snapshot and changes nothing."""
-        return await self._run(work, immediate=False)
+        async with self._turns.of(asking()):
+            return await self._run(work, immediate=False)
 
     async def write(
         self, work: Callable[[Connection], T], *, durable: bool = True, spare: bool = True

@@ -7,7 +7,7 @@ the trash: see `dsx.catalog.trash`. Functions run inside the caller's transactio
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import uuid_utils
@@ -102,6 +102,28 @@ def by_number(connection: Connection, number: int) -> FileVersion:
     return pages.read(connection, pages.records().where(files.c.number == number))[0]
 
 
+def get_many(connection: Connection, refs: Sequence[str]) -> dict[str, FileVersion]:
+    """What `get` finds of each of *refs*, of which there are some hundred; who is not there isn't.
+
+    One question for all ids and numbers, and one for the ids of files. Without their metadata.
+    """
+    live = files.c.trashed.is_(None)
+    numbers = {ref: int(ref) for ref in refs if _is_number(ref)}
+    ids = {ref: _as_id(ref) for ref in refs if ref not in numbers}
+    either = files.c.number.in_(numbers.values()) | files.c.id.in_(ids.values())
+    found = pages.read(connection, pages.records(pages.BRIEF).where(live, either))
+    by_its_id: dict[str | int, FileVersion] = {one.id: one for one in found}
+    by_its_id |= {one.number: one for one in found}
+    left = [id_ for id_ in ids.values() if id_ and id_ not in by_its_id]
+    if left:
+        newest = pages.records(pages.BRIEF).where(live, files.c.latest, files.c.file.in_(left))
+        versions_ = pages.read(connection, newest.order_by(files.c.version))
+        of_files: dict[str | int, FileVersion] = {one.file: one for one in versions_}
+        by_its_id = of_files | by_its_id
+    keys: dict[str, str | int] = {**ids, **numbers}
+    return {ref: by_its_id[keys[ref]] for ref in refs if keys[ref] in by_its_id}
+
+
 def find_number(connection: Connection, number: int) -> FileVersion | None:
     """The version with this number, live or in the trash, unless it was purged."""
     return next(iter(pages.read(connection, pages.records().where(files.c.number == number))), None)
@@ -131,13 +153,21 @@ def unknown(ref: str, *, trashed: bool = False) -> NotFound:
 
 
 def numbered(connection: Connection, owner: str, numbers: Sequence[int]) -> dict[int, FileVersion]:
-    """Those of *numbers* that are versions of the owner's, live or in the trash."""
+    """Those of *numbers* that are versions of the owner's, live or in the trash; no metadata."""
     found: dict[int, FileVersion] = {}
     for batch in in_batches(numbers):
         some = files.c.number.in_(batch)
-        query = pages.records().where(some, files.c.owner == owner)
+        query = pages.records(pages.BRIEF).where(some, files.c.owner == owner)
         found.update({version.number: version for version in pages.read(connection, query)})
     return found
+
+
+def where_are(connection: Connection, numbers: Sequence[int]) -> Iterator[tuple[str, str, str]]:
+    """File, name and category of those of *numbers* that are there, live or in the trash."""
+    columns = files.c.file, files.c.name, files.c.category
+    for batch in in_batches(numbers):
+        for row in connection.execute(select(*columns).where(files.c.number.in_(batch))):
+            yield row.file, row.name, row.category
 
 
 def find(connection: Connection, owner: str, name: str) -> FileVersion | None:
@@ -241,10 +271,12 @@ def _narrow(query: Select[Any], glob: str) -> tuple[Select[Any], list[Matcher]]:
 
 def _refers(ref: str) -> Any:
     """A condition: id or number, which has no leading zeros. What is neither matches nothing."""
+    return files.c.number == int(ref) if _is_number(ref) else files.c.id == _as_id(ref)
+
+
+def _is_number(ref: str) -> bool:
     number = ref.isascii() and ref.isdecimal() and not ref.startswith("0")
-    if number and len(ref) < len(str(_MAX_NUMBER)):
-        return files.c.number == int(ref)
-    return files.c.id == _as_id(ref)
+    return number and len(ref) < len(str(_MAX_NUMBER))
 
 
 def _as_id(ref: str) -> str:

@@ -20,6 +20,9 @@ _SCAN_SECONDS = 1.0
 _SCAN_WORK = 0.03
 """A page that takes longer to find, or more seconds of matching, ends early; its cursor goes on.
 So no pattern, however evil, keeps a thread for long."""
+_ALL = tuple(files.c)
+BRIEF = tuple(column for column in files.c if column.name != "metadata")
+"""What is read of thousands of versions at once: metadata may be 64 KiB of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,9 @@ def _in_order(connection: Connection, numbers: Sequence[int]) -> list[FileVersio
     return [by_its_number[number] for number in numbers]
 
 
-def records() -> Select[Any]:
+def records(columns: Sequence[ColumnElement[Any]] = _ALL) -> Select[Any]:
     """What `read` reads: add which versions."""
-    return select(files, blobs.c.crc32, blobs.c.damaged).join(
+    return select(*columns, blobs.c.crc32, blobs.c.damaged).join(
         blobs, blobs.c.digest == files.c.sha256
     )
 
@@ -110,7 +113,7 @@ def _version(row: Row[Any]) -> FileVersion:
         sha256=Digest(row.sha256),
         crc32=row.crc32,
         created=row.created,
-        metadata=row.metadata,
+        metadata=getattr(row, "metadata", {}),
         tags=tuple(row.tags),
         trashed=row.trashed,
         expires=row.expires,

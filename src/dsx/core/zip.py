@@ -7,6 +7,7 @@ one layout whatever the sizes.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -63,16 +64,23 @@ class Body:
 def distinct_names(names: Sequence[str]) -> list[str]:
     """*names* with " (2)", " (3)" … before the suffix of those that came before."""
     taken: set[str] = set()
+    series: dict[str, Iterator[str]] = {}  # so that many equal names do not cost their square
     result = []
     for name in names:
-        candidate, count = name, 1
-        while candidate in taken:
-            count += 1
-            path = PurePosixPath(name)
-            candidate = str(path.with_name(f"{path.stem} ({count}){path.suffix}"))
+        candidate = name
+        if candidate in taken:
+            if name not in series:
+                series[name] = _numbered(name)
+            candidate = next(other for other in series[name] if other not in taken)
         taken.add(candidate)
         result.append(candidate)
     return result
+
+
+def _numbered(name: str) -> Iterator[str]:
+    path = PurePosixPath(name)
+    before = str(path.with_name(path.stem))
+    return (f"{before} ({count}){path.suffix}" for count in itertools.count(2))
 
 
 def total_size(entries: Sequence[Entry]) -> int:

@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI, Request, Response, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
+from dsx.core.asking import asked_by
 from dsx.core.errors import Denied, Unauthenticated
 from dsx.core.principals import Principal, Token
 from dsx.http.public import cookie_path, is_here
@@ -169,6 +170,7 @@ async def _identified(request: Request, hub: Hub, credential: Credential | None)
         return known
     principal = await hub.identity.identify(credential, address_of(request))
     request.state.principal = principal
+    asked_by(principal.id)
     return principal
 
 

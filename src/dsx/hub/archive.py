@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 
 from dsx.blobs.contract import BlobStore
 from dsx.core import zip as layout
 from dsx.core.content import Content, Literal, Piece
+from dsx.core.digest import Digest
 from dsx.core.errors import Conflict, TooLarge
 from dsx.core.model import FileVersion
 from dsx.core.names import in_the_way
+from dsx.core.shielded import in_thread
 from dsx.hub.content import blob_slice, missing, require_intact
+from dsx.hub.files import Files
+from dsx.hub.presence import Present, always_present
 
 MAX_ENTRIES = 10_000
+_FEW = 100
+"""Files of an archive that is laid out at once."""
 
 
 def check_count(files: int) -> None:
@@ -39,19 +45,32 @@ def entry_names(versions: Sequence[FileVersion]) -> list[str]:
     return names
 
 
-async def archive(versions: Sequence[FileVersion], blobs: BlobStore) -> Content:
+async def archive(
+    versions: Sequence[FileVersion], files: Files, present: Present = always_present
+) -> Content:
     """A ZIP of *versions* in that order, equal names told apart by " (2)".
 
-    Raises `TooLarge` over 10,000 entries, `Conflict` if a name is a directory in another one's,
-    `Damaged` if a version's bytes are damaged or missing.
+    Large ones are laid out one after the other, for those who are *present*. Raises `TooLarge`
+    over 10,000 entries, `Conflict` if a name is a directory in another one's, `Damaged` if a
+    version's bytes are damaged or missing.
     """
     check_count(len(versions))
-    names = entry_names(versions)
-    stored = await blobs.stat({version.sha256 for version in versions})
+    stored = await files.blobs.stat({version.sha256 for version in versions})
+    if len(versions) <= _FEW:
+        return _content(versions, stored, files.blobs)
+    async with files.long:
+        await present()
+        return await in_thread(_content, versions, stored, files.blobs)
+
+
+def _content(
+    versions: Sequence[FileVersion], stored: Collection[Digest], blobs: BlobStore
+) -> Content:
     for version in versions:
         require_intact(version)
         if version.sha256 not in stored:
             raise missing(version)
+    names = entry_names(versions)
     entries = [
         layout.Entry(name, version.size, version.crc32, version.created)
         for name, version in zip(names, versions, strict=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -42,12 +44,15 @@ from dsx.hub.content import content_of
 from dsx.hub.facts import check_tags, new_file
 from dsx.hub.intake import Receiver
 from dsx.hub.limits import Limits
+from dsx.hub.presence import Present, always_present
 from dsx.hub.removal import recorded, spare
 
 FORM_OVERHEAD = 64 * 1024
 """A multipart body may be this much longer than the file in it before it is refused unread."""
 _PAGE = 1000
 _EARLIER = 100
+_BATCH = 250
+K = TypeVar("K", str, int)
 
 
 class Files:
@@ -67,6 +72,7 @@ class Files:
         self.blobs = blobs
         self._stages: Stages = blobs
         self._limits = limits
+        self.long = asyncio.Semaphore(1)  # whose turn it is among those who ask for much
         self._allowances = allowances or Allowances(catalog, limits)
 
     async def receive(
@@ -190,9 +196,12 @@ class Files:
                 return
             page = await self.list(principal, replace(query, cursor=page.next))
 
-    async def every(self, principal: Principal, query: FileQuery) -> AsyncIterator[FileVersion]:
+    async def every(
+        self, principal: Principal, query: FileQuery, present: Present = always_present
+    ) -> AsyncIterator[FileVersion]:
         """All files that *query* selects, page after page."""
         async for page in self.pages(principal, replace(query, limit=_PAGE, cursor=None)):
+            await present()
             for version in page.items:
                 yield version
 
@@ -227,25 +236,58 @@ class Files:
         """Whether the bytes of *version* are in the store, as they should be."""
         return version.sha256 in await self.blobs.stat([version.sha256])
 
-    async def get_many(self, principal: Principal, refs: Sequence[str]) -> Sequence[FileVersion]:
-        """The versions with these ids or numbers in that order, or `NotFound` for the first."""
-        return await self._catalog.read(lambda connection: access.many(connection, principal, refs))
+    async def get_many(
+        self, principal: Principal, refs: Sequence[str], present: Present = always_present
+    ) -> Sequence[FileVersion]:
+        """The versions with these ids or numbers in that order, or `NotFound` for the first.
 
-    async def chosen(self, principal: Principal, numbers: Sequence[int]) -> Sequence[FileVersion]:
+        They come without their metadata. *present* is asked between two batches of them.
+        """
+
+        def work(some: Sequence[str], connection: Connection) -> Sequence[FileVersion]:
+            return access.many(connection, principal, some)
+
+        found = await self._in_batches(work, list(dict.fromkeys(refs)), present)
+        return [found[ref] for ref in refs]
+
+    async def chosen(
+        self, principal: Principal, numbers: Sequence[int], present: Present = always_present
+    ) -> Sequence[FileVersion]:
         """Versions that were chosen before; one's own may have gone to the trash since.
 
-        `NotFound` for the first that was dropped for good, or is not shared any more.
+        `NotFound` for the first that was dropped for good, or is not shared any more. As
+        `get_many`, which see.
         """
         access.require(principal, "read")
 
-        def work(connection: Connection) -> Sequence[FileVersion]:
-            own = records.numbered(connection, principal.id, numbers)
-            return [
-                own.get(number) or access.file(connection, principal, str(number))
-                for number in numbers
-            ]
+        def work(some: Sequence[int], connection: Connection) -> Sequence[FileVersion]:
+            own = records.numbered(connection, principal.id, some)
+            others = [str(number) for number in some if number not in own]
+            shared = {one.number: one for one in access.many(connection, principal, others)}
+            return [own.get(number) or shared[number] for number in some]
 
-        return await self._catalog.read(work)
+        found = await self._in_batches(work, list(dict.fromkeys(numbers)), present)
+        return [found[number] for number in numbers]
+
+    async def _in_batches(
+        self,
+        work: Callable[[Sequence[K], Connection], Sequence[FileVersion]],
+        keys: Sequence[K],
+        present: Present,
+    ) -> Mapping[K, FileVersion]:
+        """What *work* finds of *keys*, some hundred at a time.
+
+        Who asks for more than one batch takes turns with others who do, batch by batch: the many
+        who ask for little do not notice.
+        """
+        found: dict[K, FileVersion] = {}
+        for start in range(0, len(keys), _BATCH):
+            some = keys[start : start + _BATCH]
+            async with self.long if len(keys) > _BATCH else nullcontext():
+                await present()
+                versions = await self._catalog.read(partial(work, some))
+            found.update(zip(some, versions, strict=True))
+        return found
 
     async def find_many(self, principal: Principal, names: Sequence[str]) -> Sequence[FileVersion]:
         """The newest versions of the principal's files of exactly these names, in any order.

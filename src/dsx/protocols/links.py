@@ -11,6 +11,7 @@ from urllib.parse import quote
 from fastapi import Path, Request
 from starlette.responses import Response
 
+from dsx.core.asking import asked_by
 from dsx.core.content import Content
 from dsx.core.model import FileQuery
 from dsx.core.principals import Principal, Share
@@ -28,6 +29,7 @@ from dsx.http.credentials import (
 )
 from dsx.http.manifest import manifest_response
 from dsx.http.parameters import LenientRoute
+from dsx.http.presence import present
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.hub.archive import MAX_ENTRIES, archive
@@ -90,11 +92,11 @@ async def open_link(link: LinkSecret, request: Request, hub: HubDep) -> Response
         (newest,) = (await hub.files.versions(guest, share.place.value, limit=1)).items
         return await _sent(request, hub, share, await hub.files.content(guest, newest.id))
     versions = []
-    async for version in hub.files.every(guest, FileQuery(sort="name")):
-        versions.append(version)
+    async for version in hub.files.every(guest, FileQuery(sort="name"), present(request)):
+        versions.append(replace(version, metadata={}))  # of thousands that is much
         if len(versions) > MAX_ENTRIES:
             break  # which `archive` refuses
-    return await _sent(request, hub, share, await archive(versions, hub.blobs))
+    return await _sent(request, hub, share, await archive(versions, hub.files, present(request)))
 
 
 @router.get(
@@ -129,6 +131,7 @@ async def _opened(request: Request, hub: Hub, link: str) -> tuple[Share, Princip
         reads=request.method == "GET",
         device=device_shown(request),
     )
+    asked_by(guest.id)
     request.state.restricted = share.password is not None or share.downloads is not None
     if share.password is not None:
         request.state.opened = share.id

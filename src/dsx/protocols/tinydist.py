@@ -23,11 +23,13 @@ from dsx.http.branches import Branch
 from dsx.http.conditions import only_if_absent
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.parameters import LenientRoute
+from dsx.http.presence import present
 from dsx.http.problems import documented
 from dsx.http.receive import Form, Write, announced, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.hub.archive import archive
 from dsx.hub.clock import time_text
+from dsx.hub.presence import Present
 from dsx.hub.services import Hub
 from dsx.hub.transfers.chunks import Place
 
@@ -172,7 +174,9 @@ async def files(
     refs = [part for value in id or () for part in _IDS.split(value) if part]
     if bool(refs) == bool(filename):
         raise Invalid("Say which: either one or more ids, or a filename.")
-    return ContentResponse(request, await _content(hub, principal, refs, filename or ""))
+    return ContentResponse(
+        request, await _content(hub, principal, refs, filename or "", present(request))
+    )
 
 
 @router.delete(
@@ -212,12 +216,14 @@ async def delete(
     return JSONResponse({"message": told, "id": version.number})
 
 
-async def _content(hub: Hub, principal: Principal, refs: list[str], name: str) -> Content:
+async def _content(
+    hub: Hub, principal: Principal, refs: list[str], name: str, here: Present
+) -> Content:
     if name:
         refs = [(await hub.files.find(principal, name)).id]
     if len(refs) == 1:
         return await hub.files.content(principal, refs[0])
-    return await archive(await hub.files.get_many(principal, refs), hub.blobs)
+    return await archive(await hub.files.get_many(principal, refs, here), hub.files, here)
 
 
 async def _array(pages: AsyncIterator[Page], limit: int | None) -> AsyncIterator[str]:

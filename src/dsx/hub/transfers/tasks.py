@@ -18,13 +18,14 @@ from dsx.core.content import Content
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
 from dsx.core.model import FileQuery, Micros
 from dsx.core.principals import Principal
-from dsx.core.shielded import whatever_happens
+from dsx.core.shielded import in_thread, whatever_happens
 from dsx.core.transfers import Task, TaskKind, TaskState
 from dsx.hub import access
 from dsx.hub.archive import archive, check_count, entry_names
 from dsx.hub.clock import SECOND, now
 from dsx.hub.files import Files
 from dsx.hub.limits import Limits, check_number
+from dsx.hub.presence import Present, always_present
 from dsx.hub.transfers.carried import Transfer
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.emptying import Emptying
@@ -75,16 +76,17 @@ class Tasks:
         name: str = "",
         query: FileQuery | None = None,
         refs: Sequence[str] = (),
+        present: Present = always_present,
     ) -> Task:
         """A pending task, with an id that cannot be guessed.
 
         Of a download or a delete, *refs* or *query* say now which files it is about; those that
-        come later are not. `NotFound` if one of *refs* is unknown.
+        come later are not. `NotFound` if one of *refs* is unknown. *present*: see `Files.get_many`.
         """
         access.require_task(principal, kind)
         subject: dict[str, Any] = {} if principal.places is None else {"via": principal.via}
         if kind in SELECTING:
-            found = await self._select(principal, query, refs)
+            found = await self._select(principal, query, refs, present)
             subject["files"] = found
             if kind == "download" and found:
                 await self._check_download(principal, found)
@@ -125,7 +127,7 @@ class Tasks:
         task = await self.get(principal, id_)
         asked = _filters(query)
         if task.kind is None and _may_run(task):
-            found = await self._select(principal, query, ())
+            found = await self._select(principal, query, (), always_present)
             if kind == "download":
                 await self._check_download(principal, found)
             subject = {"files": found, "query": asked}
@@ -224,18 +226,20 @@ class Tasks:
             self._controls.poke()
         return await self._get(principal, id_, anybodys=True)
 
-    async def content(self, principal: Principal, id_: str) -> Content:
+    async def content(
+        self, principal: Principal, id_: str, present: Present = always_present
+    ) -> Content:
         """What a download task sends: a ZIP of its files, the same until the task ends."""
         task = await self._of_kind(principal, id_, "download")
-        versions = await self._files.chosen(principal, task.subject["files"])
-        return await archive(versions, self._files.blobs)
+        versions = await self._files.chosen(principal, task.subject["files"], present)
+        return await archive(versions, self._files, present)
 
     async def _check_download(self, principal: Principal, found: Sequence[int]) -> None:
         """Refuse at once what no archive could have."""
         if not found:
             raise NotFound("None of your files matches.")
         check_count(len(found))
-        entry_names(await self._files.chosen(principal, found))
+        await in_thread(entry_names, await self._files.chosen(principal, found))
 
     @asynccontextmanager
     async def transfer(self, principal: Principal, id_: str) -> AsyncIterator[Transfer]:
@@ -281,12 +285,17 @@ class Tasks:
         transfer.completed = True
 
     async def _select(
-        self, principal: Principal, query: FileQuery | None, refs: Sequence[str]
+        self,
+        principal: Principal,
+        query: FileQuery | None,
+        refs: Sequence[str],
+        present: Present,
     ) -> Sequence[int]:
         """The numbers of the chosen files."""
         if refs:
-            return [version.number for version in await self._files.get_many(principal, refs)]
-        found = self._files.every(principal, query or FileQuery())
+            chosen = await self._files.get_many(principal, refs, present)
+            return [version.number for version in chosen]
+        found = self._files.every(principal, query or FileQuery(), present)
         return [version.number async for version in found]
 
     async def stop(self, id_: str, why: str) -> None:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from dsx.core.principals import Principal
 from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.presence import present
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.hub.archive import archive
@@ -62,5 +63,6 @@ async def request_archive(
 async def _respond(
     request: Request, hub: Hub, principal: Principal, ids: list[str]
 ) -> ContentResponse:
-    versions = await hub.files.get_many(principal, ids)
-    return ContentResponse(request, await archive(versions, hub.blobs))
+    here = present(request)
+    versions = await hub.files.get_many(principal, ids, here)
+    return ContentResponse(request, await archive(versions, hub.files, here))

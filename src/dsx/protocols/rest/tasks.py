@@ -14,6 +14,7 @@ from dsx.http.branches import Branch
 from dsx.http.controlled import ControlledResponse
 from dsx.http.credentials import HubDep, PrincipalDep, credential_of
 from dsx.http.events import Event, EventStream
+from dsx.http.presence import present
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.hub.clock import now
@@ -32,14 +33,21 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("", status_code=201, summary="Begin a task", responses=documented(404))
-async def create_task(hub: HubDep, principal: PrincipalDep, new: NewTask | None = None) -> Task:
+async def create_task(
+    request: Request, hub: HubDep, principal: PrincipalDep, new: NewTask | None = None
+) -> Task:
     """A task to transfer something under: its id opens the control of it to any connection."""
     new = new or NewTask()
     query = FileQuery(
         glob=new.glob, regex=new.regex, category=new.category, tags=tuple(new.tags), sort="created"
     )
     task = await hub.tasks.create(
-        principal, new.kind, name=new.name, query=query, refs=tuple(new.ids)
+        principal,
+        new.kind,
+        name=new.name,
+        query=query,
+        refs=tuple(new.ids),
+        present=present(request),
     )
     return Task.of(task)
 
@@ -141,7 +149,7 @@ async def download_task(
     principal: PrincipalDep,
 ) -> Response:
     """A ZIP of the task's files, of a length that is known: ranges go on where it was paused."""
-    content = await hub.tasks.content(principal, id)
+    content = await hub.tasks.content(principal, id, present(request))
     if request.method == "HEAD":  # which transfers nothing
         return ContentResponse(request, content)
     return ControlledResponse(request, content, partial(hub.tasks.transfer, principal, id))

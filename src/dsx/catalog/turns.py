@@ -1,0 +1,34 @@
+"""Has one principal's requests wait for each other before they keep everybody else's waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Turns:
+    """Lets each principal have at most so many turns at a time; the others wait in a queue."""
+
+    def __init__(self, most: int) -> None:
+        """At most *most* for each; whoever is nobody in particular has any number."""
+        self._most = most
+        self._here: Counter[str] = Counter()
+        self._queues: dict[str, asyncio.Semaphore] = {}
+
+    @asynccontextmanager
+    async def of(self, whose: str) -> AsyncIterator[None]:
+        """A turn for the length of the block."""
+        if not whose:
+            yield
+            return
+        queue = self._queues.setdefault(whose, asyncio.Semaphore(self._most))
+        self._here[whose] += 1
+        try:
+            async with queue:
+                yield
+        finally:
+            self._here[whose] -= 1
+            if not self._here[whose]:
+                del self._here[whose], self._queues[whose]
