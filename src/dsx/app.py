@@ -74,6 +74,7 @@ from dsx.store import (
 )
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
+from dsx.workers.memory import MemoryKeeper
 from dsx.workers.reserve import ReserveKeeper
 from dsx.workers.scrub import Scrubber
 
@@ -108,6 +109,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             Collector(hub, settings.collect_interval),
             Scrubber(hub.scrub),
             ReserveKeeper(hub.reserve),
+            MemoryKeeper(),
         ):
             app.state.hub = hub
             app.state.streams = Streams(settings.max_event_streams)

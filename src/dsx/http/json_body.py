@@ -9,7 +9,8 @@ from typing import Any
 from pydantic_core import from_json
 from starlette.requests import Request
 
-from dsx.core.errors import TooLarge, Unavailable, Unprocessable
+from dsx.core.errors import TooLarge, Unprocessable
+from dsx.http.holding import holding
 
 MAX_BYTES = 1024 * 1024
 """Of a body, unless its route takes long lists."""
@@ -17,9 +18,6 @@ MAX_FIELD_BYTES = 64 * 1024
 """Of a body of text fields, and of any body that a stranger may send."""
 MAX_MEMBERS = 4096
 """Of one object: each that a model does not know costs more to refuse than to read."""
-MAX_BUFFERED = 64 * 1024 * 1024
-"""Of all bodies together that a process holds in memory."""
-_buffered = 0
 
 
 @asynccontextmanager
@@ -27,22 +25,17 @@ async def buffered(request: Request, limit: int) -> AsyncIterator[bytes]:
     """The whole body, which counts as held in memory for the length of the block.
 
     Raises `TooLarge` by the announcement or at the first byte over *limit*, `Unavailable` while
-    other requests hold too much.
+    requests of the same kind hold too much: see `dsx.http.holding`.
     """
-    global _buffered  # noqa: PLW0603 (one event loop to a process)
     body = bytearray()
     check_announced(request, limit)
-    try:
+    with holding(request) as hold:
         async for chunk in request.stream():
             if len(body) + len(chunk) > limit:
                 raise too_large(limit)
-            if _buffered + len(chunk) > MAX_BUFFERED:
-                raise Unavailable("The server holds too many long requests; ask again.")
-            _buffered += len(chunk)
+            hold.add(len(chunk))
             body += chunk
         yield bytes(body)
-    finally:
-        _buffered -= len(body)
 
 
 def check_announced(request: Request, limit: int) -> None:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from dsx.core.digest import Buffer
 from dsx.core.errors import Invalid, TooLarge, Unsupported
 from dsx.http.body import Gate, always_open
+from dsx.http.holding import Hold, holding
 from dsx.http.json_body import MAX_FIELD_BYTES, check_announced, too_large
 from dsx.http.server import INTERIM, RECEIVE_INTO, TRAILERS
 
@@ -109,35 +110,43 @@ async def pump_form(
         raise Invalid("multipart/form-data needs a boundary in its Content-Type.")
     if at_most is not None:
         check_announced(request, at_most)
-    receiver = _FormReceiver(write)
-    try:
-        parser = MultipartParser(options[b"boundary"], receiver.callbacks())  # type: ignore[arg-type]
-        taken = 0
-
-        def parse(data: Buffer) -> None:
-            nonlocal taken
-            taken += len(data)
-            if at_most is not None and taken > at_most:
-                raise too_large(at_most)
-            parser.write(bytes(data))
-
-        await pump(request, parse, gate)
-        parser.finalize()
-    except FormParserError as error:
-        raise Invalid(f"The form is malformed: {error}") from None
+    with holding(request) as hold:
+        receiver = _FormReceiver(write, hold)
+        try:
+            await _parse(request, options[b"boundary"], receiver, gate, at_most)
+        except FormParserError as error:
+            raise Invalid(f"The form is malformed: {error}") from None
     if not receiver.ended or (required and not receiver.has_file):
         raise Invalid(f"The form is cut short or has no part named {FILE_PART!r}.")
     return receiver.form
 
 
+async def _parse(
+    request: Request, boundary: bytes, receiver: _FormReceiver, gate: Gate, at_most: int | None
+) -> None:
+    parser = MultipartParser(boundary, receiver.callbacks())  # type: ignore[arg-type]
+    taken = 0
+
+    def parse(data: Buffer) -> None:
+        nonlocal taken
+        taken += len(data)
+        if at_most is not None and taken > at_most:
+            raise too_large(at_most)
+        parser.write(bytes(data))
+
+    await pump(request, parse, gate)
+    parser.finalize()
+
+
 class _FormReceiver:
     """The callbacks of the push parser: file bytes go through, fields are kept."""
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: Write, hold: Hold) -> None:
         self.form = Form()
         self.has_file = False
         self.ended = False
         self._write = write
+        self._hold = hold
         self._headers: dict[str, str] = {}
         self._header = ("", "")
         self._name = ""
@@ -203,6 +212,7 @@ class _FormReceiver:
         if self._text is None:
             self._write(memoryview(data)[start:end])
             return
+        self._hold.add(end - start)
         self._text += data[start:end]
         self._texts += end - start
         if len(self._text) > MAX_FIELD_BYTES:

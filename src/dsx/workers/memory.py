@@ -1,0 +1,47 @@
+"""Gives memory back to the system that the process needed for a while.
+
+What is freed stays with glibc's allocator wherever something lies behind it, so that a server that
+once held many requests would look for ever as if it still did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from dsx.workers.reconciler import Reconciler
+
+_SPARE = 16 * 1024 * 1024
+"""More than the process had at first: not worth the walk through the heap before that."""
+_STATM = Path("/proc/self/statm")
+
+
+class MemoryKeeper(Reconciler):
+    """Looks every few seconds whether there is something to give back."""
+
+    def __init__(self, interval: float = 5) -> None:
+        super().__init__(interval)
+        self._trim = _trimmer()
+        self._first = _resident()
+
+    async def step(self) -> None:
+        """Have the allocator give back what is free, if the process has grown."""
+        if self._trim is not None and _resident() > self._first + _SPARE:
+            await asyncio.to_thread(self._trim, 0)
+
+
+def _resident() -> int:
+    """Bytes of this process that are in memory; 0 where the system does not say."""
+    try:
+        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def _trimmer() -> Callable[[int], int] | None:
+    """Glibc's ``malloc_trim``; None with another C library."""
+    trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return trim
