@@ -229,3 +229,27 @@ def test_a_filter_that_takes_long_ends_the_page_early(
             assert pages > 1
 
     asyncio.run(check())
+
+
+def test_a9_a_page_ends_where_its_metadata_would_be_megabytes(catalog_url: str):
+    """A9: the cursor goes on behind its last row, whatever the order; nothing is left out."""
+
+    def fill(connection) -> None:
+        for i in range(120):
+            add(connection, f"{i:03}", metadata={"k": "v" * 50_000}, size=i % 5, now=i // 3)
+
+    async def check() -> None:
+        async with opened(catalog_url) as catalog:
+            await catalog.write(fill)
+            for sort in SORTS:
+                query, names, pages = FileQuery(sort=sort, limit=1000), [], 0
+                while query is not None:
+                    page = await catalog.read(lambda c, q=query: files.list_live(c, OWNER, q))
+                    assert 0 < sum(len(str(one.metadata)) for one in page.items) < 3 * 1024 * 1024
+                    names += [one.name for one in page.items]
+                    pages += 1
+                    query = replace(query, cursor=page.next) if page.next else None
+                assert (len(names), len(set(names))) == (120, 120)
+                assert pages > 1
+
+    asyncio.run(check())

@@ -235,8 +235,18 @@ def rename(connection: Connection, file: str, name: str) -> None:
     labels.refresh(connection, file)
 
 
-def list_live(connection: Connection, owner: str, wanted: FileQuery, places: Places = None) -> Page:
-    """The newest versions of the owner's live files that *wanted* selects, in *places*."""
+def list_live(
+    connection: Connection,
+    owner: str,
+    wanted: FileQuery,
+    places: Places = None,
+    *,
+    brief: bool = False,
+) -> Page:
+    """The newest versions of the owner's live files that *wanted* selects, in *places*.
+
+    *brief*: without their metadata, of which a page has only so much.
+    """
     rows = file_labels.c
     column = rows[wanted.sort.removeprefix("-")]
     query: Select[Any] = select(rows.number, column.label("key"), rows.name)
@@ -253,7 +263,7 @@ def list_live(connection: Connection, owner: str, wanted: FileQuery, places: Pla
     where = pages.Position(
         (column, rows.number), wanted.sort, wanted.cursor, wanted.limit, wanted.offset
     )
-    return pages.page(connection, query, where, matchers)
+    return pages.page(connection, query, where, matchers, brief=brief)
 
 
 def _narrow(query: Select[Any], glob: str) -> tuple[Select[Any], list[Matcher]]:

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, func, select, tuple_
 
 from dsx.catalog import cursors
 from dsx.catalog.matching import Matcher
 from dsx.catalog.schema import blobs, files
+from dsx.core.batches import in_batches
 from dsx.core.digest import Digest
 from dsx.core.model import FileVersion, Page
 
@@ -20,6 +21,10 @@ _SCAN_SECONDS = 1.0
 _SCAN_WORK = 0.03
 """A page that takes longer to find, or more seconds of matching, ends early; its cursor goes on.
 So no pattern, however evil, keeps a thread for long."""
+_HEAVY = 2 * 1024 * 1024
+"""Characters of metadata in one page, about."""
+_LIGHT = 32
+"""A page of so few rows is no heavier than that, whatever they are."""
 _ALL = tuple(files.c)
 BRIEF = tuple(column for column in files.c if column.name != "metadata")
 """What is read of thousands of versions at once: metadata may be 64 KiB of each."""
@@ -37,27 +42,55 @@ class Position:
 
 
 def page(
-    connection: Connection, query: Select[Any], where: Position, matchers: Sequence[Matcher]
+    connection: Connection,
+    query: Select[Any],
+    where: Position,
+    matchers: Sequence[Matcher],
+    *,
+    brief: bool = False,
 ) -> Page:
-    """One page of *query*, whose rows are (number, key, name)."""
+    """One page of *query*, whose rows are (number, key, name).
+
+    It ends early where its metadata would be megabytes. *brief*: without metadata.
+    """
     deadline, work = time.monotonic() + _SCAN_SECONDS, 0.0
-    numbers: list[int] = []
-    last = following = None
+    chosen: list[Row[Any]] = []
+    following = None
     for row in _rows(connection, query, where, where.limit + 1 if not matchers else _SCAN):
         begun = time.thread_time()
         matched = all(match(row.name) for match in matchers)
         work += time.thread_time() - begun
         if matched:
-            if len(numbers) == where.limit:
-                following = last
+            if len(chosen) == where.limit:
+                following = chosen[-1]
                 break
-            numbers.append(row.number)
-            last = row
+            chosen.append(row)
         if matchers and (work > _SCAN_WORK or time.monotonic() > deadline):
             following = row
             break
+    if not brief and len(chosen) > _LIGHT:
+        room = _room(connection, [row.number for row in chosen])
+        if room < len(chosen):
+            chosen = chosen[:room]
+            following = chosen[-1]
     cursor = following and cursors.encode(where.sort, following.key, following.number)
-    return Page(_in_order(connection, numbers), cursor)
+    columns = BRIEF if brief else _ALL
+    return Page(_in_order(connection, [row.number for row in chosen], columns), cursor)
+
+
+def _room(connection: Connection, numbers: Sequence[int]) -> int:
+    """How many of *numbers*, from the first on, go into a page; one at least."""
+    size = func.length(cast(files.c.metadata, Text))
+    sizes: dict[int, int] = {}
+    for batch in in_batches(numbers):
+        query = select(files.c.number, size.label("size")).where(files.c.number.in_(batch))
+        sizes.update({row.number: row.size for row in connection.execute(query)})
+    left = _HEAVY
+    for count, number in enumerate(numbers):
+        left -= sizes[number]
+        if left < 0:
+            return max(1, count)
+    return len(numbers)
 
 
 def _rows(
@@ -80,8 +113,10 @@ def _rows(
         position = rows[-1].key, rows[-1].number
 
 
-def _in_order(connection: Connection, numbers: Sequence[int]) -> list[FileVersion]:
-    found = read(connection, records().where(files.c.number.in_(numbers)))
+def _in_order(
+    connection: Connection, numbers: Sequence[int], columns: Sequence[ColumnElement[Any]]
+) -> list[FileVersion]:
+    found = read(connection, records(columns).where(files.c.number.in_(numbers)))
     by_its_number = {version.number: version for version in found}
     return [by_its_number[number] for number in numbers]
 

@@ -212,8 +212,8 @@ class Files:
     async def numbered(self, principal: Principal, page: int, size: int) -> NumberedPage:
         """Page *page*, from 1 on, of the principal's files, each with up to 100 older versions.
 
-        Unlike those of `list`, pages shift when a file comes or goes meanwhile. `NotFound` beyond
-        the last page; there always is a first.
+        Without metadata. Unlike those of `list`, pages shift when a file comes or goes meanwhile.
+        `NotFound` beyond the last page; there always is a first.
         """
         query = FileQuery(limit=size, offset=(page - 1) * size)
 
@@ -222,7 +222,7 @@ class Files:
             count = numbered.count_live(connection, whose, places)
             if page > 1 and query.offset >= count:
                 raise NotFound(f"There is no page {page}.", {"count": count})
-            items = records.list_live(connection, whose, query, places).items
+            items = records.list_live(connection, whose, query, places, brief=True).items
             files = [item.file for item in items]
             return NumberedPage(count, items, numbered.earlier(connection, files, _EARLIER, places))
 
