@@ -216,3 +216,28 @@ def test_invitations_are_made_where_they_can_be_used(tmp_path: Path) -> None:
             assert joined.json()["role"] == "reader", joined.text
             new["username"] = "bob"
             assert requests.post(hub.url + USERS, json=new, timeout=20).status_code == 403
+
+
+def test_n15_the_log_keeps_names(hub: RunningHub) -> None:
+    """N15: what they did is found by their name, whatever its case, by admins alone."""
+    name = "Nora"
+    nora, root = hub.user(name), hub.user("root15", role="admin")
+    nora.store("noras", b"x")
+    nora.get("/api/v1/users")  # which is refused
+    assert hub.delete(f"{USERS}/{name}").status_code == 200
+    for admin in (hub, root):
+        for user in (name, name.lower()):
+            answer = admin.get("/api/v1/audit", params={"user": user, "limit": 1000})
+            assert answer.status_code == 200, answer.text
+            assert "file.create" in [one["action"] for one in answer.json()["items"]]
+    everything = hub.get("/api/v1/audit", params={"limit": 1000}).json()["items"]
+    stored = next(one for one in everything if one["details"].get("name") == "noras")
+    assert stored["username"] == name
+    again = hub.user(name)
+    again.store("noras too", b"x")
+    found = hub.get("/api/v1/audit", params={"user": name, "limit": 1000}).json()["items"]
+    assert {"noras", "noras too"} <= {one["details"].get("name") for one in found}
+    own = again.get("/api/v1/audit", params={"limit": 1000}).json()["items"]
+    assert "noras" not in {one["details"].get("name") for one in own}, "that was somebody else"
+    assert hub.get("/api/v1/audit", params={"user": "never-was"}).status_code == 404
+    assert again.get("/api/v1/audit", params={"user": "root15"}).status_code == 404

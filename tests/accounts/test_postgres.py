@@ -8,6 +8,10 @@ from tests.accounts.test_accounts import (
     test_quotas_of_bytes_and_files,
     test_roles_change_and_accounts_are_disabled,
 )
+from tests.accounts.test_departures import (
+    test_n1_names_that_the_hub_has_too,
+    test_n15_the_log_keeps_names,
+)
 from tests.accounts.test_tokens_shares import (
     alice,
     bob,
@@ -40,6 +44,8 @@ __all__ = [
     "test_a_token_expires_and_so_does_what_it_makes",
     "test_a_token_tells_when_it_was_used",
     "test_downloads_are_counted_even_at_once",
+    "test_n1_names_that_the_hub_has_too",
+    "test_n15_the_log_keeps_names",
     "test_names_that_will_not_do",
     "test_only_what_is_ones_own_is_shared",
     "test_quotas_of_bytes_and_files",

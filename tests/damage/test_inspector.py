@@ -14,6 +14,7 @@ from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
 from dsx.core.model import BlobInfo, NewFile
 from dsx.hub.damage import Inspector
+from dsx.hub.quarantine import Quarantine
 from dsx.testing.blobs import put
 
 DATA = b"what was stored"
@@ -70,6 +71,36 @@ def test_h4_a_replica_heals(tmp_path: Path) -> None:
         assert blobs.blobs[digest] == DATA
         assert [one.digest for one in await blobs.quarantined()] == [digest]
         assert await catalog.read(records.count_damaged) == 0
+        await catalog.aclose()
+
+    asyncio.run(check())
+
+
+def test_n16_a_damaged_copy_is_dropped_once_it_is_healed(tmp_path: Path) -> None:
+    """N16: at once; before that, and what has no record, is kept for its days."""
+
+    async def check() -> None:
+        catalog, blobs = Catalog(f"sqlite:///{tmp_path / 'catalog.db'}"), MemoryStore()
+        quarantine = Quarantine(catalog, blobs, days=30)
+        digest = await _stored(catalog, blobs)
+        blobs.blobs[digest] = b"what was rotten"
+        orphan = await put(blobs, b"has no record")
+        assert await quarantine.set_aside([orphan]) == 1
+        assert await Inspector(catalog, blobs).inspect(digest, len(DATA), 1) is not None
+
+        async def aside() -> set[Digest]:
+            return {one.digest for one in await blobs.quarantined()}
+
+        assert await quarantine.drop_expired() == 0
+        assert await aside() == {digest, orphan}
+        blobs.blobs[digest] = DATA
+        await quarantine.drop_expired()
+        assert await aside() == {digest, orphan}, "nobody says yet that these are the right bytes"
+        info = BlobInfo(digest, len(DATA), 0)
+        await catalog.write(lambda connection: records.add(connection, info, 2))
+        assert await quarantine.drop_expired() == 1
+        assert await aside() == {orphan}
+        assert blobs.blobs[digest] == DATA
         await catalog.aclose()
 
     asyncio.run(check())

@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Text,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    union_all,
+    update,
+)
 
-from dsx.catalog.schema import audit, users
+from dsx.catalog import users as users_of
+from dsx.catalog.schema import audit, departed, users
 from dsx.core.model import Micros
-from dsx.core.principals import Event, Principal
+from dsx.core.principals import SERVICE, Event, Principal
 
 _MAX_TARGET = 1024
 _MAX_ADDRESS = 64
@@ -59,24 +71,36 @@ def page(
     *,
     before: int | None,
     limit: int,
-    principal: str | None = None,
+    principals: Sequence[str] | None = None,
     outcome: str | None = None,
 ) -> Sequence[Event]:
-    """Entries with numbers smaller than *before*, newest first."""
-    query = select(audit, users.c.name).outerjoin(users, users.c.id == audit.c.principal)
+    """Entries with numbers smaller than *before*, newest first; *principals*: of these alone."""
+    name = func.coalesce(users.c.name, departed.c.name).label("name")
+    query = select(audit, name).outerjoin(users, users.c.id == audit.c.principal)
+    query = query.outerjoin(departed, departed.c.id == audit.c.principal)
     query = query.order_by(audit.c.number.desc()).limit(limit)
     if before is not None:
         query = query.where(audit.c.number < before)
-    if principal is not None:
-        query = query.where(audit.c.principal == principal)
+    if principals is not None:
+        query = query.where(audit.c.principal.in_(principals))
     if outcome is not None:
         query = query.where(audit.c.outcome == outcome)
     return [Event(**row) for row in connection.execute(query).mappings()]
 
 
 def tidy(connection: Connection, forgotten: Micros) -> None:
-    """Forget what happened before that instant."""
+    """Forget what happened before that instant, and names under which nothing is left."""
     connection.execute(delete(audit).where(audit.c.at < forgotten))
+    mentioned = exists().where(audit.c.principal == departed.c.id)
+    connection.execute(delete(departed).where(~mentioned))
+
+
+def called(connection: Connection, name: str) -> list[str]:
+    """Owner ids of those who have that name, whatever its case, or had it when they left."""
+    key = users_of.key_of(name)
+    found = [select(table.c.id).where(table.c.key == key) for table in (users, departed)]
+    ids = connection.execute(union_all(*found)).scalars().all()
+    return [SERVICE, *ids] if name == SERVICE else [*ids]
 
 
 def extent(connection: Connection) -> tuple[int, int]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from dsx.catalog import files as file_records
 from dsx.catalog import labels
 from dsx.catalog import trash as trash_records
-from dsx.catalog.schema import LIVE, files, shares, tasks, tokens, uploads, users
+from dsx.catalog.schema import LIVE, departed, files, shares, tasks, tokens, uploads, users
 from dsx.catalog.tasks import LIVING
 from dsx.core.model import Micros
 
@@ -66,5 +66,8 @@ def trash(connection: Connection, file: str, keeper: str, now: Micros, expires: 
 
 
 def remove(connection: Connection, id_: str) -> None:
-    """Forget an account."""
+    """Forget an account, but for its name, by which the audit log has what it did."""
+    columns = [users.c.id, users.c.name, users.c.key]
+    left_behind = select(*columns).where(users.c.id == id_)
+    connection.execute(insert(departed).from_select([one.name for one in columns], left_behind))
     connection.execute(delete(users).where(users.c.id == id_))

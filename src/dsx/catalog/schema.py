@@ -416,6 +416,15 @@ attempts = Table(
 )
 """Failed sign-ins, counted by a hash of what they have in common, since an instant."""
 
+departed = Table(
+    "departed",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", Name, nullable=False),
+    Column("key", Name, nullable=False),
+    Index("departed_key", "key"),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -52,7 +52,9 @@ class Audit:
     ) -> Sequence[Event]:
         """Entries, newest first. Admins see everybody's, or *user*'s alone; others their own.
 
-        `NotFound` if *user* is another, and who asks is no admin.
+        *user* may have left: what it did is kept under its name, beside what somebody else does
+        who has that name since. `NotFound` if *user* is another, and who asks is no admin, or if
+        nobody is called so, nor was.
         """
         access.require(principal, "read")
         access.require_account(principal)
@@ -60,11 +62,13 @@ class Audit:
             raise NotFound(f"There is nothing of {user!r} for you.")
 
         def work(connection: Connection) -> Sequence[Event]:
-            owner: str | None = principal.id
+            owners: Sequence[str] | None = [principal.id]
             if principal.admin:
-                owner = access.space(connection, principal, user)[0] if user else None
+                owners = records.called(connection, user) if user else None
+            if owners == []:
+                raise NotFound(f"The log knows nobody called {user!r}.")
             return records.page(
-                connection, before=before, limit=limit, principal=owner, outcome=outcome
+                connection, before=before, limit=limit, principals=owners, outcome=outcome
             )
 
         return await self._catalog.read(work)

@@ -59,12 +59,17 @@ class Quarantine:
         return back
 
     async def drop_expired(self) -> int:
-        """Drop what was set aside long enough ago, but for damaged blobs that are not healed."""
+        """Drop what was set aside long enough ago, but for damaged blobs that are not healed.
+
+        At once what is stored rightly again: nobody needs the damaged copy, and it takes room.
+        """
         dropped = 0
         async for page in self._pages():
-            old = [one.digest for one in page if one.since + self._keep < now()]
-            hurt = await self._catalog.read(partial(records.damaged_of, digests=old))
-            gone = [digest for digest in old if digest not in hurt]
+            digests = [one.digest for one in page]
+            hurt = await self._catalog.read(partial(records.damaged_of, digests=digests))
+            whole = await self._stored(digest for digest in digests if digest not in hurt)
+            old = {one.digest for one in page if one.since + self._keep < now()}
+            gone = sorted(whole | (old - hurt))
             await self._blobs.expunge(gone)
             dropped += len(gone)
         return dropped
@@ -72,6 +77,13 @@ class Quarantine:
     async def count(self) -> int:
         """How many blobs are set aside."""
         return sum([len(page) async for page in self._pages()])
+
+    async def _stored(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Those of *digests* that have a record and are stored, beside what was set aside."""
+        wanted = list(digests)
+        unknown = set(await self._catalog.read(partial(records.unknown, digests=wanted)))
+        stored = await self._blobs.stat([one for one in wanted if one not in unknown])
+        return set(stored)
 
     async def _set_aside(self, digest: Digest) -> bool:
         nobodys = partial(_has_no_record, digest)
