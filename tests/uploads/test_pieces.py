@@ -29,7 +29,7 @@ from dsx.hub.transfers.control import FENCE, Controls
 from dsx.hub.transfers.incoming import Guard, Incoming
 from dsx.hub.transfers.leases import EVERYTHING, Leases
 from dsx.hub.transfers.tails import Tail
-from dsx.hub.transfers.tasks import Tasks
+from dsx.hub.transfers.tasks import Seen, Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.trash import Trash
 
@@ -197,7 +197,7 @@ def test_nobody_else_sees_or_changes_an_upload_or_its_task(tmp_path: Path) -> No
                 await uploads.create(mallory, joined)
             assert await uploads.list(mallory, limit=10) == []
             assert await tasks.list(mallory, limit=10) == []
-            assert await tasks.changed(mallory, 0) == []
+            assert await tasks.changed(mallory, Seen()) == []
             assert await uploads.get(ALICE, one) == upload
 
     asyncio.run(check())

@@ -15,6 +15,7 @@ from dsx.core.transfers import Task, TaskKind, TaskState
 
 _QUIET: Micros = 3_000_000
 _DEAD: Micros = 120_000_000
+MARKS = 5000
 LIVING: tuple[TaskState, ...] = ("pending", "running", "waiting", "paused")
 
 
@@ -92,10 +93,23 @@ def silent(connection: Connection, found: Sequence[Task], now: Micros) -> set[st
     }
 
 
-def changed(connection: Connection, owner: str, since: Micros) -> list[Task]:
-    """The owner's tasks that were updated at *since* or later, in the order of their updates."""
-    query = select(tasks).where(tasks.c.owner == owner, tasks.c.updated >= since)
-    return [_task(row) for row in connection.execute(query.order_by(tasks.c.updated).limit(1000))]
+def marks(connection: Connection, owner: str, since: Micros) -> list[tuple[str, Micros]]:
+    """Ids of the owner's tasks that were updated at *since* or later, and when: oldest first.
+
+    The first `MARKS` of them.
+    """
+    query = select(tasks.c.id, tasks.c.updated).where(
+        tasks.c.owner == owner, tasks.c.updated >= since
+    )
+    rows = connection.execute(query.order_by(tasks.c.updated, tasks.c.id).limit(MARKS))
+    return [(row.id, row.updated) for row in rows]
+
+
+def some(connection: Connection, owner: str, ids: Sequence[str]) -> list[Task]:
+    """Those of *ids*, some hundred, that are the owner's tasks, in the order of their updates."""
+    query = select(tasks).where(tasks.c.owner == owner, tasks.c.id.in_(ids))
+    rows = connection.execute(query.order_by(tasks.c.updated, tasks.c.id))
+    return [_task(row) for row in rows]
 
 
 class Standing(NamedTuple):

@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import structlog
 from starlette.requests import Request
@@ -48,6 +50,7 @@ class Streams:
         """At most so many each."""
         self._most = most
         self._open: Counter[str] = Counter()
+        self.turn = asyncio.Semaphore(1)  # of those that have much to tell
 
     @contextmanager
     def hold(self, owner: str) -> Iterator[None]:
@@ -62,6 +65,35 @@ class Streams:
                 del self._open[owner]
 
 
+class News(Protocol):
+    """What a stream tells, piece by piece."""
+
+    @property
+    def more(self) -> bool:
+        """Whether there may be more at once."""
+
+    async def __call__(self) -> Sequence[Event]:
+        """The next events; only so many."""
+
+
+class _Paced:
+    """*news*, of which streams that have much to tell ask in turn."""
+
+    def __init__(self, news: News, turn: asyncio.Semaphore) -> None:
+        self._news = news
+        self._turn = turn
+
+    @property
+    def more(self) -> bool:
+        return self._news.more
+
+    async def next(self) -> Sequence[Event]:
+        if not self._news.more:
+            return await self._news()
+        async with self._turn:
+            return await self._news()
+
+
 class EventStream(StreamingResponse):
     """What *news* returns, again and again, for so many *seconds* and as long as *allowed*.
 
@@ -72,26 +104,27 @@ class EventStream(StreamingResponse):
     def __init__(
         self,
         request: Request,
-        news: Callable[[], Awaitable[Sequence[Event]]],
+        news: News,
         seconds: float,
         *,
         allowed: Callable[[], Awaitable[bool]],
-        held: AbstractContextManager[None],
+        streams: Streams,
+        owner: str,
     ) -> None:
-        """*held*: entered while the stream is sent; may raise why it is not, as `TooMany`."""
-        body = _events(request, news, seconds, allowed)
+        """It is one of the *owner's* among *streams* while it is sent: `TooMany` if it is not."""
+        body = _events(request, _Paced(news, streams.turn), seconds, allowed)
         super().__init__(body, headers=_HEADERS, media_type="text/event-stream")
-        self._held = held
+        self._held = partial(streams.hold, owner)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        with self._held:
+        with self._held():
             await super().__call__(scope, receive, send)
 
 
 async def _events(
     request: Request,
-    news: Callable[[], Awaitable[Sequence[Event]]],
+    news: _Paced,
     seconds: float,
     allowed: Callable[[], Awaitable[bool]],
 ) -> AsyncIterator[str]:
@@ -103,7 +136,7 @@ async def _events(
                 if not await allowed():
                     return
                 asked = time.monotonic()
-            text = "".join(map(str, await news()))
+            text = "".join(map(str, await news.next()))
         except DSXError as error:  # the head is out: all that can be done is to end
             log.info("events ended", why=error.code)
             return
@@ -112,4 +145,4 @@ async def _events(
         if text:
             spoken = time.monotonic()
             yield text
-        await asyncio.sleep(INTERVAL)
+        await asyncio.sleep(0 if news.more else INTERVAL)

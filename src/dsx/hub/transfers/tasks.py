@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from sqlalchemy import Connection
 
@@ -36,6 +36,35 @@ from dsx.hub.trash import Trash
 SelectingKind = Literal["download", "delete"]
 SELECTING: frozenset[TaskKind | None] = frozenset(("download", "delete"))
 _SETTLED: Micros = 2 * SECOND  # a transaction that began earlier than this has ended
+
+
+class Seen:
+    """What one who follows tasks has seen of them; ``more``: there may be more at once."""
+
+    MOST: ClassVar[int] = 200
+
+    def __init__(self) -> None:
+        self.since: Micros = 0
+        self.more = True
+        self._known: dict[str, Micros] = {}
+
+    def rewind(self, instant: Micros) -> None:
+        """The clock may have been set back to *instant*."""
+        self.since = min(self.since, instant)
+
+    def pick(self, marks: Sequence[tuple[str, Micros]]) -> list[str]:
+        """The ids of the first of *marks* that are news, which they are not any more."""
+        new = [(id_, updated) for id_, updated in marks if self._known.get(id_) != updated]
+        chosen = new[: self.MOST]
+        self._known.update(chosen)
+        self.more = len(new) > self.MOST or len(marks) == records.MARKS
+        if chosen:
+            self.since = max(self.since, chosen[-1][1])
+        elif self.more:  # so many at the same time: go on behind them
+            self.since = marks[-1][1] + _SETTLED + 1
+        edge = self.since - _SETTLED
+        self._known = {id_: at for id_, at in self._known.items() if at >= edge}
+        return [id_ for id_, _ in chosen]
 
 
 class Tasks:
@@ -177,19 +206,21 @@ class Tasks:
         """Leave what goes on by itself as it is."""
         await self._emptying.aclose()
 
-    async def changed(self, principal: Principal, since: Micros) -> Sequence[Task]:
-        """Tasks that changed at *since* or later, oldest change first.
+    async def changed(self, principal: Principal, seen: Seen) -> Sequence[Task]:
+        """The next tasks that changed since what is *seen*, oldest change first; notes them there.
 
-        A change may become visible a little after its time; who follows asks from two seconds
-        before the last one seen, and ignores what it knows.
+        A change may become visible a little after its time: so what is looked at begins two
+        seconds before the last one seen. At most `Seen.MOST` at a time.
         """
         access.require(principal, "read")
 
         def work(connection: Connection) -> Sequence[Task]:
-            found = records.changed(connection, principal.id, since - _SETTLED)
+            new = seen.pick(records.marks(connection, principal.id, seen.since - _SETTLED))
+            found = records.some(connection, principal.id, new)
             mine = [task for task in found if access.task(connection, principal, task)]
             return _shown(connection, mine)
 
+        seen.rewind(now())
         return await self._catalog.read(work)
 
     async def pause(self, principal: Principal, id_: str) -> Task:

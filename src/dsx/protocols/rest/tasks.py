@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Query, Request
 from starlette.responses import Response, StreamingResponse
 
+from dsx.core.errors import NotFound
 from dsx.core.model import FileQuery
 from dsx.core.principals import Principal
+from dsx.core.shielded import in_thread
+from dsx.core.transfers import Task as TaskValue
 from dsx.http.branches import Branch
 from dsx.http.controlled import ControlledResponse
 from dsx.http.credentials import HubDep, PrincipalDep, credential_of
-from dsx.http.events import Event, EventStream
+from dsx.http.events import Event, EventStream, Streams
 from dsx.http.presence import present
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
-from dsx.hub.clock import now
 from dsx.hub.services import Hub
+from dsx.hub.transfers.tasks import Seen
 from dsx.protocols.rest.transfer_models import NewTask, Task, TaskId, TaskList
 
 router = Branch(prefix="/tasks", tags=["tasks"])
 
+_FEW = 20
+"""Events that are not worth the way to another thread."""
 _RESPONSES = DOWNLOADS | documented(404, 409, 410, 412, 413, 416)
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -93,9 +100,9 @@ async def watch_tasks(
         await hub.tasks.get(principal, id)
     longest = min(seconds or hub.event_seconds, hub.event_seconds)
     allowed = partial(hub.identity.stands, credential_of(request), principal)
-    held = request.app.state.streams.hold(principal.id)
+    streams: Streams = request.app.state.streams
     news = _News(hub, principal, id)
-    return EventStream(request, news, longest, allowed=allowed, held=held)
+    return EventStream(request, news, longest, allowed=allowed, streams=streams, owner=principal.id)
 
 
 @router.get("/{id}", summary="Read a task", responses=documented(404))
@@ -168,18 +175,29 @@ class _News:
         self._hub = hub
         self._principal = principal
         self._wanted = wanted
-        self._known: dict[str, int] = {}
-        self._since = 0
+        self._seen = Seen()
+        self._last: int | None = None  # when the one changed
+
+    @property
+    def more(self) -> bool:
+        """Whether there may be more at once."""
+        return self._seen.more and self._wanted is None
 
     async def __call__(self) -> list[Event]:
-        """The tasks that have changed since the last call."""
-        self._since = min(self._since, now())  # the clock may have been set back
-        found = await self._hub.tasks.changed(self._principal, self._since)
-        new = [task for task in found if self._known.get(task.id) != task.updated]
-        self._known = {task.id: task.updated for task in found}
-        self._since = max([self._since, *self._known.values()])
-        return [
-            Event("task", str(task.updated), Task.of(task).model_dump_json())
-            for task in new
-            if self._wanted in {None, task.id}
-        ]
+        """Those tasks that have changed since the last call, or the first some hundred of them."""
+        if self._wanted is not None:
+            return await self._of_one(self._wanted)
+        new = await self._hub.tasks.changed(self._principal, self._seen)
+        return await in_thread(_events, new) if len(new) > _FEW else _events(new)
+
+    async def _of_one(self, wanted: str) -> list[Event]:
+        with suppress(NotFound):  # once it is forgotten there is no more to tell
+            task = await self._hub.tasks.get(self._principal, wanted)
+            if task.updated != self._last:
+                self._last = task.updated
+                return _events([task])
+        return []
+
+
+def _events(new: Sequence[TaskValue]) -> list[Event]:
+    return [Event("task", str(task.updated), Task.of(task).model_dump_json()) for task in new]
