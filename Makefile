@@ -8,8 +8,8 @@ BIN := .venv/bin
 server: .venv/.server
 	$(BIN)/dsx serve
 
-test: .venv/.test  # two at a time: most of them wait for servers
-	$(BIN)/python -m pytest -m "not drill" --numprocesses 2 --dist loadfile
+test: .venv/.test  # three at a time: most of the time they wait for servers
+	$(BIN)/python -m pytest -m "not drill" --numprocesses 3 --dist loadfile
 
 coverage: .venv/.test
 	$(BIN)/coverage erase
