@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import subprocess
+import sys
+import tempfile
 import unicodedata
 import uuid
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.support.commands import Commands
 from tests.support.corrupting import Proxy
-from tests.support.hub import RunningHub
+from tests.support.hub import PASSWORD, RunningHub
 
 from dsx import DatasetHubClient
 from dsx.client import destinations, errors
@@ -128,3 +135,89 @@ def test_m16_what_a_file_system_compares_is_tried_out(
     monkeypatch.setattr(Path, "exists", careless)
     same = destinations.comparison(tmp_path)
     assert same("A\u00e9") == same("ae\u0301")
+
+
+def into(path: Path, command: Callable[[], object]) -> bytes:
+    """What *command* writes into the pipe at *path*."""
+    with (
+        tempfile.TemporaryFile() as taken,
+        subprocess.Popen(["cat", path], stdout=taken) as reader,
+    ):
+        command()
+        reader.wait(30)
+        taken.seek(0)
+        return taken.read()
+
+
+def test_a_pipe_is_written_into_and_stays(
+    dsx: Commands, client: DatasetHubClient, top: str, tmp_path: Path
+) -> None:
+    """#2: as with -o -; a regular file must never take the place of something else."""
+    info = client.upload(b"abc" * 100_000, f"{top}/x")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(pipe)
+    for name in ("pipe", "link"):
+        assert into(pipe, partial(dsx, "download", info.name, "-o", name)) == b"abc" * 100_000
+    task = client.tasks.create_download([info])
+    for download in (
+        lambda: dsx("download", info.name, "--zip", "-o", "pipe"),
+        lambda: client.tasks.download(task, pipe),
+    ):
+        assert into(pipe, download).startswith(b"PK")
+    tree = tmp_path / "tree" / top
+    tree.mkdir(parents=True)
+    os.mkfifo(tree / "x")
+    assert into(tree / "x", lambda: client.download_files([info], tmp_path / "tree"))
+    assert pipe.is_fifo()
+    assert (tree / "x").is_fifo()
+    assert not list(tmp_path.glob(".*.part"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")
+def test_a_device_is_written_into_and_stays(
+    hub: RunningHub, dsx: Commands, client: DatasetHubClient, top: str, tmp_path: Path
+) -> None:
+    info = client.upload(b"abc", f"{top}/x")
+    for name, minor, code in (("null", 3, 0), ("full", 7, 8)):
+        os.mknod(tmp_path / name, stat.S_IFCHR | 0o666, os.makedev(1, minor))
+        for more in ((), ("--zip",)):
+            done = dsx("download", info.name, *more, "-o", name, code=code)
+            assert (f"dsx: {name}: No space left" in done.stderr.decode()) == bool(code)
+        assert (tmp_path / name).is_char_device()
+    user = {"SERVER_URL": hub.url, "DSX_API_KEY": "", "DSX_CONFIG": "null"}
+    hub.user(top)
+    told = dsx("login", top, stdin=PASSWORD.encode(), code=2, **user).stderr.decode()
+    assert "no regular file" in told
+    assert (tmp_path / "null").is_char_device()
+
+
+def test_a_link_is_followed(
+    dsx: Commands, client: DatasetHubClient, top: str, tmp_path: Path
+) -> None:
+    """#2: what it leads to is replaced, whole, and made if it is not there."""
+    info = client.upload(b"abc", f"{top}/x")
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "there").write_bytes(b"old")
+    for name in ("there", "new"):
+        (tmp_path / name).symlink_to(Path("real", name))
+        dsx("download", info.name, "-o", name)
+        assert (tmp_path / name).is_symlink()
+        assert (real / name).read_bytes() == b"abc"
+        dsx("download", info.name, "--zip", "-o", name)
+        assert (real / name).read_bytes().startswith(b"PK")
+    assert sorted(path.name for path in real.iterdir()) == ["new", "there"]
+
+
+def test_a_descriptor_is_written_to_where_it_stands(
+    dsx: Commands, client: DatasetHubClient, top: str, tmp_path: Path
+) -> None:
+    info = client.upload(b"abc", f"{top}/x")
+    with (tmp_path / "log").open("wb", buffering=0) as log:
+        log.write(b"before ")
+        command = f"exec {sys.executable} -m dsx download {info.name} -o /dev/stdout"
+        subprocess.run(
+            command, shell=True, check=True, stdout=log, cwd=tmp_path, env=dsx._environment({})
+        )
+    assert (tmp_path / "log").read_bytes() == b"before abc/dev/stdout\n"

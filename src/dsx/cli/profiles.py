@@ -56,6 +56,8 @@ def write(name: str, values: dict[str, str] | None) -> Path:
     if not _NAME.fullmatch(name):
         raise Invalid("A profile's name has 1 to 64 letters, digits, _ and -.")
     path = profiles_file().resolve()
+    if path.exists() and not path.is_file():
+        raise Invalid(f"{path} is no regular file: set DSX_CONFIG to one.")
     text = path.read_text("utf-8") if path.exists() else ""
     wanted = _parsed(text)
     wanted.setdefault("profiles", {}).pop(name, None)

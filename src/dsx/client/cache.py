@@ -313,6 +313,8 @@ def _as_recorded(file: Path, record: Record) -> bool:
 
 
 def _move(draft: Path, place: Path) -> None:
+    if place.exists() and not place.is_symlink() and not place.is_file():  # a pipe, a device
+        raise _in_the_way(place)
     try:
         replace_file(draft, place)
     except OSError as error:  # which one of them, systems do not agree about

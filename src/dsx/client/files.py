@@ -12,14 +12,13 @@ from urllib.parse import urlencode
 from dsx.client.destinations import Destination, destinations, refuse_clashes_in_archive
 from dsx.client.emptying import TRASH, empty_trash
 from dsx.client.errors import NotFound
-from dsx.client.kept import Kept, draft_beside, kept_beside
 from dsx.client.models import FileInfo
 from dsx.client.names import local_name, segments
 from dsx.client.paths import local
 from dsx.client.progress import Progress
+from dsx.client.saving import save
 from dsx.client.storing import FILES, StoreOperations
-from dsx.client.system import replace_file
-from dsx.client.transfer import Remote, fetch_bytes, fetch_file, fetch_stream
+from dsx.client.transfer import Remote, fetch_bytes, fetch_stream
 
 ARCHIVE = "/api/v1/archive"
 _SLASHES = ("/", os.sep)
@@ -40,7 +39,8 @@ class FileOperations(StoreOperations):
         *target* defaults to the last part of the file's name, in the working directory; one that
         ends with a slash is a directory, which is made. The file appears whole and verified, or not
         at all. If the download is interrupted, what has come stays in a
-        hidden ``.NAME.….part`` beside it, and the same call goes on there.
+        hidden ``.NAME.….part`` beside it, and the same call goes on there. Of a link, the file
+        that it leads to is replaced; into a pipe or a device the bytes are written as they come.
         """
         info = self.get_info(ref)
         place = local(target) if target is not None else Path(local_name(info.name))
@@ -48,12 +48,7 @@ class FileOperations(StoreOperations):
             place.mkdir(parents=True, exist_ok=True)
         if place.is_dir():
             place /= local_name(info.name)
-        remote = self._content(info)
-        with kept_beside(place, info.sha256) as (draft, descriptor):
-            kept = Kept(descriptor, info.size)
-            fetch_file(remote, descriptor, progress or self._progress, kept=kept)
-            os.fsync(descriptor)
-            replace_file(draft, place)
+        save(self._content(info), place, progress or self._progress, key=info.sha256)
         return place
 
     def download_files(
@@ -97,7 +92,8 @@ class FileOperations(StoreOperations):
         `Conflict` if a file's name is a directory in another one's: nobody could unpack that.
         """
         place = local(target)
-        return self._save(self._archive(refs, place.name), place, progress)
+        save(self._archive(refs, place.name), place, progress or self._progress)
+        return place
 
     def archive_to(
         self, refs: Sequence[Ref], output: IO[bytes], *, progress: Progress | None = None
@@ -236,13 +232,6 @@ class FileOperations(StoreOperations):
             return Remote(self._connection, ARCHIVE, name, method="POST", json={"ids": ids})
         query = urlencode([("id", id_) for id_ in ids])
         return Remote(self._connection, f"{ARCHIVE}?{query}", name)
-
-    def _save(self, remote: Remote, place: Path, progress: Progress | None) -> Path:
-        with draft_beside(place) as (draft, descriptor):
-            fetch_file(remote, descriptor, progress or self._progress)
-            os.fsync(descriptor)
-            replace_file(draft, place)
-        return place
 
     def _pages(self, path: str, params: Mapping[str, Any], limit: int | None) -> Iterator[FileInfo]:
         cursor: str | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,13 +14,12 @@ import urllib3
 
 from dsx.client.errors import Broken, Invalid
 from dsx.client.http import Connection
-from dsx.client.kept import Kept, kept_beside
 from dsx.client.models import FileInfo, TaskInfo
 from dsx.client.names import segments
 from dsx.client.paths import local
 from dsx.client.progress import Progress
-from dsx.client.system import replace_file
-from dsx.client.transfer import Remote, fetch_file
+from dsx.client.saving import save
+from dsx.client.transfer import Remote
 from dsx.core import errors as core
 from dsx.core.digest import digest_of
 
@@ -150,11 +148,8 @@ class TaskOperations:
         with replace(remote, method="HEAD").ask({}) as head:
             size, etag = int(head.headers["Content-Length"]), head.headers["ETag"]
         remote = replace(remote, size=size, etag=etag)
-        with kept_beside(place, digest_of(etag.encode())) as (draft, descriptor):
-            kept = Kept(descriptor, size)
-            fetch_file(remote, descriptor, progress or self._progress, ranges=False, kept=kept)
-            os.fsync(descriptor)
-            replace_file(draft, place)
+        key = digest_of(etag.encode())
+        save(remote, place, progress or self._progress, key=key, ranges=False)
         return place
 
     def delete(self, task: TaskRef) -> TaskInfo:
