@@ -45,7 +45,8 @@ _SQLITE_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
 _SQLITE_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _DAMAGED = (
     "The catalog is damaged ({}). Stop the server, keep a copy of catalog.db and its -wal, then "
-    "put back a backup, or save what can be read: sqlite3 catalog.db .recover | sqlite3 new.db"
+    "put back a backup, or save what can be read (docs/storage.md): "
+    "sqlite3 catalog.db .dump | sed 's/^ROLLBACK;.*/COMMIT;/' | sqlite3 new.db"
 )
 _QUICKLY_VERIFIED = 32 * 1024 * 1024
 _POSTGRES_FULL = {"53100"}
