@@ -2,6 +2,6 @@
 
 import sys
 
-from dsx.cli.main import main
+from dsx.cli.start import main
 
 sys.exit(main())

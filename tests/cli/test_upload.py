@@ -184,9 +184,11 @@ def test_one_bad_file_among_many(dsx: Commands, client: DatasetHubClient, top: P
     assert left_over(dsx) == []
 
 
-def test_a_directory_that_cannot_be_read_is_told(dsx: Commands, proxy: Proxy, top: Path) -> None:
-    """Not even root can read one whose path is too long."""
-    fill(top, "a")
+def test_a_directory_that_cannot_be_read_is_skipped(
+    dsx: Commands, client: DatasetHubClient, top: Path
+) -> None:
+    """#5: as a file that cannot be read. Not even root can read one whose path is too long."""
+    contents = fill(top, "a", "z/b")
     place = os.open(top, os.O_RDONLY)
     for _ in range(20):
         os.mkdir("d" * 250, dir_fd=place)
@@ -194,9 +196,93 @@ def test_a_directory_that_cannot_be_read_is_told(dsx: Commands, proxy: Proxy, to
         os.close(place)
         place = below
     os.close(place)
-    told = dsx("upload", "-r", top.name, "--server", proxy.url, code=1).stderr
+    told = dsx("upload", "-r", top.name, code=1).stderr
     assert b"File name too long" in told
-    assert proxy.faults.asked == []
+    assert b"2 stored" in told
+    assert stored(client, top) == contents
+
+
+def test_what_is_left_out_of_a_directory_is_told(dsx: Commands, top: Path) -> None:
+    """#18: on standard error, and not without end."""
+    fill(top, "a", "sub/b")
+    (top / "dirlink").symlink_to("sub", target_is_directory=True)
+    os.mkfifo(top / "pipe")
+    (top / "none").mkdir()
+    told = dsx("upload", "-r", top.name).stderr.decode()
+    for what in ("dirlink (a link to a directory)", "pipe (a pipe)", "none (an empty directory)"):
+        assert f"dsx: left out: {top.name}/{what}\n" in told
+    for number in range(30):
+        (top / f"none{number}").mkdir()
+    told = dsx("upload", "-r", top.name).stderr.decode()
+    assert told.count("left out:") == 21
+    assert "left out: 13 more" in told
+
+
+def test_names_that_are_refused_say_why(dsx: Commands, client: DatasetHubClient, top: Path) -> None:
+    """#19: and how to go on."""
+    reasons = {"a:b": "Windows has no :", "a|b": "Windows has no |", "con": "it is a device"}
+    reasons |= {"a\\b": "a backslash", "x.": "the dot or space"}
+    contents = fill(top, "good")
+    for name, why in reasons.items():
+        fill(top, name)
+        told = dsx("upload", f"{top.name}/{name}", code=2).stderr.decode()
+        assert why in told
+        assert "--name" in told
+    told = dsx("upload", "-r", top.name, code=2).stderr.decode()
+    assert all(why in told for why in reasons.values())
+    assert "dsx: 5 files have names that cannot be stored: rename them" in told
+    assert stored(client, top) == contents
+
+
+def test_an_interrupt_while_it_begins_is_one_line(bare: Commands) -> None:
+    """#31: from the first instruction on, here while modules are loaded."""
+    (bare.directory / "typer.py").write_text(
+        "import sys, time\nprint('loading', flush=True)\ntime.sleep(60)\n"
+    )
+    process = bare.start("upload", "x", PYTHONPATH=str(bare.directory))
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert ended(process, 130).stderr == b"dsx: interrupted\n"
+
+
+def test_an_interrupt_before_anything_is_sent_is_one_line(
+    through: Commands, proxy: Proxy, top: Path
+) -> None:
+    fill(top, "a")
+    proxy.faults = faults = Faults(hang_after=0)
+    process = through.start("upload", f"{top.name}/a")
+    eventually(lambda: faults.fired)
+    process.send_signal(signal.SIGINT)
+    assert ended(process, 130).stderr == b"dsx: interrupted\n"
+
+
+def test_an_interrupt_promises_no_more_than_it_keeps(
+    through: Commands, proxy: Proxy, client: DatasetHubClient, top: Path
+) -> None:
+    """#32: with --always nobody knows of a file whose answer has not come."""
+    fill(top, *(f"{number}" for number in range(20)))
+    proxy.faults = faults = Faults(hang_after_replies=1)
+    process = through.start("upload", "-r", "--always", top.name)
+    eventually(lambda: posted(proxy) == WORKERS)
+    process.send_signal(signal.SIGINT)
+    assert ended(process, 130).stderr == b"dsx: interrupted\n"
+    faults.resume()
+    eventually(lambda: len(versions(client, top)) == WORKERS)
+    proxy.faults = Faults()
+    start = partial(through.start, "upload", "-r", "--always", top.name)
+    proxy.faults = faults = Faults(hang_after=2 * WORKERS * 300)
+    process = start()
+    eventually(lambda: faults.fired)
+    process.send_signal(signal.SIGINT)
+    told = ended(process, 130).stderr.decode()
+    faults.resume()
+    proxy.faults = Faults()
+    (journal,) = through.state.rglob("*.jsonl")
+    kept = len(journal.read_bytes().splitlines())
+    assert f"go on from {5 * kept} %" in told or not kept
+    through("upload", "-r", "--always", top.name)
+    assert posted(proxy) == 20 - kept
 
 
 def test_failures_in_json(dsx: Commands, client: DatasetHubClient, top: Path) -> None:

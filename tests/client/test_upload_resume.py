@@ -337,3 +337,50 @@ def test_old_states_are_pruned(through: DatasetHubClient, few: Path, state: Path
     other.write_bytes(few.read_bytes())
     through.upload(other, f"other-{few.name}")
     assert set(state.iterdir()) == {kept, kept.with_suffix(".lock"), new}
+
+
+@pytest.mark.parametrize("size", ["large", "small"])
+def test_an_upload_outlasts_a_restart(
+    tmp_path: Path, few: Path, size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """#6: it says at once that the hub is away, and goes on when it is back."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    if size == "large":
+        monkeypatch.setattr(uploading, "PARTS_FROM", MIB)
+    hubs = [start_hub(tmp_path, DSX_PORT=port)]
+    away: list[str] = []
+
+    def kill(done: int, total: int | None, name: str) -> None:
+        if done > 0 and len(hubs) == 1:
+            hubs[0].kill()
+            hubs.append(hubs[0])
+
+    client = DatasetHubClient(hubs[0].url, hubs[0].key, None, retries=2, notify=away.append)
+    with client, ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(client.upload, few, if_changed=True, progress=kill)
+        try:
+            eventually(lambda: away or sent.done())
+            hubs.append(start_hub(tmp_path, DSX_PORT=port))
+            assert sent.result(60).sha256 == sha256(few.read_bytes())
+            assert "Trying again for a minute" in away[0]
+            assert [info.version for info in client.list_files()] == [1]
+        finally:
+            hubs[-1].stop()
+
+
+def test_an_upload_gives_up_in_the_end(
+    tmp_path: Path, few: Path, small_parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsx.client.http.OUTLASTED", 0.5)
+    with running_hub(tmp_path) as hub:
+
+        def kill(done: int, total: int | None, name: str) -> None:
+            if done > 0 and hub.process.poll() is None:
+                hub.kill()
+
+        with (
+            DatasetHubClient(hub.url, hub.key, None, retries=2) as client,
+            pytest.raises(errors.Unreachable),
+        ):
+            client.upload(few, progress=kill)

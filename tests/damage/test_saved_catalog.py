@@ -49,5 +49,5 @@ def test_what_can_be_read_of_a_damaged_catalog_is_saved(tmp_path: Path) -> None:
         found = hub.get("/api/v1/files?limit=100").json()["items"]
         assert len(found) == int(saved[1])
         for record in found:
-            assert hub.get(record["url"]).text == record["name"][1:]
+            assert hub.get(f"/api/v1/files/{record['id']}/content").text == record["name"][1:]
         hub.store("again", b"new")

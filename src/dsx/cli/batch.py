@@ -19,6 +19,7 @@ from dsx.client.progress import Meter, in_threads
 from dsx.client.uploading import PARTS_FROM
 from dsx.core import errors
 from dsx.core.batches import in_batches
+from dsx.core.names import check_file_name
 
 if TYPE_CHECKING:
     from dsx.client.hub import DatasetHubClient
@@ -67,7 +68,7 @@ class Batch:
         self._total = sum(item.size for item in items)
         self._done: dict[Item, int] = {}
         self._stored = self._unchanged = 0
-        self._sent = 0
+        self._sent = self._misnamed = 0
         self._paused: set[str] = set()
         self._bar: Bar | None = None
         self._lock = threading.Lock()
@@ -86,14 +87,30 @@ class Batch:
                 left = len(self._items) - len(tried)
                 self.failed.append(error)
                 note(f"{told(error)} ({left} of {len(self._items)} files were not stored)")
+        if self._misnamed:
+            note(self._how_to_name())
         if len(self._items) > 1 and not output.as_json:
             note(self._summary())
 
     @property
     def percent(self) -> int:
         """How much of all bytes the same command would not send again."""
-        kept = sum(done for item, done in list(self._done.items()) if _goes_on(item, done))
+        done = list(self._done.items())
+        kept = sum(size for item, size in done if self._goes_on(item, size))
         return int(100 * kept / self._total) if self._total else 0
+
+    def _goes_on(self, item: Item, done: int) -> bool:
+        """Whether another run would not have to send what is *done* of *item*.
+
+        One that makes versions of what has not changed knows what it has done from its journal.
+        """
+        if item.path is None or (item.size < PARTS_FROM and done < item.size):
+            return False
+        if item.size >= PARTS_FROM and done < item.size:
+            return True
+        if self._always or self._facts["if_absent"]:
+            return self._journal is not None and self._journal.has(item)
+        return True
 
     def _outcomes(self) -> Iterator[Outcome]:
         small = [item for item in self._items if item.path and item.size < PARTS_FROM]
@@ -116,6 +133,7 @@ class Batch:
 
     def _attempt(self, item: Item, known: dict[str, FileInfo]) -> Outcome:
         try:
+            check_file_name(item.name)
             return item, self._store(item, known)
         except _FATAL:
             raise
@@ -183,6 +201,7 @@ class Batch:
     def _tell(self, output: Output, item: Item, outcome: Stored | Exception) -> None:
         if isinstance(outcome, Exception):
             self.failed.append(outcome)
+            self._misnamed += not _may_be_named(item.name)
             if output.as_json and len(self._items) > 1:
                 failure = {"path": item.label, "error": told(outcome), "code": code_for(outcome)}
                 output.result(failure, [])
@@ -197,6 +216,12 @@ class Batch:
         value = {**info.model_dump(mode="json"), "unchanged": not outcome.new}
         output.result(value, [line if outcome.new else f"{line}  unchanged"])
 
+    def _how_to_name(self) -> str:
+        if len(self._items) == 1:
+            return "store it under another name with --name, or rename it"
+        files = "1 file has a name" if self._misnamed == 1 else f"{self._misnamed} files have names"
+        return f"{files} that cannot be stored: rename them, or store each alone, with --name"
+
     def _summary(self) -> str:
         seconds = max(time.monotonic() - self._begun, 0.001)
         failed = len(self._items) - self._stored - self._unchanged
@@ -205,6 +230,9 @@ class Batch:
         return f"{len(self._items)} files: {counts}; {rate}"
 
 
-def _goes_on(item: Item, done: int) -> bool:
-    """Whether another run would not have to send what is *done* of *item*."""
-    return item.path is not None and (item.size >= PARTS_FROM or done == item.size)
+def _may_be_named(name: str) -> bool:
+    try:
+        check_file_name(name)
+    except errors.Invalid:
+        return False
+    return True

@@ -8,7 +8,6 @@ from dsx.core import errors
 from dsx.core.names import shown
 
 OK, FAILED, USAGE, NOT_FOUND, DENIED, CONFLICT, INTEGRITY, UNREACHABLE, NO_ROOM = range(9)
-INTERRUPTED = 130
 
 _NO_ROOM_HERE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 

@@ -45,6 +45,10 @@ class Journal:
         """The id of the stored file that *item* became; None if it did not, or has changed."""
         return self._done.get(_key(item))
 
+    def has(self, item: Item) -> bool:
+        """Whether the same command will find *item* here."""
+        return self._descriptor is not None and _key(item) in self._done
+
     def note(self, item: Item, id_: str) -> None:
         """*item* has been stored. Threads may do this at once."""
         if self._descriptor is None:
@@ -52,6 +56,7 @@ class Journal:
         line = json.dumps([_key(item), id_]) + "\n"
         with self._lock, contextlib.suppress(OSError):  # what is stored is stored all the same
             os.write(self._descriptor, line.encode())
+            self._done[_key(item)] = id_
 
     def close(self, *, complete: bool) -> None:
         """The command ends; *complete*: with all files stored."""

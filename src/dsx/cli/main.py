@@ -18,6 +18,7 @@ from dsx.cli import (
     datasets,
     files,
     fsck,
+    interrupts,
     login,
     scrub,
     secret_keys,
@@ -31,8 +32,9 @@ from dsx.cli import (
     version,
 )
 from dsx.cli.context import DEFAULT_SERVER, Context
-from dsx.cli.exits import INTERRUPTED, TABLE, code_for, told
+from dsx.cli.exits import TABLE, code_for, told
 from dsx.cli.flags import HELP, as_command
+from dsx.cli.interrupts import INTERRUPTED
 from dsx.cli.output import note
 from dsx.cli.streams import prepare_streams
 from dsx.client.paths import local
@@ -163,13 +165,16 @@ def main(arguments: Sequence[str] | None = None, *, server: str = DEFAULT_SERVER
     """
     given = _general_first(sys.argv[1:] if arguments is None else arguments)
     prepare_streams()
+    interrupts.raise_again()
     try:
         app(args=given, prog_name="dsx", obj=server)
     except SystemExit as end:
         if end.code == INTERRUPTED:
+            interrupts.tell()
             _leave_stuck_threads()
         return end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt:
+        interrupts.tell()
         return INTERRUPTED
     except (DSXError, OSError, ValueError) as error:
         if os.environ.get("DSX_DEBUG"):

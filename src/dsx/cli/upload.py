@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dsx.cli import interrupts
 from dsx.cli.context import Context
-from dsx.cli.exits import code_for
+from dsx.cli.exits import code_for, told
 from dsx.cli.output import note
-from dsx.cli.selection import Item, select
-from dsx.core.errors import Invalid
+from dsx.cli.selection import Item, Selection, select
+from dsx.core.errors import Invalid, Unavailable
+
+if TYPE_CHECKING:
+    from dsx.cli.batch import Batch
+
+_TOLD = 20  # of what is left out
 
 
 def upload(
@@ -51,8 +57,8 @@ def upload(
     remembered, so that they need not be read each time.
 
     With -r, a file below a directory is named by its path from the directory's parent:
-    `dsx upload -r data/photos` stores photos/a.jpg. Links to files are followed, links to
-    directories are not; pipes, sockets and devices are left out.
+    `dsx upload -r data/photos` stores photos/a.jpg. Links to files are followed. Links to
+    directories, empty directories, pipes, sockets and devices are left out, which is told.
 
     After an interrupt or a crash the same command, in the same directory, goes on: of large files
     only the missing parts are sent. `dsx tasks` pauses and resumes large uploads from anywhere.
@@ -67,7 +73,9 @@ def upload(
 
         tar c photos | dsx upload - --name photos.tar
     """
-    items = _named(select(paths, recursive=recursive), name, recursive=recursive)
+    selection = select(paths, recursive=recursive)
+    items = _named(selection.items, name, recursive=recursive)
+    _tell_left_out(selection)
     facts: dict[str, Any] = {
         "category": category,
         "tags": tag or [],
@@ -76,9 +84,19 @@ def upload(
         "resume": resume,
         "instant": instant,
     }
-    failed = _run(Context.of(ctx), items, facts, paths, always=always)
+    failed = selection.failed + _run(Context.of(ctx), items, facts, paths, always=always)
     if failed:
         raise typer.Exit(code_for(failed[0]))
+
+
+def _tell_left_out(selection: Selection) -> None:
+    """What of the directories is not stored, as far as a person would read."""
+    for error in selection.failed:
+        note(told(error))
+    for what in selection.left_out[:_TOLD]:
+        note(f"left out: {what}")
+    if len(selection.left_out) > _TOLD:
+        note(f"left out: {len(selection.left_out) - _TOLD} more of that kind")
 
 
 def _run(
@@ -96,14 +114,24 @@ def _run(
         try:
             batch.run(context.output)
             complete = not batch.failed
+            broken_off = any(isinstance(error, Unavailable) for error in batch.failed)
+            if broken_off and (how := _how_to_go_on(batch, facts)):
+                note(how)
         except KeyboardInterrupt:
-            if facts["resume"] and batch.percent:
-                note(f"interrupted; run the same command again to go on from {batch.percent} %")
+            how = _how_to_go_on(batch, facts)
+            interrupts.tell(f"; {how}" if how else "")
             raise
         finally:
             if journal is not None:
                 journal.close(complete=complete)
     return batch.failed
+
+
+def _how_to_go_on(batch: Batch, facts: dict[str, Any]) -> str:
+    """What to do after it broke off; nothing if there is nothing to go on with."""
+    if not facts["resume"] or not batch.percent:
+        return ""
+    return f"run the same command again to go on from {batch.percent} %"
 
 
 def _named(items: list[Item], name: str | None, *, recursive: bool) -> list[Item]:

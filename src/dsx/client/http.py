@@ -18,7 +18,9 @@ from requests.auth import AuthBase
 from dsx.client.connecting import PATIENCE, TellingAdapter, diagnosed, other_scheme
 from dsx.client.errors import (
     Answered,
+    Broken,
     Silent,
+    Unavailable,
     Unreachable,
     WrongAddress,
     from_response,
@@ -26,13 +28,17 @@ from dsx.client.errors import (
 )
 from dsx.client.redirects import Session, following, redirects
 from dsx.client.settings import Credential, Timeout
-from dsx.core.errors import DSXError, Elsewhere, RateLimited, Unavailable
+from dsx.core import errors as core
+from dsx.core.errors import DSXError, Elsewhere, RateLimited
 
 log = logging.getLogger(__name__)
 Notify = Callable[[str], None]
 """Called with a sentence about what is being waited for."""
 MAX_WAIT = 60.0
 """A server that asks for a longer pause than this, in seconds, gets none: the failure is raised."""
+OUTLASTED = 60.0
+"""Seconds without a server that a transfer which is under way outlasts."""
+_SOON = 2.0  # seconds between two tries then
 _BACKOFF = 0.2
 _MAX_BACKOFF = 30.0
 _LEFT_ALONE = 30.0
@@ -115,27 +121,32 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         retries: int | None = None,
         patience: float = 0.0,
+        under_way: bool = False,
         **more: Any,
     ) -> requests.Response:
         """The answer, unless it is a failure: then that is raised, after retries where they help.
 
         *patience*: at least so many seconds are waited for bytes. *more* goes to `requests`. A
         request is repeated on connection errors, 429, 502, 503 and 504, honouring ``Retry-After``;
-        give ``retries=0`` if it must not be.
+        give ``retries=0`` if it must not be. *under_way*: it belongs to a transfer that has begun,
+        which outlasts a restart of the server, see `pause`.
         """
         left = self.retries if retries is None else retries
         attempt = 0
         while True:
             try:
                 return self._once(method, path, patience, headers=headers, **more)
-            except (Unavailable, RateLimited) as error:
-                if attempt >= tries(error, left):
+            except (core.Unavailable, RateLimited) as error:
+                if attempt >= tries(error, left) and not (under_way and left and self.away(error)):
                     raise
-                self.pause(attempt, error)
+                self.pause(attempt, error, under_way=under_way)
                 attempt += 1
 
-    def pause(self, attempt: int, error: DSXError) -> None:
+    def pause(self, attempt: int, error: DSXError, *, under_way: bool = False) -> None:
         """Wait before trying again: as long as the server asked, else growing; jittered.
+
+        For a transfer that is *under_way* not too long, so that it goes on soon after the server
+        is back; `away` says for how long that makes sense.
 
         Raises *error* if the server asked for more than `MAX_WAIT`, or nothing will be different.
         """
@@ -144,9 +155,19 @@ class Connection:
         seconds = _pause(attempt, error)
         now = time.monotonic()
         self._failing_since = self._failing_since or now
-        if now + seconds - self._failing_since > PATIENCE:
+        if under_way and self.away(error):
+            seconds = min(seconds, _SOON)
+            if attempt:
+                self._tell(f"{error.message} Trying again for a minute.")
+        elif now + seconds - self._failing_since > PATIENCE:
             self._tell(f"{error.message} Trying again.")
         time.sleep(seconds)
+
+    def away(self, error: DSXError) -> bool:
+        """Whether *error* says that the server, which has answered before, is being restarted."""
+        since = self._failing_since or time.monotonic()
+        lasts = time.monotonic() - since < OUTLASTED
+        return self._reached and lasts and type(error) in {Unreachable, Silent, Broken, Unavailable}
 
     def ask(self, path: str, etag: str) -> requests.Response:
         """GET, unless the server still has *etag* (304), for a caller who holds a copy.

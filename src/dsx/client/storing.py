@@ -19,7 +19,6 @@ from dsx.client.errors import (
     Invalid,
     NotFound,
     RateLimited,
-    Unavailable,
     Unreachable,
 )
 from dsx.client.http import Connection
@@ -29,6 +28,7 @@ from dsx.client.names import is_file_name, upload_name
 from dsx.client.paths import local
 from dsx.client.progress import Progress, StateTold
 from dsx.client.uploading import Facts, Manner, send_file
+from dsx.core import errors as core
 from dsx.core.digest import Digest
 
 FILES = "/api/v1/files"
@@ -143,7 +143,8 @@ class StoreOperations:
         """
         found: dict[str, FileInfo] = {}
         for batch in _batches([name for name in names if is_file_name(name)]):
-            items = self._connection.items("POST", LOOKUP, json={"names": batch})
+            names = {"names": batch}
+            items = self._connection.items("POST", LOOKUP, json=names, under_way=True)
             infos = [FileInfo.read(item) for item in items]
             found.update({info.name: info for info in infos})
         return found
@@ -183,21 +184,26 @@ class StoreOperations:
         """POST *body*; again, if it can be rewound and the server said that it kept nothing.
 
         When the connection breaks after the first byte the server may have stored the file, and a
-        second time would be another version: that is left to the caller.
+        second time would be another version, except if that is made *if_changed*: then it is tried
+        again, else that is left to the caller.
         """
         attempt = 0
+        repeatable = "if_changed" in params
         while True:
             try:
                 return self._info(
                     "POST", FILES, params=params, headers=headers, data=body, retries=0
                 )
-            except (Unavailable, RateLimited, Unreachable) as error:
-                answer = error.response
+            except (core.Unavailable, RateLimited) as error:
+                answer = getattr(error, "response", None)
                 refused = answer is not None and answer.status_code in _REFUSED
                 refused = refused or (isinstance(error, Unreachable) and body.untouched)
-                if not refused or attempt >= self._connection.retries or not body.rewind():
+                again = attempt < self._connection.retries
+                if repeatable and self._connection.retries and self._connection.away(error):
+                    refused = again = True
+                if not refused or not again or not body.rewind():
                     raise
-                self._connection.pause(attempt, error)
+                self._connection.pause(attempt, error, under_way=repeatable)
                 attempt += 1
 
     def _info(self, method: str, path: str, **more: Any) -> FileInfo:

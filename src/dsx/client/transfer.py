@@ -75,10 +75,16 @@ class Remote:
         """A fresh answer."""
         if self.recheck:
             headers = {**headers, "Cache-Control": "no-cache"}
+        rest = "Range" in headers
         while True:
             try:
                 return self.connection.request(
-                    self.method, self.path, headers=headers, json=self.json, stream=True
+                    self.method,
+                    self.path,
+                    headers=headers,
+                    json=self.json,
+                    stream=True,
+                    under_way=rest,
                 )
             except Paused:
                 if self.wait is None:

@@ -221,9 +221,11 @@ class _Sending:
             except core.Paused:
                 self._gate.wait(id_)
             except _AGAIN as error:
-                if attempt >= tries(error, self._connection.retries):
+                retries = self._connection.retries
+                outlasts = bool(retries) and self._connection.away(error)
+                if attempt >= tries(error, retries) and not outlasts:
                     raise
-                self._connection.pause(attempt, error)
+                self._connection.pause(attempt, error, under_way=True)
                 attempt += 1
             else:
                 missing, attempt = missing[1:], 0
@@ -241,7 +243,9 @@ class _Sending:
         patience = self._file.size / _FINISH_RATE
         how = {"sha256": self._digest}
         try:
-            answer = self._connection.json("POST", path, json=how, patience=patience)
+            answer = self._connection.json(
+                "POST", path, json=how, patience=patience, under_way=True
+            )
         except core.DigestMismatch as error:
             raise self._changed(error.details.get("received")) from None
         return FileInfo.read(answer)
@@ -274,7 +278,7 @@ class _Sending:
         return self._file.size
 
     def _look(self, id_: str) -> UploadInfo:
-        return self._upload("GET", UPLOADS + segments(id_))
+        return self._upload("GET", UPLOADS + segments(id_), under_way=True)
 
     def _upload(self, method: str, path: str, **more: Any) -> UploadInfo:
         return UploadInfo.read(self._connection.json(method, path, **more))

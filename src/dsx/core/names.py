@@ -25,6 +25,7 @@ _DEVICES = r"con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]"
 _RESERVED = re.compile(rf"(?:{_DEVICES})(?:\..*)?", re.IGNORECASE | re.DOTALL)
 # Windows looks at what precedes the first dot, and drops spaces and dots that end a name.
 _NOT_EVERYWHERE = re.compile(rf"(?:{_DEVICES}) *(?:\..*)?|.*[. ]", re.IGNORECASE | re.DOTALL)
+_DEVICE = "it is a device of Windows"
 _SPECIAL = re.compile(r'[<>:"|?*]')
 
 
@@ -39,11 +40,12 @@ def check_file_name(name: str) -> str:
     """
     check_stored_name(name)
     for segment in name.split("/"):
-        if _SPECIAL.search(segment) or _NOT_EVERYWHERE.fullmatch(segment):
-            raise Invalid(
-                f"{segment!r} cannot be part of a file name on every system: it is a device, ends "
-                'with a dot or a space, or has one of <>:"|?*'
-            )
+        if special := _SPECIAL.search(segment):
+            raise _not_everywhere(segment, f"Windows has no {special[0]} in names")
+        if _NOT_EVERYWHERE.fullmatch(segment):
+            ends = segment.endswith((".", " "))
+            why = "Windows drops the dot or space at its end" if ends else _DEVICE
+            raise _not_everywhere(segment, why)
     return name
 
 
@@ -55,8 +57,10 @@ def check_stored_name(name: str) -> str:
     _check_text("A file name", name, MAX_NAME_BYTES)
     for segment in name.split("/"):
         _check_segment(segment)
-        if "\\" in segment or _RESERVED.fullmatch(segment.rstrip(" .")):
-            raise Invalid(f"{segment!r} cannot be part of a file name on every system.")
+        if "\\" in segment:
+            raise _not_everywhere(segment, "a backslash separates directories on Windows")
+        if _RESERVED.fullmatch(segment.rstrip(" .")):
+            raise _not_everywhere(segment, _DEVICE)
     return name
 
 
@@ -124,6 +128,10 @@ def _check_segment(segment: str) -> None:
         raise Invalid("A path has no empty, '.' or '..' segments and no leading or trailing '/'.")
     if len(segment.encode()) > MAX_SEGMENT_BYTES:
         raise Invalid(f"A path segment is at most {MAX_SEGMENT_BYTES} bytes long.")
+
+
+def _not_everywhere(segment: str, why: str) -> Invalid:
+    return Invalid(f"{segment!r} cannot be part of a file name on every system: {why}.")
 
 
 def is_utf8(text: str) -> bool:
