@@ -16,7 +16,7 @@ BLOCKS = dict(
 
 
 def test_every_command_in_their_order(hub: RunningHub, tmp_path: Path) -> None:
-    variables = {"HUB": hub.url, "KEY": hub.key, "NAME": "doc-alice", "ALICE": PASSWORD}
+    variables = {"HUB": hub.url, "KEY": hub.key, "NAME": "doc-carol", "PASSWORD": PASSWORD}
 
     def run(block: str) -> str:
         return sh(BLOCKS.pop(block), tmp_path, **variables)

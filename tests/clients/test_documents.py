@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.support.hub import running_hub
+from tests.support.shell import sh
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -33,3 +35,22 @@ def test_every_variable_is_defined(document: Path) -> None:
 
 def test_what_is_not_defined_is_found() -> None:
     assert undefined('```bash x\nA=1\necho "$A ${B}" $C\n```\nC=2\n') == {"B", "C"}
+
+
+def test_pages_can_be_pasted_after_the_readme(tmp_path: Path) -> None:
+    """#7, #17, #35: top to bottom, in one hub, here below a path; each page by itself."""
+    with running_hub(tmp_path, DSX_ROOT_PATH="/hub") as hub:
+        url = hub.url.removesuffix("/hub") + "/hub"
+        key = tmp_path / "dsx-data" / "admin.key"
+        key.parent.mkdir()
+        key.write_text(hub.key)
+        hub.user("alice")  # as the README makes her
+        for document in ("README.md", "docs/uploads.md", "docs/accounts.md", "docs/storage.md"):
+            text = (ROOT / document).read_text()
+            blocks = re.findall(r"^```bash[^\n]*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+            wanted = [
+                block for block in blocks if "make " not in block and "catalog.db" not in block
+            ]
+            commands = "\n".join(wanted).replace("http://127.0.0.1:8000", url)
+            told = sh(re.sub(r"\bcurl (?!-s)", "curl -sSf ", commands), tmp_path)
+            assert told

@@ -6,6 +6,6 @@ from dsx.cli import interrupts
 def main(*, server: str | None = None) -> int:
     """Run the command of this process; its exit code. *server*: see `dsx.cli.main.main`."""
     interrupts.end_at_once()
-    from dsx.cli import main as commands  # noqa: PLC0415 (slow to import)
+    from dsx.cli.main import main as run  # noqa: PLC0415 (slow to import)
 
-    return commands.main(server=server or commands.DEFAULT_SERVER)
+    return run() if server is None else run(server=server)

@@ -143,8 +143,8 @@ class StoreOperations:
         """
         found: dict[str, FileInfo] = {}
         for batch in _batches([name for name in names if is_file_name(name)]):
-            names = {"names": batch}
-            items = self._connection.items("POST", LOOKUP, json=names, under_way=True)
+            wanted = {"names": batch}
+            items = self._connection.items("POST", LOOKUP, json=wanted, under_way=True)
             infos = [FileInfo.read(item) for item in items]
             found.update({info.name: info for info in infos})
         return found
