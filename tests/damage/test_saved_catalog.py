@@ -46,7 +46,9 @@ def test_what_can_be_read_of_a_damaged_catalog_is_saved(tmp_path: Path) -> None:
     assert "Every record has its bytes" in checked
     assert "miscounted; --repair" in checked
     with running_hub(tmp_path, DSX_DATA_DIR=str(data)) as hub:
-        found = hub.get("/api/v1/files?limit=100").json()["items"]
+        answer = hub.get("/api/v1/files?limit=100")
+        assert answer.status_code == 200, (answer.text, hub.log.read_text())
+        found = answer.json()["items"]
         assert len(found) == int(saved[1])
         for record in found:
             assert hub.get(f"/api/v1/files/{record['id']}/content").text == record["name"][1:]
