@@ -28,6 +28,7 @@ from dsx.hub.audit import Audit
 from dsx.hub.damage import Inspector
 from dsx.hub.datasets import Datasets, excluded
 from dsx.hub.datasets.excluded import Private, database_files
+from dsx.hub.datasets.roots import Root
 from dsx.hub.departures import Departures
 from dsx.hub.drop import Drop
 from dsx.hub.files import Files
@@ -241,7 +242,8 @@ async def open_doors(
         limits=limits,
         subjects=settings.oidc_signup,
     )
-    shares = Shares(catalog, passwords, throttle, settings.max_shares)
+    root = Root(settings.dataset_path, private(settings))
+    shares = Shares(catalog, passwords, throttle, settings.max_shares, root.names)
     pace = Pace(settings.rate_limit and settings.rate_limit / settings.workers)
     identity = Identity(
         catalog, api_keys(settings), accounts, shares, pace=pace, anonymous=settings.anonymous

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 
-from dsx.catalog.schema import files, shares, users
+from dsx.catalog.schema import LIVE, files, shares, users
 from dsx.core.batches import in_batches
 from dsx.core.errors import NotFound
 from dsx.core.model import Micros
@@ -75,6 +75,15 @@ def file_names(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
         some = files.c.file.in_(batch)
         rows = connection.execute(select(files.c.file, files.c.name).where(some, files.c.latest))
         found.update({row.file: row.name for row in rows})
+    return found
+
+
+def live_files(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of *ids*, of `FileVersion.file`, that are not deleted."""
+    found: set[str] = set()
+    for batch in in_batches(ids):
+        query = select(files.c.file).where(files.c.file.in_(batch), LIVE)
+        found.update(connection.execute(query).scalars())
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import translate
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from dsx.cli.context import Context
 from dsx.cli.output import human, note
 from dsx.client.paths import local
 from dsx.core.errors import NotFound
+
+if TYPE_CHECKING:
+    from dsx.client.models import DatasetInfo
 
 CACHE = Path("cache")
 
@@ -35,7 +38,7 @@ def list_datasets(ctx: typer.Context) -> None:
         ("files", lambda item: item.files),
         ("size", lambda item: human(item.size)),
         ("state", lambda item: f"{item.state} {item.done}/{item.total}"),
-        ("left out", lambda item: sum(one.count for one in item.left_out.values())),
+        ("left out", _left_out),
     ]
     with context.client() as client:
         datasets = client.dataset_infos()
@@ -48,6 +51,11 @@ def list_datasets(ctx: typer.Context) -> None:
                 ", …" if left_out.count > len(left_out.paths) else ""
             )
             note(f"{dataset.name} leaves out {left_out.count} ({reason}): {some}")
+
+
+def _left_out(dataset: DatasetInfo) -> str:
+    count = sum(one.count for one in dataset.left_out.values())
+    return f"{count} left out" if count else ""
 
 
 def manifest(ctx: typer.Context, dataset: Annotated[str, typer.Argument()]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from dsx.cli.output import human
 from dsx.core import errors
 from dsx.core.names import shown
 
@@ -30,6 +31,8 @@ _CODES: list[tuple[type[errors.DSXError], int]] = [
     (errors.Unprocessable, USAGE),
 ]
 
+_FREES = "`dsx delete` files and `dsx trash empty`, or ask its operator for more"
+
 TABLE = """
 Exit codes: 0 done · 1 other failure · 2 usage or bad input · 3 not found · 4 not authenticated or
 not allowed · 5 conflict · 6 bytes missing or wrong · 7 server unreachable or unavailable ·
@@ -49,8 +52,17 @@ def code_for(error: BaseException) -> int:
     return FAILED
 
 
+def failure(error: BaseException) -> dict[str, object]:
+    """A failure for programs, which --json prints to standard error."""
+    details = error.details if isinstance(error, errors.DSXError) else {}
+    kind = error.code if isinstance(error, errors.DSXError) else "failed"
+    return {"error": told(error), "kind": kind, "code": code_for(error), "details": dict(details)}
+
+
 def told(error: BaseException) -> str:
     """A failure in one line; the system's own are told without their numbers."""
+    if isinstance(error, (errors.TooLarge, errors.StorageFull)):
+        return _no_room(error)
     if isinstance(error, UnicodeEncodeError):
         return f"'{shown(str(error.object))}' is not UTF-8."
     if isinstance(error, OSError) and error.strerror and error.errno is not None:
@@ -58,3 +70,21 @@ def told(error: BaseException) -> str:
         here = " (on this machine)" if error.errno in _NO_ROOM_HERE else ""
         return f"{where}{error.strerror}{here}"
     return str(error)
+
+
+def _no_room(error: errors.DSXError) -> str:
+    """What there is no room for, in sizes for people, and what to do."""
+    known = {key: value for key, value in error.details.items() if isinstance(value, int)}
+    more = "see `dsx whoami`; `dsx delete` files, and `dsx trash empty`, to make room"
+    if {"quota", "used"} <= known.keys():
+        used, quota = human(known["used"]), human(known["quota"])
+        return f"It does not fit in your quota: {used} of {quota} are used; {more}."
+    if "quota_files" in known:
+        return f"Your quota is {known['quota_files']} files, versions and trash included; {more}."
+    if isinstance(error, errors.StorageFull) and "needed" in known:
+        return f"The hub has no room for {human(known['needed'])}: {_FREES}."
+    if isinstance(error, errors.StorageFull):
+        return f"{error.message} On the command line: {_FREES}."
+    if isinstance(error, errors.TooLarge) and error.message.startswith("A file has at most"):
+        return f"A file has at most {human(known.get('limit', 0))} on this hub."
+    return error.message

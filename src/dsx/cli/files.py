@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
+from glob import has_magic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dsx.cli.context import Context
-from dsx.cli.output import human
+from dsx.cli.output import human, note
 from dsx.cli.refs import ByName, ByNumber, Meaning
 from dsx.cli.streams import binary_output
 from dsx.client.paths import about
-from dsx.core.errors import Invalid
+from dsx.core.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
     from dsx.client.hub import DatasetHubClient
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from dsx.client.progress import Progress
 
 STREAM = "-"
+_TOLD = 20  # files of a glob
 OfVersion = Annotated[
     int | None, typer.Option("--version", min=1, help="That version alone: see `dsx versions`.")
 ]
@@ -137,19 +141,25 @@ def list_files(
 
 def delete(
     ctx: typer.Context,
-    refs: Annotated[list[str], typer.Argument(help="Names, numbers or ids.")],
+    refs: Annotated[
+        list[str], typer.Argument(help="Names, quoted globs as 'img_*.png', numbers or ids.")
+    ],
     *,
     version: OfVersion = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask about several by a glob.")] = False,
     name: ByName = False,
     number: ByNumber = False,
 ) -> None:
     """Move files, with all their versions, to the trash; or one version alone.
 
     The number or id of an older version stands for that version alone, too: see `dsx versions`.
+    A glob stands for all files that `dsx list` shows for it.
 
     Examples:
 
         dsx delete old.pt
+
+        dsx delete 'runs/*/tmp.*' --yes
 
         dsx delete model.pt --version 3
 
@@ -158,12 +168,43 @@ def delete(
     context = Context.of(ctx)
     meaning = Meaning(name, number)
     with context.client() as client:
-        for info in _chosen(client, meaning.files(client, refs), version):
+        found = {info.id: info for ref in refs for info in _deleted(client, ref, meaning)}
+        infos = list(found.values())
+        _ask_about(refs, infos, yes=yes)
+        for info in _chosen(client, infos, version):
             client.delete(info, version)
             alone = version is not None or not info.latest
             what = f"version {info.version} of {info.name}" if alone else info.name
             told = f"{what} is in the trash; get it back with: dsx trash restore {info.number}"
             context.output.result(info, [told])
+        if client.storage_full():
+            note("the hub's disk is full: `dsx trash empty` makes room")
+
+
+def _deleted(client: DatasetHubClient, ref: str, meaning: Meaning) -> list[FileInfo]:
+    """The files that *ref* means: one, or those of a glob that is nobody's name."""
+    if meaning.name or meaning.number or not has_magic(ref):
+        return [meaning.file(client, ref)]
+    with suppress(NotFound):
+        return [client.find(ref)]
+    found = list(client.list_files(ref, sort="name"))
+    if not found:
+        raise NotFound(f"No file matches {ref!r}.")
+    return found
+
+
+def _ask_about(refs: list[str], found: list[FileInfo], *, yes: bool) -> None:
+    """Have a person agree to more files than were named."""
+    if yes or len(found) <= len(refs):
+        return
+    for info in found[:_TOLD]:
+        note(info.name)
+    if len(found) > _TOLD:
+        note(f"… and {len(found) - _TOLD} more")
+    if not sys.stdin.isatty():
+        raise Invalid(f"These are {len(found)} files; to delete them all, say --yes.")
+    if not typer.confirm(f"Move these {len(found)} files to the trash?", err=True):
+        raise Invalid("Nothing was deleted.")
 
 
 def versions(

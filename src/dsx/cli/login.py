@@ -13,14 +13,14 @@ import typer
 from dsx.cli import profiles
 from dsx.cli.context import DEFAULT_SERVER, KEY_VARIABLES, SERVER_VARIABLES, Context
 from dsx.cli.limits import Days, seconds
-from dsx.cli.output import note
+from dsx.cli.output import human, note
 from dsx.cli.prompts import ask_password
 from dsx.client.paths import local
-from dsx.core.errors import DSXError, NotFound, Unauthenticated
+from dsx.core.errors import Denied, DSXError, NotFound, Unauthenticated
 
 if TYPE_CHECKING:
     from dsx.client.hub import DatasetHubClient
-    from dsx.client.models import TokenInfo
+    from dsx.client.models import TokenInfo, UsageInfo
 
 _PATIENCE = (5.0, 20.0)
 _LONGEST = 100  # characters of a token's name
@@ -117,11 +117,25 @@ def whoami(ctx: typer.Context) -> None:
     context = Context.of(ctx)
     with context.client() as client:
         me = client.accounts.whoami()
+        usage = None
+        with suppress(Denied, NotFound):  # a token for few places, an older hub
+            usage = client.accounts.usage()
     server = context.server.value
     lines = [f"{me.username} on {server}", f"may {', '.join(me.scopes)}"]
     if me.places is not None:
         lines.append(f"only in {', '.join(map(str, me.places)) or 'no place'}")
-    context.output.result({**me.model_dump(mode="json"), "server": server}, lines)
+    if usage is not None:
+        lines.append(_used(usage))
+    used = usage and usage.model_dump(mode="json")
+    context.output.result({**me.model_dump(mode="json"), "server": server, "usage": used}, lines)
+
+
+def _used(usage: UsageInfo) -> str:
+    size = f"uses {human(usage.bytes + usage.staged)}"
+    if usage.quota_bytes is not None:
+        size += f" of {human(usage.quota_bytes)}"
+    most = "" if usage.quota_files is None else f" of {usage.quota_files}"
+    return f"{size}, {usage.files}{most} versions of files, trash included"
 
 
 def _token(client: DatasetHubClient, good_for: float | None) -> tuple[TokenInfo, str]:

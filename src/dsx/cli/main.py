@@ -32,11 +32,12 @@ from dsx.cli import (
     version,
 )
 from dsx.cli.context import DEFAULT_SERVER, Context
-from dsx.cli.exits import TABLE, code_for, told
+from dsx.cli.exits import TABLE, code_for, failure, told
 from dsx.cli.flags import HELP, as_command
 from dsx.cli.interrupts import INTERRUPTED
-from dsx.cli.output import note
+from dsx.cli.output import json_text, note
 from dsx.cli.streams import prepare_streams
+from dsx.cli.terminal import echo
 from dsx.client.paths import local
 from dsx.core.errors import DSXError, Invalid
 
@@ -179,7 +180,10 @@ def main(arguments: Sequence[str] | None = None, *, server: str = DEFAULT_SERVER
     except (DSXError, OSError, ValueError) as error:
         if os.environ.get("DSX_DEBUG"):
             raise
-        note(told(error))
+        if "--json" in given:
+            echo(json_text(failure(error)), err=True, exactly=True)
+        else:
+            note(told(error))
         return code_for(error)
     return 0
 

@@ -27,7 +27,7 @@ class Output:
     def result(self, value: Any, lines: Iterable[str]) -> None:
         """Print *value* as JSON, or else *lines*."""
         if self.as_json:
-            echo(self._json(value), exactly=True)
+            echo(json_text(value), exactly=True)
         else:
             for line in lines:
                 echo(line)
@@ -36,7 +36,7 @@ class Output:
         """Print *values*: as JSON lines, or as a table whose columns are (title, function)."""
         if self.as_json:
             for value in values:
-                echo(self._json(value), exactly=True)
+                echo(json_text(value), exactly=True)
             return
         rows = [[shown(str(show(value))) for _, show in columns] for value in values]
         if sys.stdout.isatty():
@@ -56,10 +56,11 @@ class Output:
         """One bar for several transfers of *total* bytes together, if there is a terminal."""
         return terminal.one_bar(total)
 
-    def _json(self, value: Any) -> str:
-        """A line of JSON; of ASCII alone where the output cannot take everything."""
-        unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
-        return json.dumps(_plain(value), ensure_ascii=not unicode)
+
+def json_text(value: Any) -> str:
+    """A line of JSON; of ASCII alone where the output cannot take everything."""
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    return json.dumps(_plain(value), ensure_ascii=not unicode)
 
 
 def note(line: str) -> None:

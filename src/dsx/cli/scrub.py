@@ -71,12 +71,13 @@ def _lines(status: ScrubInfo, *, now: bool) -> list[str]:
     every = f"every {status.days:g} days" if status.days else "on request only"
     cap = f", at most {human(status.rate)}/s" if status.rate else ""
     lines = [f"everything is checked {every}{cap}"]
+    left = {"blobs": status.damaged, "datasets": status.damaged_in_place}
     for kind in status.kinds:
-        lines += _of_kind(kind, now=now)
+        lines += _of_kind(kind, left.get(kind.name), now=now)
     return lines
 
 
-def _of_kind(kind: KindInfo, *, now: bool) -> list[str]:
+def _of_kind(kind: KindInfo, left: int | None, *, now: bool) -> list[str]:
     lines = []
     if kind.running and kind.cycle and not (now and kind.requested):
         part = kind.cycle.checked_bytes / kind.total_bytes if kind.total_bytes else 1
@@ -86,8 +87,15 @@ def _of_kind(kind: KindInfo, *, now: bool) -> list[str]:
         )
     elif kind.requested:
         lines.append(f"{kind.name}: a check begins in a moment; `dsx scrub` shows how far it is")
-    lines.append(f"{kind.name}: {_last(kind.last)}")
+    lines.append(f"{kind.name}: {_last(kind.last)}{_healed(kind.last, left)}")
     return lines
+
+
+def _healed(last: CycleInfo | None, left: int | None) -> str:
+    """What has become of the damage that was found; *left*: what is damaged now."""
+    if last is None or not last.found or left is None or left >= last.found:
+        return ""
+    return f", of which {left or 'none'} {'is' if left == 1 else 'are'} now: the others are healed"
 
 
 def _last(last: CycleInfo | None) -> str:

@@ -132,6 +132,8 @@ def _way(share: ShareInfo) -> str:
 
 def _until(share: ShareInfo) -> str:
     """Until when it may be used, or that it is over."""
+    if not share.there:
+        return "deleted"
     if share.downloads is not None and share.downloaded >= share.downloads:
         return "used up"
     return until(share.expires)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dsx.cli.context import Context
 from dsx.cli.output import human, note
-from dsx.core.errors import Invalid
+from dsx.core.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
+    from dsx.client.hub import DatasetHubClient
     from dsx.client.progress import Progress
 
 _EVERY = 2.0
@@ -69,19 +71,38 @@ def restore(
 @app.command()
 def purge(
     ctx: typer.Context,
-    ids: Annotated[list[str], typer.Argument(help="Ids or numbers.")],
+    refs: Annotated[list[str], typer.Argument(help="Numbers, ids or names.")],
 ) -> None:
     """Drop deleted files for good.
 
     Examples:
 
         dsx trash purge 12
+
+        dsx trash purge model.pt
     """
     context = Context.of(ctx)
     with context.client() as client:
-        for id_ in ids:
-            client.purge(id_)
-            context.output.result({"purged": id_}, [f"{id_} is gone for good"])
+        for ref in refs:
+            _purge(client, ref)
+            context.output.result({"purged": ref}, [f"{ref} is gone for good"])
+
+
+def _purge(client: DatasetHubClient, ref: str) -> None:
+    """Drop the deleted file that *ref* means: a number, an id, or a name that one of them has."""
+    from dsx.client.files import may_be_id  # noqa: PLC0415 (slow to import)
+
+    if may_be_id(ref):
+        with suppress(NotFound):
+            client.purge(ref)
+            return
+    found = [info for info in client.list_trash() if info.name == ref]
+    if not found:
+        raise NotFound(f"There is no {ref!r} in the trash.")
+    if len(found) > 1:
+        numbers = ", ".join(str(info.number) for info in found)
+        raise Invalid(f"{ref!r} is in the trash more than once: say which number, of {numbers}.")
+    client.purge(found[0])
 
 
 @app.command()

@@ -14,6 +14,7 @@ from dsx.client.models import (
     PlaceInfo,
     ShareInfo,
     TokenInfo,
+    UsageInfo,
     UserInfo,
 )
 from dsx.client.names import segments
@@ -37,6 +38,10 @@ class AccountOperations:
     def whoami(self) -> AccountInfo:
         """Who your credential says you are, and what you may do with it."""
         return AccountInfo.read(self._connection.json("GET", f"{API}/account"))
+
+    def usage(self) -> UsageInfo:
+        """What you store, and may store at most."""
+        return UsageInfo.read(self._connection.json("GET", f"{API}/account/usage"))
 
     def users(self, limit: int | None = None) -> Iterator[UserInfo]:
         """All accounts by number; for admins."""

@@ -18,6 +18,8 @@ from dsx.client.errors import Unreachable, Untrusted, WrongAddress
 
 PATIENCE = 1.0
 """Seconds after which somebody is told that a connection takes long."""
+_UNKNOWN: dict[int | None, type[Unreachable]] = {socket.EAI_NONAME: WrongAddress}
+"""What trying again does not help against."""
 _LOOK = 2.0  # seconds to find out what a port speaks
 
 
@@ -72,7 +74,12 @@ def diagnosed(base_url: str, error: BaseException) -> Unreachable:
                 f"The certificate of {base_url} is not trusted ({cause.verify_message}): name a "
                 "file with the certificate that signed it (ca_file, --ca-file or DSX_CA_FILE)."
             )
-        if isinstance(cause, (ConnectionRefusedError, socket.gaierror)):
+        if isinstance(cause, socket.gaierror):
+            host = urlsplit(base_url).hostname
+            return _UNKNOWN.get(cause.errno, Unreachable)(
+                f"Cannot reach {base_url}: unknown host {host} ({cause.strerror})."
+            )
+        if isinstance(cause, ConnectionRefusedError):
             break  # nobody is there who could speak anything
     else:
         other = other_scheme(base_url)

@@ -202,6 +202,9 @@ _BY_STATUS = {
 
 _FOREIGN = {400, 403, 404, 405, 500, 501}
 """Answers of other servers to what they have never heard of."""
+NO_ROUTE = "Not Found"
+"""What a hub says of a path that is none of its own."""
+IS_ITS_ADDRESS_RIGHT = "is its address right (SERVER_URL)?"
 IS_IT_A_HUB = "That is not how a DSX Hub answers: is its address right (SERVER_URL)?"
 
 
@@ -220,12 +223,22 @@ def from_response(response: requests.Response) -> Answered:
     if foreign:
         message += f". {IS_IT_A_HUB}"
     if kind is Unauthenticated and "DSX_API_KEY" not in message:
-        message += " Does the API key match the server's DSX_API_KEY?"
+        message += _who(response)
     details = problem.get("details")
     error = kind(message, details if isinstance(details, dict) else None)
     error.foreign = foreign
     error.response, error.request = response, response.request
     return error
+
+
+def _who(response: requests.Response) -> str:
+    """What is wrong with what was shown."""
+    shown = response.request.headers.get("Authorization") if response.request is not None else None
+    if not shown:
+        return " Sign in with `dsx login`, or give an API key (DSX_API_KEY)."
+    if shown.startswith("Basic "):
+        return " The user name or the password is wrong."
+    return " Does the API key match the server's DSX_API_KEY? Or sign in again (`dsx login`)."
 
 
 def not_a_hub(response: requests.Response) -> NotAHub:

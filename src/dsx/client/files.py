@@ -19,6 +19,7 @@ from dsx.client.progress import Progress
 from dsx.client.saving import save
 from dsx.client.storing import FILES, StoreOperations
 from dsx.client.transfer import Remote, fetch_bytes, fetch_stream
+from dsx.core.errors import DSXError
 
 ARCHIVE = "/api/v1/archive"
 _SLASHES = ("/", os.sep)
@@ -216,6 +217,13 @@ class FileOperations(StoreOperations):
         calls it meanwhile waits for the same. `Gone` if its task is aborted.
         """
         return empty_trash(self._connection, progress)
+
+    def storage_full(self) -> bool:
+        """Whether the hub's disk has no room for more files, as far as it says so."""
+        try:
+            return bool(self._connection.json("GET", "/ready", retries=0).get("storage") == "full")
+        except (DSXError, AttributeError):
+            return False
 
     def _version(self, ref: Ref, number: int) -> str:
         return FILES + segments(self.get_info(ref).id, "versions", str(number))

@@ -17,8 +17,11 @@ from requests.auth import AuthBase
 
 from dsx.client.connecting import PATIENCE, TellingAdapter, diagnosed, other_scheme
 from dsx.client.errors import (
+    IS_ITS_ADDRESS_RIGHT,
+    NO_ROUTE,
     Answered,
     Broken,
+    NotFound,
     Silent,
     Unavailable,
     Unreachable,
@@ -247,6 +250,9 @@ class Connection:
             other = other_scheme(self.base_url)
             if other is not None:
                 return WrongAddress(f"{self.base_url} does not speak HTTP: use {other}.")
+        if isinstance(failure, NotFound) and failure.message == NO_ROUTE and not self._reached:
+            failure.message = f"There is no hub at {self.base_url}: {IS_ITS_ADDRESS_RIGHT}"
+            failure.args = (failure.message,)
         return failure
 
     def _still_connecting(self) -> None:

@@ -139,6 +139,19 @@ class AccountInfo(Answer):
     places: list[PlaceInfo] | None = None
 
 
+class UsageInfo(Answer):
+    """What somebody stores, versions and trash included; a quota of None: any number.
+
+    ``staged``: bytes that unfinished uploads have or were promised; they count, too.
+    """
+
+    bytes: int
+    files: int
+    staged: int = 0
+    quota_bytes: int | None = None
+    quota_files: int | None = None
+
+
 class UserInfo(Answer):
     """An account; a quota of None is the hub's default."""
 
@@ -182,6 +195,7 @@ class ShareInfo(Answer):
     owner: str
     grantee: str | None = None
     name: str | None = None
+    there: bool = True
     password: bool
     downloads: int | None = None
     downloaded: int

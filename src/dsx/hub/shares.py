@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import uuid_utils
@@ -35,11 +36,13 @@ class Called:
         owner: its owner, where that is somebody else.
         grantee: the user it is shared with.
         file: the file that is shared, if it is one.
+        there: whether that file is neither in the trash nor gone for good.
     """
 
     owner: str | None = None
     grantee: str | None = None
     file: str | None = None
+    there: bool = True
 
 
 class Shares:
@@ -51,9 +54,14 @@ class Shares:
         passwords: Passwords,
         throttle: Throttle,
         most: int | None = None,
+        datasets: Callable[[], Sequence[str]] = list,
     ) -> None:
-        """*most*: how many shares of one owner there may be; None: any number."""
+        """*most*: how many shares of one owner there may be; None: any number.
+
+        *datasets* tells the names of all datasets in place; it may take a while.
+        """
         self._most = most
+        self._datasets = datasets
         self.downloads = LinkDownloads(catalog)
         self._catalog = catalog
         self._passwords = passwords
@@ -68,9 +76,10 @@ class Shares:
         `NotFound` if there is no such user or file, `Denied` if the place is another's.
         """
         check_place(place)
+        there = await self._is_there(place)
 
         def work(connection: Connection) -> Share:
-            owned = access.owns(connection, principal, place)
+            owned = self._owned(connection, principal, place, there=there)
             grantee = users.find(connection, user)
             if grantee is None:
                 raise NotFound(f"There is no user {user!r}.")
@@ -100,9 +109,10 @@ class Shares:
             raise Invalid("A link may be used at least once.")
         hashed = await self._passwords.hash(password) if password is not None else None
         secret, hash_ = new_secret("link")
+        there = await self._is_there(place)
 
         def work(connection: Connection) -> Share:
-            owned = access.owns(connection, principal, place)
+            owned = self._owned(connection, principal, place, there=there)
             self._check_number(connection, principal)
             share = _new(principal, owned, seconds, password=hashed, downloads=downloads)
             records.add(connection, share, hash_)
@@ -145,6 +155,20 @@ class Shares:
             note(connection, principal, "share.end", id_)
 
         await self._catalog.write(work)
+
+    async def _is_there(self, place: Place) -> bool:
+        """Whether there is such a dataset, if *place* is one."""
+        if place.kind != "dataset":
+            return True
+        return place.value in await asyncio.to_thread(self._datasets)
+
+    def _owned(
+        self, connection: Connection, principal: Principal, place: Place, *, there: bool
+    ) -> Place:
+        owned = access.owns(connection, principal, place)
+        if not there:
+            raise NotFound(f"There is no dataset {place.value!r}.", {"dataset": place.value})
+        return owned
 
     def _check_number(self, connection: Connection, principal: Principal) -> None:
         count = records.count(connection, principal.id, now())
@@ -238,6 +262,7 @@ def _called(
     names = users.names(connection, sorted(ids))
     of_files = [share.place.value for share in found if share.place.kind == "file"]
     called = records.file_names(connection, sorted(set(of_files)))
+    live = records.live_files(connection, sorted(set(of_files)))
     return [
         (
             share,
@@ -245,6 +270,7 @@ def _called(
                 owner=None if owner is None else names.get(share.owner, share.owner),
                 grantee=names.get(share.grantee) if share.grantee else None,
                 file=called.get(share.place.value),
+                there=share.place.kind != "file" or share.place.value in live,
             ),
         )
         for share in found

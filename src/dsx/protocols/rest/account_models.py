@@ -269,6 +269,7 @@ class Share(BaseModel):
     grantee: str | None = Field(None, description="Name of the user it is shared with.")
     name: str | None = Field(None, description="Name of the file, if it is one.")
     password: bool = Field(description="Whether the link asks for one.")
+    there: bool = Field(True, description="False: the file is deleted.")
     downloads: int | None
     downloaded: int
     created: str
@@ -285,6 +286,7 @@ class Share(BaseModel):
             owner=called.owner or share.owner,
             grantee=called.grantee,
             name=called.file,
+            there=called.there,
             password=share.password is not None,
             downloads=share.downloads,
             downloaded=share.downloaded,
