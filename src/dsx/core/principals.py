@@ -74,7 +74,7 @@ class Principal:
         places: where it may do that; None: everywhere. A token may be limited to some places.
         link: it holds nothing but a share link: it may read `places` of the owner `id`.
         partial: it holds a token that allows less than its owner may do.
-        expires: when what it holds ends; None: not by itself.
+        expires: when the token that it holds ends; None: not by itself, or it holds none.
         via: id of the token, session or share that was shown; empty for a password or a key.
         address: where the request came from.
         generation: of the account, as `User.generation`; 0 for who has none.

@@ -51,7 +51,7 @@ def principal_of(user: User, token: Token | None = None, address: str = "") -> P
         scopes=allowed if token is None else allowed & token.scopes,
         places=None if token is None else token.places,
         partial=token is not None and not allowed <= token.scopes,
-        expires=None if token is None else token.expires,
+        expires=None if token is None or token.kind == "session" else token.expires,
         via="" if token is None else token.id,
         address=address,
         generation=user.generation,
@@ -123,7 +123,8 @@ def may_end(principal: Principal) -> bool:
 def ends(principal: Principal, instant: Micros, seconds: float | None) -> Micros | None:
     """When a credential or share ends that is made now, for *seconds* (None: until it is ended).
 
-    Never later than what made it.
+    Never later than the token that made it. Sessions and signed tokens are no such: they stand for
+    a sign-in, and whoever has signed in may make what lasts.
     """
     found = [] if seconds is None else [instant + int(seconds * SECOND)]
     if principal.expires is not None:

@@ -13,7 +13,6 @@ from sqlalchemy import Connection
 from dsx.catalog import tokens, usage, users
 from dsx.catalog.engine import Catalog
 from dsx.core.errors import Denied, NotFound, RateLimited, Unauthenticated, Unprocessable
-from dsx.core.model import Micros
 from dsx.core.principals import OF_ROLE, Principal, Role, Token, User
 from dsx.hub import access
 from dsx.hub.audit import note
@@ -166,13 +165,13 @@ class Accounts:
         }
         return await self._keyring.sign(claims)
 
-    async def of_jwt(self, token: str) -> tuple[User, Micros]:
-        """Whose signed token this is, and when it ends; `Unauthenticated` if it has."""
+    async def of_jwt(self, token: str) -> User:
+        """Whose signed token this is, if it is still good; else `Unauthenticated`."""
         claims = await self._keyring.verify(token)
         user = await self._catalog.read(lambda connection: users.by_id(connection, claims["sub"]))
         if user is None or user.disabled or user.generation != claims.get("gen"):
             raise Unauthenticated("The token has ended; sign in again.")
-        return user, int(claims["exp"]) * SECOND
+        return user
 
     async def of_subject(self, subject: str, wanted: str, *, address: str = "") -> User:
         """Who signs in elsewhere as *subject*: their account, made now if newcomers may have one.

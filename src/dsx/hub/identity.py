@@ -116,8 +116,7 @@ class Identity:
             )
             return access.principal_of(user)
         if secret.count(".") == _JWT_DOTS:
-            user, expires = await self._accounts.of_jwt(secret)
-            return replace(access.principal_of(user), expires=expires)
+            return access.principal_of(await self._accounts.of_jwt(secret))
         raise Unauthenticated("The API key or token is not known here; check DSX_API_KEY.")
 
     def _is_key(self, secret: str) -> bool:
