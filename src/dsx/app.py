@@ -148,8 +148,10 @@ def _set_up_connections(settings: Settings) -> None:
     """What holds for every connection to this process."""
     DSXProtocol.stall_timeout = settings.stall_timeout
     DSXProtocol.min_rate = settings.min_rate or 0
+    usual = Settings.model_fields["max_connections"].default  # workers find it in the environment
     DSXProtocol.limit = ConnectionLimit(
-        most_connections(settings.max_connections), open_to="*" in settings.cors_origins
+        most_connections(settings.max_connections, asked=settings.max_connections != usual),
+        open_to="*" in settings.cors_origins,
     )
 
 

@@ -84,10 +84,12 @@ def test_an_upload_has_so_many_gaps_at_most(
 
     async def check() -> None:
         async with begun(tmp_path) as (uploads, _, id_):
-            for start in (10, 20, 30):
+            for start in (10, 20):
                 await uploads.append(ALICE, id_, sending(b"x"), Addition(start, 1, part=True))
             with pytest.raises(Conflict, match="gaps"):
                 await uploads.append(ALICE, id_, sending(b"x"), Addition(40, 1, part=True))
+            await uploads.append(ALICE, id_, sending(b"x"), Addition(11, 1, part=True))  # A19
+            await uploads.append(ALICE, id_, sending(b"x"), Addition(12, 1, part=True))
 
     asyncio.run(check())
 

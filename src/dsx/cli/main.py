@@ -194,3 +194,7 @@ def _leave_stuck_threads() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

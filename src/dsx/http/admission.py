@@ -19,8 +19,10 @@ log = structlog.get_logger(__name__)
 _CONNECTIONS = Gauge("dsx_http_connections", "Open connections.", multiprocess_mode="livesum")
 _REFUSED = Counter("dsx_http_connections_refused", "Connections beyond those that may be open.")
 
-SHARE = 0.75
-"""Of the files a process may open, connections get as much; the rest is for what they ask for."""
+OWN = 40
+"""Files that a process has open for itself, about: its catalog, its log, its directories."""
+OF_EACH = 2
+"""Files to a connection: its own, and one of what it asks for."""
 SILENCE = 10.0
 """Seconds between two lines in the log about connections that were refused."""
 _FAREWELL = 1.0  # seconds for a client to read the refusal
@@ -28,11 +30,11 @@ _FAREWELLS = 64  # at a time
 _TOO_MANY = render(Unavailable("The server has as many connections as it may; ask again soon."))
 
 
-def most_connections(wanted: int) -> int:
-    """*wanted*, or fewer if that is what this process has room for; the log tells."""
+def most_connections(wanted: int, *, asked: bool = True) -> int:
+    """*wanted*, or fewer if that is what this process has room for; the log tells who *asked*."""
     files = raise_open_files()
-    room = max(1, int(files * SHARE))
-    if room < wanted:
+    room = max(1, (files - OWN) // OF_EACH)
+    if room < wanted and asked:
         log.warning("fewer connections than DSX_MAX_CONNECTIONS", most=room, open_files=files)
     return min(room, wanted)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sized
+from collections.abc import Callable
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
@@ -13,16 +13,16 @@ LINGER_BYTES = 64 * 1024 * 1024
 
 
 class Flow(FlowControl):
-    """Does not read while requests wait in the pipeline."""
+    """Does not read while what was read waits for its turn."""
 
-    def __init__(self, transport: asyncio.Transport, pipeline: Sized) -> None:
-        """Control *transport*, of whose requests those in *pipeline* wait for their turn."""
+    def __init__(self, transport: asyncio.Transport, held_back: Callable[[], bool]) -> None:
+        """Control *transport*; *held_back* tells whether something waits."""
         super().__init__(transport)
-        self._pipeline = pipeline
+        self._held_back = held_back
 
     def resume_reading(self) -> None:
         """Read on, if nothing waits."""
-        if not self._pipeline:
+        if not self._held_back():
             super().resume_reading()
 
 

@@ -13,8 +13,9 @@
   keep up; connections over ``limit`` are answered with 503.
 - A request that is answered before its body has been read gets its answer, even if it goes on
   sending: the connection lingers (RFC 9112 §9.6) and is then closed.
-- Requests that are sent ahead (pipelined) are parsed one turn of `STEP` bytes at a time, and not
-  while others wait; what is no request is refused after the answers to those before it.
+- What comes is parsed in pieces of `STEP` bytes, and for `SLICE` seconds at a time: bodies in
+  chunks of a byte take long. Requests that are sent ahead (pipelined) are not parsed while others
+  wait; what is no request is refused after the answers to those before it.
 - A client that says it will send no more (half-close) still gets its answers.
 - An offered upgrade is declined: the request is served as any other (RFC 9110 §7.8).
 """
@@ -24,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -51,6 +53,7 @@ HEAD_SECONDS = 30.0
 HEAD_BYTES = 64 * 1024
 HEAD_FIELDS = 1000
 STEP = 16 * 1024
+SLICE = 0.002
 _GONE = {errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.EBADF, errno.ENOTCONN}
 _TCP = {socket.AF_INET, socket.AF_INET6}
 _BIG = 256 * 1024
@@ -72,14 +75,15 @@ class DSXProtocol(HttpToolsProtocol):
             return
         super().connection_made(transport)
         self.parser = Parser(self)
-        self.flow = Flow(transport, self.pipeline)
+        self.flow = Flow(transport, self._held_back)
         if self.scheme == "http":
             # drain() is to wait until all has left, for a file may follow past the transport.
             transport.set_write_buffer_limits(high=0)
         self._bound_stalls(transport.get_extra_info("socket"))
         self._parsed = 0
         self._unparsed = 0  # bytes since the last head or piece of a body: heads, trailers
-        self._ahead = b""  # unparsed, because requests wait in the pipeline
+        self._ahead = b""  # unparsed, because requests wait in the pipeline, or others for a turn
+        self._going_on: asyncio.Handle | None = None  # parsing, in a turn that comes soon
         self._running: RequestResponseCycle | None = None
         self._unread = False  # what follows the last request is not read as one
         self._ended = False  # the client sends no more
@@ -89,6 +93,7 @@ class DSXProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
+        self._stop_parsing()
         self._head_arrived()
         self.limit.left()
         super().connection_lost(exc)
@@ -110,18 +115,40 @@ class DSXProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Feed the parser, unless requests wait in the pipeline."""
         self._ahead += data
-        self._parse()
+        if self._going_on is None:
+            self._parse()
+
+    def _held_back(self) -> bool:
+        """Whether more bytes would only wait here."""
+        return bool(self.pipeline) or self._going_on is not None
 
     def _parse(self) -> None:
+        """Feed the parser what there is, for a moment; then it is the turn of other connections."""
+        self._stop_parsing()
         data, position = self._ahead, 0
+        end = time.monotonic() + SLICE
         while position < len(data) and not (self.pipeline or self._unread):
             self._parse_piece(data[position : position + STEP])
             position += STEP
             if self.transport.is_closing():
+                self._ahead = b""
+                return
+            if time.monotonic() > end:
                 break
-        if self.pipeline:
+        self._ahead = b"" if self._unread else data[position:]
+        if self._ahead and not self.pipeline:
+            self._going_on = self.loop.call_soon(self._parse_on)
+        if self._held_back():
             self.flow.pause_reading()
-        self._ahead = data[position:] if self.pipeline and not self._unread else b""
+
+    def _parse_on(self) -> None:
+        self._parse()
+        self.flow.resume_reading()
+
+    def _stop_parsing(self) -> None:
+        if self._going_on is not None:
+            self._going_on.cancel()
+            self._going_on = None
 
     def _parse_piece(self, data: bytes) -> None:
         """Feed the parser; a head that begins here has a deadline."""
@@ -329,7 +356,8 @@ class DSXProtocol(HttpToolsProtocol):
         while True:
             await gate()
             left = length - self._parsed if length is not None else 0
-            if left > _BIG and cycle.more_body and not cycle.waiting_for_100_continue:
+            whole = cycle.more_body and not (cycle.waiting_for_100_continue or self._ahead)
+            if left > _BIG and whole:
                 receiver = partial(BodyReceiver, self, self.transport, left, patience)
                 return total + left + await self._receive_directly(cycle, receiver, write, gate)
             message = await self._receive(cycle, patience, gate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
+from dsx.core.errors import Unavailable
 from dsx.core.model import Micros
 
 SECOND: Micros = 1_000_000
@@ -13,8 +14,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now() -> Micros:
-    """This instant."""
-    return time.time_ns() // 1000
+    """This instant; `Unavailable` where the clock says that it is before 1970, for it is not."""
+    instant = time.time_ns() // 1000
+    if instant < 0:
+        raise Unavailable("The server's clock is before 1970: its operator has to set it.")
+    return instant
 
 
 def to_micros(moment: datetime) -> Micros:

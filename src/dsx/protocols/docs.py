@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from pathlib import Path
 
 import fastapi_offline
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from dsx.http.branches import Branch
@@ -53,8 +54,12 @@ async def redoc(request: Request) -> HTMLResponse:
 
 
 def include(app: FastAPI) -> None:
-    """Add the pages and their assets to *app*."""
+    """Add the pages and their assets to *app*, and the schema, which is spelled once."""
     app.include_router(router)
+    app.router.routes[:] = [
+        route for route in app.router.routes if getattr(route, "path", "") != app.openapi_url
+    ]
+    app.add_route("/openapi.json", _Schema(app).answer, include_in_schema=False)
     assets = Path(fastapi_offline.__file__).parent / "static"
     app.mount(_ASSETS, StaticFiles(directory=assets), name="api-docs")
 
@@ -71,3 +76,26 @@ def _guarded(page: HTMLResponse) -> HTMLResponse:
     )
     page.headers["X-Frame-Options"] = "DENY"
     return page
+
+
+class _Schema:
+    """``/openapi.json`` for each root path, of which there are few, as bytes."""
+
+    _MOST = 8
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._known: dict[str, bytes] = {}
+
+    async def answer(self, request: Request) -> Response:
+        """The schema."""
+        root = request.scope.get("root_path", "").rstrip("/")
+        body = self._known.get(root)
+        if body is None:
+            schema = self._app.openapi()
+            if root:
+                schema = schema | {"servers": [{"url": root}]}
+            body = json.dumps(schema, ensure_ascii=False, separators=(",", ":")).encode()
+            if len(self._known) < self._MOST:
+                self._known[root] = body
+        return Response(body, media_type="application/json")

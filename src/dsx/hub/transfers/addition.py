@@ -18,7 +18,8 @@ Source = Callable[[Write, Callable[[], Awaitable[None]]], Awaitable[object]]
 """Hands the bytes of a request, in order, to a blocking writer, and awaits its second argument
 before it asks for more: that is how a pause holds a sender back."""
 
-MAX_SPANS = 10_000
+MAX_SPANS = 4096
+"""Pieces with gaps between them: each part is looked for among them, and writes them anew."""
 
 
 def no_digest() -> PartDigest | None:
@@ -75,9 +76,18 @@ def check(upload: Upload, addition: Addition, limits: Limits) -> None:
     behind = span.start < upload.offset or upload.state == "finished"
     if behind and not addition.part and span.start != upload.offset:
         raise mismatch(upload, span.start)
-    if len(upload.received.parts) > MAX_SPANS:
-        raise Conflict("The upload has too many gaps; fill some.", {"limit": MAX_SPANS})
+    if len(upload.received.parts) >= MAX_SPANS and not _joins(upload, span):
+        raise Conflict(
+            f"The upload has {MAX_SPANS} pieces with gaps between them: send first what lies in a "
+            "gap, next to a piece that is there.",
+            {"limit": MAX_SPANS},
+        )
     _check_length(upload, addition, limits)
+
+
+def _joins(upload: Upload, span: ByteRange) -> bool:
+    """Whether *span* begins at or in what is there, so that it makes no piece more."""
+    return any(part.start <= span.start <= part.stop for part in upload.received.parts)
 
 
 def _check_length(upload: Upload, addition: Addition, limits: Limits) -> None:
