@@ -86,7 +86,7 @@ def fuzz(directory: Path, examples: int) -> None:
     assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_fuzzing_finds_no_server_error(tmp_path: Path) -> None:
     fuzz(tmp_path, examples=25)
 
