@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import requests
 from tests.support.hub import RunningHub
@@ -72,3 +73,27 @@ def test_a10_news_come_in_bounded_pieces_and_once() -> None:
     assert sorted(told, key=int) == [id_ for id_, _ in marks]
     assert seen.pick(marks[400:]) == []
     assert seen.pick([*marks[400:], ("7", 2_500_000)]) == ["7"]
+
+
+def test_tasks_are_listed_newest_first(hub: RunningHub) -> None:
+    """Whatever their ids are: those of some are of chance, those of uploads of time."""
+    member = hub.user(f"lister-{time.monotonic_ns()}")
+    made = []
+    for number in range(12):
+        if number % 2:
+            answer = member.post("/api/v1/uploads", json={"name": f"{number}", "length": 1})
+        else:
+            answer = member.post("/api/v1/tasks", json={})
+        assert answer.status_code == 201, answer.text
+        made.append(answer.json()["id"])
+    found: list[str] = []
+    params: dict[str, Any] = {"limit": 5}
+    while True:
+        page = member.get("/api/v1/tasks", params=params).json()
+        found += [task["id"] for task in page["items"]]
+        if page["next"] is None:
+            break
+        params["before"] = page["next"]
+    assert found == made[::-1]
+    wrong = member.get("/api/v1/tasks", params={"before": made[0]})
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "invalid")

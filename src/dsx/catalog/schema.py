@@ -298,6 +298,7 @@ tasks = Table(
     Column("expires", BigInteger, nullable=False),
     Column("begun", BigInteger),
     Index("tasks_owner", "owner", "id"),
+    Index("tasks_created", "owner", "created", "id"),
     Index("tasks_expires", "expires"),
     Index("tasks_updated", "owner", "updated"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, tuple_, update
 
 from dsx.catalog.schema import tasks, writers
 from dsx.core.batches import in_batches
@@ -54,13 +54,15 @@ def whose(connection: Connection, id_: str) -> str | None:
     return connection.execute(query).scalar_one_or_none()
 
 
-def page(connection: Connection, owner: str | None, before: str | None, limit: int) -> list[Task]:
-    """The owner's tasks (None: everybody's) with ids smaller than *before*, newest first."""
-    query = select(tasks).order_by(tasks.c.id.desc()).limit(limit)
+def page(
+    connection: Connection, owner: str | None, before: tuple[Micros, str] | None, limit: int
+) -> list[Task]:
+    """The owner's tasks (None: everybody's), newest first; older ones than *before*: made, id."""
+    query = select(tasks).order_by(tasks.c.created.desc(), tasks.c.id.desc()).limit(limit)
     if owner is not None:
         query = query.where(tasks.c.owner == owner)
     if before is not None:
-        query = query.where(tasks.c.id < before)
+        query = query.where(tuple_(tasks.c.created, tasks.c.id) < before)
     return [_task(row) for row in connection.execute(query)]
 
 

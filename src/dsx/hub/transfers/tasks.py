@@ -35,6 +35,7 @@ from dsx.hub.trash import Trash
 
 SelectingKind = Literal["download", "delete"]
 SELECTING: frozenset[TaskKind | None] = frozenset(("download", "delete"))
+_DIGITS = 19
 _SETTLED: Micros = 2 * SECOND  # a transaction that began earlier than this has ended
 
 
@@ -183,18 +184,23 @@ class Tasks:
         before: str | None = None,
         limit: int,
         everyone: bool = False,
-    ) -> Sequence[Task]:
-        """The principal's tasks, those with the greatest ids first; of *everyone*, for admins."""
+    ) -> tuple[Sequence[Task], str | None]:
+        """A page of the principal's tasks, newest first, and the *before* of the next one, if any.
+
+        Of *everyone*, for admins. `Invalid` unless *before* comes from a page.
+        """
         access.require(principal, "admin" if everyone else "read")
         if everyone:
             access.require_account(principal)
         owner = None if everyone else principal.id
+        after = None if before is None else _place(before)
 
-        def work(connection: Connection) -> Sequence[Task]:
-            found = records.page(connection, owner, before, limit)
+        def work(connection: Connection) -> tuple[Sequence[Task], str | None]:
+            found = records.page(connection, owner, after, limit)
+            following = f"{found[-1].created}_{found[-1].id}" if len(found) == limit else None
             if not everyone:
                 found = [task for task in found if access.task(connection, principal, task)]
-            return _shown(connection, found)
+            return _shown(connection, found), following
 
         return await self._catalog.read(work)
 
@@ -378,6 +384,14 @@ class Tasks:
             lambda connection: records.change(connection, id_, now(), allowed, **values),
             durable="state" in values,
         )
+
+
+def _place(before: str) -> tuple[Micros, str]:
+    """What a page ended with: when that task was made, and its id."""
+    created, _, id_ = before.partition("_")
+    if not (created.isascii() and created.isdecimal() and len(created) < _DIGITS and id_):
+        raise Invalid("before is the `next` of another page.", {"field": "query.before"})
+    return int(created), id_
 
 
 def _own(connection: Connection, principal: Principal, id_: str, *, anybodys: bool = False) -> Task:

@@ -65,12 +65,13 @@ async def list_tasks(
     hub: HubDep,
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    before: Annotated[str | None, Query(max_length=64)] = None,
+    before: Annotated[str | None, Query(max_length=64, description="`next` of a page.")] = None,
     everyone: Annotated[bool, Query(description="Those of all owners; for admins.")] = False,
 ) -> TaskList:
-    """Tasks, those of uploads among them: an upload's own task has the upload's id."""
-    found = await hub.tasks.list(principal, before=before, limit=limit, everyone=everyone)
-    following = found[-1].id if len(found) == limit else None
+    """Tasks, newest first; those of uploads among them, which have the upload's id."""
+    found, following = await hub.tasks.list(
+        principal, before=before, limit=limit, everyone=everyone
+    )
     return TaskList(items=[Task.of(task) for task in found], next=following)
 
 
