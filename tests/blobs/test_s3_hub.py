@@ -230,7 +230,8 @@ def test_restarts(variables: dict[str, str], s3: Ceph, tmp_path: Path) -> None:
     assert (report["blobs"], report["orphans"], report["problem_count"]) == (2, 0, 0)
     assert s3.request("DELETE", f"/{bucket}/{key(digest_of(kept))}").ok
     report = fsck(tmp_path, variables)
-    assert report["problems"] == [{"digest": digest_of(kept), "problem": "missing"}]
+    lost = {"digest": digest_of(kept), "problem": "missing", "names": ["kept"]}
+    assert report["problems"] == [lost]
 
 
 def test_h4_damaged_objects_are_found_and_healed(

@@ -152,7 +152,7 @@ def test_archive(
 def test_archives_resume(server: FaultyServer, client: DatasetHubClient, tmp_path: Path) -> None:
     server.files["archive.zip"] = DATA
     server.faults.drops, server.faults.drop_after = 3, 300_000
-    ref = files.FileInfo.model_construct(id="a")
+    ref = files.FileInfo.model_construct(id="a", name="a")
     assert client.archive([ref], tmp_path / "a.zip").read_bytes() == DATA
     server.faults.drops, server.faults.ranges = 99, False
     with pytest.raises(requests.exceptions.ChunkedEncodingError):

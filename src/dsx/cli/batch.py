@@ -15,6 +15,7 @@ from dsx.cli.journal import Journal
 from dsx.cli.output import Output, human, note
 from dsx.cli.selection import Item
 from dsx.cli.terminal import Bar
+from dsx.client.names import upload_name
 from dsx.client.progress import Meter, in_threads
 from dsx.client.uploading import PARTS_FROM
 from dsx.core import errors
@@ -133,7 +134,7 @@ class Batch:
 
     def _attempt(self, item: Item, known: dict[str, FileInfo]) -> Outcome:
         try:
-            check_file_name(item.name)
+            check_file_name(upload_name(item.name))
             return item, self._store(item, known)
         except _FATAL:
             raise
@@ -232,7 +233,7 @@ class Batch:
 
 def _may_be_named(name: str) -> bool:
     try:
-        check_file_name(name)
+        check_file_name(upload_name(name))
     except errors.Invalid:
         return False
     return True

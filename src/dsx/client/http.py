@@ -326,6 +326,8 @@ def _pause(attempt: int, error: DSXError) -> float:
         return longest * random.uniform(0.5, 1)  # noqa: S311
     if asked > MAX_WAIT:
         raise error
+    if isinstance(error, Elsewhere):  # who asks in step never gets the other turn
+        return asked * random.uniform(0.1, 2)  # noqa: S311
     return asked * random.uniform(1, 1.1)  # noqa: S311 (so that not all come back at once)
 
 

@@ -227,6 +227,11 @@ class _Sending:
                     raise
                 self._connection.pause(attempt, error, under_way=True)
                 attempt += 1
+                if isinstance(error, core.Elsewhere):
+                    # It took none. And who asked now where the upload stands would take turns with
+                    # itself: a balancer that goes by turns would never lead the part elsewhere.
+                    body.undo()
+                    continue
             else:
                 missing, attempt = missing[1:], 0
                 continue

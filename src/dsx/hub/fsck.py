@@ -12,9 +12,9 @@ from dsx.catalog import blobs as records
 from dsx.catalog import files, uploads, usage
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
-from dsx.core.errors import Conflict
+from dsx.core.errors import Conflict, Unavailable
 from dsx.hub.belonging import Agreement, accept, agreement
-from dsx.hub.damage import Inspector
+from dsx.hub.damage import MISSING, Inspector
 from dsx.hub.quarantine import Quarantine
 
 PAGE = 1000
@@ -139,7 +139,10 @@ async def _check_records(catalog: Catalog, blobs: BlobStore, report: Report) -> 
             report.bytes += size
             problem = damage
             if problem is None and (report.deep or sizes.get(digest) != size):
-                problem = await inspector.inspect(digest, size, sealed)
+                try:
+                    problem = await inspector.inspect(digest, size, sealed)
+                except Unavailable:  # none of the blobs is there, perhaps: nothing is marked
+                    problem = MISSING
             if problem is not None:
                 named = await catalog.read(partial(files.of_blob, digest=digest, limit=_NAMED))
                 report.add(digest, problem, sorted({version.name for version in named}))

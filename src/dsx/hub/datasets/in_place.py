@@ -298,8 +298,9 @@ class Datasets:
             entries = await self._catalog.read(
                 partial(index.known, number=known.number, paths=paths_here)
             )
-            changed = set(await asyncio.to_thread(scan.changed, tree, list(entries.values())))
-            hurt += [path for path in entries if path not in changed]
+            left = [entry for entry in entries.values() if entry.damaged]
+            changed = set(await asyncio.to_thread(scan.changed, tree, left))
+            hurt += [entry.path for entry in left if entry.path not in changed]
         if hurt:
             raise damaged(dataset, hurt)
 

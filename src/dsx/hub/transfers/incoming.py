@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -35,14 +36,13 @@ class Guard:
 
     def check(self) -> None:
         """Return if it may (blocking); raise why not. Asks the catalog if that is long ago."""
-        if stale(self._control):
+        deadline = time.monotonic() + _PATIENCE
+        while stale(self._control):  # a look that took long is no longer good when it ends
             looking: Future[None] = asyncio.run_coroutine_threadsafe(self._look(), self._loop)
             try:
-                looking.result(_PATIENCE)
+                looking.result(max(0.0, deadline - time.monotonic()))
             except TimeoutError:
                 raise unseen() from None
-            if stale(self._control):
-                raise unseen()
         self._control.check()
 
 
