@@ -234,7 +234,7 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         16_384,
         ge=1,
-        description="Connections of a server process; beyond: 503. At most half of the files "
+        description="Connections of a server process; beyond: 503. At most about half of the files "
         "it may open.",
     )
     log_level: str = Field("info", description="debug, info, warning or error.")

@@ -19,6 +19,8 @@ from tests.support.memory import cpu_seconds, rss
 from tests.support.waiting import in_time
 from tests.support.wire import Wire, wire
 
+from dsx.http.admission import OF_EACH, OWN
+
 pytestmark = pytest.mark.drill
 
 
@@ -99,7 +101,7 @@ def test_drill_15_idle_connections_below_the_limit(tmp_path: Path) -> None:
     with running_hub(tmp_path) as hub, ExitStack() as stack:
         hub.store("small", b"x" * 1000)
         _, hard = resource.prlimit(hub.process.pid, resource.RLIMIT_NOFILE)
-        idle = min(10_000, min(16_384, int(hard * 0.75)) - 250)
+        idle = min(10_000, int((hard - OWN) / OF_EACH) - 250)
         active = [Wire(hub) for _ in range(200)]
         for one in active:
             stack.callback(one.close)

@@ -21,8 +21,8 @@ _REFUSED = Counter("dsx_http_connections_refused", "Connections beyond those tha
 
 OWN = 40
 """Files that a process has open for itself, about: its catalog, its log, its directories."""
-OF_EACH = 2
-"""Files to a connection: its own, and one of what it asks for."""
+OF_EACH = 1.9
+"""Files to a connection: its own, and one of what it asks for, unless it is among the few idle."""
 SILENCE = 10.0
 """Seconds between two lines in the log about connections that were refused."""
 _FAREWELL = 1.0  # seconds for a client to read the refusal
@@ -33,7 +33,7 @@ _TOO_MANY = render(Unavailable("The server has as many connections as it may; as
 def most_connections(wanted: int, *, asked: bool = True) -> int:
     """*wanted*, or fewer if that is what this process has room for; the log tells who *asked*."""
     files = raise_open_files()
-    room = max(1, (files - OWN) // OF_EACH)
+    room = max(1, int((files - OWN) / OF_EACH))
     if room < wanted and asked:
         log.warning("fewer connections than DSX_MAX_CONNECTIONS", most=room, open_files=files)
     return min(room, wanted)
