@@ -196,7 +196,7 @@ def test_nobody_else_sees_or_changes_an_upload_or_its_task(tmp_path: Path) -> No
                 joined = NewUpload(name="b", kind="final", parts=(one,))
                 await uploads.create(mallory, joined)
             assert await uploads.list(mallory, limit=10) == []
-            assert await tasks.list(mallory, limit=10) == []
+            assert await tasks.list(mallory, limit=10) == ([], None)
             assert await tasks.changed(mallory, Seen()) == []
             assert await uploads.get(ALICE, one) == upload
 
