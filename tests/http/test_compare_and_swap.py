@@ -23,7 +23,7 @@ def _tag(record: dict[str, Any]) -> str:
 def test_a_version_follows_only_the_one_that_was_seen(hub: RunningHub, name: str) -> None:
     first = hub.store(name, b"1")
     swap = {"params": {"name": name}, "data": b"2"}
-    wrong = ['"x"', '""', "", f"W/{_tag(first)}", first["sha256"]]
+    wrong = ['"x"', '"*"', '""', "", f"W/{_tag(first)}", first["sha256"]]
     for match in wrong:
         answer = hub.post(FILES, headers={"If-Match": match}, **swap)
         assert (answer.status_code, answer.json()["code"]) == (412, "precondition_failed"), match

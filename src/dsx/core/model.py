@@ -140,8 +140,8 @@ class Given:
         )
 
 
-ANY = frozenset({"*"})
-"""As digests that a file may have: any. What fails the test is told with `PreconditionFailed`."""
+ANY = frozenset({'"*"'})
+"""As digests one of which a file has to have: any will do. No entity tag can be spelled so."""
 
 
 @dataclass(frozen=True, slots=True)

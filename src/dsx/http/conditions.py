@@ -78,10 +78,9 @@ def evaluate(headers: Headers, etag: str, modified: Micros) -> bool:
 
     Raises `PreconditionFailed` (412) if ``If-Match`` or ``If-Unmodified-Since`` does not hold.
     """
-    match = _list(headers, "if-match")
+    match = only_if_match(headers)
     if match is not None:
-        strong = match.strip() == "*" or ("", etag) in _TAG.findall(match)
-        if not strong:
+        if match != ANY and etag not in match:
             raise PreconditionFailed("If-Match: what is here now is another version.")
     elif _since(headers.get("if-unmodified-since"), modified) is False:
         raise PreconditionFailed("If-Unmodified-Since: it was modified since.")

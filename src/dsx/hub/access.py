@@ -115,11 +115,6 @@ def require_whole(principal: Principal) -> None:
         raise Denied("A token that allows less than its owner may do cannot do this.")
 
 
-def may_end(principal: Principal) -> bool:
-    """Whether *principal* may end uploads and tasks of others."""
-    return principal.admin
-
-
 def ends(principal: Principal, instant: Micros, seconds: float | None) -> Micros | None:
     """When a credential or share ends that is made now, for *seconds* (None: until it is ended).
 

@@ -395,7 +395,7 @@ def _place(before: str) -> tuple[Micros, str]:
 
 
 def _own(connection: Connection, principal: Principal, id_: str, *, anybodys: bool = False) -> Task:
-    owner = records.whose(connection, id_) if anybodys and access.may_end(principal) else None
+    owner = records.whose(connection, id_) if anybodys and principal.admin else None
     if owner not in {None, principal.id}:
         return _shown(connection, [records.get(connection, owner or "", id_)])[0]
     return _shown(connection, [access.own_task(connection, principal, id_)])[0]
