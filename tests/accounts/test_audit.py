@@ -33,11 +33,6 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def alice(hub: RunningHub) -> RunningHub:
-    return hub.user("alice")
-
-
 def entries(hub: RunningHub, **filters: Any) -> list[dict[str, Any]]:
     answer = hub.get("/api/v1/audit", params={"limit": 1000} | filters)
     assert answer.status_code == 200, answer.text

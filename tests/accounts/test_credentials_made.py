@@ -37,16 +37,6 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def alice(hub: RunningHub) -> RunningHub:
-    return hub.user("alice")
-
-
-@pytest.fixture(scope="module")
-def bob(hub: RunningHub) -> RunningHub:
-    return hub.user("bob")
-
-
 def of_admin(hub: RunningHub, **token: Any) -> RunningHub:
     made = hub.post("/api/v1/tokens", json={"name": "less"} | token)
     assert made.status_code == 201, made.text

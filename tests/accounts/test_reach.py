@@ -47,11 +47,6 @@ def alice(hub: RunningHub) -> RunningHub:
     return alice
 
 
-@pytest.fixture(scope="module")
-def bob(hub: RunningHub) -> RunningHub:
-    return hub.user("bob")
-
-
 def prefix(value: str) -> dict[str, str]:
     return {"kind": "prefix", "value": value}
 

@@ -35,16 +35,6 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def alice(hub: RunningHub) -> RunningHub:
-    return hub.user("alice")
-
-
-@pytest.fixture(scope="module")
-def bob(hub: RunningHub) -> RunningHub:
-    return hub.user("bob")
-
-
 def limited(hub: RunningHub, *places: tuple[str, str], scopes: Any = ALL) -> RunningHub:
     """Alice's, with a token that is good in *places* only."""
     found = [{"kind": kind, "value": value} for kind, value in places]

@@ -35,16 +35,6 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def alice(hub: RunningHub) -> RunningHub:
-    return hub.user("alice")
-
-
-@pytest.fixture(scope="module")
-def bob(hub: RunningHub) -> RunningHub:
-    return hub.user("bob")
-
-
 def made(hub: RunningHub, **wanted: Any) -> dict[str, Any]:
     answer = hub.post(TOKENS, json=wanted)
     assert answer.status_code == 201, answer.text
