@@ -13,8 +13,6 @@ from tests.accounts.test_departures import (
     test_n15_the_log_keeps_names,
 )
 from tests.accounts.test_tokens_shares import (
-    alice,
-    bob,
     test_a_link_ends_with_its_share_its_file_and_its_owner,
     test_a_link_expires,
     test_a_link_to_a_category_is_a_zip_of_it,
@@ -30,8 +28,6 @@ from tests.support.catalogs import hub_on_postgres, postgres
 from tests.support.hub import RunningHub
 
 __all__ = [
-    "alice",
-    "bob",
     "hub_on_postgres",
     "postgres",
     "test_a_link_ends_with_its_share_its_file_and_its_owner",
