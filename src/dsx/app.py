@@ -75,7 +75,7 @@ from dsx.store import (
 )
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer
-from dsx.workers.memory import MemoryKeeper
+from dsx.workers.memory import MemoryKeeper, collect_less
 from dsx.workers.reserve import ReserveKeeper
 from dsx.workers.scrub import Scrubber
 
@@ -114,6 +114,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         ):
             app.state.hub = hub
             app.state.streams = Streams(settings.max_event_streams)
+            collect_less()
             yield
 
     app = FastAPI(

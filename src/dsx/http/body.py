@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -19,6 +20,29 @@ POOL = BufferPool()
 HAND_OVER_SECONDS = 0.25
 """How long a buffer waits to be full: a slow sender's bytes are to be recorded, too."""
 Gate = Callable[[], Awaitable[None]]
+
+
+class Turns:
+    """Spreads what many connections want at the same moment, for each has a price.
+
+    A thousand slow senders whose bytes come together are then served one after another, and
+    whoever else asks is served between any two of them.
+    """
+
+    def __init__(self, apart: float, at_most: float) -> None:
+        """Two turns are *apart* seconds, unless that would put one off by more than *at_most*."""
+        self._apart = apart
+        self._at_most = at_most
+        self._last = 0.0
+
+    def turn(self, wanted: float) -> float:
+        """When to do what is wanted at *wanted*, by the loop's clock: then or a little later."""
+        self._last = min(max(wanted, self._last + self._apart), wanted + self._at_most)
+        return self._last
+
+
+SLOW = Turns(0.002, 5.0)
+"""For bytes that came too slowly to fill a buffer."""
 
 
 async def always_open() -> None:
@@ -53,6 +77,8 @@ class BodyReceiver(asyncio.BufferedProtocol):
         self._wake = asyncio.Event()
         self._lost = False
         self._loop = asyncio.get_running_loop()
+        self._since: float | None = None  # when waiting for bytes was last counted
+        self._getting_old: asyncio.TimerHandle | None = None
         transport.set_protocol(self)
 
     async def run(self, write: Callable[[Bytes], object], gate: Gate) -> None:
@@ -106,9 +132,10 @@ class BodyReceiver(asyncio.BufferedProtocol):
         """Note *nbytes* more; a full buffer goes to the writer; without another, reading stops."""
         assert self._filling is not None
         if not self._filled:
-            self._wake.set()  # from now on these get old
+            self._getting_old = self._loop.call_later(HAND_OVER_SECONDS, self._grow_old)
         self._filled += nbytes
         self._left -= nbytes
+        self._count_waiting()
         self._patience.earn(nbytes)
         if self._filled == len(self._filling.view) or not self._left:
             self._quick = True
@@ -122,7 +149,15 @@ class BodyReceiver(asyncio.BufferedProtocol):
         self._wake.set()
         self._connection.connection_lost(exc)
 
+    def _grow_old(self) -> None:
+        """Too few bytes came to fill the buffer: they are to be recorded, all the same."""
+        self._quick = False
+        self._getting_old = self._loop.call_at(SLOW.turn(self._loop.time()), self._hand_over)
+
     def _hand_over(self) -> None:
+        if self._getting_old is not None:
+            self._getting_old.cancel()
+            self._getting_old = None
         assert self._filling is not None
         self._full.append((self._filling, self._filled))
         self._filling = None
@@ -133,24 +168,25 @@ class BodyReceiver(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     async def _arrival(self, gate: Gate) -> None:
-        """Wait for a buffer's worth of bytes, but not for long: what has come must not get old."""
+        """Wait for a buffer that is full or old enough; raise if none can come any more."""
         while not (self._full or self._lost):
             self._wake.clear()
-            begun, some = self._loop.time(), self._filled
-            patience = self._patience.left  # nobody looks before something comes
-            seconds = min(HAND_OVER_SECONDS, patience) if some else patience
-            try:
-                async with asyncio.timeout(max(0, seconds)):
+            self._since = self._loop.time()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0, self._patience.left)):
                     await self._wake.wait()
-            except TimeoutError:
-                if self._filled:
-                    self._quick = False
-                    self._hand_over()
-            self._patience.spend(self._loop.time() - begun)
+            self._count_waiting()
+            self._since = None
             if self._patience.left <= 0 and not (self._full or self._lost):
                 await self._patience.excuse(gate)
         if not self._full:
             raise ClientDisconnect
+
+    def _count_waiting(self) -> None:
+        if self._since is not None:
+            now = self._loop.time()
+            self._patience.spend(now - self._since)
+            self._since = now
 
     def pause_writing(self) -> None:
         """Pass on: the HTTP protocol does the writing."""
