@@ -226,15 +226,15 @@ def test_m4_the_log_is_bounded_and_refusals_go_first(tmp_path: Path) -> None:
             await fill(60, "done", "a")
             await fill(500, "refused", "a")
             await fill(30, "done", "a")
-            await hub.audit.drop_expired()
+            await hub.audit.drop_expired(now())
             assert await kept() == {"done": 90, "refused": 10}
             newest = await hub.catalog.read(records.extent)
             assert newest[0] == 100
             await fill(200, "done", "a")
-            await hub.audit.drop_expired()
+            await hub.audit.drop_expired(now())
             assert await kept() == {"done": 100}
             await fill(90, "done", "x" * 1000)
-            await hub.audit.drop_expired()
+            await hub.audit.drop_expired(now())
             rows, size = await hub.catalog.read(records.extent)
             assert 25 < rows < 40
             assert size <= 40_000

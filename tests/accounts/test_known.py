@@ -17,6 +17,7 @@ from dsx.config import Settings
 from dsx.core.errors import RateLimited, Unauthenticated
 from dsx.hub import throttle
 from dsx.hub.access import service
+from dsx.hub.clock import now
 from dsx.hub.link_downloads import Recipient
 from dsx.hub.throttle import PER_ADDRESS, PER_NAME, PER_PAIR
 
@@ -112,7 +113,7 @@ def test_m9_addresses_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             await guessed(hub)
             monkeypatch.setattr(throttle, "_KNOWN", -1)
             assert await tried(hub, HOME, PASSWORD) == "limited"
-            await hub.throttle.drop_expired()
+            await hub.throttle.drop_expired(now())
             monkeypatch.setattr(throttle, "_KNOWN", 10**15)
             assert await tried(hub, HOME, PASSWORD) == "limited"
 

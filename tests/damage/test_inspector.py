@@ -13,6 +13,7 @@ from dsx.catalog import files
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
 from dsx.core.model import BlobInfo, NewFile
+from dsx.hub.clock import now
 from dsx.hub.damage import Inspector
 from dsx.hub.quarantine import Quarantine
 from dsx.testing.blobs import put
@@ -91,14 +92,14 @@ def test_n16_a_damaged_copy_is_dropped_once_it_is_healed(tmp_path: Path) -> None
         async def aside() -> set[Digest]:
             return {one.digest for one in await blobs.quarantined()}
 
-        assert await quarantine.drop_expired() == 0
+        assert await quarantine.drop_expired(now()) == 0
         assert await aside() == {digest, orphan}
         blobs.blobs[digest] = DATA
-        await quarantine.drop_expired()
+        await quarantine.drop_expired(now())
         assert await aside() == {digest, orphan}, "nobody says yet that these are the right bytes"
         info = BlobInfo(digest, len(DATA), 0)
         await catalog.write(lambda connection: records.add(connection, info, 2))
-        assert await quarantine.drop_expired() == 1
+        assert await quarantine.drop_expired(now()) == 1
         assert await aside() == {orphan}
         assert blobs.blobs[digest] == DATA
         await catalog.aclose()

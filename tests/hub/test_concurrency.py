@@ -12,6 +12,7 @@ from tests.support.postgres import Cluster
 
 from dsx.catalog.engine import Catalog
 from dsx.core.model import FileQuery
+from dsx.hub.clock import now
 
 _DIGEST = "lpad(to_hex(i % 4096), 3, '0') || md5(i::text) || substr(md5(i::text), 1, 29)"
 
@@ -66,7 +67,7 @@ def test_the_trash_can_be_emptied_many_times_at_once(catalog_url: str, tmp_path:
                     await hub.trash.delete(ADMIN, version.id)
                 await asyncio.gather(
                     *(hub.emptying.empty(ADMIN, patience=60) for _ in range(3)),
-                    *(hub.trash.drop_expired() for _ in range(3)),
+                    *(hub.trash.drop_expired(now()) for _ in range(3)),
                 )
             await hub.clean()
 

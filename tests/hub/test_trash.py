@@ -86,7 +86,7 @@ def test_what_expired_is_dropped_and_nothing_else(
             later = hub_files.now() + day
             monkeypatch.setattr(hub_trash, "now", lambda: later)
             await hub.trash.delete(ADMIN, new.id)
-            assert await hub.trash.drop_expired() == 1
+            assert await hub.trash.drop_expired(later) == 1
             assert [f.id for f in (await hub.trash.list(ADMIN, limit=9, cursor=None)).items] == [
                 new.id
             ]

@@ -34,6 +34,7 @@ from dsx.core.errors import (
 )
 from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload, PartDigest
+from dsx.hub.clock import now
 from dsx.hub.files import Files
 from dsx.hub.limits import Limits
 from dsx.hub.transfers.addition import Addition
@@ -298,7 +299,7 @@ class UploadMachine(RuleBasedStateMachine):
     def collect(self) -> None:
         """Nothing that is needed goes."""
         self.do(self.engine.endings.sweep())
-        self.do(self.engine.endings.drop_expired())
+        self.do(self.engine.endings.drop_expired(now()))
 
     @invariant()
     def counted(self) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from dsx.catalog import audit as records
 from dsx.catalog.engine import Catalog
 from dsx.core.errors import NotFound
+from dsx.core.model import Micros
 from dsx.core.principals import Event, Principal
 from dsx.hub import access
 from dsx.hub.clock import DAY, now
@@ -73,9 +74,12 @@ class Audit:
 
         return await self._catalog.read(work)
 
-    async def drop_expired(self) -> None:
-        """Forget what is older than it has to be, and what is too much: oldest refusals first."""
-        await self._catalog.write(lambda connection: records.tidy(connection, now() - self._keep))
+    async def drop_expired(self, instant: Micros) -> None:
+        """Forget what is older than it has to be at *instant*, and what is too much.
+
+        Of that the oldest refusals first.
+        """
+        await self._catalog.write(lambda connection: records.tidy(connection, instant - self._keep))
         for refused in (True, False):
             while (over := await self._over()) > 0:
                 limit = min(over, _BATCH)

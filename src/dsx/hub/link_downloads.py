@@ -24,6 +24,7 @@ from dsx.catalog.link_downloads import LinkDownload
 from dsx.core.addresses import source_of
 from dsx.core.digest import text_digest
 from dsx.core.errors import Gone
+from dsx.core.model import Micros
 from dsx.core.principals import Share
 from dsx.core.ranges import ByteRange
 from dsx.core.spans import Spans
@@ -127,9 +128,9 @@ class LinkDownloads:
 
         return await self._catalog.write(work)
 
-    async def drop_expired(self) -> None:
-        """Forget those that can be gone on with no more."""
-        await self._catalog.write(lambda connection: records.tidy(connection, now() - WINDOW))
+    async def drop_expired(self, instant: Micros) -> None:
+        """Forget those that can be gone on with no more at *instant*."""
+        await self._catalog.write(lambda connection: records.tidy(connection, instant - WINDOW))
 
 
 class Running:

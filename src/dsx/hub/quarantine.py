@@ -16,6 +16,7 @@ from dsx.blobs.contract import BlobStore, Quarantined
 from dsx.catalog import blobs as records
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import Digest
+from dsx.core.model import Micros
 from dsx.core.shielded import whatever_happens
 from dsx.hub.clock import DAY, now
 from dsx.hub.removal import withheld
@@ -58,8 +59,8 @@ class Quarantine:
                     back += 1
         return back
 
-    async def drop_expired(self) -> int:
-        """Drop what was set aside long enough ago, but for damaged blobs that are not healed.
+    async def drop_expired(self, instant: Micros) -> int:
+        """Drop what was set aside long before *instant*, but for damaged blobs that are not healed.
 
         At once what is stored rightly again: nobody needs the damaged copy, and it takes room.
         """
@@ -68,7 +69,7 @@ class Quarantine:
             digests = [one.digest for one in page]
             hurt = await self._catalog.read(partial(records.damaged_of, digests=digests))
             whole = await self._stored(digest for digest in digests if digest not in hurt)
-            old = {one.digest for one in page if one.since + self._keep < now()}
+            old = {one.digest for one in page if one.since + self._keep < instant}
             gone = sorted(whole | (old - hurt))
             await self._blobs.expunge(gone)
             dropped += len(gone)

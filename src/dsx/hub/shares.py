@@ -223,10 +223,12 @@ class Shares:
             )
         return None
 
-    async def drop_expired(self) -> None:
-        """Forget what has expired long ago."""
-        await self._catalog.write(lambda connection: records.tidy(connection, now() - _REMEMBERED))
-        await self.downloads.drop_expired()
+    async def drop_expired(self, instant: Micros) -> None:
+        """Forget what had expired long before *instant*."""
+        await self._catalog.write(
+            lambda connection: records.tidy(connection, instant - _REMEMBERED)
+        )
+        await self.downloads.drop_expired(instant)
 
     async def _find(self, secret: str) -> Share | None:
         """The link of that secret; one whose owner is disabled is over."""

@@ -16,6 +16,7 @@ from dsx.catalog.engine import Catalog
 from dsx.core.addresses import source_of
 from dsx.core.digest import text_digest
 from dsx.core.errors import RateLimited
+from dsx.core.model import Micros
 from dsx.core.principals import Principal
 from dsx.hub.clock import DAY, SECOND, now
 from dsx.hub.keyring import Box
@@ -123,9 +124,8 @@ class Throttle:
         named = _keys(name, "")[1]
         await self._catalog.write(lambda connection: attempts.forget_known(connection, named))
 
-    async def drop_expired(self) -> None:
-        """Forget what is past."""
-        instant = now()
+    async def drop_expired(self, instant: Micros) -> None:
+        """Forget what is past at *instant*."""
 
         def work(connection: Connection) -> None:
             attempts.tidy(connection, instant - WINDOW)

@@ -13,6 +13,7 @@ from dsx.catalog import tokens as records
 from dsx.catalog.engine import Catalog
 from dsx.core.digest import text_digest
 from dsx.core.errors import Conflict, Denied, Invalid
+from dsx.core.model import Micros
 from dsx.core.names import check_dataset_name, check_label, check_stored_name
 from dsx.core.principals import OF_ROLE, Place, Principal, Role, Scope, Token, User
 from dsx.hub import access
@@ -157,9 +158,9 @@ class Tokens:
 
         await self._catalog.write(work)
 
-    async def drop_expired(self) -> None:
-        """Forget what has expired."""
-        await self._catalog.write(lambda connection: records.tidy(connection, now()))
+    async def drop_expired(self, instant: Micros) -> None:
+        """Forget what has expired by *instant*."""
+        await self._catalog.write(lambda connection: records.tidy(connection, instant))
 
     async def _issue(
         self,

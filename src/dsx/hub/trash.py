@@ -174,11 +174,11 @@ class Trash:
 
         return await self._drop_batch(chosen)
 
-    async def drop_expired(self) -> int:
-        """Drop every file whose time in the trash is over; how many there were."""
+    async def drop_expired(self, instant: Micros) -> int:
+        """Drop every file whose time in the trash is over at *instant*; how many there were."""
         dropped = 0
         while count := await self._drop_batch(
-            lambda connection: records.expired(connection, now(), _BATCH)
+            lambda connection: records.expired(connection, instant, _BATCH)
         ):
             dropped += count
         return dropped

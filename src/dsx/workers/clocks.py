@@ -27,21 +27,22 @@ class Clocks:
     def __init__(self) -> None:
         self._last: tuple[Micros, float] | None = None
 
-    def agree(self, database: Micros | None = None) -> bool:
-        """Whether the time may be believed now; *database*: what it is for the catalog's machine.
+    def agree(self, database: Micros | None = None) -> Micros | None:
+        """What time it is, if that may be believed; never at the first look.
 
-        Never at the first look.
+        What expires is to expire by this, for the clock may jump at any moment.
+        *database*: what time it is for the catalog's machine.
         """
         instant, steady = now(), time.monotonic()
         last, self._last = self._last, (instant, steady)
         if last is None:
-            return False
+            return None
         jump = (instant - last[0]) - int((steady - last[1]) * SECOND)
         if abs(jump) > _SLEW:
             log.warning("the clock has jumped: nothing expires this time", seconds=jump / SECOND)
-            return False
+            return None
         if database is not None and abs(instant - database) > _APART:
             apart = (instant - database) / SECOND
             log.warning("the clock is not the database's: nothing expires", seconds=apart)
-            return False
-        return True
+            return None
+        return instant

@@ -25,11 +25,12 @@ class Collector(Reconciler):
         hub = self._hub
         await hub.uploads.endings.sweep()
         await remove_due(hub.catalog, hub.blobs)
-        if not self._clocks.agree(await hub.catalog.time()):
+        instant = self._clocks.agree(await hub.catalog.time())
+        if instant is None:
             return
         keepers = (hub.trash, hub.tokens, hub.shares, hub.throttle, hub.audit, hub.quarantine)
         for keeper in (hub.uploads.endings, *keepers):
-            await keeper.drop_expired()
+            await keeper.drop_expired(instant)
         await renew_in_time(hub.catalog, hub.blobs)
         if await agreement(hub.catalog, hub.blobs) != "older":
             await hub.orphans.find()

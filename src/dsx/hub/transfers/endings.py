@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from dsx.catalog import chunks, tasks, tombstones, uploads
 from dsx.core.digest import Digest
 from dsx.core.errors import NotFound
+from dsx.core.model import Micros
 from dsx.core.principals import Principal
 from dsx.core.transfers import UploadState
 from dsx.hub.audit import note
@@ -41,12 +42,13 @@ class Endings:
         held: bool = False,
         why: str | None = None,
         by: Principal | None = None,
+        instant: Micros | None = None,
     ) -> None:
         """Close an upload and drop what it had; *held*: even if it expired under a writer.
 
-        With *why*, only if it is still open, expired or not.
+        With *why*, only if it is still open, expired or not. *instant*: when; None: now.
         """
-        instant = now()
+        instant = now() if instant is None else instant
         forgotten = instant + self._expiry
 
         def work(connection: Connection) -> list[Digest] | None:
@@ -76,19 +78,22 @@ class Endings:
         await self._drop_stage(id_)
         await remove_unknown(self._catalog, self._blobs, digests)
 
-    async def drop_expired(self) -> int:
-        """End uploads whose time is over, forget those that ended long ago; how many there were."""
+    async def drop_expired(self, instant: Micros) -> int:
+        """End uploads whose time is over at *instant*, forget those that ended long before.
+
+        Returns how many there were.
+        """
         dropped = 0
-        while found := await self._expired():
+        while found := await self._expired(instant):
             for id_, state in found:
                 if state == "open":
-                    await self.end(id_, "expired")
+                    await self.end(id_, "expired", instant=instant)
                 else:
                     await self._forget(id_)
             dropped += len(found)
-        dropped += await self._drop_abandoned()
-        await self._catalog.write(lambda connection: chunks.tidy(connection, now()))
-        for id_ in await self._catalog.write(lambda connection: tasks.tidy(connection, now())):
+        dropped += await self._drop_abandoned(instant)
+        await self._catalog.write(lambda connection: chunks.tidy(connection, instant))
+        for id_ in await self._catalog.write(lambda connection: tasks.tidy(connection, instant)):
             await self.end(id_, "expired", why="The time of its task is over.")
             dropped += 1
         return dropped
@@ -101,18 +106,20 @@ class Endings:
         )
         return await self._stages.sweep(id_ for id_ in found if id_ not in needed)
 
-    async def _drop_abandoned(self) -> int:
+    async def _drop_abandoned(self, instant: Micros) -> int:
         """End expired uploads whose writers died without leaving: living ones keep theirs alive."""
-        suspects = await self._expired(held=True)
+        suspects = await self._expired(instant, held=True)
         if suspects:
             await asyncio.sleep(_SIGN_OF_LIFE)
             for id_, _ in suspects:
-                await self.end(id_, "expired", held=True)
+                await self.end(id_, "expired", held=True, instant=instant)
         return len(suspects)
 
-    async def _expired(self, *, held: bool = False) -> Sequence[tuple[str, UploadState]]:
+    async def _expired(
+        self, instant: Micros, *, held: bool = False
+    ) -> Sequence[tuple[str, UploadState]]:
         return await self._catalog.read(
-            lambda connection: uploads.expired(connection, now(), _BATCH, held=held)
+            lambda connection: uploads.expired(connection, instant, _BATCH, held=held)
         )
 
     async def _forget(self, id_: str) -> None:
