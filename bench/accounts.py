@@ -64,7 +64,13 @@ def main() -> None:
 def _served(directory: str) -> AbstractContextManager[RunningHub]:
     port = free_port()
     command = ["-m", "uvicorn", "bench.accounts:application", "--factory", "--port", str(port)]
-    options = ["--http", "dsx.http.server:DSXProtocol", "--no-access-log", "--log-level", "error"]
+    options = [
+        "--http",
+        "dsx.transport.protocol:DSXProtocol",
+        "--no-access-log",
+        "--log-level",
+        "error",
+    ]
     paths = os.pathsep.join(sys.path)
     variables = {"DSX_LOG_LEVEL": "warning", "PYTHONPATH": paths}
     return started([sys.executable, *command, *options], Path(directory), port, **variables)

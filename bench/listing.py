@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert
 from tests.support.hub import RunningHub, running_hub
 
 from dsx.catalog import labels
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.catalog.schema import blobs, file_labels, files
 
 ROWS = 1_000_000

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from dsx.client.hub import DatasetHubClient
+    from dsx.client.client import DatasetHubClient
     from dsx.client.models import DatasetInfo, FileInfo
     from dsx.core.errors import DSXError
 
 _HOMES = {
-    "DatasetHubClient": "dsx.client.hub",
+    "DatasetHubClient": "dsx.client.client",
     "DatasetInfo": "dsx.client.models",
     "FileInfo": "dsx.client.models",
     "DSXError": "dsx.core.errors",

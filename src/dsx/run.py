@@ -23,20 +23,20 @@ from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from dsx import __version__
-from dsx.app import check_apart
 from dsx.config import Settings
 from dsx.core.errors import Invalid, Unavailable, Unusable
 from dsx.core.running import ADMIN_KEY_FILE, SERVER_FILE
-from dsx.hub.belonging import agreement, renew
-from dsx.hub.keyring import kept_secret
-from dsx.hub.provider import check_installed
+from dsx.hub.accounts.oidc_provider import check_installed
+from dsx.hub.accounts.signing_keys import kept_secret
+from dsx.hub.integrity.belonging import agreement, renew
 from dsx.logs import configure_logging
 from dsx.setting_origins import of_services, unknown
 from dsx.store import KEY_PREFIX, check_secrets, open_store
+from dsx.wiring import check_apart
 
 _GRACE = 6  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10
 SERVING: dict[str, Any] = {
-    "http": "dsx.http.server:DSXProtocol",
+    "http": "dsx.transport.protocol:DSXProtocol",
     "loop": "asyncio",
     "ws": "none",
     "lifespan": "on",

@@ -15,16 +15,16 @@ from dsx.blobs.contract import BlobStore
 from dsx.blobs.local import LocalStore
 from dsx.blobs.memory import MemoryStore
 from dsx.blobs.staging import StageDirectory
-from dsx.catalog.engine import Catalog, sqlite_file
+from dsx.catalog.database import Catalog, sqlite_file
 from dsx.config import Settings
 from dsx.core.errors import Invalid, NotFound
 from dsx.core.running import ADMIN_KEY_FILE, SERVER_FILE
-from dsx.hub.belonging import prepare
+from dsx.hub.accounts.signing_keys import check_sealed, kept_secret
+from dsx.hub.accounts.tokens import PREFIX
 from dsx.hub.datasets.excluded import database_files
-from dsx.hub.file_modes import keep_private
-from dsx.hub.keyring import check_sealed, kept_secret
-from dsx.hub.reserve import Reserve
-from dsx.hub.tokens import PREFIX
+from dsx.hub.files.file_modes import keep_private
+from dsx.hub.integrity.belonging import prepare
+from dsx.hub.integrity.reserve import Reserve
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ async def open_store(
     """The catalog, its schema up to date, and the blobs of *settings*.
 
     Unless *create*, `NotFound` or `Conflict` if there is none or it is not up to date; nothing is
-    made. See `dsx.hub.belonging` for when blobs and catalog are refused.
+    made. See `dsx.hub.integrity.belonging` for when blobs and catalog are refused.
     """
     if create:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -15,12 +15,12 @@ import requests
 from tests.support.hub import PASSWORD, RunningHub, running_hub
 from tests.support.waiting import eventually
 
-from dsx.app import open_hub
 from dsx.catalog import audit as records
 from dsx.config import Settings
 from dsx.core.addresses import source_of
-from dsx.hub.access import service
+from dsx.hub.accounts.access import service
 from dsx.hub.clock import now
+from dsx.wiring import open_hub
 
 FILES, TRASH, UPLOADS = "/api/v1/files", "/api/v1/trash", "/api/v1/uploads"
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -220,21 +220,21 @@ def test_m4_the_log_is_bounded_and_refusals_go_first(tmp_path: Path) -> None:
                 await hub.catalog.write(lambda connection: records.add(connection, *rows))
 
             async def kept() -> Counter[str]:
-                found = await hub.audit.list(admin, limit=1000)
+                found = await hub.accounts.audit.list(admin, limit=1000)
                 return Counter(event.outcome for event in found)
 
             await fill(60, "done", "a")
             await fill(500, "refused", "a")
             await fill(30, "done", "a")
-            await hub.audit.drop_expired(now())
+            await hub.accounts.audit.drop_expired(now())
             assert await kept() == {"done": 90, "refused": 10}
             newest = await hub.catalog.read(records.extent)
             assert newest[0] == 100
             await fill(200, "done", "a")
-            await hub.audit.drop_expired(now())
+            await hub.accounts.audit.drop_expired(now())
             assert await kept() == {"done": 100}
             await fill(90, "done", "x" * 1000)
-            await hub.audit.drop_expired(now())
+            await hub.accounts.audit.drop_expired(now())
             rows, size = await hub.catalog.read(records.extent)
             assert 25 < rows < 40
             assert size <= 40_000

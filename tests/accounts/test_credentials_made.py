@@ -15,7 +15,7 @@ from tests.support.waiting import eventually
 
 from dsx.core.errors import RateLimited
 from dsx.core.principals import Principal
-from dsx.hub.throttle import Pace
+from dsx.hub.accounts.sign_in_limits import Pace
 
 FILES, SHARES = "/api/v1/files", "/api/v1/shares"
 USERS, INVITES = "/api/v1/users", "/api/v1/invites"

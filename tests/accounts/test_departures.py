@@ -14,9 +14,9 @@ from tests.support.hub import PASSWORD, RunningHub, running_hub
 from tests.support.waiting import eventually
 
 from dsx import DatasetHubClient
-from dsx.app import open_hub
 from dsx.catalog import usage
 from dsx.config import Settings
+from dsx.wiring import open_hub
 
 FILES, USERS, TRASH = "/api/v1/files", "/api/v1/users", "/api/v1/trash"
 TUS = {"Tus-Resumable": "1.0.0", "Upload-Length": "4"}

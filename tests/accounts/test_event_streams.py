@@ -12,7 +12,7 @@ import pytest
 import requests
 from tests.support.hub import PASSWORD, RunningHub, running_hub
 
-from dsx.http import events
+from dsx.http import server_sent_events
 
 EVENTS, SESSION, TOKENS = "/api/v1/tasks/events", "/api/v1/session", "/api/v1/tokens"
 OURS = {"Sec-Fetch-Site": "same-origin"}
@@ -95,7 +95,7 @@ WAYS = [by_token, by_brief_token, by_session, by_jwt, disabled, new_password, ne
 
 
 def test_m3_a_stream_ends_with_its_credential(hub: RunningHub) -> None:
-    assert events.DOUBT + 2 * events.INTERVAL < 5
+    assert server_sent_events.DOUBT + 2 * server_sent_events.INTERVAL < 5
     with ExitStack() as stack:
         stack.callback(hub.stop)  # which ends those that should go on
         kept = Watching(hub, **bearer(hub.user("kept").key))

@@ -12,14 +12,14 @@ import pytest
 import requests
 from tests.support.hub import PASSWORD, RunningHub, running_hub
 
-from dsx.app import open_hub
 from dsx.config import Settings
 from dsx.core.errors import RateLimited, Unauthenticated
-from dsx.hub import throttle
-from dsx.hub.access import service
+from dsx.hub.accounts import sign_in_limits
+from dsx.hub.accounts.access import service
+from dsx.hub.accounts.link_downloads import Recipient
+from dsx.hub.accounts.sign_in_limits import PER_ADDRESS, PER_NAME, PER_PAIR
 from dsx.hub.clock import now
-from dsx.hub.link_downloads import Recipient
-from dsx.hub.throttle import PER_ADDRESS, PER_NAME, PER_PAIR
+from dsx.wiring import open_hub
 
 ACCOUNT, SESSION = "/api/v1/account", "/api/v1/session"
 HOME, OFFICE, EVIL = "10.0.0.1", "10.0.0.2", "10.66.0."
@@ -28,19 +28,21 @@ HOME, OFFICE, EVIL = "10.0.0.1", "10.0.0.2", "10.66.0."
 @asynccontextmanager
 async def hub_in(directory: Path, **more: Any) -> Any:
     async with open_hub(Settings(data_dir=directory / "data", api_key="k", **more)) as hub:
-        await hub.accounts.sign_up("alice", PASSWORD, by=service())
+        await hub.accounts.users.sign_up("alice", PASSWORD, by=service())
         yield hub
 
 
 def forgotten(hub: Any) -> None:
     """As after a restart: no password is known by heart."""
-    hub.accounts._passwords._known.clear()
+    hub.accounts.users._passwords._known.clear()
 
 
 async def tried(hub: Any, address: str, password: str = "a guess", **more: Any) -> str:
     forgotten(hub)
     try:
-        await hub.accounts.sign_in(more.pop("name", "alice"), password, address=address, **more)
+        await hub.accounts.users.sign_in(
+            more.pop("name", "alice"), password, address=address, **more
+        )
     except RateLimited:
         return "limited"
     except Unauthenticated:
@@ -72,7 +74,7 @@ def test_m9_a_known_address_is_not_shut_out(tmp_path: Path) -> None:
 def test_m9_a_known_address_shields_its_own_name_alone(tmp_path: Path) -> None:
     async def work() -> None:
         async with hub_in(tmp_path) as hub:
-            await hub.accounts.sign_up("mallory", PASSWORD, by=service())
+            await hub.accounts.users.sign_up("mallory", PASSWORD, by=service())
             assert await tried(hub, HOME, PASSWORD) == "done"
             for number in range(3):
                 assert await tried(hub, f"{EVIL}{number}", PASSWORD, name="mallory") == "done"
@@ -87,16 +89,16 @@ def test_m9_a_known_address_shields_its_own_name_alone(tmp_path: Path) -> None:
 def test_m9_a_known_browser_is_not_shut_out_anywhere(tmp_path: Path) -> None:
     async def work() -> None:
         async with hub_in(tmp_path) as hub:
-            user = await hub.accounts.sign_in("alice", PASSWORD, address=HOME)
-            device = hub.throttle.device_of(user.id)
+            user = await hub.accounts.users.sign_in("alice", PASSWORD, address=HOME)
+            device = hub.accounts.sign_in_limits.device_of(user.id)
             await guessed(hub)
             pair = [await tried(hub, OFFICE) for _ in range(30)]
             assert set(pair) == {"limited"}
             assert await tried(hub, OFFICE, PASSWORD, device=device) == "done"
-            other = hub.throttle.device_of("somebody else's")
+            other = hub.accounts.sign_in_limits.device_of("somebody else's")
             for forged in (other, device[:-2] + "AA", "x", device.upper(), "\udc80"):
                 assert await tried(hub, OFFICE, PASSWORD, device=forged) == "limited"
-            both = hub.throttle.device_of(user.id, other)
+            both = hub.accounts.sign_in_limits.device_of(user.id, other)
             assert await tried(hub, OFFICE, PASSWORD, device=both) == "done"
             wrong = Counter([await tried(hub, f"10.7.0.{n}", device=device) for n in range(30)])
             assert wrong == {"failed": PER_PAIR, "limited": 30 - PER_PAIR}, "wherever it is shown"
@@ -111,10 +113,10 @@ def test_m9_addresses_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         async with hub_in(tmp_path) as hub:
             assert await tried(hub, HOME, PASSWORD) == "done"
             await guessed(hub)
-            monkeypatch.setattr(throttle, "_KNOWN", -1)
+            monkeypatch.setattr(sign_in_limits, "_KNOWN", -1)
             assert await tried(hub, HOME, PASSWORD) == "limited"
-            await hub.throttle.drop_expired(now())
-            monkeypatch.setattr(throttle, "_KNOWN", 10**15)
+            await hub.accounts.sign_in_limits.drop_expired(now())
+            monkeypatch.setattr(sign_in_limits, "_KNOWN", 10**15)
             assert await tried(hub, HOME, PASSWORD) == "limited"
 
     asyncio.run(work())
@@ -124,7 +126,7 @@ def test_m9_a_link_with_a_password_is_not_locked(tmp_path: Path) -> None:
     async def opened(hub: Any, secret: str, address: str, password: str, device: str = "") -> str:
         forgotten(hub)
         try:
-            await hub.shares.open(secret, password, Recipient(address, ""), device=device)
+            await hub.accounts.shares.open(secret, password, Recipient(address, ""), device=device)
         except RateLimited:
             return "limited"
         except Unauthenticated:
@@ -134,13 +136,13 @@ def test_m9_a_link_with_a_password_is_not_locked(tmp_path: Path) -> None:
     async def work() -> None:
         async with hub_in(tmp_path) as hub:
             place = throttle_place()
-            share, secret = await hub.shares.by_link(service(), place, password=PASSWORD)
+            share, secret = await hub.accounts.shares.by_link(service(), place, password=PASSWORD)
             assert await opened(hub, secret, HOME, PASSWORD) == "done"
             for number in range(60):
                 await opened(hub, secret, f"{EVIL}{number}", "a guess")
             assert await opened(hub, secret, OFFICE, PASSWORD) == "limited"
             assert await opened(hub, secret, HOME, PASSWORD) == "done"
-            device = hub.throttle.device_of(share.id)
+            device = hub.accounts.sign_in_limits.device_of(share.id)
             assert await opened(hub, secret, OFFICE, PASSWORD, device) == "done"
 
     asyncio.run(work())
@@ -155,13 +157,13 @@ def throttle_place() -> Any:
 def test_m9_strangers_use_up_no_invitation(tmp_path: Path) -> None:
     async def work() -> None:
         async with hub_in(tmp_path, signup="invite") as hub:
-            _, invite = await hub.tokens.invite(service(), "member", 3600)
+            _, invite = await hub.accounts.tokens.invite(service(), "member", 3600)
             for number in range(80):
                 with pytest.raises(Exception, match=r"invitation|too many"):
-                    await hub.accounts.sign_up(
+                    await hub.accounts.users.sign_up(
                         f"e{number}", PASSWORD, invite="dsxi_guess", address=f"{EVIL}{number}"
                     )
-            user = await hub.accounts.sign_up("bob", PASSWORD, invite=invite, address=HOME)
+            user = await hub.accounts.users.sign_up("bob", PASSWORD, invite=invite, address=HOME)
             assert user.name == "bob"
 
     asyncio.run(work())

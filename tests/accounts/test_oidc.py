@@ -22,7 +22,7 @@ from tests.support.hub import PASSWORD, RunningHub, clean_environment, running_h
 from tests.support.node import node, node_modules
 
 from dsx.core.errors import Invalid, Unavailable
-from dsx.hub.provider import Provider, Registration
+from dsx.hub.accounts.oidc_provider import Provider, Registration
 from dsx.run import load_settings
 
 HERE = Path(__file__).parent / "oidc"

@@ -16,9 +16,9 @@ import pytest
 import requests
 from tests.support.hub import KEY, PASSWORD, RunningHub, running_hub
 
-from dsx.app import open_hub
 from dsx.config import Settings
-from dsx.hub.services import Hub
+from dsx.hub.hub import Hub
+from dsx.wiring import open_hub
 
 ACCOUNT, FILES, SESSION = "/api/v1/account", "/api/v1/files", "/api/v1/session"
 OURS = {"Sec-Fetch-Site": "same-origin"}
@@ -169,7 +169,7 @@ def with_hub(hub: RunningHub, work: Callable[[Hub], Awaitable[Any]]) -> Any:
 
 
 async def issued(hub: Hub) -> str:
-    return await hub.accounts.issue_jwt(await hub.accounts.sign_in("ann", PASSWORD))
+    return await hub.accounts.users.issue_jwt(await hub.accounts.users.sign_in("ann", PASSWORD))
 
 
 def status(hub: RunningHub, token: str, scheme: str = "JWT") -> int:
@@ -224,7 +224,7 @@ def test_a_jwt_of_another_making(signing: RunningHub) -> None:
 
     async def forge(hub: Hub) -> tuple[str, list[str]]:
         token = await issued(hub)
-        id_, key = await hub.accounts._keyring._newest()
+        id_, key = await hub.accounts.users._keyring._newest()
         claims = jwt.decode(token, key, algorithms=["HS256"])
         kid = {"kid": id_}
         old = claims | {"exp": int(time.time()) - 60}
@@ -264,7 +264,7 @@ def test_keys_rotate_without_signing_anybody_out(signing: RunningHub) -> None:
     assert status(signing, before) == 200
 
     async def rotate(hub: Hub) -> str:
-        await hub.accounts._keyring.rotate(grace=3)
+        await hub.accounts.users._keyring.rotate(grace=3)
         return await issued(hub)
 
     after = with_hub(signing, rotate)
@@ -282,7 +282,7 @@ def test_keys_in_the_catalog_need_the_secret_key(signing: RunningHub, tmp_path: 
     raw = b"".join(path.read_bytes() for path in signing.data_dir.glob("catalog.db*"))
 
     async def key(hub: Hub) -> bytes:
-        return (await hub.accounts._keyring._newest())[1].encode()
+        return (await hub.accounts.users._keyring._newest())[1].encode()
 
     assert with_hub(signing, key) not in raw
 

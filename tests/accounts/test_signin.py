@@ -23,12 +23,12 @@ import pytest
 import requests
 from tests.support.hub import PASSWORD, RunningHub, running_hub
 
-from dsx.app import open_hub
 from dsx.config import Settings
 from dsx.core.errors import RateLimited, Unauthenticated
-from dsx.hub import throttle
-from dsx.hub.access import service
-from dsx.hub.accounts import UserChanges
+from dsx.hub.accounts import sign_in_limits
+from dsx.hub.accounts.access import service
+from dsx.hub.accounts.users import UserChanges
+from dsx.wiring import open_hub
 
 ATTEMPTS, CONNECTIONS = 10_000, 32
 ROUNDS, MOST_ROUNDS, WARM_UP = 60, 200, 5
@@ -120,7 +120,7 @@ def test_ten_thousand_guesses(hub: RunningHub) -> None:
         asking.result()
     hashed = sign_ins(hub)["failed"] - counted.get("failed", 0)
     print(f"{seconds:.1f} s, {statuses}, hashed {hashed}, waits {statistics.median(waits):.4f}")
-    assert statuses[401, False] == hashed <= throttle.PER_ADDRESS
+    assert statuses[401, False] == hashed <= sign_in_limits.PER_ADDRESS
     assert statuses[429, True] == ATTEMPTS - hashed
     assert sum(statuses.values()) == ATTEMPTS
     assert len(waits) > 50
@@ -136,11 +136,14 @@ def test_names_and_pairs_have_limits_of_their_own(tmp_path: Path) -> None:
     async def work() -> None:
         async with hub_in(tmp_path) as hub:
             pair = await outcomes(hub, [("bob", "10.0.0.1")] * 30)
-            assert pair == {"failed": throttle.PER_PAIR, "limited": 30 - throttle.PER_PAIR}
+            assert pair == {
+                "failed": sign_in_limits.PER_PAIR,
+                "limited": 30 - sign_in_limits.PER_PAIR,
+            }
             spread = await outcomes(hub, [("eve", f"10.1.0.{n}") for n in range(80)])
-            assert spread["failed"] == throttle.PER_NAME
+            assert spread["failed"] == sign_in_limits.PER_NAME
             address = await outcomes(hub, [(f"name-{n}", "10.2.0.1") for n in range(130)])
-            assert address["failed"] == throttle.PER_ADDRESS
+            assert address["failed"] == sign_in_limits.PER_ADDRESS
             assert await outcomes(hub, [("BOB", "10.0.0.1")]) == {"limited": 1}
             assert await outcomes(hub, [("bob", "10.9.9.9")]) == {"failed": 1}
 
@@ -153,7 +156,9 @@ def test_many_at_once_are_no_way_round(tmp_path: Path) -> None:
             found = await asyncio.gather(
                 *(outcomes(hub, [("bob", "10.0.0.1")]) for _ in range(200))
             )
-            assert sum((Counter(one) for one in found), Counter())["failed"] == throttle.PER_PAIR
+            assert (
+                sum((Counter(one) for one in found), Counter())["failed"] == sign_in_limits.PER_PAIR
+            )
 
     asyncio.run(work())
 
@@ -162,10 +167,10 @@ def test_who_gets_in_is_forgiven(tmp_path: Path) -> None:
     async def work() -> None:
         async with hub_in(tmp_path) as hub:
             for _ in range(5):
-                failed = [("known", "10.0.0.1")] * (throttle.PER_PAIR - 1)
+                failed = [("known", "10.0.0.1")] * (sign_in_limits.PER_PAIR - 1)
                 assert await outcomes(hub, failed) == {"failed": len(failed)}
                 assert await outcomes(hub, [("known", "10.0.0.1")], PASSWORD) == {"done": 1}
-                hub.accounts._passwords._known.clear()
+                hub.accounts.users._passwords._known.clear()
 
     asyncio.run(work())
 
@@ -176,9 +181,9 @@ async def hub_in(directory: Path) -> Any:
     settings = Settings(data_dir=directory / "data", api_key="k", signup="open")
     async with open_hub(settings) as hub:
         for name in ("known", "disabled"):
-            await hub.accounts.sign_up(name, PASSWORD, by=service())
-        await hub.accounts.change(service(), "disabled", UserChanges(disabled=True))
-        await hub.accounts.of_subject("another issuer's", "elsewhere")
+            await hub.accounts.users.sign_up(name, PASSWORD, by=service())
+        await hub.accounts.users.change(service(), "disabled", UserChanges(disabled=True))
+        await hub.accounts.users.of_subject("another issuer's", "elsewhere")
         yield hub
 
 
@@ -186,7 +191,7 @@ async def outcomes(hub: Any, who: Any, password: str = "guess guess") -> dict[st
     found: Counter[str] = Counter()
     for name, address in who:
         try:
-            await hub.accounts.sign_in(name, password, address=address)
+            await hub.accounts.users.sign_in(name, password, address=address)
             found["done"] += 1
         except RateLimited:
             found["limited"] += 1
@@ -199,12 +204,12 @@ def test_failing_takes_the_same_time_for_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for limit in ("PER_PAIR", "PER_NAME", "PER_ADDRESS"):
-        monkeypatch.setattr(throttle, limit, 1 << 30)
+        monkeypatch.setattr(sign_in_limits, limit, 1 << 30)
 
     async def once(hub: Any, name: str, password: str) -> float:
         begun = time.perf_counter()
         with pytest.raises(Unauthenticated):
-            await hub.accounts.sign_in(name, password, address="10.0.0.1")
+            await hub.accounts.users.sign_in(name, password, address="10.0.0.1")
         return time.perf_counter() - begun
 
     async def work() -> dict[str, float]:

@@ -19,7 +19,7 @@ import requests
 from tests.support.hub import PASSWORD, RunningHub, running_hub
 from tests.support.waiting import eventually
 
-from dsx.hub import throttle
+from dsx.hub.accounts import sign_in_limits
 
 FILES, TOKENS, SHARES = "/api/v1/files", "/api/v1/tokens", "/api/v1/shares"
 NEVER = "019a0000-0000-7000-8000-00000000dead"
@@ -288,7 +288,7 @@ def test_a_link_with_a_password(alice: RunningHub) -> None:
         for who in ("", "anybody"):
             assert opened(who, "open sesame").content == b"x"
         wrong = Counter(opened("", f"no {n}").status_code for n in range(15))
-        assert wrong == {401: throttle.PER_PAIR, 429: 15 - throttle.PER_PAIR}
+        assert wrong == {401: sign_in_limits.PER_PAIR, 429: 15 - sign_in_limits.PER_PAIR}
         assert opened("", "open sesame").status_code == 200, "known by heart"
 
 

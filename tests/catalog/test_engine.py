@@ -18,8 +18,8 @@ from sqlalchemy import text
 from tests.support.catalogs import opened
 from tests.support.postgres import Cluster
 
-from dsx.catalog import engine
-from dsx.catalog.engine import Catalog
+from dsx.catalog import database
+from dsx.catalog.database import Catalog
 from dsx.catalog.schema import metadata
 from dsx.core.errors import StorageFull, Unavailable
 
@@ -27,7 +27,7 @@ _ADD = text("INSERT INTO blobs (digest, size, crc32, created) VALUES ('d', 1, 1,
 _COUNT = text("SELECT count(*) FROM blobs")
 _MIGRATE = """
 import asyncio, sys
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 async def main():
     catalog = Catalog(sys.argv[1])
     await catalog.migrate()
@@ -71,7 +71,7 @@ def test_sqlite_commits_durably_and_keeps_references(tmp_path: Path):
 
 
 def test_a_locked_database_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(engine, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.05)
 
     async def check() -> None:
         async with opened(f"sqlite:///{tmp_path / 'c.db'}") as catalog:
@@ -89,7 +89,7 @@ def test_a_locked_database_is_unavailable(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_lock_that_is_never_released_is_unavailable(
     postgres: Cluster, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(engine, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.05)
 
     async def check() -> None:
         url = postgres.create_database()
@@ -97,8 +97,8 @@ def test_a_lock_that_is_never_released_is_unavailable(
             with psycopg.connect(url) as other:
                 other.execute("SELECT pg_advisory_xact_lock(7)")
                 with pytest.raises(Unavailable):
-                    await asyncio.wait_for(catalog.write(lambda c: engine.lock(c, 7)), 10)
-            await catalog.write(lambda c: engine.lock(c, 7))
+                    await asyncio.wait_for(catalog.write(lambda c: database.lock(c, 7)), 10)
+            await catalog.write(lambda c: database.lock(c, 7))
 
     asyncio.run(check())
 
@@ -143,7 +143,7 @@ def test_an_unreachable_database_is_unavailable(url: str):
     ],
 )
 def test_which_file_is_the_catalog_is_known(url: str, file: str | None):
-    found = engine.sqlite_file(url)
+    found = database.sqlite_file(url)
     assert (None if found is None else str(found)) == file
 
 

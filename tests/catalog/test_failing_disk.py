@@ -20,7 +20,7 @@ CODE = """
 import asyncio, sys
 import structlog
 from sqlalchemy import text
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.errors import Unavailable
 
 def put(number):

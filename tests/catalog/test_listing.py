@@ -13,7 +13,7 @@ from tests.support.catalogs import opened
 from tests.support.stored import OWNER, add
 
 from dsx.catalog import files, trash
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.errors import Invalid, Unprocessable
 from dsx.core.model import FileQuery, FileVersion
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from dsx.catalog.engine import THREADS, Catalog
+from dsx.catalog.database import THREADS, Catalog
 from dsx.core.asking import asked_by
 
 

@@ -13,9 +13,9 @@ from tests.support.catalogs import opened
 from dsx.catalog import blobs, uploads, writers
 from dsx.core.digest import digest_of
 from dsx.core.errors import Gone
+from dsx.core.intervals import Spans
 from dsx.core.model import BlobInfo
 from dsx.core.ranges import ByteRange
-from dsx.core.spans import Spans
 from dsx.core.transfers import Upload
 
 OWNER = "alice"

@@ -14,7 +14,7 @@ from dsx.core.errors import AlreadyExists, NotFound
 
 _WRITE = """
 import asyncio, sys
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from tests.support.stored import add
 async def main():
     catalog = Catalog(sys.argv[1])

@@ -64,7 +64,7 @@ def test_d7_a_place_that_cannot_be_written_is_told(
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("dsx.client.locks.open_file", refused)
-    monkeypatch.setattr("dsx.client.kept.open_file", refused)
+    monkeypatch.setattr("dsx.client.partial_download.open_file", refused)
     client = DatasetHubClient(hub.url, hub.key, None)
     for fetch in (client.download, lambda ref, place: client.archive([ref], place)):
         with pytest.raises(PermissionError) as caught:

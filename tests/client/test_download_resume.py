@@ -21,16 +21,18 @@ from tests.support.hub import RunningHub, clean_environment
 from tests.support.waiting import eventually
 
 from dsx import DatasetHubClient
-from dsx.client import errors, kept, transfer
-from dsx.client.kept import Kept
+from dsx.client import errors, partial_download, transfer
+from dsx.client.partial_download import Kept
 
 MIB = 1 << 20
 SIZE = 12 * MIB + 345
-SMALL_RANGES = "transfer.PARALLEL_FROM, transfer.RANGE, kept._NOTE_SECONDS = 1 << 20, 1 << 20, 0"
+SMALL_RANGES = (
+    "transfer.PARALLEL_FROM, transfer.RANGE, partial_download._NOTE_SECONDS = 1 << 20, 1 << 20, 0"
+)
 PROGRAM = """
 import sys
 from dsx import DatasetHubClient
-from dsx.client import kept, transfer
+from dsx.client import partial_download, transfer
 {setup}
 url, key, ref, target = sys.argv[1:]
 with DatasetHubClient(url, key, None, connections=2) as client:
@@ -70,7 +72,7 @@ def ranges(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> b
     if request.param == "ranges":
         monkeypatch.setattr(transfer, "PARALLEL_FROM", MIB)
         monkeypatch.setattr(transfer, "RANGE", MIB)
-        monkeypatch.setattr(kept, "_NOTE_SECONDS", 0)
+        monkeypatch.setattr(partial_download, "_NOTE_SECONDS", 0)
     return bool(request.param == "ranges")
 
 
@@ -117,7 +119,7 @@ def stopped(client: DatasetHubClient, wanted: Wanted, after: int = 6 * MIB) -> N
 
 
 def asked_for(proxy: Proxy) -> int:
-    """Up to where from the beginning nothing was asked for: what was kept."""
+    """Up to where from the beginning nothing was asked for: what was partial_download."""
     return min(int(asked.removeprefix("bytes=").partition("-")[0]) for asked in proxy.faults.ranges)
 
 

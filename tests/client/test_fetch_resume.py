@@ -20,19 +20,19 @@ from tests.support.hub import RunningHub, clean_environment
 from tests.support.waiting import eventually
 
 from dsx import DatasetHubClient
-from dsx.client import errors, kept, mirror, transfer
+from dsx.client import dataset_sync, errors, partial_download, transfer
 
 MIB = 1 << 20
 SIZE = 12 * MIB + 345
 SMALL_RANGES = """
-transfer.PARALLEL_FROM = transfer.RANGE = mirror.PARALLEL_FROM = 1 << 20
-kept._NOTE_SECONDS = 0
+transfer.PARALLEL_FROM = transfer.RANGE = dataset_sync.PARALLEL_FROM = 1 << 20
+partial_download._NOTE_SECONDS = 0
 """
 PROGRAM = """
 import sys
 from dsx import DatasetHubClient
-from dsx.client import kept, mirror, transfer
-kept._NOTE_SECONDS = 0
+from dsx.client import dataset_sync, partial_download, transfer
+partial_download._NOTE_SECONDS = 0
 {setup}
 url, key, dataset, cache, how = sys.argv[1:]
 with DatasetHubClient(url, key, cache, connections=2) as client:
@@ -86,9 +86,9 @@ def caching(hub: RunningHub, proxy: Proxy, dataset: Dataset) -> Iterator[Dataset
 @pytest.fixture(params=["stream", "ranges"])
 def ranges(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether files come in parallel ranges."""
-    monkeypatch.setattr(kept, "_NOTE_SECONDS", 0)
+    monkeypatch.setattr(partial_download, "_NOTE_SECONDS", 0)
     if request.param == "ranges":
-        for module in (transfer, mirror):
+        for module in (transfer, dataset_sync):
             monkeypatch.setattr(module, "PARALLEL_FROM", MIB)
         monkeypatch.setattr(transfer, "RANGE", MIB)
     return bool(request.param == "ranges")
@@ -108,7 +108,7 @@ def stopped(client: DatasetHubClient, dataset: Dataset, after: int = 6 * MIB) ->
 
 
 def asked_for(proxy: Proxy) -> int:
-    """Up to where from the beginning nothing was asked for: what was kept."""
+    """Up to where from the beginning nothing was asked for: what was partial_download."""
     return min(int(asked.removeprefix("bytes=").partition("-")[0]) for asked in proxy.faults.ranges)
 
 
@@ -134,7 +134,9 @@ def test_d3_another_process_goes_on(
     )
     eventually(lambda: faults.fired)
     (draft,) = dataset.drafts()
-    eventually(lambda: kept.Kept(os.open(draft, os.O_RDONLY), SIZE, '"etag"').size > 3 * MIB)
+    eventually(
+        lambda: partial_download.Kept(os.open(draft, os.O_RDONLY), SIZE, '"etag"').size > 3 * MIB
+    )
     process.send_signal(number)
     if number != signal.SIGKILL:  # it ends at its next chunk
         faults.resume()
@@ -274,11 +276,11 @@ def test_d3_small_files_that_have_come_survive_a_kill(
 ) -> None:
     """A pack is put into the cache while it comes, not at its end."""
     server.files |= {f"{number}": b"small" for number in range(9)}
-    monkeypatch.setattr(mirror, "_KEEP_SECONDS", 0)
+    monkeypatch.setattr(dataset_sync, "_KEEP_SECONDS", 0)
     seen: list[int] = []
-    keep = mirror.Mirror._keep
+    keep = dataset_sync.Mirror._keep
     monkeypatch.setattr(
-        mirror.Mirror,
+        dataset_sync.Mirror,
         "_keep",
         lambda self, stream: (seen.append(len(stream.drafts)), keep(self, stream))[1],
     )

@@ -14,7 +14,7 @@ from tests.support.faulty import FaultyServer
 
 from dsx import DatasetHubClient
 from dsx.client import errors, files
-from dsx.client.body import Body
+from dsx.client.upload_body import Body
 
 DATA = os.urandom(1_500_000)
 

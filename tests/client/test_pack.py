@@ -8,9 +8,9 @@ import pytest
 from tests.support.faulty import FaultyServer
 
 from dsx import DatasetHubClient
-from dsx.client import errors, mirror
+from dsx.client import dataset_sync, errors
 from dsx.client.pack import CutShort, members
-from dsx.core import tar
+from dsx.core import tar_layout
 from dsx.core.digest import digest_of
 
 
@@ -45,10 +45,10 @@ def test_packs_are_of_bounded_length(
     many: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(mirror, "PACK_FILES", 20)
+    monkeypatch.setattr(dataset_sync, "PACK_FILES", 20)
     check(client, many)
     assert packs(server) == 3
-    monkeypatch.setattr(mirror, "PACK_BYTES", 20_000)
+    monkeypatch.setattr(dataset_sync, "PACK_BYTES", 20_000)
     client.clear_cache()
     check(client, many)
     assert packs(server) == 3 + 4
@@ -190,9 +190,9 @@ def test_order_and_repeats_of_the_list_are_kept(
 def pack(*files: tuple[str, bytes]) -> bytes:
     parts = []
     for path, data in files:
-        member = tar.Member(path, len(data), 1_500_000_000_000_000_001, digest_of(data))
-        parts.append(tar.header(member) + data + tar.padding(len(data)))
-    return b"".join(parts) + tar.END
+        member = tar_layout.Member(path, len(data), 1_500_000_000_000_000_001, digest_of(data))
+        parts.append(tar_layout.header(member) + data + tar_layout.padding(len(data)))
+    return b"".join(parts) + tar_layout.END
 
 
 class Dribble(io.BytesIO):
@@ -237,9 +237,11 @@ def test_what_is_no_pack_is_refused(damage: object) -> None:
 def test_members_in_another_order_are_refused(
     client: DatasetHubClient, many: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    header = tar.header
+    header = tar_layout.header
     monkeypatch.setattr(
-        tar, "header", lambda one: header(tar.Member("../x", one.size, one.mtime_ns, one.sha256))
+        tar_layout,
+        "header",
+        lambda one: header(tar_layout.Member("../x", one.size, one.mtime_ns, one.sha256)),
     )
     with pytest.raises(errors.Unprocessable, match="instead of"):
         client.download_dataset("ds")

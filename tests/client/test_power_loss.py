@@ -42,7 +42,7 @@ from dsx.client.durable import replace_durably
 replace_durably(Path(sys.argv[1]) / "shown", b"all of it")
 """
 JOURNAL = """
-from dsx.client.resume import Memory
+from dsx.client.upload_journal import Memory
 memory = Memory(Path(sys.argv[1]) / "journal.json")
 memory.keep("first", {})
 sys.stdin.readline()

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from dsx.core.shielded import ended, in_thread
+from dsx.core.shield import ended, in_thread
 
 
 def test_a_task_has_ended_though_who_ends_it_is_cancelled_again() -> None:

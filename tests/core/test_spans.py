@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dsx.core.intervals import Spans
 from dsx.core.ranges import ByteRange
-from dsx.core.spans import Spans
 
 Pairs = list[list[int]]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.systems import posix_only
 
 from dsx.client.pack import CutShort, members
-from dsx.core import tar
+from dsx.core import tar_layout
 from dsx.core.digest import digest_of
 from dsx.core.errors import DSXError, Unprocessable
 
@@ -31,16 +31,16 @@ MTIME = 1_700_000_000_123_456_789
 def pack(files: dict[str, bytes]) -> bytes:
     parts = []
     for path, data in files.items():
-        member = tar.Member(path, len(data), MTIME, digest_of(data))
-        parts += [tar.header(member), data, tar.padding(len(data))]
-    return b"".join([*parts, tar.END])
+        member = tar_layout.Member(path, len(data), MTIME, digest_of(data))
+        parts += [tar_layout.header(member), data, tar_layout.padding(len(data))]
+    return b"".join([*parts, tar_layout.END])
 
 
 def test_tarfile_reads_it() -> None:
     with tarfile.open(fileobj=io.BytesIO(pack(FILES))) as archive:
         for member, (path, data) in zip(archive, FILES.items(), strict=True):
             assert member.name == path
-            assert member.pax_headers[tar.SHA256_RECORD] == digest_of(data)
+            assert member.pax_headers[tar_layout.SHA256_RECORD] == digest_of(data)
             assert member.mtime == pytest.approx(MTIME / 1e9)
             content = archive.extractfile(member)
             assert content is not None

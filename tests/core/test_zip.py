@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.apt import need
 from tests.support.systems import posix_only
 
-from dsx.core import zip as layout
+from dsx.core import zip_layout as layout
 
 CONTENTS = [b"abc" * 100, b"", b"z", bytes(range(256)) * 5]
 NAMES = ["a.txt", "ä/日本.bin", "a.txt", "dir/b.csv"]

@@ -10,12 +10,12 @@ from tests.support.stored import OWNER
 from dsx.blobs.memory import MemoryStore
 from dsx.catalog import blobs as records
 from dsx.catalog import files
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.digest import Digest
 from dsx.core.model import BlobInfo, NewFile
 from dsx.hub.clock import now
-from dsx.hub.damage import Inspector
-from dsx.hub.quarantine import Quarantine
+from dsx.hub.integrity.damage import Inspector
+from dsx.hub.integrity.quarantine import Quarantine
 from dsx.testing.blobs import put
 
 DATA = b"what was stored"

@@ -11,9 +11,9 @@ import pytest
 from tests.support.catalogs import opened
 
 from dsx.catalog import scrubs
-from dsx.hub import scrub
 from dsx.hub.clock import now
-from dsx.hub.damage import Pace
+from dsx.hub.integrity import scrub
+from dsx.hub.integrity.damage import Pace
 
 
 class Letters:

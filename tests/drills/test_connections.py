@@ -19,7 +19,7 @@ from tests.support.memory import cpu_seconds, rss
 from tests.support.waiting import in_time
 from tests.support.wire import Wire, wire
 
-from dsx.http.admission import OF_EACH, OWN
+from dsx.transport.admission import OF_EACH, OWN
 
 pytestmark = pytest.mark.drill
 

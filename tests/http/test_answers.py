@@ -16,7 +16,7 @@ from tests.support.hub import RunningHub
 from tests.support.wire import wire
 
 from dsx.app import create_app
-from dsx.catalog import engine
+from dsx.catalog import database
 from dsx.config import Settings
 
 ORIGIN = {"Origin": "https://page.example"}
@@ -114,6 +114,6 @@ def test_names_in_header_fields_are_text(hub: RunningHub) -> None:
 def test_where_the_database_is_stays_inside() -> None:
     """503 and ``/ready`` told its host and port to strangers."""
     refused = Exception("connection to server at 127.0.0.1, port 9 failed: somebody")
-    told = str(engine._designed(OperationalError("SELECT 1", {}, refused)))
+    told = str(database._designed(OperationalError("SELECT 1", {}, refused)))
     assert "does not answer" in told
     assert not {"127.0.0.1", "9", "somebody"} & set(told.replace(",", "").split())

@@ -23,8 +23,8 @@ from tests.http.engine import (
 )
 
 from dsx.core.errors import TimedOut
-from dsx.http import server
-from dsx.http.server import DSXProtocol
+from dsx.transport import protocol
+from dsx.transport.protocol import ConnectionSettings, DSXProtocol
 
 DATA = random.Random(7).randbytes(5 * MIB + 12_345)
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -147,7 +147,7 @@ def test_a_slow_disk_holds_the_sender_back(tmp_path: Path) -> None:
 
 def test_a_stalled_sender_gets_408(tmp_path: Path) -> None:
     class Impatient(DSXProtocol):
-        stall_timeout = 0.4
+        defaults = ConnectionSettings(stall_timeout=0.4)
 
     with running_engine(tmp_path, size=1, protocol=Impatient) as engine:
         for framing in (f"Content-Length: {len(DATA)}", "Content-Length: 10"):
@@ -166,7 +166,7 @@ def test_a_stalled_sender_gets_408(tmp_path: Path) -> None:
 def test_a_head_that_does_not_come_is_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
     with running_engine(tmp_path, size=1) as engine:
         for beginning, drop in (
             (b"", b""),
@@ -183,7 +183,7 @@ def test_a_head_that_does_not_come_is_cut_off(
 def test_the_deadline_of_heads_spares_those_who_wait_for_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
     with running_engine(tmp_path, size=1) as engine, engine.connect() as connection:
         engine.write_delay = 0.8
         connection.sendall(_post("/upload", "Content-Length: 4") + b"data")

@@ -26,8 +26,8 @@ from tests.http.engine import (
 
 from dsx.core.errors import RangeUnsatisfiable
 from dsx.core.ranges import parse_range
-from dsx.http import zerocopy
-from dsx.http.server import DSXProtocol
+from dsx.transport import sendfile
+from dsx.transport.protocol import ConnectionSettings, DSXProtocol
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_a_stream_ends_soon_after_its_reader_left(engine: Engine) -> None:
 
 def test_a_reader_that_takes_nothing_is_cut_off(tmp_path: Path) -> None:
     class Impatient(DSXProtocol):
-        stall_timeout = 1.0
+        defaults = ConnectionSettings(stall_timeout=1.0)
 
     serving = running_engine(tmp_path, size=16 * MIB, protocol=Impatient)
     with serving as engine, engine.connect() as connection:
@@ -148,13 +148,13 @@ def test_a_file_that_is_not_in_memory_is_read_in_a_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    read_ahead = zerocopy._Sending._read_ahead
+    read_ahead = sendfile._Sending._read_ahead
 
-    def noted(sending: zerocopy._Sending) -> None:
+    def noted(sending: sendfile._Sending) -> None:
         read.append(threading.get_ident())
         read_ahead(sending)
 
-    monkeypatch.setattr(zerocopy._Sending, "_read_ahead", noted)
+    monkeypatch.setattr(sendfile._Sending, "_read_ahead", noted)
     with running_engine(tmp_path, size=20 * MIB) as engine:
         with engine.file.open("rb") as file:
             os.fsync(file.fileno())

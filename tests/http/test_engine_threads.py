@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dsx.core.shielded import in_thread
+from dsx.core.shield import in_thread
 
 
 def test_a_cancelled_caller_waits_for_the_thread() -> None:

@@ -16,9 +16,9 @@ from tests.support.memory import rss
 from tests.support.wire import staged, wire
 
 from dsx.core.errors import TimedOut
-from dsx.http import body
-from dsx.http.buffers import LARGE, MOST, SMALL, BufferPool
-from dsx.http.server import DSXProtocol
+from dsx.transport import body
+from dsx.transport.buffers import LARGE, MOST, SMALL, BufferPool
+from dsx.transport.protocol import ConnectionSettings, DSXProtocol
 
 RATE = 2000
 
@@ -26,8 +26,7 @@ RATE = 2000
 class Impatient(DSXProtocol):
     """Waits a second for bytes that come at less than `RATE` a second."""
 
-    stall_timeout = 1.0
-    min_rate = RATE
+    defaults = ConnectionSettings(stall_timeout=1.0, min_rate=RATE)
 
 
 @pytest.fixture(scope="module")

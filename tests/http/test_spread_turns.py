@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsx.http.body import Turns
+from dsx.transport.body import Turns
 
 
 def test_turns_that_are_wanted_at_once_are_apart() -> None:

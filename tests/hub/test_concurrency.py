@@ -10,7 +10,7 @@ from sqlalchemy import Connection, event, text
 from tests.hub.test_files import ADMIN, House, house
 from tests.support.postgres import Cluster
 
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.model import FileQuery
 from dsx.hub.clock import now
 

@@ -14,12 +14,12 @@ import pytest
 from tests.support.hub import RunningHub, running_hub
 from tests.support.indexes import ALICE, entries, indexed, opened
 
-from dsx.app import open_hub
 from dsx.config import Settings
 from dsx.core.digest import digest_of
 from dsx.core.errors import NotFound, Unavailable
 from dsx.hub.datasets import Datasets, indexing, scan
-from dsx.hub.services import Hub
+from dsx.hub.hub import Hub
+from dsx.wiring import open_hub
 
 CANNOT = "Dataset 'one' cannot be read: Input/output error."
 TIMES = {

@@ -13,11 +13,11 @@ import pytest
 import requests
 from tests.support.hub import RunningHub, clean_environment, running_hub
 
-from dsx.app import check_apart, open_hub, private
 from dsx.config import Settings
 from dsx.core.errors import Invalid, NotFound
 from dsx.hub.datasets.beneath import Tree
 from dsx.hub.datasets.roots import Root
+from dsx.wiring import check_apart, open_hub, private
 
 OWN = ("admin.key", "secret.key", "catalog.db", "catalog.db-wal")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.content import FileSlice
 from dsx.core.errors import Conflict, Invalid, NotFound
 from dsx.core.principals import Principal

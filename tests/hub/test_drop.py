@@ -16,7 +16,7 @@ from dsx.core.errors import Conflict, DSXError, NotFound, PreconditionFailed, To
 from dsx.core.model import FileQuery
 from dsx.core.principals import Place
 from dsx.hub.drop import Drop
-from dsx.hub.intake import Receiver
+from dsx.hub.files.receiver import Receiver
 
 MIB = 1024**2
 

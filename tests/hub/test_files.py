@@ -30,12 +30,12 @@ from dsx.core.errors import (
 from dsx.core.model import FileChanges, FileQuery, FileVersion
 from dsx.core.principals import SCOPES, Principal
 from dsx.hub.clock import SECOND
-from dsx.hub.files import Files
-from dsx.hub.fsck import fsck
+from dsx.hub.files.files import Files
+from dsx.hub.files.trash import Trash
+from dsx.hub.integrity.fsck import fsck
 from dsx.hub.limits import Limits
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.emptying import Emptying
-from dsx.hub.trash import Trash
 
 ADMIN, BOB = Principal("admin", scopes=frozenset(SCOPES)), Principal("bob")
 

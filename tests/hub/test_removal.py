@@ -22,13 +22,13 @@ from tests.support.waiting import eventually
 from dsx.blobs.contract import BlobStore
 from dsx.blobs.local import LocalStore
 from dsx.blobs.memory import MemoryStore
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.digest import Digest, digest_of
 from dsx.core.model import FileVersion
-from dsx.hub import orphans, removal
-from dsx.hub.files import Files
-from dsx.hub.orphans import Orphans
-from dsx.hub.trash import Trash
+from dsx.hub.files.files import Files
+from dsx.hub.files.trash import Trash
+from dsx.hub.integrity import blob_gc, orphans
+from dsx.hub.integrity.orphans import Orphans
 
 
 class Held:
@@ -134,12 +134,12 @@ def test_equal_bytes_that_come_during_a_removal_stay(
 
     def spare(*asked: Any) -> None:
         try:
-            removal.spare(*asked)
-        except removal.BeingRemoved:
+            blob_gc.spare(*asked)
+        except blob_gc.BeingRemoved:
             refused.set()
             raise
 
-    monkeypatch.setattr("dsx.hub.files.spare", spare)
+    monkeypatch.setattr("dsx.hub.files.files.spare", spare)
 
     async def check() -> None:
         async with room(catalog_url, store, tmp_path) as here:
@@ -164,12 +164,14 @@ def test_a_crash_before_the_removal_forgets_nothing(
         async with room(catalog_url, SlowLocal, tmp_path) as here:
             here.held.go.set()
             with monkeypatch.context() as patched:
-                patched.setattr("dsx.hub.trash.remove_unknown", _nothing)  # as if it had died there
+                patched.setattr(
+                    "dsx.hub.files.trash.remove_unknown", _nothing
+                )  # as if it had died there
                 for data in (b"gone", b"again"):
                     await here.purge(await here.store(data.decode(), data))
             assert await here.tombstones() == 2
             await here.store("back", b"again")
-            assert await removal.remove_due(here.catalog, here.blobs) == 1
+            assert await blob_gc.remove_due(here.catalog, here.blobs) == 1
             assert not await here.has(b"gone")
             assert await here.has(b"again")
             assert await here.tombstones() == 0
@@ -190,9 +192,9 @@ def test_a_remover_that_died_is_taken_over_from(
             with pytest.raises(ConnectionError):
                 await purging
             monkeypatch.undo()
-            assert await removal.remove_due(here.catalog, here.blobs) == 0  # it may be at it still
-            monkeypatch.setattr(removal, "LEASE", 0)
-            assert await removal.remove_due(here.catalog, here.blobs) == 1
+            assert await blob_gc.remove_due(here.catalog, here.blobs) == 0  # it may be at it still
+            monkeypatch.setattr(blob_gc, "LEASE", 0)
+            assert await blob_gc.remove_due(here.catalog, here.blobs) == 1
             assert await here.tombstones() == 0
 
     asyncio.run(check())
@@ -225,10 +227,10 @@ def test_m6_orphans_go_after_a_grace(catalog_url: str, tmp_path: Path) -> None:
             await here.store("kept", b"kept")
             patient = Orphans(here.catalog, here.blobs, grace=3600)
             assert await patient.find() == 2
-            assert await removal.remove_due(here.catalog, here.blobs) == 0
+            assert await blob_gc.remove_due(here.catalog, here.blobs) == 0
             await here.store("c", b"wanted again")
             assert await Orphans(here.catalog, here.blobs, grace=0).find() == 1
-            assert await removal.remove_due(here.catalog, here.blobs) == 1
+            assert await blob_gc.remove_due(here.catalog, here.blobs) == 1
             found = [await here.has(data) for data in (b"left", b"wanted again", b"kept")]
             assert found == [False, True, True]
 

@@ -6,11 +6,11 @@ import asyncio
 
 from tests.support.catalogs import opened
 
-from dsx.hub.accounts import Accounts
-from dsx.hub.keyring import Keyring
+from dsx.hub.accounts.passwords import Passwords
+from dsx.hub.accounts.sign_in_limits import Throttle
+from dsx.hub.accounts.signing_keys import Keyring
+from dsx.hub.accounts.users import Accounts
 from dsx.hub.limits import Limits
-from dsx.hub.passwords import Passwords
-from dsx.hub.throttle import Throttle
 
 
 def test_who_comes_in_several_times_at_once_gets_one_account(catalog_url: str) -> None:

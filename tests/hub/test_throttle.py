@@ -9,7 +9,7 @@ from tests.support.catalogs import opened
 
 from dsx.core.errors import RateLimited
 from dsx.core.principals import Principal
-from dsx.hub.throttle import PER_NAME, Pace, Throttle
+from dsx.hub.accounts.sign_in_limits import PER_NAME, Pace, Throttle
 
 
 def test_strangers_share_a_limit_for_each_name(catalog_url: str) -> None:

@@ -10,8 +10,8 @@ from tests.hub.test_files import ADMIN, house
 
 from dsx.core.errors import AlreadyExists, NotFound
 from dsx.core.model import FileQuery
-from dsx.hub import files as hub_files
-from dsx.hub import trash as hub_trash
+from dsx.hub.files import files as hub_files
+from dsx.hub.files import trash as hub_trash
 
 
 def test_a_file_goes_to_the_trash_whole_and_comes_back_whole(catalog_url: str, tmp_path: Path):

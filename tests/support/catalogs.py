@@ -10,7 +10,7 @@ import pytest
 from tests.support.hub import RunningHub, running_hub
 from tests.support.postgres import Cluster, cluster
 
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from dsx.core import tar
+from dsx.core import tar_layout
 from dsx.core.digest import digest_of, to_repr_digest
 from dsx.core.ranges import parse_range
 
@@ -187,11 +187,11 @@ class Handler(BaseHTTPRequestHandler):
             if path in self.state.faults.left_out | self.state.faults.gone:
                 continue
             data = self.state.files[path]
-            stream += tar.header(tar.Member(path, len(data), MTIME, digest_of(data)))
+            stream += tar_layout.header(tar_layout.Member(path, len(data), MTIME, digest_of(data)))
             if self.state.take("corruptions"):
                 data = b"X" + data[1:]
-            stream += data + tar.padding(len(data))
-        self._send(200, bytes(stream + tar.END), {"Content-Type": "application/x-tar"}, None)
+            stream += data + tar_layout.padding(len(data))
+        self._send(200, bytes(stream + tar_layout.END), {"Content-Type": "application/x-tar"}, None)
 
     def _upload(self, body: bytes) -> None:
         self.state.uploads.append(body)

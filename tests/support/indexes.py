@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.model import ManifestEntry
 from dsx.core.principals import Principal
 from dsx.hub.datasets import Datasets

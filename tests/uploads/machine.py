@@ -19,7 +19,7 @@ from dsx.blobs.contract import BlobStore
 from dsx.blobs.local import LocalStore
 from dsx.blobs.memory import MemoryStore
 from dsx.catalog import usage
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.errors import (
     Conflict,
     DigestMismatch,
@@ -35,13 +35,13 @@ from dsx.core.errors import (
 from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload, PartDigest
 from dsx.hub.clock import now
-from dsx.hub.files import Files
+from dsx.hub.files.files import Files
+from dsx.hub.files.trash import Trash
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.addition import Addition
+from dsx.hub.transfers.append_request import Addition
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
-from dsx.hub.trash import Trash
 
 T = TypeVar("T")
 ALICE = Principal("alice")

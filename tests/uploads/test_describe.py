@@ -15,7 +15,7 @@ from dsx.core.errors import Conflict, DigestMismatch, Invalid
 from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.addition import Addition
+from dsx.hub.transfers.append_request import Addition
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.uploads import Uploads
 

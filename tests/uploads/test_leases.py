@@ -13,14 +13,14 @@ from dsx.blobs.contract import Stage
 from dsx.blobs.local import LocalStore
 from dsx.blobs.memory import MemoryStore
 from dsx.catalog import uploads, writers
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.errors import Conflict, DSXError, TooLarge
 from dsx.core.principals import Principal
 from dsx.core.ranges import ByteRange
 from dsx.core.transfers import NewUpload
 from dsx.hub.clock import now
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.addition import Addition
+from dsx.hub.transfers.append_request import Addition
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.leases import EVERYTHING, Leases
 from dsx.hub.transfers.uploads import Uploads

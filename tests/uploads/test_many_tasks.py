@@ -12,7 +12,7 @@ import requests
 from tests.support.hub import RunningHub
 
 from dsx.catalog import tasks as records
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.transfers import Task
 from dsx.hub.transfers.tasks import Seen
 

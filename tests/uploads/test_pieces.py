@@ -14,24 +14,24 @@ from sqlalchemy import Connection, func, select
 from tests.support.catalogs import opened
 
 from dsx.blobs.local import LocalStore
-from dsx.catalog.engine import THREADS, Catalog
+from dsx.catalog.database import THREADS, Catalog
 from dsx.catalog.schema import writers
 from dsx.core.digest import digest_of
 from dsx.core.errors import Conflict, Invalid, NotFound, Unavailable
+from dsx.core.intervals import Spans
 from dsx.core.principals import Principal
 from dsx.core.ranges import ByteRange
-from dsx.core.spans import Spans
 from dsx.core.transfers import NewUpload, Upload
-from dsx.hub.files import Files
+from dsx.hub.files.files import Files
+from dsx.hub.files.trash import Trash
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.addition import Addition
+from dsx.hub.transfers.append_request import Addition
 from dsx.hub.transfers.control import FENCE, Controls
-from dsx.hub.transfers.incoming import Guard, Incoming
 from dsx.hub.transfers.leases import EVERYTHING, Leases
-from dsx.hub.transfers.tails import Tail
+from dsx.hub.transfers.running_hash import Tail
 from dsx.hub.transfers.tasks import Seen, Tasks
 from dsx.hub.transfers.uploads import Uploads
-from dsx.hub.trash import Trash
+from dsx.hub.transfers.writer import Guard, Incoming
 
 ALICE = Principal("alice")
 

@@ -26,15 +26,15 @@ from dsx.core.errors import (
     TooLarge,
 )
 from dsx.core.transfers import NewUpload
-from dsx.hub.files import Files
+from dsx.hub.files.files import Files
+from dsx.hub.files.trash import Trash
 from dsx.hub.limits import Limits, check_room
-from dsx.hub.transfers import addition
-from dsx.hub.transfers.addition import Addition, Source
+from dsx.hub.transfers import append_request
+from dsx.hub.transfers.append_request import Addition, Source
 from dsx.hub.transfers.control import Controls
-from dsx.hub.transfers.tails import Tails
+from dsx.hub.transfers.running_hash import Tails
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
-from dsx.hub.trash import Trash
 
 LENGTH = 10_000
 
@@ -80,7 +80,7 @@ def test_a_paused_upload_takes_no_bytes(tmp_path: Path) -> None:
 def test_an_upload_has_so_many_gaps_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(addition, "MAX_SPANS", 2)
+    monkeypatch.setattr(append_request, "MAX_SPANS", 2)
 
     async def check() -> None:
         async with begun(tmp_path) as (uploads, _, id_):

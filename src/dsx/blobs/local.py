@@ -24,7 +24,7 @@ from dsx.core.digest import Digest
 from dsx.core.disk import disk
 from dsx.core.errors import Damaged, NotFound, RangeUnsatisfiable
 from dsx.core.ranges import ByteRange
-from dsx.core.shielded import in_thread, whatever_happens
+from dsx.core.shield import in_thread, whatever_happens
 
 CHUNK = 1024 * 1024
 _BLOB_NAME = re.compile(r"[0-9a-f]{64}")

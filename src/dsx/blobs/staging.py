@@ -35,7 +35,7 @@ from dsx.core.errors import (
     StorageFull,
 )
 from dsx.core.ranges import ByteRange
-from dsx.core.shielded import in_thread, whatever_happens
+from dsx.core.shield import in_thread, whatever_happens
 
 WRITE_BEHIND = 8 * 1024 * 1024
 """Dirty bytes after which the disk is set to work, so that ``sync`` finds little left to do."""

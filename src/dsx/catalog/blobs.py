@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, delete, exists, func, insert, select, union, update
 
-from dsx.catalog.engine import lock
+from dsx.catalog.database import lock
 from dsx.catalog.schema import blobs, files, uploads
 from dsx.core.batches import in_batches
 from dsx.core.digest import Digest

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from dsx.catalog import labels, pages
-from dsx.catalog.engine import lock
+from dsx.catalog.database import lock
 from dsx.catalog.matching import (
     Matcher,
     check_pattern,
@@ -133,7 +133,7 @@ def get(connection: Connection, ref: str, *, trashed: bool = False) -> FileVersi
     """The version *ref* (id or number), live or *trashed*, whoever's it is; or `NotFound`.
 
     A file's id stands for its newest version. Who may know of it is not decided here: see
-    `dsx.hub.access`.
+    `dsx.hub.accounts.access`.
     """
     where = TRASHED if trashed else files.c.trashed.is_(None)
     found = pages.read(connection, pages.records().where(where, _refers(ref)))

@@ -1,4 +1,4 @@
-"""Whose catalog this is, and how old: see `dsx.hub.belonging`."""
+"""Whose catalog this is, and how old: see `dsx.hub.integrity.belonging`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
-from dsx.catalog.engine import lock
+from dsx.catalog.database import lock
 from dsx.catalog.schema import hub
 from dsx.core.model import Micros
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, or_, select, update
 
-from dsx.catalog.engine import lock
+from dsx.catalog.database import lock
 from dsx.catalog.schema import scrubs
 from dsx.core.model import Micros
 

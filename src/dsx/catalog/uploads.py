@@ -21,14 +21,14 @@ from sqlalchemy import (
     update,
 )
 
-from dsx.catalog.engine import lock
+from dsx.catalog.database import lock
 from dsx.catalog.schema import tasks, upload_parts, uploads, writers
 from dsx.core.batches import in_batches
 from dsx.core.digest import Digest
 from dsx.core.errors import Gone, NotFound
+from dsx.core.intervals import Spans
 from dsx.core.model import BlobInfo, Micros
 from dsx.core.ranges import ByteRange
-from dsx.core.spans import Spans
 from dsx.core.transfers import Upload, UploadKind, UploadState
 
 _ROOM = 0x726F6F6D  # "room"

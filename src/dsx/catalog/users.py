@@ -9,7 +9,7 @@ import uuid_utils
 from sqlalchemy import Connection, RowMapping, Select, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from dsx.catalog.engine import lock
+from dsx.catalog.database import lock
 from dsx.catalog.schema import users
 from dsx.core.batches import in_batches
 from dsx.core.errors import AlreadyExists

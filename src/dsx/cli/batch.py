@@ -23,7 +23,7 @@ from dsx.core.batches import in_batches
 from dsx.core.names import check_file_name
 
 if TYPE_CHECKING:
-    from dsx.client.hub import DatasetHubClient
+    from dsx.client.client import DatasetHubClient
     from dsx.client.models import FileInfo
 
 _WORKERS = 8

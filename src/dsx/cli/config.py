@@ -50,7 +50,7 @@ def config(ctx: typer.Context) -> None:
 
 def _state() -> dict[str, str | None]:
     """Where this machine remembers what it is uploading."""
-    from dsx.client.resume import states  # noqa: PLC0415 (slow to import)
+    from dsx.client.upload_journal import states  # noqa: PLC0415 (slow to import)
 
     try:
         return {"value": str(states().parent), "origin": "XDG_STATE_HOME or default"}

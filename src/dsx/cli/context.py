@@ -17,7 +17,7 @@ from dsx.core.errors import NotFound
 from dsx.core.running import CA_FILE
 
 if TYPE_CHECKING:
-    from dsx.client.hub import DatasetHubClient
+    from dsx.client.client import DatasetHubClient
     from dsx.client.progress import Progress
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
@@ -57,7 +57,7 @@ class Context:
         self, cache_dir: Path | None = None, progress: Progress | None = None
     ) -> DatasetHubClient:
         """A client of the chosen server."""
-        from dsx.client.hub import DatasetHubClient  # noqa: PLC0415 (slow to import)
+        from dsx.client.client import DatasetHubClient  # noqa: PLC0415 (slow to import)
 
         return DatasetHubClient(
             self.server.value or self._default,

@@ -17,7 +17,7 @@ from dsx.client.paths import about
 from dsx.core.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
-    from dsx.client.hub import DatasetHubClient
+    from dsx.client.client import DatasetHubClient
     from dsx.client.models import FileInfo
     from dsx.client.progress import Progress
 

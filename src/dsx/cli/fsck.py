@@ -57,7 +57,7 @@ def fsck(
 
 async def _check(data_dir: Path | None, *, deep: bool, repair: bool, force: bool) -> dict[str, Any]:
     with needs_server():
-        from dsx.hub.fsck import fsck as check  # noqa: PLC0415
+        from dsx.hub.integrity.fsck import fsck as check  # noqa: PLC0415
         from dsx.logs import configure_logging  # noqa: PLC0415
         from dsx.run import load_settings  # noqa: PLC0415 (the SDK has no server packages)
         from dsx.store import open_store  # noqa: PLC0415

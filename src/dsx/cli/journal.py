@@ -14,7 +14,7 @@ from typing import Any
 
 from dsx.cli.selection import Item
 from dsx.client.locks import lock_file
-from dsx.client.resume import MAX_AGE, states
+from dsx.client.upload_journal import MAX_AGE, states
 
 
 class Journal:

@@ -19,7 +19,7 @@ from dsx.client.paths import local
 from dsx.core.errors import Denied, DSXError, NotFound, Unauthenticated
 
 if TYPE_CHECKING:
-    from dsx.client.hub import DatasetHubClient
+    from dsx.client.client import DatasetHubClient
     from dsx.client.models import TokenInfo, UsageInfo
 
 _PATIENCE = (5.0, 20.0)
@@ -49,7 +49,7 @@ def login(
     context = Context.of(ctx)
     server = _server(context)
     name = name or typer.prompt("User name", default=getpass.getuser(), err=True)
-    from dsx.client.hub import DatasetHubClient  # noqa: PLC0415 (slow to import)
+    from dsx.client.client import DatasetHubClient  # noqa: PLC0415 (slow to import)
 
     who = (name, ask_password(f"Password of {name} on {server}"))
     before = profiles.read_all().get(context.profile)
@@ -161,7 +161,7 @@ def _end(known: dict[str, str] | None) -> None:
     """Revoke the token of a profile, by itself; one that has ended already is fine."""
     if known is None or not {"server", "token", "api_key"} <= known.keys():
         return
-    from dsx.client.hub import DatasetHubClient  # noqa: PLC0415 (slow to import)
+    from dsx.client.client import DatasetHubClient  # noqa: PLC0415 (slow to import)
 
     with (
         DatasetHubClient(

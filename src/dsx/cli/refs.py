@@ -12,7 +12,7 @@ import typer
 from dsx.core.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
-    from dsx.client.hub import DatasetHubClient
+    from dsx.client.client import DatasetHubClient
     from dsx.client.models import FileInfo
 
 ByName = Annotated[

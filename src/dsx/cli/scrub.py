@@ -12,7 +12,7 @@ from dsx.cli.output import human
 from dsx.core.errors import Damaged
 
 if TYPE_CHECKING:
-    from dsx.client.hub import DatasetHubClient
+    from dsx.client.client import DatasetHubClient
     from dsx.client.scrub import CycleInfo, DatasetFinding, FindingInfo, KindInfo, ScrubInfo
 
 _SHOWN = 20

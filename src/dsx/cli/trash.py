@@ -13,7 +13,7 @@ from dsx.cli.output import human, note
 from dsx.core.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
-    from dsx.client.hub import DatasetHubClient
+    from dsx.client.client import DatasetHubClient
     from dsx.client.progress import Progress
 
 _EVERY = 2.0

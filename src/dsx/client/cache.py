@@ -21,10 +21,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dsx.client.cache_index import MANIFEST, Index, Record
 from dsx.client.drafts import Drafts, KeptDraft
 from dsx.client.durable import make_durable
 from dsx.client.errors import CacheUnusable, Conflict, Invalid
-from dsx.client.index import MANIFEST, Index, Record
 from dsx.client.names import dataset_name, local_path
 from dsx.client.paths import about
 from dsx.client.shared_cache import make_directories, share

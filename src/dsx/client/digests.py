@@ -15,8 +15,8 @@ import threading
 import time
 from pathlib import Path
 
-from dsx.client.local import LocalFile
-from dsx.client.resume import home
+from dsx.client.local_file import LocalFile
+from dsx.client.upload_journal import home
 from dsx.core.digest import Digest, Hasher
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ import uuid
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from dsx.client.kept import Kept, goes_on
 from dsx.client.locks import lock_file
+from dsx.client.partial_download import Kept, goes_on
 from dsx.client.progress import Stopped
 from dsx.client.shared_cache import make_directories, share
 from dsx.client.system import open_file
@@ -80,8 +80,8 @@ class Drafts:
     def kept(self, dataset: str, path: str, etag: str, total: int) -> Iterator[KeptDraft]:
         """The draft of a file's content with this strong validator: an earlier one's, if there is.
 
-        It stays where the download can go on, as `dsx.client.kept` says. If another process or
-        thread is at it, ours is a new one that does not stay.
+        It stays where the download can go on, as `dsx.client.partial_download` says. If another
+        process or thread is at it, ours is a new one that does not stay.
         """
         place = self._directory / f"{_key(dataset, path)}-{_hash(etag)}{_KEPT}"
         self._make_directory()

@@ -8,7 +8,7 @@ import requests
 
 from dsx.client.cache import Cache, Draft
 from dsx.client.errors import Answered, DigestMismatch
-from dsx.client.kept import Kept
+from dsx.client.partial_download import Kept
 from dsx.client.paths import about
 from dsx.client.progress import Progress
 from dsx.client.transfer import Anew, Fetched, Remote, fetch_file

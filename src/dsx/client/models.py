@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dsx.client.errors import IS_IT_A_HUB, NotAHub
-from dsx.core.spans import Spans
+from dsx.core.intervals import Spans
 
 
 class Answer(BaseModel):

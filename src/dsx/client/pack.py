@@ -1,4 +1,4 @@
-"""Reads the TAR of small files that ``POST …/pack`` streams (see `dsx.core.tar`).
+"""Reads the TAR of small files that ``POST …/pack`` streams (see `dsx.core.tar_layout`).
 
 Python's tarfile takes about as long for a member as the network does; this reads just the format
 the hub writes: a pax header, a ustar header, the content, padding.
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from dsx.client.errors import Unprocessable
 from dsx.core.digest import Digest, digest_of
-from dsx.core.tar import BLOCK, SHA256_RECORD
+from dsx.core.tar_layout import BLOCK, SHA256_RECORD
 
 _CHUNK = 1024 * 1024
 _MAX_MEMBER = 64 * 1024 * 1024

@@ -6,11 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from dsx.client.local import LocalFile
+from dsx.client.local_file import LocalFile
 from dsx.client.models import UploadInfo
 from dsx.client.progress import Meter
+from dsx.core.intervals import Spans
 from dsx.core.ranges import ByteRange
-from dsx.core.spans import Spans
 
 PART = 16 * 1024 * 1024
 MAX_PARTS = 2000

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dsx.client.errors import Conflict
-from dsx.client.kept import Kept, draft_beside, kept_beside
+from dsx.client.partial_download import Kept, draft_beside, kept_beside
 from dsx.client.progress import Progress
 from dsx.client.system import replace_file
 from dsx.client.transfer import Remote, fetch_file, fetch_stream

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from dsx.client import uploading
-from dsx.client.body import Body
 from dsx.client.digests import Digests
 from dsx.client.errors import (
     Conflict,
@@ -22,11 +21,12 @@ from dsx.client.errors import (
     Unreachable,
 )
 from dsx.client.http import Connection
-from dsx.client.local import LocalFile
+from dsx.client.local_file import LocalFile
 from dsx.client.models import FileInfo
 from dsx.client.names import is_file_name, upload_name
 from dsx.client.paths import local
 from dsx.client.progress import Progress, StateTold
+from dsx.client.upload_body import Body
 from dsx.client.uploading import Facts, Manner, send_file
 from dsx.core import errors as core
 from dsx.core.digest import Digest

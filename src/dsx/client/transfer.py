@@ -16,7 +16,7 @@ import urllib3
 
 from dsx.client.errors import Broken, Conflict, DigestMismatch, Paused
 from dsx.client.http import Connection
-from dsx.client.kept import Kept
+from dsx.client.partial_download import Kept
 from dsx.client.progress import Meter, Progress, in_threads
 from dsx.client.system import read_at, write_at
 from dsx.core.digest import Buffer, Digest, Hasher, from_repr_digest

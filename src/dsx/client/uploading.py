@@ -16,12 +16,12 @@ from typing import Any
 
 from dsx.client.errors import DigestMismatch, Incomplete
 from dsx.client.http import Connection, tries
-from dsx.client.local import LocalFile
+from dsx.client.local_file import LocalFile
 from dsx.client.models import FileInfo, UploadInfo
 from dsx.client.names import segments
 from dsx.client.parts import CHUNK, PART, Followed, Gate, PartBody, gaps, parts
 from dsx.client.progress import Meter, Progress, StateTold, in_threads
-from dsx.client.resume import Memory, key_of, remembered
+from dsx.client.upload_journal import Memory, key_of, remembered
 from dsx.core import errors as core
 from dsx.core.digest import Digest, Hasher
 from dsx.core.model import Given

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dsx.client.cache import Cache
+from dsx.client.cache_index import MANIFEST, Record
 from dsx.client.errors import Invalid
-from dsx.client.index import MANIFEST, Record
 from dsx.client.progress import Meter, Progress, in_threads
 from dsx.client.system import open_file
 from dsx.core.disk import meaning

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dsx.core.intervals import Spans
 from dsx.core.model import BlobInfo, Micros
-from dsx.core.spans import Spans
 
 UploadKind = Literal["whole", "partial", "final"]
 UploadState = Literal["open", "finished", "aborted", "expired"]

@@ -7,7 +7,7 @@ from typing import Protocol
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from dsx.core.shielded import whatever_happens
+from dsx.core.shield import whatever_happens
 
 
 class Counting(Protocol):

@@ -1,4 +1,4 @@
-"""Reads who is asking out of a request; `dsx.hub.identity` decides what that is worth."""
+"""Reads who is asking out of a request; the hub decides what that is worth."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dsx.core.asking import asked_by
 from dsx.core.errors import Denied, Unauthenticated
 from dsx.core.principals import Principal, Token
 from dsx.http.public import cookie_path, is_here
-from dsx.hub.identity import Credential
-from dsx.hub.services import Hub
-from dsx.hub.throttle import DEVICE_SECONDS
+from dsx.hub.accounts.authentication import Credential
+from dsx.hub.accounts.sign_in_limits import DEVICE_SECONDS
+from dsx.hub.hub import Hub
 
 SESSION_COOKIE = "dsx_session"
 DEVICE_COOKIE = "dsx_device"
@@ -125,7 +125,7 @@ def device_shown(request: Request) -> str:
 
 def keep_device(request: Request, response: Response, hub: Hub, subject: str) -> None:
     """Have the browser be known for *subject*, an account or a link, the next time."""
-    sealed = hub.throttle.device_of(subject, device_shown(request))
+    sealed = hub.accounts.sign_in_limits.device_of(subject, device_shown(request))
     if sealed is not None:
         path = cookie_path(request)
         keep_cookie(request, response, Cookie(DEVICE_COOKIE, sealed, DEVICE_SECONDS, path))
@@ -168,7 +168,7 @@ async def _identified(request: Request, hub: Hub, credential: Credential | None)
     known: Principal | None = getattr(request.state, "principal", None)
     if known is not None:  # a route that takes a body asks before it reads
         return known
-    principal = await hub.identity.identify(credential, address_of(request))
+    principal = await hub.accounts.authenticator.identify(credential, address_of(request))
     request.state.principal = principal
     asked_by(principal.id)
     return principal

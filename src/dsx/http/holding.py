@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from dsx.core.errors import Unavailable
 from dsx.http.credentials import address_of
-from dsx.hub.access import ANONYMOUS
+from dsx.hub.accounts.access import ANONYMOUS
 
 SHORT = 4 * 1024
 """A body of so many bytes counts for nothing: who signs in sends less."""

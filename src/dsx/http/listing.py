@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from dsx.core.shielded import in_thread
+from dsx.core.shield import in_thread
 
 T = TypeVar("T")
 _SHORT = 20

@@ -21,10 +21,9 @@ from prometheus_client import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dsx.blobs.contract import Stages
 from dsx.core.errors import DSXError
 from dsx.hub.clock import SECOND
-from dsx.hub.services import Hub
+from dsx.hub.hub import Hub
 from dsx.redaction import shown_path
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -93,16 +92,16 @@ def exposition() -> bytes:
 async def refresh(hub: Hub) -> None:
     """Bring up to date what is asked of the hub, not counted; what it cannot tell stays."""
     with contextlib.suppress(DSXError):
-        if isinstance(hub.blobs, Stages) and (room := await hub.blobs.room()) is not None:
+        if (room := await hub.integrity.room()) is not None:
             _ROOM.set(max(0, room))
-        if hub.reserve is not None:
-            free, files = await asyncio.to_thread(hub.reserve.free)
+        if hub.integrity.reserve is not None:
+            free, files = await asyncio.to_thread(hub.integrity.reserve.free)
             _FREE.set(max(0, free))
             _FILES.set(files)
-            _RESERVE.set(hub.reserve.held)
+            _RESERVE.set(hub.integrity.reserve.held)
     with contextlib.suppress(DSXError):
-        _DAMAGED.set(await hub.scrub.damaged())
-        for status in await hub.scrub.progress():
+        _DAMAGED.set(await hub.integrity.scrub.damaged())
+        for status in await hub.integrity.scrub.progress():
             cycle, last = status.cycle, status.cycle.last or {}
             share = min(1.0, cycle.checked_bytes / status.total_bytes) if status.total_bytes else 1
             _SCRUBBED.labels(status.name).set(share if cycle.ended is None else 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import ClientDisconnect, Request
 
-from dsx.hub.presence import Present
+from dsx.hub.files.presence import Present
 
 
 def present(request: Request) -> Present:

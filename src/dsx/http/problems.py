@@ -94,6 +94,19 @@ def render(error: DSXError) -> JSONResponse:
     return _document(STATUS[type(error)], error, headers)
 
 
+def as_message(error: DSXError, fields: Mapping[str, str]) -> bytes:
+    """`render`, as bytes for a connection that is closed without a request being read.
+
+    *fields*: more of its header.
+    """
+    answer = render(error)
+    answer.headers.update({"x-content-type-options": "nosniff", "connection": "close", **fields})
+    head = b"".join(b"%s: %s\r\n" % field for field in answer.raw_headers)
+    phrase = HTTPStatus(answer.status_code).phrase
+    status = f"HTTP/1.1 {answer.status_code} {phrase}\r\n".encode()
+    return b"".join((status, head, b"\r\n", bytes(answer.body)))
+
+
 def _document(status: int, error: DSXError, headers: Mapping[str, str]) -> JSONResponse:
     body = {
         "type": _TYPE.format(code=error.code),
@@ -161,7 +174,7 @@ def note_refusal(request: Request, error: DSXError) -> None:
     if not error.refused:
         return
     endpoint = getattr(request.scope.get("endpoint"), "__name__", "unmatched")
-    request.app.state.hub.audit.refused(
+    request.app.state.hub.accounts.audit.refused(
         getattr(request.state, "principal", None), address_of(request), endpoint, error.code
     )
 

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from dsx.core.errors import Unsupported
 from dsx.http.credentials import Identified, get_caller, get_hub
 from dsx.http.json_body import MAX_BYTES, MAX_FIELD_BYTES, buffered, is_json, read_json
-from dsx.http.uploading import refuse_repeated
+from dsx.http.upload_headers import refuse_repeated
 
 WITH_BODY = {"POST", "PUT", "PATCH"}
 _CODINGS = {"Content-Encoding": {"", "identity"}, "Transfer-Encoding": {"", "chunked"}}

@@ -20,9 +20,9 @@ from dsx.core.digest import to_repr_digest
 from dsx.core.disk import disk
 from dsx.core.errors import Damaged
 from dsx.core.ranges import ByteRange, parse_range
-from dsx.core.shielded import in_thread
+from dsx.core.shield import in_thread
 from dsx.http.conditions import evaluate, http_date, range_applies
-from dsx.http.server import ZERO_COPY
+from dsx.transport.protocol import ZERO_COPY
 
 log = structlog.get_logger(__name__)
 

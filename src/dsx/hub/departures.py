@@ -12,14 +12,14 @@ from sqlalchemy import Connection
 
 from dsx.catalog import departures as records
 from dsx.catalog import files, users
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.errors import Conflict, Invalid, NotFound
 from dsx.core.names import MAX_NAME_BYTES
 from dsx.core.principals import Principal, User
-from dsx.hub import access
-from dsx.hub.audit import note
+from dsx.hub.accounts import access
+from dsx.hub.accounts.audit import note
+from dsx.hub.accounts.sign_in_limits import Throttle
 from dsx.hub.clock import DAY, now
-from dsx.hub.throttle import Throttle
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 

@@ -17,11 +17,11 @@ from dsx.core.errors import Conflict, Invalid, NotFound
 from dsx.core.model import FileVersion
 from dsx.core.names import check_file_name
 from dsx.core.principals import Principal
-from dsx.core.shielded import in_thread, whatever_happens
+from dsx.core.shield import in_thread, whatever_happens
 from dsx.hub.datasets.beneath import open_to_move
-from dsx.hub.files import Files
-from dsx.hub.intake import Receiver
-from dsx.hub.trash import Trash
+from dsx.hub.files.files import Files
+from dsx.hub.files.receiver import Receiver
+from dsx.hub.files.trash import Trash
 
 _CHUNK = 1024 * 1024
 

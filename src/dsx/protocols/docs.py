@@ -14,8 +14,8 @@ from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from dsx.http.branches import Branch
 from dsx.http.parameters import LenientRoute
+from dsx.http.prefix_router import Branch
 from dsx.http.public import path_of
 
 router = Branch(route_class=LenientRoute, include_in_schema=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from dsx.http import metrics
-from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep
 from dsx.http.parameters import LenientRoute
+from dsx.http.prefix_router import Branch
 from dsx.http.problems import documented
 
 router = Branch(route_class=LenientRoute, tags=["system"], responses=documented(405))
@@ -26,7 +26,7 @@ async def ready(hub: HubDep) -> dict[str, str]:
     With `"storage": "full"` uploads are refused (507); reading, deleting and signing in work.
     """
     await hub.check()
-    return {"status": "ready", "storage": "full" if await hub.is_full() else "ok"}
+    return {"status": "ready", "storage": "full" if await hub.integrity.is_full() else "ok"}
 
 
 @router.get(

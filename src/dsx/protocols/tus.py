@@ -19,16 +19,16 @@ from starlette.types import Scope
 from dsx.core.errors import DSXError, Invalid, NotFound, OffsetMismatch, PartCorrupt, Paused
 from dsx.core.principals import Principal
 from dsx.core.transfers import ALGORITHMS, NewUpload, PartDigest, Upload, UploadKind
-from dsx.http.branches import Branch
 from dsx.http.conditions import http_date, only_if_absent
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.parameters import LenientRoute
+from dsx.http.prefix_router import Branch
 from dsx.http.problems import note_refusal, render
 from dsx.http.receive import announced, pump, trailer
 from dsx.http.send import ContentResponse
-from dsx.http.uploading import UPLOADS, described, location, named_upload, number
-from dsx.hub.services import Hub
-from dsx.hub.transfers.addition import Addition, no_digest
+from dsx.http.upload_headers import UPLOADS, described, location, named_upload, number
+from dsx.hub.hub import Hub
+from dsx.hub.transfers.append_request import Addition, no_digest
 
 VERSION = "1.0.0"
 EXTENSIONS = (
@@ -79,8 +79,8 @@ async def describe(hub: HubDep) -> Response:
         "Tus-Extension": EXTENSIONS,
         "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
     }
-    if hub.uploads.limits.file_size is not None:
-        headers["Tus-Max-Size"] = str(hub.uploads.limits.file_size)
+    if hub.transfers.uploads.limits.file_size is not None:
+        headers["Tus-Max-Size"] = str(hub.transfers.uploads.limits.file_size)
     return Response(status_code=204, headers=headers)
 
 
@@ -94,7 +94,7 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
     if with_bytes and new.kind == "final":
         raise Invalid("A final upload is made of partial ones; it takes no bytes.")
     addition = _addition(request, 0) if with_bytes else Addition(0, size=0)
-    upload = await hub.uploads.create(principal, new)
+    upload = await hub.transfers.uploads.create(principal, new)
     headers = {"Location": location(request, upload.id)}
     if upload.kind != "final" and (with_bytes or upload.length == 0):
         upload = await _first_bytes(request, hub, principal, upload, addition)
@@ -105,13 +105,13 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
 @router.head("/{id}")
 async def read(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
     """Where the upload stands (Core: HEAD). Whoever still writes to it ends first."""
-    upload = await hub.uploads.settle(principal, id)
+    upload = await hub.transfers.uploads.settle(principal, id)
     if (
         upload.complete and upload.state == "open"
     ):  # a crash came between the last byte and the file
         with suppress(Paused):
-            await hub.uploads.finish(principal, id, later=True)
-        upload = await hub.uploads.get(principal, id, "write")
+            await hub.transfers.uploads.finish(principal, id, later=True)
+        upload = await hub.transfers.uploads.get(principal, id, "write")
     headers = {"Cache-Control": "no-store"} | _expiry(upload)
     if upload.kind != "final" or upload.state == "finished":
         headers["Upload-Offset"] = str(upload.offset)
@@ -125,7 +125,9 @@ async def read(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # no
 @router.get("/{id}")
 async def download(id: str, request: Request, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
     """The file that a finished upload has become. Not part of tus, but what clients try."""
-    version = await hub.uploads.version(principal, await hub.uploads.get(principal, id))
+    version = await hub.transfers.uploads.version(
+        principal, await hub.transfers.uploads.get(principal, id)
+    )
     if version is None:
         raise NotFound("The upload has not become a file yet.", {"id": id})
     return ContentResponse(request, await hub.files.content(principal, version.id))
@@ -141,7 +143,7 @@ async def append(id: str, request: Request, hub: HubDep, principal: PrincipalDep
         raise Invalid("PATCH needs Upload-Offset.")
     addition = _addition(request, offset)
     addition = replace(addition, length=number(request.headers, "Upload-Length"))
-    upload = await hub.uploads.append(principal, id, partial(pump, request), addition)
+    upload = await hub.transfers.uploads.append(principal, id, partial(pump, request), addition)
     headers = {"Upload-Offset": str(upload.offset)} | _expiry(upload)
     return Response(status_code=204, headers=headers)
 
@@ -149,7 +151,7 @@ async def append(id: str, request: Request, hub: HubDep, principal: PrincipalDep
 @router.delete("/{id}")
 async def terminate(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
     """Drop the upload (Termination); a file that it has become stays."""
-    await hub.uploads.abort(principal, id)
+    await hub.transfers.uploads.abort(principal, id)
     return Response(status_code=204)
 
 
@@ -178,9 +180,11 @@ async def _first_bytes(
 ) -> Upload:
     """Add what came with the creation; if it is refused, nobody knows the upload: drop it."""
     try:
-        return await hub.uploads.append(principal, upload.id, partial(pump, request), addition)
+        return await hub.transfers.uploads.append(
+            principal, upload.id, partial(pump, request), addition
+        )
     except DSXError:
-        await hub.uploads.abort(principal, upload.id)
+        await hub.transfers.uploads.abort(principal, upload.id)
         raise
 
 

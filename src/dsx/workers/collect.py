@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dsx.hub.belonging import agreement, renew_in_time
-from dsx.hub.removal import remove_due
-from dsx.hub.services import Hub
+from dsx.hub.hub import Hub
 from dsx.workers.clocks import Clocks
 from dsx.workers.reconciler import Reconciler
 
@@ -23,14 +21,19 @@ class Collector(Reconciler):
         Nothing expires by a clock that has jumped, until it has been the same for two rounds.
         """
         hub = self._hub
-        await hub.uploads.endings.sweep()
-        await remove_due(hub.catalog, hub.blobs)
+        await hub.transfers.uploads.endings.sweep()
+        await hub.integrity.remove_due()
         instant = self._clocks.agree(await hub.catalog.time())
         if instant is None:
             return
-        keepers = (hub.trash, hub.tokens, hub.shares, hub.throttle, hub.audit, hub.quarantine)
-        for keeper in (hub.uploads.endings, *keepers):
+        accounts = hub.accounts
+        for keeper in (
+            hub.transfers.uploads.endings,
+            hub.trash,
+            accounts.tokens,
+            accounts.shares,
+            accounts.sign_in_limits,
+            accounts.audit,
+            hub.integrity,
+        ):
             await keeper.drop_expired(instant)
-        await renew_in_time(hub.catalog, hub.blobs)
-        if await agreement(hub.catalog, hub.blobs) != "older":
-            await hub.orphans.find()

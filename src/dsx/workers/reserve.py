@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dsx.hub.reserve import Reserve
+from dsx.hub.integrity.reserve import Reserve
 from dsx.workers.reconciler import Reconciler
 
 

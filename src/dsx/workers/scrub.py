@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsx.hub.scrub import Scrub
+from dsx.hub.integrity.scrub import Scrub
 from dsx.workers.reconciler import Reconciler
 
 

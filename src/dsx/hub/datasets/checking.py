@@ -11,16 +11,16 @@ from functools import partial
 import structlog
 
 from dsx.catalog import datasets as index
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.digest import Digest, Hasher
 from dsx.core.errors import Damaged, DSXError
 from dsx.core.model import ManifestEntry
 from dsx.hub.clock import now
-from dsx.hub.damage import Pace
 from dsx.hub.datasets.beneath import Tree
 from dsx.hub.datasets.indexing import Indexing
 from dsx.hub.datasets.scan import Found, chunks
-from dsx.hub.scrub import Item
+from dsx.hub.integrity.damage import Pace
+from dsx.hub.integrity.scrub import Item
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +34,7 @@ class _Key:
 
 
 class Checking:
-    """The datasets of one place, as a kind of what the scrub checks: see `dsx.hub.scrub.Kind`.
+    """The datasets of one place, as a `dsx.hub.integrity.scrub.Kind`.
 
     A file is what it was if size, times and inode are; only then its bytes have to be those of its
     SHA-256. One that was changed is not damaged: the index follows it.

@@ -19,7 +19,7 @@ import structlog
 from watchfiles import watch
 
 from dsx.catalog import datasets as index
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.errors import DSXError
 from dsx.hub.clock import now
 from dsx.hub.datasets.indexing import Indexing

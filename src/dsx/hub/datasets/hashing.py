@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 
 from dsx.catalog import datasets as index
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.digest import Digest
 from dsx.core.errors import DSXError
 from dsx.core.model import ManifestEntry

@@ -13,14 +13,14 @@ from functools import partial
 from pathlib import Path
 
 from dsx.catalog import datasets as index
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.batches import in_batches
 from dsx.core.content import Content, FileSlice, Piece
 from dsx.core.errors import Conflict, NotFound, NotMounted
 from dsx.core.media_types import guess_type
 from dsx.core.model import DatasetInfo, ManifestEntry, Micros
 from dsx.core.principals import Principal
-from dsx.hub import access
+from dsx.hub.accounts import access
 from dsx.hub.clock import now
 from dsx.hub.datasets import scan
 from dsx.hub.datasets.beneath import Tree

@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Connection
 
 from dsx.catalog import datasets as index
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.batches import in_batches
 from dsx.core.errors import DSXError, NotFound, NotMounted
 from dsx.core.model import ManifestEntry, Micros

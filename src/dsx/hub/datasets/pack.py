@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
-from dsx.core import tar
+from dsx.core import tar_layout
 from dsx.core.digest import Digest, Hasher, digest_of
 from dsx.core.errors import Conflict, NotFound
 from dsx.core.model import ManifestEntry
@@ -39,7 +39,7 @@ async def pack_entries(
             yield chunk
         for path, same in seen:
             await differs(path, same)
-    yield tar.END
+    yield tar_layout.END
 
 
 def _members(
@@ -74,9 +74,9 @@ def _member(tree: Tree, entry: ManifestEntry, differing: list[tuple[str, bool]])
             content = _chunks(descriptor, size, entry.path)
         if not same or digest != (entry.sha256 or digest):
             differing.append((entry.path, same))
-        yield tar.header(tar.Member(entry.path, size, found.mtime_ns, digest))
+        yield tar_layout.header(tar_layout.Member(entry.path, size, found.mtime_ns, digest))
         yield from content
-        yield tar.padding(size)
+        yield tar_layout.padding(size)
     finally:
         os.close(descriptor)
 

@@ -13,10 +13,10 @@ import time
 from sqlalchemy import Connection
 
 from dsx.catalog import uploads, writers
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.errors import Conflict
+from dsx.core.intervals import Spans
 from dsx.core.ranges import ByteRange
-from dsx.core.spans import Spans
 from dsx.core.transfers import Upload
 from dsx.hub.clock import SECOND, now
 from dsx.hub.transfers.leases import EVERYTHING

@@ -26,20 +26,20 @@ from dsx.core.errors import (
     TooLarge,
 )
 from dsx.core.ranges import ByteRange
-from dsx.core.shielded import ended, in_thread, whatever_happens
+from dsx.core.shield import ended, in_thread, whatever_happens
 from dsx.core.transfers import Upload
-from dsx.hub.allowances import Allowance
 from dsx.hub.clock import now
+from dsx.hub.files.allowances import Allowance
 from dsx.hub.limits import inconsistent
-from dsx.hub.transfers.addition import Addition, Source, brought, mismatch
 from dsx.hub.transfers.alone import enter_alone, wait_for_silence
-from dsx.hub.transfers.begin import fix_length
+from dsx.hub.transfers.append_request import Addition, Source, brought, mismatch
 from dsx.hub.transfers.control import Control
+from dsx.hub.transfers.creation import fix_length
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.evicted import leave_behind
-from dsx.hub.transfers.incoming import Guard, Incoming
 from dsx.hub.transfers.leases import EVERYTHING
 from dsx.hub.transfers.staged import require_here, settle_here
+from dsx.hub.transfers.writer import Guard, Incoming
 
 CHECKPOINT_SECONDS = 0.5
 

@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 from dsx.catalog import chunks as records
 from dsx.catalog import files, uploads
 from dsx.catalog.chunks import Chunk
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.digest import Buffer, Hasher
 from dsx.core.errors import (
     Conflict,
@@ -36,18 +36,18 @@ from dsx.core.errors import (
 from dsx.core.model import FileVersion
 from dsx.core.names import check_file_name, check_label
 from dsx.core.principals import Principal
-from dsx.core.shielded import whatever_happens
+from dsx.core.shield import whatever_happens
 from dsx.core.transfers import ALGORITHMS, NewUpload
-from dsx.hub import access
+from dsx.hub.accounts import access
 from dsx.hub.clock import SECOND, now
-from dsx.hub.facts import DEFAULT_CATEGORY
-from dsx.hub.intake import hash_beside
+from dsx.hub.files.receiver import hash_beside
+from dsx.hub.files.validation import DEFAULT_CATEGORY
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.addition import Addition, Source
-from dsx.hub.transfers.begin import MAX_PARTS, check_digests
-from dsx.hub.transfers.incoming import Write
+from dsx.hub.transfers.append_request import Addition, Source
+from dsx.hub.transfers.creation import MAX_PARTS, check_digests
 from dsx.hub.transfers.staged import require_set
 from dsx.hub.transfers.uploads import Uploads
+from dsx.hub.transfers.writer import Write
 
 _PATIENCE = 30.0
 _STEP = 0.2

@@ -17,10 +17,10 @@ import structlog
 from sqlalchemy import Connection
 
 from dsx.catalog import tasks, uploads, writers
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.errors import DSXError, Gone, Paused, Superseded, Unavailable
 from dsx.core.model import Micros
-from dsx.core.shielded import ended
+from dsx.core.shield import ended
 from dsx.hub.clock import now
 
 log = structlog.get_logger(__name__)

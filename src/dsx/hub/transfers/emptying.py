@@ -16,16 +16,16 @@ from sqlalchemy import Connection
 
 from dsx.catalog import files, trash
 from dsx.catalog import tasks as records
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.errors import DSXError, Gone, Paused
 from dsx.core.model import Micros
 from dsx.core.principals import Principal
 from dsx.core.transfers import Task
-from dsx.hub import access
+from dsx.hub.accounts import access
 from dsx.hub.clock import SECOND, now
-from dsx.hub.transfers.begin import NEVER
+from dsx.hub.files.trash import Trash
 from dsx.hub.transfers.control import Controls
-from dsx.hub.trash import Trash
+from dsx.hub.transfers.creation import NEVER
 
 log = structlog.get_logger(__name__)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dsx.blobs.contract import BlobStore, Stages
-from dsx.catalog.engine import Catalog
-from dsx.hub.allowances import Allowances
+from dsx.catalog.database import Catalog
 from dsx.hub.clock import SECOND
+from dsx.hub.files.allowances import Allowances
 from dsx.hub.limits import Limits
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.leases import Leases
-from dsx.hub.transfers.tails import Tails
+from dsx.hub.transfers.running_hash import Tails
 
 
 @dataclass(frozen=True, slots=True)

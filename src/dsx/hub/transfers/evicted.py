@@ -13,11 +13,11 @@ from sqlalchemy import Connection
 
 from dsx.blobs.contract import Stage, Stages
 from dsx.catalog import uploads
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.errors import NotFound
+from dsx.core.intervals import Spans
 from dsx.core.ranges import ByteRange
-from dsx.core.shielded import in_thread
-from dsx.core.spans import Spans
+from dsx.core.shield import in_thread
 from dsx.core.transfers import Upload
 
 _CHUNK = 1024 * 1024

@@ -20,20 +20,20 @@ from dsx.core.errors import DSXError, Gone, Incomplete, NotFound, Paused, Storag
 from dsx.core.model import BlobInfo, FileVersion, NewFile
 from dsx.core.principals import Principal
 from dsx.core.ranges import ByteRange
-from dsx.core.shielded import in_thread, whatever_happens
+from dsx.core.shield import in_thread, whatever_happens
 from dsx.core.transfers import Upload
-from dsx.hub.audit import note
+from dsx.hub.accounts.audit import note
 from dsx.hub.clock import SECOND, now
-from dsx.hub.files import refuse_taken
-from dsx.hub.intake import as_received
-from dsx.hub.removal import recorded, spare
-from dsx.hub.transfers.begin import fix_length, total
+from dsx.hub.files.files import refuse_taken
+from dsx.hub.files.receiver import as_received
+from dsx.hub.integrity.blob_gc import recorded, spare
+from dsx.hub.transfers.creation import fix_length, total
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.evicted import leave_behind
 from dsx.hub.transfers.leases import EVERYTHING
 from dsx.hub.transfers.losses import Losses, lost
+from dsx.hub.transfers.running_hash import another_digest
 from dsx.hub.transfers.staged import require_here, require_together, settle_here
-from dsx.hub.transfers.tails import another_digest
 
 log = structlog.get_logger(__name__)
 

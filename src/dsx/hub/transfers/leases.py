@@ -20,10 +20,10 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from dsx.catalog import uploads, writers
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.errors import Superseded
 from dsx.core.ranges import ByteRange
-from dsx.core.shielded import whatever_happens
+from dsx.core.shield import whatever_happens
 from dsx.hub.transfers.control import Control, Controls
 
 T = TypeVar("T")

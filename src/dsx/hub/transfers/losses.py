@@ -10,7 +10,7 @@ from dsx.core.digest import Hasher
 from dsx.core.errors import Gone, NotFound, StorageFailed
 from dsx.core.model import BlobInfo
 from dsx.core.ranges import ByteRange
-from dsx.core.shielded import in_thread
+from dsx.core.shield import in_thread
 from dsx.core.transfers import Upload
 from dsx.hub.clock import now
 from dsx.hub.transfers.engine import Engine

@@ -13,25 +13,25 @@ from sqlalchemy import Connection
 
 from dsx.catalog import tasks as records
 from dsx.catalog import usage
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.content import Content
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
 from dsx.core.model import FileQuery, Micros
 from dsx.core.principals import Principal
-from dsx.core.shielded import in_thread, whatever_happens
+from dsx.core.shield import in_thread, whatever_happens
 from dsx.core.transfers import Task, TaskKind, TaskState
-from dsx.hub import access
-from dsx.hub.archive import archive, check_count, entry_names
+from dsx.hub.accounts import access
 from dsx.hub.clock import SECOND, now
-from dsx.hub.files import Files
+from dsx.hub.files.archive import archive, check_count, entry_names
+from dsx.hub.files.files import Files
+from dsx.hub.files.presence import Present, always_present
+from dsx.hub.files.trash import Trash
 from dsx.hub.limits import Limits, check_number
-from dsx.hub.presence import Present, always_present
 from dsx.hub.transfers.carried import Transfer
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.emptying import Emptying
-from dsx.hub.transfers.overtime import Overtime
+from dsx.hub.transfers.time_limit import Overtime
 from dsx.hub.transfers.uploads import Uploads
-from dsx.hub.trash import Trash
 
 SelectingKind = Literal["download", "delete"]
 SELECTING: frozenset[TaskKind | None] = frozenset(("download", "delete"))

@@ -21,22 +21,23 @@ from sqlalchemy import Connection
 
 from dsx.blobs.contract import BlobStore, Stages
 from dsx.catalog import uploads
-from dsx.catalog.engine import Catalog
+from dsx.catalog.database import Catalog
 from dsx.core.digest import parse_digest
 from dsx.core.errors import Conflict, Denied, DSXError, Invalid, Paused
 from dsx.core.model import FileVersion
 from dsx.core.principals import Principal, Scope
 from dsx.core.transfers import ALGORITHMS, NewUpload, Upload
-from dsx.hub import access
-from dsx.hub.allowances import Allowances
-from dsx.hub.audit import note
+from dsx.hub.accounts import access
+from dsx.hub.accounts.audit import note
 from dsx.hub.clock import now
-from dsx.hub.files import refuse_taken
+from dsx.hub.files.allowances import Allowances
+from dsx.hub.files.files import refuse_taken
 from dsx.hub.limits import Limits, check_room, inconsistent
 from dsx.hub.transfers import possession
-from dsx.hub.transfers.addition import Addition, Source, check
 from dsx.hub.transfers.append import Appender, refuse_more
-from dsx.hub.transfers.begin import (
+from dsx.hub.transfers.append_request import Addition, Source, check
+from dsx.hub.transfers.control import Controls
+from dsx.hub.transfers.creation import (
     changed_facts,
     check_digests,
     described,
@@ -44,12 +45,11 @@ from dsx.hub.transfers.begin import (
     take_up,
     with_parts,
 )
-from dsx.hub.transfers.control import Controls
-from dsx.hub.transfers.endings import Endings
 from dsx.hub.transfers.engine import Engine
+from dsx.hub.transfers.expiry import Endings
 from dsx.hub.transfers.finish import Finisher
 from dsx.hub.transfers.leases import Leases
-from dsx.hub.transfers.tails import Tails, check_announced
+from dsx.hub.transfers.running_hash import Tails, check_announced
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")

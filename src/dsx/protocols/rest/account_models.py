@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from dsx.core import principals
 from dsx.core.principals import Place, PlaceKind, Role, Scope
 from dsx.hub import departures
-from dsx.hub.accounts import Usage
+from dsx.hub.accounts.shares import Called
+from dsx.hub.accounts.users import Usage
 from dsx.hub.clock import time_text
-from dsx.hub.shares import Called
 
 _ID = "019a9f3c-0000-7000-8000-00000000000b"
 _YEARS = 10 * 366 * 24 * 3600

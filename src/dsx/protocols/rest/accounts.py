@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from fastapi import Query, Request
 from starlette.responses import JSONResponse
 
-from dsx.http.branches import Branch
 from dsx.http.credentials import CallerDep, HubDep, NotKept, PrincipalDep, address_of
+from dsx.http.prefix_router import Branch
 from dsx.http.problems import documented
-from dsx.hub.accounts import UserChanges
+from dsx.hub.accounts.users import UserChanges
 from dsx.protocols.rest.account_models import (
     AuditLog,
     Departure,
@@ -37,7 +37,7 @@ router = Branch(tags=["accounts"], dependencies=[NotKept])
 )
 async def create_user(new: SignUp, request: Request, hub: HubDep, caller: CallerDep) -> User:
     """Sign up, where that is open or with an invitation; admins always may, for anybody."""
-    user = await hub.accounts.sign_up(
+    user = await hub.accounts.users.sign_up(
         new.username,
         new.password,
         by=caller,
@@ -56,7 +56,7 @@ async def list_users(
     after: Annotated[int, Query(ge=0, le=(1 << 62) - 1)] = 0,
 ) -> UserList:
     """All accounts by number; for admins."""
-    found = await hub.accounts.list(principal, after=after, limit=limit)
+    found = await hub.accounts.users.list(principal, after=after, limit=limit)
     following = found[-1].number if len(found) == limit else None
     return UserList(items=[User.of(user) for user in found], next=following)
 
@@ -64,7 +64,7 @@ async def list_users(
 @router.get("/users/{name}", summary="Read an account", responses=documented(403, 404))
 async def get_user(name: UserName, hub: HubDep, principal: PrincipalDep) -> User:
     """Your own account; admins: any."""
-    return User.of(await hub.accounts.get(principal, name))
+    return User.of(await hub.accounts.users.get(principal, name))
 
 
 @router.patch("/users/{name}", summary="Change an account", responses=documented(403, 404, 429))
@@ -78,7 +78,7 @@ async def patch_user(
     """
     wanted = UserChanges(**changes.model_dump(exclude={"current_password"}))
     current = changes.current_password
-    return User.of(await hub.accounts.change(principal, name, wanted, current=current))
+    return User.of(await hub.accounts.users.change(principal, name, wanted, current=current))
 
 
 @router.delete("/users/{name}", summary="Delete an account", responses=documented(403, 404, 409))
@@ -110,7 +110,7 @@ async def create_invite(
     409 where sign-up is closed: nobody could use it.
     """
     new = new or NewInvite()
-    token, secret = await hub.tokens.invite(principal, new.role, new.seconds)
+    token, secret = await hub.accounts.tokens.invite(principal, new.role, new.seconds)
     return MadeToken.made(token, secret)
 
 
@@ -123,7 +123,7 @@ async def get_account(principal: PrincipalDep) -> JSONResponse:
 @router.get("/account/usage", summary="What do I store?", responses=documented(403))
 async def get_usage(hub: HubDep, principal: PrincipalDep) -> UsageModel:
     """Bytes and files in your space, and your quotas."""
-    return UsageModel.of(await hub.accounts.usage(principal))
+    return UsageModel.of(await hub.accounts.users.usage(principal))
 
 
 @router.get("/audit", summary="Read the audit log", responses=documented(403, 404))
@@ -137,6 +137,8 @@ async def list_audit(
     outcome: Literal["done", "refused"] | None = None,
 ) -> AuditLog:
     """Every change and every refused attempt, newest first: admins see all, others their own."""
-    found = await hub.audit.list(principal, before=before, limit=limit, user=user, outcome=outcome)
+    found = await hub.accounts.audit.list(
+        principal, before=before, limit=limit, user=user, outcome=outcome
+    )
     following = found[-1].number if len(found) == limit else None
     return AuditLog(items=[Entry.of(event) for event in found], next=following)

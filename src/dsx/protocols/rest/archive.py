@@ -8,13 +8,13 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from dsx.core.principals import Principal
-from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.prefix_router import Branch
 from dsx.http.presence import present
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
-from dsx.hub.archive import archive
-from dsx.hub.services import Hub
+from dsx.hub.files.archive import archive
+from dsx.hub.hub import Hub
 from dsx.protocols.rest.models import ArchiveRequest
 
 router = Branch(prefix="/archive", tags=["files"])

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import Path, Request
 from starlette.responses import Response, StreamingResponse
 
-from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.manifest import manifest_response
+from dsx.http.prefix_router import Branch
 from dsx.http.problems import documented
 from dsx.http.routes import body_bound
 from dsx.http.send import DOWNLOADS, ContentResponse

@@ -11,11 +11,11 @@ from starlette.responses import JSONResponse
 from dsx.core.digest import Digest, from_repr_digest
 from dsx.core.errors import Invalid, Unprocessable
 from dsx.core.model import FileChanges, FileQuery
-from dsx.http.branches import Branch
 from dsx.http.conditions import OnlyIfAbsent, only_if_match
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.listing import listing
 from dsx.http.parameters import Date
+from dsx.http.prefix_router import Branch
 from dsx.http.problems import documented
 from dsx.http.public import path_of
 from dsx.http.receive import announced, pump, pump_form

@@ -8,7 +8,6 @@ from fastapi import Query, Request
 from fastapi.responses import RedirectResponse
 
 from dsx.core.errors import NotFound
-from dsx.http.branches import Branch
 from dsx.http.credentials import (
     Cookie,
     HubDep,
@@ -18,10 +17,11 @@ from dsx.http.credentials import (
     keep_session,
 )
 from dsx.http.parameters import ignores_unknown
+from dsx.http.prefix_router import Branch
 from dsx.http.problems import documented
 from dsx.http.public import path_of, root_of, url_of
-from dsx.hub.oidc import PATIENCE, Oidc
-from dsx.hub.services import Hub
+from dsx.hub.accounts.oidc_sign_in import PATIENCE, Oidc
+from dsx.hub.hub import Hub
 
 PATH = "/session/oidc"
 COOKIE = "dsx_oidc"
@@ -80,7 +80,7 @@ async def finish_oidc(
         request.cookies.get(COOKIE), answer, address=address_of(request)
     )
     response = _redirect(_within(request, then))
-    token, secret = await hub.tokens.open_session(user, address=address_of(request))
+    token, secret = await hub.accounts.tokens.open_session(user, address=address_of(request))
     keep_session(request, response, token, secret)
     forget_cookie(response, COOKIE, request.url.path.removesuffix("/callback"))
     return response
@@ -93,9 +93,9 @@ def _within(request: Request, path: str) -> str:
 
 
 def _oidc(hub: Hub) -> Oidc:
-    if hub.oidc is None:
+    if hub.accounts.oidc is None:
         raise NotFound("Signing in with an account elsewhere is not set up here.")
-    return hub.oidc
+    return hub.accounts.oidc
 
 
 def _redirect(url: str) -> RedirectResponse:

@@ -7,12 +7,12 @@ from typing import Annotated, Self
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.prefix_router import Branch
 from dsx.http.problems import documented
 from dsx.hub.clock import time_text
 from dsx.hub.datasets.in_place import DamagedFile
-from dsx.hub.scrub import Finding, Status
+from dsx.hub.integrity.scrub import Finding, Status
 
 router = Branch(prefix="/scrub", tags=["scrub"])
 
@@ -145,11 +145,11 @@ class DatasetFindings(BaseModel):
 @router.get("", summary="How far is the scrub?", responses=documented(403))
 async def get_scrub(hub: HubDep, principal: PrincipalDep) -> ScrubModel:
     """The cycle that is running, the last one that ended, and how many blobs are damaged."""
-    found = await hub.scrub.status(principal)
+    found = await hub.integrity.scrub.status(principal)
     return ScrubModel(
-        days=hub.scrub.days,
-        rate=hub.scrub.rate,
-        damaged=await hub.scrub.damaged(),
+        days=hub.integrity.scrub.days,
+        rate=hub.integrity.scrub.rate,
+        damaged=await hub.integrity.scrub.damaged(),
         damaged_in_place=await hub.datasets.damaged(_IN_PLACE),
         kinds=[KindModel.of(status) for status in found],
     )
@@ -158,7 +158,7 @@ async def get_scrub(hub: HubDep, principal: PrincipalDep) -> ScrubModel:
 @router.post("", status_code=202, summary="Check everything now", responses=documented(403))
 async def start_scrub(hub: HubDep, principal: PrincipalDep) -> ScrubModel:
     """Begin a cycle at once, as fast as `DSX_SCRUB_RATE` allows; it goes on in the background."""
-    await hub.scrub.request(principal)
+    await hub.integrity.scrub.request(principal)
     return await get_scrub(hub, principal)
 
 
@@ -170,7 +170,7 @@ async def list_findings(
     after: Annotated[str, Query(max_length=64)] = "",
 ) -> FindingList:
     """What is damaged, by digest, until the right bytes are stored again."""
-    found = await hub.scrub.findings(principal, after, limit)
+    found = await hub.integrity.scrub.findings(principal, after, limit)
     following = found[-1].damage.digest if len(found) == limit else None
     return FindingList(items=[FindingModel.of(one) for one in found], next=following)
 

@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import Query, Request
 
 from dsx.core.errors import Invalid
-from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, NotKept, PrincipalDep
+from dsx.http.prefix_router import Branch
 from dsx.http.problems import documented
 from dsx.http.public import url_of
 from dsx.protocols.rest.account_models import Id, MadeShare, NewShare, Share, ShareList
@@ -28,9 +28,9 @@ async def create_share(
     if new.user is not None:
         if new.password is not None or new.downloads is not None:
             raise Invalid("A password and a number of downloads are for links: name no user.")
-        share = await hub.shares.with_user(principal, place, new.user, seconds=new.seconds)
+        share = await hub.accounts.shares.with_user(principal, place, new.user, seconds=new.seconds)
         return MadeShare(**Share.of(share).model_dump())
-    share, secret = await hub.shares.by_link(
+    share, secret = await hub.accounts.shares.by_link(
         principal,
         place,
         seconds=new.seconds,
@@ -49,7 +49,7 @@ async def list_shares(
     after: Annotated[str, Query(max_length=64)] = "",
 ) -> ShareList:
     """What you share, oldest first."""
-    found = await hub.shares.list(principal, after=after, limit=limit)
+    found = await hub.accounts.shares.list(principal, after=after, limit=limit)
     following = found[-1][0].id if len(found) == limit else None
     return ShareList(items=[Share.of(*one) for one in found], next=following)
 
@@ -57,11 +57,11 @@ async def list_shares(
 @router.get("/received", summary="List what is shared with me", responses=documented(403))
 async def list_received(hub: HubDep, principal: PrincipalDep) -> ShareList:
     """What others share with you: read it at `GET /api/v1/files?owner=NAME`."""
-    found = await hub.shares.received(principal)
+    found = await hub.accounts.shares.received(principal)
     return ShareList(items=[Share.of(*one) for one in found])
 
 
 @router.delete("/{id}", status_code=204, summary="End a share", responses=documented(403, 404))
 async def end_share(id: Id, hub: HubDep, principal: PrincipalDep) -> None:  # noqa: A002
     """From now on nobody can use it."""
-    await hub.shares.end(principal, id)
+    await hub.accounts.shares.end(principal, id)

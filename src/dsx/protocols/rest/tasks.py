@@ -13,16 +13,16 @@ from starlette.responses import Response, StreamingResponse
 from dsx.core.errors import NotFound
 from dsx.core.model import FileQuery
 from dsx.core.principals import Principal
-from dsx.core.shielded import in_thread
+from dsx.core.shield import in_thread
 from dsx.core.transfers import Task as TaskValue
-from dsx.http.branches import Branch
-from dsx.http.controlled import ControlledResponse
 from dsx.http.credentials import HubDep, PrincipalDep, credential_of
-from dsx.http.events import Event, EventStream, Streams
+from dsx.http.prefix_router import Branch
 from dsx.http.presence import present
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
-from dsx.hub.services import Hub
+from dsx.http.server_sent_events import Event, EventStream, Streams
+from dsx.http.task_response import ControlledResponse
+from dsx.hub.hub import Hub
 from dsx.hub.transfers.tasks import Seen
 from dsx.protocols.rest.transfer_models import NewTask, Task, TaskId, TaskList
 
@@ -48,7 +48,7 @@ async def create_task(
     query = FileQuery(
         glob=new.glob, regex=new.regex, category=new.category, tags=tuple(new.tags), sort="created"
     )
-    task = await hub.tasks.create(
+    task = await hub.transfers.tasks.create(
         principal,
         new.kind,
         name=new.name,
@@ -69,7 +69,7 @@ async def list_tasks(
     everyone: Annotated[bool, Query(description="Those of all owners; for admins.")] = False,
 ) -> TaskList:
     """Tasks, newest first; those of uploads among them, which have the upload's id."""
-    found, following = await hub.tasks.list(
+    found, following = await hub.transfers.tasks.list(
         principal, before=before, limit=limit, everyone=everyone
     )
     return TaskList(items=[Task.of(task) for task in found], next=following)
@@ -96,11 +96,13 @@ async def watch_tasks(
     The stream ends with the credential that opened it, and after `DSX_EVENT_SECONDS`.
     """
     if id is None:
-        await hub.tasks.list(principal, limit=1)  # while there is still an answer to refuse with
+        await hub.transfers.tasks.list(
+            principal, limit=1
+        )  # while there is still an answer to refuse with
     else:
-        await hub.tasks.get(principal, id)
+        await hub.transfers.tasks.get(principal, id)
     longest = min(seconds or hub.event_seconds, hub.event_seconds)
-    allowed = partial(hub.identity.stands, credential_of(request), principal)
+    allowed = partial(hub.accounts.authenticator.stands, credential_of(request), principal)
     streams: Streams = request.app.state.streams
     news = _News(hub, principal, id)
     return EventStream(request, news, longest, allowed=allowed, streams=streams, owner=principal.id)
@@ -109,7 +111,7 @@ async def watch_tasks(
 @router.get("/{id}", summary="Read a task", responses=documented(404))
 async def get_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:  # noqa: A002
     """How far the transfer is."""
-    return Task.of(await hub.tasks.get(principal, id))
+    return Task.of(await hub.transfers.tasks.get(principal, id))
 
 
 @router.post("/{id}/pause", summary="Pause", responses=documented(404, 409))
@@ -118,13 +120,13 @@ async def pause_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task: 
 
     Its request is kept open for a while and then closed; what has come is kept.
     """
-    return Task.of(await hub.tasks.pause(principal, id))
+    return Task.of(await hub.transfers.tasks.pause(principal, id))
 
 
 @router.post("/{id}/resume", summary="Resume", responses=documented(404, 409))
 async def resume_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:  # noqa: A002
     """Let the transfer go on; if its request was closed, from where it stands."""
-    return Task.of(await hub.tasks.resume(principal, id))
+    return Task.of(await hub.transfers.tasks.resume(principal, id))
 
 
 @router.post("/{id}/abort", summary="Abort", responses=documented(404, 409, 410))
@@ -133,7 +135,7 @@ async def abort_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task: 
 
     An admin may abort anybody's.
     """
-    return Task.of(await hub.tasks.abort(principal, id))
+    return Task.of(await hub.transfers.tasks.abort(principal, id))
 
 
 @router.get(
@@ -157,16 +159,18 @@ async def download_task(
     principal: PrincipalDep,
 ) -> Response:
     """A ZIP of the task's files, of a length that is known: ranges go on where it was paused."""
-    content = await hub.tasks.content(principal, id, present(request))
+    content = await hub.transfers.tasks.content(principal, id, present(request))
     if request.method == "HEAD":  # which transfers nothing
         return ContentResponse(request, content)
-    return ControlledResponse(request, content, partial(hub.tasks.transfer, principal, id))
+    return ControlledResponse(
+        request, content, partial(hub.transfers.tasks.transfer, principal, id)
+    )
 
 
 @router.post("/{id}/delete", summary="Carry out a delete", responses=documented(404, 409, 410))
 async def delete_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:  # noqa: A002
     """Move the task's files to the trash; answered when all are there. Again: goes on."""
-    return Task.of(await hub.tasks.delete(principal, id))
+    return Task.of(await hub.transfers.tasks.delete(principal, id))
 
 
 class _News:
@@ -188,12 +192,12 @@ class _News:
         """Those tasks that have changed since the last call, or the first some hundred of them."""
         if self._wanted is not None:
             return await self._of_one(self._wanted)
-        new = await self._hub.tasks.changed(self._principal, self._seen)
+        new = await self._hub.transfers.tasks.changed(self._principal, self._seen)
         return await in_thread(_events, new) if len(new) > _FEW else _events(new)
 
     async def _of_one(self, wanted: str) -> list[Event]:
         with suppress(NotFound):  # once it is forgotten there is no more to tell
-            task = await self._hub.tasks.get(self._principal, wanted)
+            task = await self._hub.transfers.tasks.get(self._principal, wanted)
             if task.updated != self._last:
                 self._last = task.updated
                 return _events([task])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
-from dsx.http.branches import Branch
 from dsx.http.credentials import (
     HubDep,
     NotKept,
@@ -16,6 +15,7 @@ from dsx.http.credentials import (
     keep_session,
     same_site,
 )
+from dsx.http.prefix_router import Branch
 from dsx.http.problems import documented
 from dsx.protocols.rest.account_models import (
     Id,
@@ -40,7 +40,7 @@ async def create_token(
     """
     new = new or NewToken()
     places = None if new.places is None else [place.place() for place in new.places]
-    token, secret = await hub.tokens.create(
+    token, secret = await hub.accounts.tokens.create(
         principal, new.name, new.scopes, places=places, seconds=new.seconds
     )
     return MadeToken.made(token, secret)
@@ -49,7 +49,7 @@ async def create_token(
 @router.get("/tokens", summary="List tokens", responses=documented(403))
 async def list_tokens(hub: HubDep, principal: PrincipalDep) -> TokenList:
     """Your tokens, oldest first, and when each was last used."""
-    return TokenList(items=[Token.of(token) for token in await hub.tokens.list(principal)])
+    return TokenList(items=[Token.of(token) for token in await hub.accounts.tokens.list(principal)])
 
 
 @router.delete(
@@ -57,7 +57,7 @@ async def list_tokens(hub: HubDep, principal: PrincipalDep) -> TokenList:
 )
 async def revoke_token(id: Id, hub: HubDep, principal: PrincipalDep) -> None:  # noqa: A002
     """End a token or a session, at once and everywhere."""
-    await hub.tokens.revoke(principal, id)
+    await hub.accounts.tokens.revoke(principal, id)
 
 
 @router.post(
@@ -69,10 +69,10 @@ async def open_session(who: SignIn, request: Request, response: Response, hub: H
     It counts only in requests that the browser says come from the hub's own pages.
     """
     same_site(request)
-    user = await hub.accounts.sign_in(
+    user = await hub.accounts.users.sign_in(
         who.username, who.password, address=address_of(request), device=device_shown(request)
     )
-    token, secret = await hub.tokens.open_session(user, address=address_of(request))
+    token, secret = await hub.accounts.tokens.open_session(user, address=address_of(request))
     keep_session(request, response, token, secret)
     keep_device(request, response, hub, user.id)
     return User.of(user)
@@ -84,4 +84,4 @@ async def close_session(
 ) -> None:
     """End the session whose cookie the request shows."""
     forget_session(request, response)
-    await hub.tokens.close_session(principal)
+    await hub.accounts.tokens.close_session(principal)

@@ -12,7 +12,7 @@ from dsx.core.transfers import Upload as UploadValue
 from dsx.http.public import here
 from dsx.hub.clock import time_text
 from dsx.hub.transfers import possession
-from dsx.hub.transfers.begin import NEVER
+from dsx.hub.transfers.creation import NEVER
 from dsx.protocols.rest.models import File
 
 _ID = "019a9f3c-0000-7000-8000-00000000000a"

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from fastapi import Query, Response
 
-from dsx.http.branches import Branch
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.listing import listing
+from dsx.http.prefix_router import Branch
 from dsx.http.problems import documented
 from dsx.protocols.rest.models import File, FileId, FilePage, Purged, Restore
 
@@ -72,7 +72,7 @@ async def empty_trash(
     harm: it waits for the same task.
     """
     _ = confirm
-    task = await hub.tasks.empty_trash(principal, _PATIENCE)
+    task = await hub.transfers.tasks.empty_trash(principal, _PATIENCE)
     if task.state == "completed":
         return Purged(purged=task.done)
     response.status_code = 202

@@ -13,14 +13,14 @@ from dsx.core.errors import Conflict
 from dsx.core.model import FileVersion
 from dsx.core.principals import Principal
 from dsx.core.transfers import PartDigest
-from dsx.http.branches import Branch
 from dsx.http.conditions import OnlyIfAbsent
 from dsx.http.credentials import HubDep, PrincipalDep
+from dsx.http.prefix_router import Branch
 from dsx.http.problems import documented
 from dsx.http.public import path_of
 from dsx.http.receive import announced, pump
-from dsx.hub.services import Hub
-from dsx.hub.transfers.addition import Addition, no_digest
+from dsx.hub.hub import Hub
+from dsx.hub.transfers.append_request import Addition, no_digest
 from dsx.protocols.rest.models import File
 from dsx.protocols.rest.transfer_models import (
     Finish,
@@ -59,7 +59,7 @@ async def create_upload(
     without its bytes.
     """
     digests = {"sha256": new.sha256, "md5": new.md5, "sha1": new.sha1}
-    upload = await hub.uploads.create(
+    upload = await hub.transfers.uploads.create(
         principal,
         transfers.NewUpload(
             name=new.name,
@@ -87,7 +87,7 @@ async def list_uploads(
     everyone: Annotated[bool, Query(description="Those of all owners; for admins.")] = False,
 ) -> UploadList:
     """The uploads that are not finished yet, oldest first."""
-    found = await hub.uploads.list(principal, after=after, limit=limit, everyone=everyone)
+    found = await hub.transfers.uploads.list(principal, after=after, limit=limit, everyone=everyone)
     following = found[-1].id if len(found) == limit else None
     return UploadList(items=[Upload.of(upload) for upload in found], next=following)
 
@@ -95,7 +95,7 @@ async def list_uploads(
 @router.get("/{id}", summary="Read an upload", responses=documented(404, 410))
 async def get_upload(id: UploadId, hub: HubDep, principal: PrincipalDep) -> Upload:  # noqa: A002
     """What is on disk of it; never waits for who is writing."""
-    return await _shown(hub, principal, await hub.uploads.get(principal, id))
+    return await _shown(hub, principal, await hub.transfers.uploads.get(principal, id))
 
 
 @router.put(
@@ -129,7 +129,7 @@ async def put_part(
     )
     _ = content_digest and _part_digest(content_digest)
     source = partial(pump, request)
-    upload = await hub.uploads.append(principal, id, source, addition, finish=False)
+    upload = await hub.transfers.uploads.append(principal, id, source, addition, finish=False)
     return Upload.of(upload)
 
 
@@ -150,7 +150,9 @@ async def finish_upload(
 ) -> File:
     """Make the file, in one step, once all bytes are there. Finishing again gives the same file."""
     how = how or Finish()
-    version = await hub.uploads.finish(principal, id, length=how.length, sha256=how.sha256)
+    version = await hub.transfers.uploads.finish(
+        principal, id, length=how.length, sha256=how.sha256
+    )
     if version is None:
         raise Conflict("The upload is a partial one: it becomes no file by itself.", {"id": id})
     return _made(request, response, version)
@@ -176,7 +178,7 @@ async def prove(
     The proof is the SHA-256 of the challenge's nonce (32 bytes) followed by the file's bytes at the
     challenge's places.
     """
-    return _made(request, response, await hub.uploads.prove(principal, id, answer.proof))
+    return _made(request, response, await hub.transfers.uploads.prove(principal, id, answer.proof))
 
 
 @router.delete("/{id}", status_code=204, summary="Abort", responses=documented(404, 410))
@@ -185,7 +187,7 @@ async def abort_upload(id: UploadId, hub: HubDep, principal: PrincipalDep) -> No
 
     An admin may abort anybody's.
     """
-    await hub.uploads.abort(principal, id)
+    await hub.transfers.uploads.abort(principal, id)
 
 
 def _made(request: Request, response: Response, version: FileVersion) -> File:
@@ -200,5 +202,5 @@ def _part_digest(header: str) -> PartDigest:
 
 
 async def _shown(hub: Hub, principal: Principal, upload: transfers.Upload) -> Upload:
-    version = await hub.uploads.version(principal, upload)
+    version = await hub.transfers.uploads.version(principal, upload)
     return Upload.of(upload, File.of(version) if version else None)

@@ -1,0 +1,101 @@
+"""The audit log. Changes are noted in the transactions that make them, refusals soon after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from dsx.catalog import audit as records
+from dsx.catalog.database import Catalog
+from dsx.core.errors import NotFound
+from dsx.core.model import Micros
+from dsx.core.principals import Event, Principal
+from dsx.hub.accounts import access
+from dsx.hub.accounts.refusals import Refusals
+from dsx.hub.clock import DAY, now
+
+_BATCH = 5000
+
+
+def note(
+    connection: Connection, principal: Principal, action: str, target: str, **details: Any
+) -> None:
+    """Note a change in the transaction that makes it: the log has it if, and only if, it is."""
+    records.add(connection, records.entry(principal, now(), action, target, details=details))
+
+
+class Audit:
+    """Reads the log, notes what was refused, and keeps the log within its bounds."""
+
+    def __init__(self, catalog: Catalog, *, days: float, rows: int, size: int) -> None:
+        """Keep entries for *days* days, at most *rows* of them and about *size* bytes."""
+        self._catalog = catalog
+        self._keep = int(days * DAY)
+        self._rows = rows
+        self._size = size
+        self._refusals = Refusals(catalog)
+
+    def refused(self, principal: Principal | None, address: str, action: str, why: str) -> None:
+        """Note that somebody tried what they may not do; see `Refusals`."""
+        self._refusals.add(principal, address, action, why)
+
+    async def list(
+        self,
+        principal: Principal,
+        *,
+        before: int | None = None,
+        limit: int,
+        user: str | None = None,
+        outcome: str | None = None,
+    ) -> Sequence[Event]:
+        """Entries, newest first. Admins see everybody's, or *user*'s alone; others their own.
+
+        *user* may have left: what it did is kept under its name, beside what somebody else does
+        who has that name since. `NotFound` if *user* is another, and who asks is no admin, or if
+        nobody is called so, nor was.
+        """
+        access.require(principal, "read")
+        access.require_account(principal)
+        if user is not None and not principal.admin and user != principal.name:
+            raise NotFound(f"There is nothing of {user!r} for you.")
+
+        def work(connection: Connection) -> Sequence[Event]:
+            owners: Sequence[str] | None = [principal.id]
+            if principal.admin:
+                owners = records.called(connection, user) if user else None
+            if owners == []:
+                raise NotFound(f"The log knows nobody called {user!r}.")
+            return records.page(
+                connection, before=before, limit=limit, principals=owners, outcome=outcome
+            )
+
+        return await self._catalog.read(work)
+
+    async def drop_expired(self, instant: Micros) -> None:
+        """Forget what is older than it has to be at *instant*, and what is too much.
+
+        Of that the oldest refusals first.
+        """
+        await self._catalog.write(lambda connection: records.tidy(connection, instant - self._keep))
+        for refused in (True, False):
+            while (over := await self._over()) > 0:
+                limit = min(over, _BATCH)
+                if not await self._catalog.write(
+                    lambda connection: records.drop_oldest(connection, limit, refused=refused)  # noqa: B023
+                ):
+                    break
+
+    async def aclose(self) -> None:
+        """Note what waits."""
+        await self._refusals.aclose()
+
+    async def _over(self) -> int:
+        """About how many entries there are too many."""
+        rows, size = await self._catalog.read(records.extent)
+        over = rows - self._rows
+        if size > self._size:
+            over = max(over, math.ceil((size - self._size) * rows / size))
+        return over

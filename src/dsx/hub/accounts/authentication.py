@@ -1,0 +1,164 @@
+"""Who is asking: the one resolver of credentials, whichever way they were spelled."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from dsx.catalog import tokens
+from dsx.catalog.database import Catalog
+from dsx.core.digest import text_digest
+from dsx.core.errors import DSXError, Unauthenticated
+from dsx.core.principals import OF_ROLE, Principal, Scope, Token, User
+from dsx.hub.accounts import access
+from dsx.hub.accounts.shares import Shares
+from dsx.hub.accounts.sign_in_limits import Pace
+from dsx.hub.accounts.tokens import PREFIX, SESSION, hash_of
+from dsx.hub.accounts.users import Accounts
+from dsx.hub.clock import SECOND, now
+
+_USED = 60 * SECOND
+"""How exactly it is noted when a token was used."""
+_JWT_DOTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a request shows.
+
+    Attributes:
+        secret: a password, an API key, a token, a signed token, a share link's secret.
+        user: the name that came with a password; None: *secret* has to say everything.
+        cookie: it came in a cookie, which browsers send whoever made the page.
+        device: what a browser keeps that has signed in before; see `Throttle.device_of`.
+    """
+
+    secret: str
+    user: str | None = None
+    cookie: bool = False
+    device: str = ""
+
+
+class Identity:
+    """Resolves credentials to principals. Never hashes a password twice for one who repeats it."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        keys: Iterable[str],
+        accounts: Accounts,
+        shares: Shares,
+        *,
+        pace: Pace,
+        anonymous: Collection[Scope] = (),
+    ) -> None:
+        """Accept *keys*, whose hashes are kept; *anonymous*: what may do who shows nothing."""
+        self._keys = [text_digest(key) for key in keys if key]
+        if not self._keys:
+            raise ValueError("at least one API key is needed")
+        self._catalog = catalog
+        self._accounts = accounts
+        self._shares = shares
+        self._pace = pace
+        self._anonymous = frozenset(anonymous)
+        self._noting: set[asyncio.Task[None]] = set()
+
+    async def identify(self, credential: Credential | None, address: str = "") -> Principal:
+        """The principal who holds *credential*; else `Unauthenticated`, or `RateLimited`."""
+        if credential is None:
+            if not self._anonymous:
+                raise Unauthenticated(
+                    "This needs a credential: send 'Authorization: Bearer <token or API key>', or "
+                    "the name and password of an account as Basic."
+                )
+            principal = Principal(access.ANONYMOUS, name=access.ANONYMOUS, scopes=self._anonymous)
+        else:
+            principal = await self._resolve(credential, address)
+        principal = replace(principal, address=address)
+        self._pace.check(principal)
+        return principal
+
+    async def stands(self, credential: Credential | None, principal: Principal) -> bool:
+        """Whether *credential*, by which *principal* came in, would still let it in as that.
+
+        For what goes on long after it was begun. Neither an attempt nor a request is counted.
+        """
+        if credential is None:
+            return True
+        if credential.user is not None and not principal.via and principal.id != access.ADMIN:
+            return await self._accounts.unchanged(principal.id, principal.generation)
+        try:
+            found = await self._resolve(credential, principal.address)
+        except Unauthenticated:
+            return False
+        return replace(found, address=principal.address) == principal
+
+    async def aclose(self) -> None:
+        """Await what is being noted."""
+        await asyncio.gather(*self._noting, return_exceptions=True)
+
+    async def _resolve(self, credential: Credential, address: str) -> Principal:
+        secret = credential.secret
+        if not credential.cookie and self._is_key(secret):
+            return access.service()
+        if secret.startswith(PREFIX["link"]):
+            return await self._shares.holder(secret)
+        if secret.startswith(tuple(PREFIX.values())):
+            return await self._of_token(secret, session=credential.cookie)
+        if credential.cookie:
+            raise Unauthenticated("The session has ended; sign in again.")
+        if credential.user is not None:
+            user = await self._accounts.sign_in(
+                credential.user, secret, address=address, device=credential.device
+            )
+            return access.principal_of(user)
+        if secret.count(".") == _JWT_DOTS:
+            return access.principal_of(await self._accounts.of_jwt(secret))
+        raise Unauthenticated("The API key or token is not known here; check DSX_API_KEY.")
+
+    def _is_key(self, secret: str) -> bool:
+        """Takes the same time whichever key matches, and whether any does."""
+        presented = text_digest(secret)
+        matches = [hmac.compare_digest(presented, known) for known in self._keys]
+        return any(matches)
+
+    async def _of_token(self, secret: str, *, session: bool) -> Principal:
+        hash_ = hash_of(secret)
+        found = await self._catalog.read(lambda connection: tokens.holder(connection, hash_, now()))
+        if found is None or (found[0].kind == SESSION) != session or found[0].kind == "invite":
+            raise Unauthenticated("The token is unknown, has expired or was revoked.")
+        token, user = found
+        if user is not None and user.disabled:
+            raise Unauthenticated("This account is disabled; ask an admin.")
+        self._note_use(token)
+        return _principal(token, user)
+
+    def _note_use(self, token: Token) -> None:
+        if token.used is None or now() - token.used > _USED:
+            noting = asyncio.create_task(self._touch(token.id))
+            self._noting.add(noting)
+            noting.add_done_callback(self._noting.discard)
+
+    async def _touch(self, id_: str) -> None:
+        with suppress(DSXError):  # it is for people to know, nobody's to wait for
+            await self._catalog.write(
+                lambda connection: tokens.touch(connection, id_, now()), durable=False
+            )
+
+
+def _principal(token: Token, user: User | None) -> Principal:
+    if user is not None:
+        return access.principal_of(user, token)
+    if token.owner != access.ADMIN:
+        raise Unauthenticated("Nobody has this token any more.")
+    return replace(
+        access.service(),
+        scopes=token.scopes,
+        places=token.places,
+        partial=not OF_ROLE["admin"] <= token.scopes,
+        expires=token.expires,
+        via=token.id,
+    )

@@ -1,0 +1,218 @@
+"""Which requests by a link are one download, for links that allow only so many.
+
+One download is one recipient's complete transfer. Its ranges, and what it takes to go on after a
+break, count once for a day; a request for the whole after that is another download. A recipient
+is known by a cookie, or else by address and program: those behind one address with the same
+program are taken for one where they go on with what was broken off, but not with what is complete:
+that takes the cookie. What that is worth to a cheat is bounded: the requests of one download ask
+for at most three times what is downloaded.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Connection
+
+from dsx.catalog import link_downloads as records
+from dsx.catalog import shares
+from dsx.catalog.database import Catalog
+from dsx.catalog.link_downloads import LinkDownload
+from dsx.core.addresses import source_of
+from dsx.core.digest import text_digest
+from dsx.core.errors import Gone
+from dsx.core.intervals import Spans
+from dsx.core.model import Micros
+from dsx.core.principals import Share
+from dsx.core.ranges import ByteRange
+from dsx.hub.clock import SECOND, now
+
+WINDOW = 24 * 3600 * SECOND
+"""How long a download may be gone on with."""
+STALE = 3600 * SECOND
+"""An answer that began so long ago is taken to have broken off with its server."""
+_MOST_SPANS = 1000
+TIMES = 3
+"""How much the requests of one download ask for: so many times its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Who uses a link, as far as requests tell.
+
+    Attributes:
+        address: where the request came from.
+        program: what it says it is (User-Agent).
+        shown: the id of a download that it has begun; empty: it shows none.
+    """
+
+    address: str
+    program: str
+    shown: str = ""
+
+    @property
+    def hash(self) -> str:
+        """What is kept of it."""
+        return _hash(source_of(self.address), self.program)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request by a link asks for.
+
+    Attributes:
+        item: its path and what it is now, so that changed content is another download.
+        size: bytes of the whole.
+        ranges: what of it; all of it for a request of the whole.
+    """
+
+    item: str
+    size: int
+    ranges: Sequence[ByteRange]
+
+    @property
+    def bytes(self) -> int:
+        """How many are asked for."""
+        return sum(part.size for part in self.ranges)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether only somebody asks so who has had the beginning."""
+        return all(part.start > 0 for part in self.ranges)
+
+
+class LinkDownloads:
+    """The downloads of links that allow only so many."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    async def known(self, share: Share, recipient: Recipient, *, broken: bool) -> bool:
+        """Whether *recipient* has begun a download by that link; *broken*: one that broke off."""
+
+        def work(connection: Connection) -> bool:
+            found = _of(connection, share, recipient)
+            return any(not broken or not (one.complete or one.active) for one in found)
+
+        return await self._catalog.read(work)
+
+    async def begin(self, share: Share, recipient: Recipient, wanted: Wanted) -> Running:
+        """Count a download, unless this goes on with one; `Gone` if there are no more."""
+
+        def work(connection: Connection) -> Running:
+            instant, item = now(), _hash(wanted.item)
+            for known in _of(connection, share, recipient):
+                if known.item == item and _belongs(known, wanted):
+                    begun, active = known.begun + wanted.bytes, known.active + 1
+                    records.change(connection, known.id, begun=begun, active=active, seen=instant)
+                    return Running(self._catalog, known.id, share, wanted, new=False)
+            if not shares.use(connection, share.id):
+                raise used_up()
+            new = LinkDownload(
+                id=secrets.token_urlsafe(24),
+                share=share.id,
+                item=item,
+                recipient=recipient.hash,
+                begun=wanted.bytes,
+                active=1,
+                complete=False,
+                sent=[],
+                broken=[],
+                seen=instant,
+            )
+            records.add(connection, new)
+            return Running(self._catalog, new.id, share, wanted, new=True)
+
+        return await self._catalog.write(work)
+
+    async def drop_expired(self, instant: Micros) -> None:
+        """Forget those that can be gone on with no more at *instant*."""
+        await self._catalog.write(lambda connection: records.tidy(connection, instant - WINDOW))
+
+
+class Running:
+    """A request of a download that is being answered."""
+
+    def __init__(
+        self, catalog: Catalog, id_: str, share: Share, wanted: Wanted, *, new: bool
+    ) -> None:
+        """*new*: this request is the download's first."""
+        self.id = id_
+        self._catalog = catalog
+        self._share = share
+        self._wanted = wanted
+        self._new = new
+
+    async def end(self, *, begun: bool, whole: bool) -> None:
+        """Note what came of it: whether an answer was *begun*, and told *whole*.
+
+        One that is broken off has sent something, and nobody knows what has arrived of it. One
+        that was not begun has sent nothing: it does not count.
+        """
+        work = self._take_back if self._new and not begun else partial(self._note, whole=whole)
+        await self._catalog.write(work, durable=False)
+
+    def _take_back(self, connection: Connection) -> None:
+        records.remove(connection, self.id)
+        shares.give_back(connection, self._share.id)
+
+    def _note(self, connection: Connection, *, whole: bool) -> None:
+        found = records.by_id(connection, self.id)
+        if found is None:
+            return
+        sent, broken, size = Spans.of(found.sent), Spans.of(found.broken), self._wanted.size
+        for part in self._wanted.ranges:
+            sent, broken = (sent.add(part), broken) if whole else (sent, broken.add(part))
+        # Who asks for the end and gets it has the beginning, perhaps from an answer that broke off.
+        complete = found.complete or (sent.end == size and _with(sent, broken).covers(size))
+        records.change(
+            connection,
+            self.id,
+            active=max(0, found.active - 1),
+            sent=sent.pairs()[:_MOST_SPANS],
+            broken=broken.pairs()[:_MOST_SPANS],
+            complete=complete,
+            seen=now(),
+        )
+
+
+def _with(one: Spans, other: Spans) -> Spans:
+    for part in other.parts:
+        one = one.add(part)
+    return one
+
+
+def used_up() -> Gone:
+    """The failure of a link that is over."""
+    return Gone("The share link has expired or has been used up.")
+
+
+def _of(connection: Connection, share: Share, recipient: Recipient) -> Sequence[LinkDownload]:
+    """The downloads that *recipient* may go on with: the one it shows, else those it looks like.
+
+    Of the latter those that are complete are over: others may look like their recipient.
+    """
+    since = now() - WINDOW
+    if recipient.shown:
+        found = records.by_id(connection, recipient.shown)
+        if found is not None and found.share == share.id and found.seen >= since:
+            return [found]
+    alike = records.of_recipient(connection, share.id, recipient.hash, since)
+    return [one for one in alike if not one.complete]
+
+
+def _belongs(known: LinkDownload, wanted: Wanted) -> bool:
+    """Whether a request of the same recipient for the same thing is part of *known*."""
+    if known.begun + wanted.bytes > TIMES * wanted.size:
+        return False
+    if wanted.goes_on:
+        return True
+    running = known.active > 0 and known.seen > now() - STALE
+    return not known.complete and not running
+
+
+def _hash(*texts: str) -> str:
+    return text_digest("\0".join(texts))

@@ -1,0 +1,116 @@
+"""Signing in with an account of somebody else's: OpenID Connect, authorization code with PKCE.
+
+Between the two requests of a sign-in nothing is kept here, since another process may answer the
+second one: the browser keeps it, encrypted, for a few minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from dsx.core.errors import Denied, Invalid, Unauthenticated, Unavailable
+from dsx.core.principals import User
+from dsx.hub.accounts.oidc_provider import Exchange, Provider
+from dsx.hub.accounts.signing_keys import Box
+from dsx.hub.accounts.users import Accounts
+
+T = TypeVar("T")
+PATIENCE = 600
+"""Seconds within which somebody has to come back from the provider."""
+_THREADS = 4
+_WAITING = 32
+_STRANGE = re.compile(r"[\x00-\x20\x7f\\]")
+_TOO_LATE = "This sign-in was begun too long ago, or in another browser or window: begin it again."
+
+
+class Oidc:
+    """Sign-ins at one provider."""
+
+    def __init__(
+        self, provider: Provider, accounts: Accounts, box: Box, *, name_claim: str
+    ) -> None:
+        """*name_claim*: what an account is named after; empty: preferred_username, else email."""
+        self._provider = provider
+        self._accounts = accounts
+        self._box = box
+        self._name_claims = (name_claim,) if name_claim else ("preferred_username", "email")
+        # Its own threads: a provider that does not answer must not hold up files.
+        self._threads = ThreadPoolExecutor(_THREADS, "oidc")
+        self._waiting = 0
+
+    async def begin(self, redirect_uri: str, then: str) -> tuple[str, str]:
+        """Where to send the browser, and what it has to keep until it is back.
+
+        *then*: the local path it is sent to in the end; `Invalid` if it is none.
+        """
+        check_local(then)
+        new = secrets.token_urlsafe
+        exchange = Exchange(redirect_uri, state=new(32), nonce=new(32), verifier=new(48))
+        url = await self._ask(lambda: self._provider.authorization_url(exchange))
+        return url, self._box.seal({**asdict(exchange), "then": then})
+
+    async def finish(
+        self, kept: str | None, answer: Mapping[str, str], *, address: str = ""
+    ) -> tuple[User, str]:
+        """Who is back from the provider with *answer*, and where to send them.
+
+        Raises `Denied` unless it is the answer to what was begun in the same browser, `Unavailable`
+        if the provider cannot be asked. All failures are no 401s: those have browsers ask for a
+        password.
+        """
+        opened = self._box.open(kept or "", PATIENCE)
+        if opened is None:
+            raise Denied(_TOO_LATE)
+        then = opened.pop("then")
+        exchange = Exchange(**opened)
+        state = answer.get("state", "")
+        if not hmac.compare_digest(state.encode(), exchange.state.encode()):
+            raise Denied(_TOO_LATE)
+        if answer.get("error"):
+            raise Denied(f"The provider did not sign you in: {answer['error'][:100]!r}.")
+        code = answer.get("code")
+        if not code:
+            raise Denied("The provider sent no code; begin again.")
+        claims = await self._ask(lambda: self._claims(exchange, code, answer.get("iss")))
+        return await self._user(claims, address), then
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _claims(self, exchange: Exchange, code: str, issuer: str | None) -> dict[str, Any]:
+        if issuer is not None and issuer != self._provider.issuer:  # RFC 9207
+            raise Denied("The answer is another provider's; begin again.")
+        return self._provider.claims(exchange, code)
+
+    async def _user(self, claims: Mapping[str, Any], address: str) -> User:
+        told = (claims.get(claim) for claim in self._name_claims)
+        wanted = next((name for name in told if isinstance(name, str) and name), "user")
+        subject = f"{claims['iss']} {claims['sub']}"
+        try:
+            return await self._accounts.of_subject(subject, wanted, address=address)
+        except Unauthenticated as error:
+            raise Denied(error.message) from None
+
+    async def _ask(self, work: Callable[[], T]) -> T:
+        if self._waiting >= _WAITING:
+            raise Unavailable("Too many are signing in; try again in a moment.")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        finally:
+            self._waiting -= 1
+
+
+def check_local(path: str) -> str:
+    """*path*, if it stays on this site in every browser; else `Invalid`."""
+    if not path.startswith("/") or path.startswith("//") or _STRANGE.search(path):
+        raise Invalid("next has to be a path of this site, as /datasets.", {"field": "next"})
+    return path

@@ -1,0 +1,213 @@
+"""Secrets of the hub itself: where they are kept, and how they change without signing anyone out.
+
+Tokens that carry their own proof (JWT) are signed with keys that are in the catalog, encrypted with
+the hub's secret key, which is not: that one comes from the operator, or from a file beside the
+blobs that only the server may read.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from sqlalchemy import Connection
+
+from dsx.catalog import signing_keys as records
+from dsx.catalog.database import Catalog
+from dsx.core.errors import Conflict, Unauthenticated, Unavailable
+from dsx.hub.clock import SECOND, now
+
+_ALGORITHM = "HS256"
+_FRESH = 1.0  # seconds for which it may be unknown here that another server has retired a key
+_LOOK = 0.1  # seconds between two looks for keys that are unknown here
+_LEEWAY = 5  # seconds by which servers' clocks may differ
+
+
+class Keyring:
+    """Signs tokens, and verifies them."""
+
+    def __init__(self, catalog: Catalog, secret_keys: Sequence[str]) -> None:
+        """*secret_keys* open what is encrypted; the first encrypts."""
+        self._catalog = catalog
+        self._box = MultiFernet([_fernet(key) for key in secret_keys])
+        self._keys: dict[str, tuple[str, int | None]] = {}
+        self._read = -_FRESH
+
+    async def sign(self, claims: dict[str, Any]) -> str:
+        """A JWT (RFC 7519) with *claims*."""
+        id_, key = await self._newest()
+        return jwt.encode(claims, key, _ALGORITHM, headers={"kid": id_})
+
+    async def verify(self, token: str) -> dict[str, Any]:
+        """The claims of a JWT that was signed here and has not expired; else `Unauthenticated`."""
+        try:
+            id_ = jwt.get_unverified_header(token).get("kid")  # a string, or this raises
+            key, retires = await self._key(id_)
+            if retires is not None and retires <= now():
+                raise Unauthenticated("The key that signed this token has been rotated out.")
+            return jwt.decode(
+                token,
+                key,
+                algorithms=[_ALGORITHM],
+                leeway=_LEEWAY,
+                options={"require": ["exp", "sub"]},
+            )
+        except jwt.ExpiredSignatureError:
+            raise Unauthenticated("The token has expired; sign in again.") from None
+        except jwt.InvalidTokenError:
+            raise Unauthenticated("The token is not one that was signed here.") from None
+
+    async def rotate(self, grace: float) -> None:
+        """Sign with a new key from now on; the old ones verify for *grace* seconds more.
+
+        `Unavailable` if the old ones cannot be opened: then the secret key is not the one that the
+        servers have, and they could not open the new one. Without a grace nothing has to be opened.
+        """
+
+        def work(connection: Connection) -> None:
+            records.claim(connection)
+            instant = now()
+            if grace:
+                for _, sealed, _ in records.living(connection, instant):
+                    self._open(sealed)
+            records.tidy(connection, instant)
+            records.retire(connection, instant + int(grace * SECOND))
+            self._make(connection)
+
+        await self._catalog.write(work)
+        self._read = -_FRESH
+
+    async def check(self) -> None:
+        """Return if all living keys can be opened, else raise `Unavailable`."""
+        await self._refresh(force=True)
+
+    async def _newest(self) -> tuple[str, str]:
+        """The key to sign with, which may be another server's since a moment ago."""
+        for attempt in ("there", "made"):
+            if attempt == "made":
+                await self._catalog.write(self._make_first)
+            await self._refresh(force=True)
+            for id_, (key, retires) in self._keys.items():
+                if retires is None:
+                    return id_, key
+        raise Unavailable("There is no key to sign with.")
+
+    async def _key(self, id_: str | None) -> tuple[str, int | None]:
+        await self._refresh(force=False)
+        if id_ not in self._keys and time.monotonic() - self._read > _LOOK:
+            await self._refresh(force=True)
+        if id_ is not None and id_ in self._keys:
+            return self._keys[id_]
+        raise Unauthenticated("The token is not one that was signed here.")
+
+    async def _refresh(self, *, force: bool) -> None:
+        if not force and time.monotonic() - self._read < _FRESH:
+            return
+        rows = await self._catalog.read(lambda connection: records.living(connection, now()))
+        self._keys = {id_: (self._open(sealed), retires) for id_, sealed, retires in rows}
+        self._read = time.monotonic()
+
+    def _make_first(self, connection: Connection) -> None:
+        records.claim(connection)
+        if not any(retires is None for _, _, retires in records.living(connection, now())):
+            self._make(connection)
+
+    def _make(self, connection: Connection) -> None:
+        sealed = self._box.encrypt(secrets.token_urlsafe(48).encode()).decode()
+        records.add(connection, secrets.token_hex(8), sealed, now())
+
+    def _open(self, sealed: str) -> str:
+        try:
+            return self._box.decrypt(sealed.encode()).decode()
+        except InvalidToken:
+            raise Unavailable(
+                "The signing keys were encrypted with another secret key: see DSX_SECRET_KEY."
+            ) from None
+
+
+class Box:
+    """Encrypts what a browser keeps for the hub; any of its servers opens it."""
+
+    def __init__(self, secret_keys: Sequence[str], purpose: str) -> None:
+        """What was sealed for another *purpose* does not open; of the keys the first encrypts."""
+        self._box = MultiFernet([_fernet(f"{purpose} {key}") for key in secret_keys])
+
+    def seal(self, values: dict[str, str]) -> str:
+        """*values*, so that nobody else can read or change them."""
+        return self._box.encrypt(json.dumps(values).encode()).decode()
+
+    def open(self, sealed: str, seconds: int) -> dict[str, str] | None:
+        """What was sealed at most *seconds* ago; None if it was not, or not here."""
+        try:
+            values: dict[str, str] = json.loads(
+                self._box.decrypt(sealed.encode("utf-8", "surrogatepass"), ttl=seconds)
+            )
+        except InvalidToken:
+            return None
+        return values
+
+
+def _fernet(secret: str) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest()))
+
+
+def kept_secret(path: Path, prefix: str = "") -> tuple[str, bool]:
+    """The secret kept in *path* (mode 0600), made now if there is none; and whether it was."""
+    try:
+        return path.read_text("ascii").strip(), False
+    except FileNotFoundError:
+        pass
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = f"{prefix}{secrets.token_urlsafe(32)}"
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{key}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return path.read_text("ascii").strip(), False
+    finally:
+        draft.unlink()
+    return key, True
+
+
+async def end_signing_keys(catalog: Catalog) -> None:
+    """Have no signed token count any more; the next server makes a new key."""
+
+    def work(connection: Connection) -> None:
+        records.claim(connection)
+        records.retire(connection, now())
+        records.tidy(connection, now())
+
+    await catalog.write(work)
+
+
+async def check_sealed(catalog: Catalog, secret_keys: Sequence[str], path: Path) -> None:
+    """Raise `Conflict` if the catalog has what *secret_keys* do not open; *path*: their file."""
+    if not await catalog.read(lambda connection: records.living(connection, now())):
+        return
+    where = "or end all signed tokens: dsx secrets rotate --grace 0"
+    if not secret_keys:
+        raise Conflict(
+            f"{path} is gone, and the catalog has keys that were encrypted with it. Put it back, "
+            f"or set DSX_SECRET_KEY; {where}"
+        )
+    try:
+        await Keyring(catalog, secret_keys).check()
+    except Unavailable:
+        raise Conflict(
+            "The catalog has keys that were encrypted with another secret key: DSX_SECRET_KEY, or "
+            f"{path}. Put that back (DSX_SECRET_KEY takes several); {where}"
+        ) from None

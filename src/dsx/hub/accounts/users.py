@@ -1,0 +1,315 @@
+"""Accounts: how they begin, how their users sign in, what they may hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from prometheus_client import Counter
+from sqlalchemy import Connection
+
+from dsx.catalog import tokens, usage, users
+from dsx.catalog.database import Catalog
+from dsx.core.errors import Denied, NotFound, RateLimited, Unauthenticated, Unprocessable
+from dsx.core.principals import OF_ROLE, Principal, Role, Token, User
+from dsx.hub.accounts import access
+from dsx.hub.accounts.audit import note
+from dsx.hub.accounts.passwords import Passwords
+from dsx.hub.accounts.sign_in_limits import Throttle
+from dsx.hub.accounts.signing_keys import Keyring
+from dsx.hub.accounts.tokens import INVITE, hash_of
+from dsx.hub.clock import SECOND, now
+from dsx.hub.limits import Limits
+
+SignUp = Literal["open", "invite", "closed"]
+_SIGN_INS = Counter("dsx_sign_ins", "Passwords that were told and not known by heart.", ["outcome"])
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+_RESERVED = {access.ADMIN, access.ANONYMOUS}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an owner has stored, versions and trash included, and may store at most.
+
+    Attributes:
+        staged: bytes that its unfinished uploads have, or were promised; they count, too.
+    """
+
+    bytes: int
+    files: int
+    staged: int
+    quota_bytes: int | None
+    quota_files: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserChanges:
+    """Changes to an account; None leaves a fact alone, a quota of -1 goes back to the default."""
+
+    role: Role | None = None
+    disabled: bool | None = None
+    quota_bytes: int | None = None
+    quota_files: int | None = None
+    password: str | None = None
+
+
+class Accounts:
+    """The accounts of a hub."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        passwords: Passwords,
+        throttle: Throttle,
+        keyring: Keyring,
+        *,
+        signup: SignUp,
+        jwt_ttl: float,
+        limits: Limits,
+        subjects: bool = False,
+    ) -> None:
+        """*signup*: who may make an account; *jwt_ttl*: seconds a signed token is good for.
+
+        *subjects*: who signs in elsewhere gets an account, even where sign-up is not open.
+        """
+        self._subjects = subjects or signup == "open"
+        self._catalog = catalog
+        self._passwords = passwords
+        self._throttle = throttle
+        self._keyring = keyring
+        self._signup = signup
+        self._jwt_ttl = int(jwt_ttl)
+        self._limits = limits
+
+    async def sign_up(
+        self,
+        name: str,
+        password: str,
+        *,
+        by: Principal | None = None,
+        invite: str | None = None,
+        role: Role | None = None,
+        address: str = "",
+    ) -> User:
+        """A new account. An admin (*by*) may always make one, with any role.
+
+        But not with a token that allows less than an admin may: an account is worth more. Others
+        may as sign-up is open to them, or with an invitation, which it uses up. Raises `Denied` if
+        they may not, `AlreadyExists`, `Unprocessable` for names and passwords that will not do,
+        `RateLimited`.
+        """
+        if by is not None and "admin" in by.scopes:
+            access.require_whole(by)
+        by_admin = by is not None and by.admin
+        if not by_admin and self._signup == "closed":
+            raise Denied("Sign-up is closed here: ask an admin for an account.")
+        if not by_admin and self._signup == "invite" and not invite:
+            raise Denied("Sign-up needs an invitation here: ask an admin for one.")
+        if role is not None and not by_admin:
+            raise Denied("Only an admin gives roles.")
+        check_name(name)
+        if not by_admin and not await self._invited(invite):
+            await self._throttle.enter("sign-up", address)
+        hashed = await self._passwords.hash(password)
+
+        def work(connection: Connection) -> User:
+            given: Role = role or "member"
+            if not by_admin and invite:
+                given = _invited(connection, invite or "")
+            user = users.add(connection, name, given, hashed, now())
+            note(connection, by or access.principal_of(user, None, address), "user.create", name)
+            return user
+
+        return await self._catalog.write(work)
+
+    async def sign_in(
+        self, name: str, password: str, *, address: str = "", device: str = ""
+    ) -> User:
+        """The user whose name and password these are; else `Unauthenticated`, or `RateLimited`.
+
+        *device*: what a browser keeps that has signed in before; see `Throttle.device_of`. Takes as
+        long for a name that nobody has as for a wrong password, and does the same.
+        """
+        user = await self._catalog.read(lambda connection: users.find(connection, name))
+        hashed = None if user is None or user.disabled else user.password
+        if user and hashed and self._passwords.remembers(hashed, password):
+            return user
+        subject = "" if user is None else user.id
+        try:
+            attempt = await self._throttle.enter(name, address, subject=subject, device=device)
+        except RateLimited:
+            _SIGN_INS.labels("limited").inc()
+            raise
+        if await self._passwords.matches(hashed, password) and user is not None:
+            _SIGN_INS.labels("done").inc()
+            await self._throttle.succeeded(attempt)
+            return user
+        _SIGN_INS.labels("failed").inc()
+        raise Unauthenticated("There is no user of that name with that password.")
+
+    async def unchanged(self, id_: str, generation: int) -> bool:
+        """Whether that account is still as it was when its password was shown."""
+        user = await self._catalog.read(lambda connection: users.by_id(connection, id_))
+        return user is not None and not user.disabled and user.generation == generation
+
+    async def issue_jwt(self, user: User) -> str:
+        """A signed token that stands for *user*, with all that the role allows, for a while."""
+        instant = now() // SECOND
+        claims = {
+            "sub": user.id,
+            "gen": user.generation,
+            "iat": instant,
+            "exp": instant + self._jwt_ttl,
+        }
+        return await self._keyring.sign(claims)
+
+    async def of_jwt(self, token: str) -> User:
+        """Whose signed token this is, if it is still good; else `Unauthenticated`."""
+        claims = await self._keyring.verify(token)
+        user = await self._catalog.read(lambda connection: users.by_id(connection, claims["sub"]))
+        if user is None or user.disabled or user.generation != claims.get("gen"):
+            raise Unauthenticated("The token has ended; sign in again.")
+        return user
+
+    async def of_subject(self, subject: str, wanted: str, *, address: str = "") -> User:
+        """Who signs in elsewhere as *subject*: their account, made now if newcomers may have one.
+
+        *wanted* is the name it gets; another one is found if that is taken.
+        """
+
+        def work(connection: Connection) -> User:
+            user = users.by_subject(connection, subject)
+            if user is not None:
+                return user
+            if not self._subjects:
+                raise Denied("Sign-up is closed here: ask an admin for an account.")
+            users.claim(connection)
+            user = users.by_subject(connection, subject)
+            if user is not None:  # made since, from another window of the same browser, perhaps
+                return user
+            name = _free_name(wanted, lambda name: users.find(connection, name) is None)
+            user = users.add(connection, name, "member", None, now(), subject=subject)
+            principal = access.principal_of(user, None, address)
+            note(connection, principal, "user.create", name, subject=subject)
+            return user
+
+        user = await self._catalog.write(work)
+        if user.disabled:
+            raise Unauthenticated("This account is disabled; ask an admin.")
+        return user
+
+    async def get(self, principal: Principal, name: str) -> User:
+        """An account: one's own, or for admins any. `NotFound` otherwise."""
+        access.require(principal, "read")
+        access.require_account(principal)
+
+        def work(connection: Connection) -> User:
+            return _reachable(connection, principal, name)
+
+        return await self._catalog.read(work)
+
+    async def list(self, principal: Principal, *, after: int = 0, limit: int) -> Sequence[User]:
+        """All accounts by number; for admins."""
+        access.require(principal, "admin")
+        return await self._catalog.read(lambda connection: users.page(connection, after, limit))
+
+    async def change(
+        self, principal: Principal, name: str, changes: UserChanges, *, current: str | None = None
+    ) -> User:
+        """Change an account: admins anything; users their own password, telling the *current* one.
+
+        A new password, role or disabling ends sessions and signed tokens. `Denied` for what only
+        admins may, for the wrong current password, and for a token that allows less than its owner
+        may, if somebody could come in with the change.
+        """
+        user = await self.get(principal, name)
+        facts = {key: getattr(changes, key) for key in ("role", "disabled")}
+        quotas = {key: getattr(changes, key) for key in ("quota_bytes", "quota_files")}
+        told = {key: value for key, value in (facts | quotas).items() if value is not None}
+        if told or changes.password is None or user.id != principal.id:
+            access.require(principal, "admin")
+        else:
+            await self._confirm(user, current, principal.address)
+        if {changes.role, changes.disabled, changes.password} != {None}:
+            access.require_whole(principal)
+        values = {key: None if value == -1 else value for key, value in told.items()}
+        if changes.password is not None:
+            values["password"] = await self._passwords.hash(changes.password)
+        ends = bool(values.keys() & {"password", "role", "disabled"})
+
+        def work(connection: Connection) -> User:
+            present = _reachable(connection, principal, name)
+            changed = users.change(connection, present, values, ends=ends) if values else present
+            if ends:
+                tokens.remove_all(connection, user.id, "session")
+            note(connection, principal, "user.change", user.name, facts=sorted(values))
+            return changed
+
+        return await self._catalog.write(work)
+
+    async def usage(self, principal: Principal) -> Usage:
+        """What the principal's own space holds, and may hold."""
+        access.require(principal, "read")
+        access.require_account(principal)
+
+        def work(connection: Connection) -> Usage:
+            used = usage.of(connection, principal.id)
+            most = self._limits.quotas(connection, principal.id)
+            return Usage(used.bytes, used.files, used.staged, *most)
+
+        return await self._catalog.read(work)
+
+    async def _confirm(self, user: User, current: str | None, address: str) -> None:
+        attempt = await self._throttle.enter(f"confirm {user.id}", address)
+        if current is None or not await self._passwords.matches(user.password, current):
+            raise Denied("The current password is another one: tell it as current_password.")
+        await self._throttle.succeeded(attempt)
+
+    async def _invited(self, invite: str | None) -> bool:
+        """Whether that is a good invitation, which is no guess: strangers' do not count for it."""
+        if not invite:
+            return False
+        hash_ = hash_of(invite)
+        return await self._catalog.read(
+            lambda connection: tokens.is_good(connection, hash_, INVITE, now())
+        )
+
+
+def check_name(name: str) -> str:
+    """*name*, if a user may have it; else `Unprocessable`."""
+    if not _NAME.fullmatch(name) or name.casefold() in _RESERVED:
+        raise Unprocessable(
+            "A user's name has 1 to 64 letters, digits and ._@+-, begins with a letter or digit, "
+            f"and is none of {', '.join(sorted(_RESERVED))}.",
+            {"field": "username"},
+        )
+    return name
+
+
+def _reachable(connection: Connection, principal: Principal, name: str) -> User:
+    user = users.find(connection, name)
+    if user is None or (user.id != principal.id and not principal.admin):
+        raise access.hidden(NotFound(f"There is no user {name!r}."))
+    return user
+
+
+def _invited(connection: Connection, invite: str) -> Role:
+    token = tokens.take(connection, hash_of(invite), INVITE, now())
+    if token is None:
+        raise Denied("The invitation is unknown, used up or too old: ask an admin for another.")
+    return _role(token)
+
+
+def _role(token: Token) -> Role:
+    roles: list[Any] = [role for role, scopes in OF_ROLE.items() if scopes == token.scopes]
+    return roles[0] if roles else "member"
+
+
+def _free_name(wanted: str, free: Callable[[str], bool]) -> str:
+    base = re.sub(r"[^A-Za-z0-9._@+-]", "-", wanted).lstrip("._@+-")[:56] or "user"
+    if base.casefold() in _RESERVED:
+        base = f"{base}-1"
+    names = [base, *(f"{base}-{number}" for number in range(2, 1000))]
+    return next(name for name in names if free(name))

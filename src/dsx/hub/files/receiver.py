@@ -1,0 +1,116 @@
+"""Receives bytes: hashes and stages them as they arrive, then seals them into a blob."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from dsx.blobs.contract import Stage
+from dsx.core.digest import Buffer, Digest, Hasher
+from dsx.core.errors import DigestMismatch, StorageFailed
+from dsx.core.model import BlobInfo
+from dsx.hub.files.allowances import Allowance
+from dsx.hub.limits import too_large
+
+_LARGE = 64 * 1024
+_hashers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="hash")
+"""Large pieces are hashed beside being written: SHA-256 takes as long as the copy to the disk."""
+
+
+@contextmanager
+def hash_beside(update: Callable[..., object], *arguments: Any) -> Iterator[None]:
+    """Call *update*, whose last argument are bytes, by the time the block ends: beside it if many.
+
+    Large bytes are hashed even if the block fails.
+    """
+    beside = len(arguments[-1]) >= _LARGE
+    hashing = _hashers.submit(update, *arguments) if beside else None
+    try:
+        yield
+    finally:
+        if hashing is not None:
+            hashing.result()
+    if hashing is None:
+        update(*arguments)
+
+
+class Receiver:
+    """One stream of bytes on its way to becoming a blob; ``write`` takes them in order.
+
+    Attributes:
+        sealed: whether it has become one.
+    """
+
+    def __init__(self, stage: Stage, limit: int | None, allowance: Allowance) -> None:
+        """Collect at most *limit* bytes (None: any number) in *stage*, as *allowance* has it."""
+        self._allowance = allowance
+        self._stage = stage
+        self._limit = limit
+        self._hasher = Hasher()
+        self.sealed = False
+
+    @property
+    def size(self) -> int:
+        """Bytes received so far."""
+        return self._hasher.size
+
+    def write(self, data: Buffer) -> None:
+        """Take the next bytes (blocking). `TooLarge` over the limit, `StorageFull` without room.
+
+        Over the quota as well, as soon as it is reached.
+        """
+        start = self.size
+        if self._limit is not None and start + len(data) > self._limit:
+            raise too_large(self._limit)
+        self._allowance.add(len(data))
+        with hash_beside(self._hasher.update, data):
+            self._stage.write(start, data)
+
+    async def finish(self, expected: Digest | None = None) -> BlobInfo:
+        """Make the bytes durable; `DigestMismatch` if they are not the *expected* ones.
+
+        `StorageFailed` if that fails; then all of them have to be received again.
+        """
+        digest = self._hasher.digest
+        if expected is not None and digest != expected:
+            raise DigestMismatch(
+                "The bytes are not the ones announced: they were changed on the way; send again.",
+                {"expected": expected, "received": digest},
+            )
+        await asyncio.to_thread(self._stage.sync)
+        return BlobInfo(digest, self.size, self._hasher.crc32)
+
+    async def prepare(self, blob: BlobInfo) -> None:
+        """Do what is long about ``seal`` before others have to wait for it: `Stage.prepare`."""
+        with as_received():
+            await self._stage.prepare(blob.digest, blob.size)
+
+    def seal(self, blob: BlobInfo) -> None:
+        """Turn the bytes into the blob that ``finish`` described (blocking)."""
+        with as_received():
+            self._stage.seal(blob.digest, blob.size)
+        self.sealed = True
+
+    async def abandon(self) -> None:
+        """Drop what was not sealed. Idempotent, and harmless after ``seal``."""
+        self._allowance.close()
+        await self._stage.discard()
+
+    def recorded(self) -> None:
+        """The catalog counts the bytes now, as a file's."""
+        self._allowance.recorded(self.size)
+
+
+@contextmanager
+def as_received() -> Iterator[None]:
+    """Around sealing bytes that were hashed when they came: if they differ now, the disk failed."""
+    try:
+        yield
+    except DigestMismatch:
+        raise StorageFailed(
+            "The bytes on the disk are not the ones that were received; send them again."
+        ) from None

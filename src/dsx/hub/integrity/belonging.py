@@ -1,0 +1,120 @@
+"""Do these blobs belong to this catalog?
+
+The catalog has the hub's id and a generation that grows at every start and every hour; a label
+beside the blobs repeats both. So a catalog that was lost, or that was taken from a backup, is told
+from the one that the blobs were stored under, before anybody takes blobs for orphans.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from functools import partial
+from typing import Literal
+
+import structlog
+
+from dsx.blobs.contract import BlobStore
+from dsx.catalog import blobs as records
+from dsx.catalog import hub as identities
+from dsx.catalog.database import Catalog
+from dsx.catalog.hub import HubId
+from dsx.core.errors import Conflict, NotFound
+from dsx.hub.clock import SECOND, now
+
+log = structlog.get_logger(__name__)
+
+RENEWED_EVERY = 3600 * SECOND
+Agreement = Literal["same", "new", "older"]
+"""``new``: nothing was stored under a label yet. ``older``: than the blobs are."""
+
+
+async def prepare(catalog: Catalog, blobs: BlobStore, *, create: bool) -> None:
+    """Bring the schema up to date and label the blobs, if they are this catalog's.
+
+    Raises `Conflict` for blobs of another or a lost catalog and for a catalog whose blobs are not
+    there, `Unusable` for a catalog that cannot be used. Unless *create*, `NotFound` for one that is
+    not there, and nothing is made or changed.
+    """
+    await catalog.verify(thorough=False)
+    # First the blobs: a server that starts beside this one makes the schema before it stores any.
+    stored = await blobs.label() is not None or bool(await blobs.list(limit=1))
+    current, newest = await catalog.revision()
+    if current is None and not create:
+        raise NotFound("There is no hub here: its catalog is empty. Is DSX_DATA_DIR right?")
+    if current is None and stored:
+        raise Conflict(
+            "There are blobs here, but their catalog is gone. Put the catalog back from a backup "
+            "(catalog.db, or the database of DSX_DATABASE_URL). To begin anew without those files, "
+            "choose another data directory, or move `blobs` out of this one."
+        )
+    if current != newest:
+        if not create:
+            raise Conflict(
+                "The catalog is of an older version of DSX Hub: `dsx serve` brings it up to date."
+            )
+        await catalog.migrate()
+    if create and await agreement(catalog, blobs) == "new":
+        await renew(catalog, blobs, "new")
+
+
+async def agreement(catalog: Catalog, blobs: BlobStore) -> Agreement:
+    """How catalog and label agree; raises `Conflict` if they are not of the same hub."""
+    known = await catalog.read(identities.get)
+    label = _read(await blobs.label())
+    if label is None:
+        recorded, _ = await catalog.read(records.totals)
+        if known is not None and recorded and not await blobs.list(limit=1):
+            raise Conflict(
+                "The blobs of this hub are not here. Is their directory mounted, and is "
+                "DSX_STORAGE_URL right? If they are lost: dsx fsck --repair --force."
+            )
+        return "new"
+    if known is None and not (await catalog.read(records.totals))[0]:
+        raise Conflict("The blobs here are another hub's: see DSX_DATA_DIR and DSX_STORAGE_URL.")
+    if known is not None and known.id != label.id:
+        raise Conflict("The blobs here are another hub's: see DSX_DATA_DIR and DSX_STORAGE_URL.")
+    return "older" if known is None or known.generation < label.generation else "same"
+
+
+async def renew(catalog: Catalog, blobs: BlobStore, found: Agreement) -> None:
+    """Have the generation grow in both, unless the catalog is older: that is not to be hidden."""
+    if found == "older":
+        log.warning(
+            "the catalog is older than the blobs: what was stored since is not in it. "
+            "`dsx fsck` tells how much that is"
+        )
+        return
+    identity = await catalog.write(partial(identities.renew, id_=str(uuid.uuid4()), now=now()))
+    await label_blobs(blobs, identity)
+
+
+async def renew_in_time(catalog: Catalog, blobs: BlobStore) -> None:
+    """`renew`, if the last time was long enough ago."""
+    known = await catalog.read(identities.get)
+    if known is None or abs(now() - known.renewed) > RENEWED_EVERY:
+        await renew(catalog, blobs, await agreement(catalog, blobs))
+
+
+async def accept(catalog: Catalog, blobs: BlobStore) -> None:
+    """Let the blobs be this catalog's from now on, as it is."""
+    identity = await catalog.write(partial(identities.renew, id_=str(uuid.uuid4()), now=now()))
+    await label_blobs(blobs, identity)
+
+
+async def label_blobs(blobs: BlobStore, identity: HubId) -> None:
+    """Note *identity* beside the blobs."""
+    note = {"hub": identity.id, "generation": identity.generation}
+    await blobs.set_label(json.dumps(note).encode())
+
+
+def _read(label: bytes | None) -> HubId | None:
+    if label is None:
+        return None
+    try:
+        note = json.loads(label)
+        return HubId(str(note["hub"]), int(note["generation"]), 0)
+    except (ValueError, KeyError, TypeError):
+        raise Conflict(
+            "The label beside the blobs cannot be read; if they are this hub's, remove blobs/label."
+        ) from None

@@ -1,0 +1,155 @@
+"""Removes bytes that no record names any more.
+
+That may take long: a network call, gigabytes to free. So it never happens within a transaction of
+the catalog, which others wait for. The transaction that drops a blob's last record writes a
+tombstone; afterwards `remove_unknown` carries it out, at once or, after a crash, by `Collector`:
+
+1. a transaction that has claimed the digest finds that there is still no record, notes that the
+   removal has begun and, where the store can, takes the blob out of sight;
+2. the bytes go, while nobody waits;
+3. the tombstone goes.
+
+An upload of equal content that comes before 1 drops the tombstone, so its bytes stay. One that
+comes later waits for 3 (a moment) before it makes its blob anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from dsx.blobs.contract import BlobStore, Hides
+from dsx.catalog import blobs as records
+from dsx.catalog import tombstones
+from dsx.catalog.database import Catalog
+from dsx.core.digest import Digest
+from dsx.core.errors import DSXError, Unavailable
+from dsx.core.model import Micros
+from dsx.core.shield import whatever_happens
+from dsx.hub.clock import SECOND, now
+
+T = TypeVar("T")
+LEASE = 120 * SECOND
+"""Who has not ended a removal for so long is dead: somebody else takes over."""
+_BATCH = 100
+_PATIENCE = 20.0
+_STEP = 0.02
+
+
+class BeingRemoved(Unavailable):
+    """An equal blob is just being removed; a moment later its digest is free again."""
+
+
+async def remove_unknown(catalog: Catalog, blobs: BlobStore, digests: Iterable[Digest]) -> None:
+    """Remove those of *digests* that have no record and may not get one."""
+    wanted = sorted(set(digests))
+    for start in range(0, len(wanted), _BATCH):
+        await whatever_happens(_remove(catalog, blobs, wanted[start : start + _BATCH]))
+
+
+async def remove_due(catalog: Catalog, blobs: BlobStore) -> int:
+    """Carry out what a crash has left to do, and what had to wait; how many blobs that were."""
+    removed = 0
+    while found := await catalog.read(
+        lambda connection: tombstones.due(connection, now(), now() - LEASE, _BATCH)
+    ):
+        await whatever_happens(_remove(catalog, blobs, found))
+        removed += len(found)
+    return removed
+
+
+async def _remove(catalog: Catalog, blobs: BlobStore, digests: Sequence[Digest]) -> None:
+    def begin(connection: Connection) -> tuple[list[Digest], Sequence[str]]:
+        instant = now()
+        for digest in digests:
+            records.claim(connection, digest)
+        unknown = records.unknown(connection, digests)
+        tombstones.drop(connection, [digest for digest in digests if digest not in unknown])
+        for digest in unknown:
+            tombstones.begin(connection, digest, instant)
+        return unknown, blobs.hide(unknown) if isinstance(blobs, Hides) else ()
+
+    unknown, hidden = await catalog.write(begin)
+    if not unknown:
+        return
+    if isinstance(blobs, Hides):
+        await blobs.sweep(hidden)
+    else:
+        await blobs.delete(unknown)
+    await catalog.write(lambda connection: tombstones.drop(connection, unknown), durable=False)
+
+
+@contextlib.asynccontextmanager
+async def withheld(
+    catalog: Catalog, digest: Digest, unwanted: Callable[[Connection], bool], due: Micros
+) -> AsyncIterator[bool]:
+    """Keep a blob from being recorded meanwhile, if *unwanted*, asked under its claim, says so.
+
+    Yields what that said. After a crash a blob that has no record is removed from *due* on.
+    """
+
+    def begin(connection: Connection) -> bool:
+        records.claim(connection, digest)
+        if not unwanted(connection):
+            return False
+        tombstones.add(connection, [digest], due)
+        tombstones.begin(connection, digest, now())
+        return True
+
+    if not await catalog.write(begin):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        await catalog.write(lambda connection: tombstones.drop(connection, [digest]))
+
+
+def spare(connection: Connection, digest: Digest) -> None:
+    """Keep the blob, which is claimed and about to be recorded, from being removed.
+
+    `BeingRemoved` if that has begun already: see `recorded`.
+    """
+    begun = tombstones.begun(connection, digest)
+    if begun is not None and abs(now() - begun) < LEASE:
+        raise BeingRemoved("Equal bytes are just being removed; try again.")
+    tombstones.drop(connection, [digest])
+
+
+async def recorded(
+    catalog: Catalog,
+    blobs: BlobStore,
+    digest: Digest,
+    prepare: Callable[[], Awaitable[None]],
+    record: Callable[[Connection], T],
+) -> T:
+    """What the transaction *record*, which seals and records the blob, returns; *prepare* is first.
+
+    Both happen again as long as an equal blob is being removed. If they fail, the bytes do not stay
+    behind, unless another record has them or an open upload is about to.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    async with _sealing(catalog, blobs, digest):
+        while True:
+            await prepare()
+            try:
+                return await catalog.write(record, spare=False)
+            except BeingRemoved:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(_STEP)
+
+
+@contextlib.asynccontextmanager
+async def _sealing(catalog: Catalog, blobs: BlobStore, digest: Digest) -> AsyncIterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(DSXError):
+            await remove_unknown(catalog, blobs, [digest])
+        raise

@@ -1,0 +1,127 @@
+"""Stored bytes that are not what they were: found, set aside, told of, healed.
+
+A damaged blob is marked in the catalog, so that its readers are told, and its bytes go into the
+store's quarantine, so that nobody reads them by any way. Both happen under the claim of its digest
+and only if it was not sealed anew since it was read: what an upload has just stored is spared.
+Storing the right bytes again, by whatever protocol, clears the mark; a replica may have them, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from dsx.blobs.contract import BlobStore
+from dsx.catalog import blobs as records
+from dsx.catalog.database import Catalog
+from dsx.core.digest import Digest
+from dsx.core.errors import Damaged, DigestMismatch, DSXError, NotFound, StorageFailed, Unavailable
+from dsx.core.model import Micros
+from dsx.core.shield import whatever_happens
+from dsx.hub.clock import now
+from dsx.hub.integrity.blob_gc import withheld
+
+log = structlog.get_logger(__name__)
+
+MISSING = "missing"
+_PAGE = 1000
+Pace = Callable[[int], Awaitable[None]]
+"""Called with the number of bytes that were just read; it may take its time."""
+
+
+async def at_full_speed(size: int) -> None:
+    """The pace of who does not wait."""
+    _ = size
+
+
+class Inspector:
+    """Looks at one blob after the other."""
+
+    def __init__(
+        self, catalog: Catalog, blobs: BlobStore, replicas: Sequence[BlobStore] = ()
+    ) -> None:
+        """*replicas* are asked, in that order, for the right bytes of what is damaged here."""
+        self._catalog = catalog
+        self._blobs = blobs
+        self._replicas = replicas
+
+    async def inspect(
+        self, digest: Digest, size: int, sealed: Micros, pace: Pace = at_full_speed
+    ) -> str | None:
+        """Read a blob and, if its bytes are wrong, mark it; what is wrong, or None.
+
+        *sealed*: when, as its record says. Raises `Unavailable` if the store does not answer.
+        """
+        problem = await problem_of(self._blobs, digest, size, pace)
+        if problem is not None:  # memory and controllers err, too: only what is seen twice counts
+            problem = await problem_of(self._blobs, digest, size, pace)
+        if problem == MISSING and await self._blobs.label() is None:
+            raise Unavailable("The blobs are not where they were: is their directory mounted?")
+        if problem is None or not await whatever_happens(self._set_aside(digest, sealed, problem)):
+            return None
+        log.error("stored bytes are damaged", digest=digest, size=size, problem=problem)
+        await self.heal(digest, size)
+        return problem
+
+    async def recover(self) -> None:
+        """Trust blobs again that were missing and are there again; they are read like any other."""
+        after = ""
+        while page := await self._catalog.read(partial(records.damaged, after=after, limit=_PAGE)):
+            after = page[-1].digest
+            absent = [one for one in page if one.problem == MISSING]
+            sizes = await self._blobs.stat([one.digest for one in absent])
+            for one in absent:
+                if sizes.get(one.digest) == one.size or await self.heal(one.digest, one.size):
+                    await self._catalog.write(partial(_healed, one.digest))
+
+    async def heal(self, digest: Digest, size: int) -> bool:
+        """Fetch the right bytes from a replica, if there is one that has them."""
+        for replica in self._replicas:
+            with contextlib.suppress(NotFound, DigestMismatch):
+                _, chunks = await replica.open(digest)
+                await self._blobs.put(digest, size, chunks)
+                await self._catalog.write(partial(_healed, digest))
+                log.info("damaged bytes were replaced from a replica", digest=digest)
+                return True
+        return False
+
+    async def _set_aside(self, digest: Digest, sealed: Micros, problem: str) -> bool:
+        def mark(connection: Connection) -> bool:
+            return records.mark(connection, digest, sealed, problem, now())
+
+        async with withheld(self._catalog, digest, mark, now()) as marked:
+            if marked:
+                # where the store cannot move it, the mark keeps it from being served
+                with contextlib.suppress(OSError, DSXError):
+                    await self._blobs.quarantine([digest])
+        return marked
+
+
+async def problem_of(
+    blobs: BlobStore, digest: Digest, size: int, pace: Pace = at_full_speed
+) -> str | None:
+    """What is wrong with the stored bytes of *digest*; None: they are the right ones."""
+    hasher = hashlib.sha256()
+    try:
+        found, chunks = await blobs.open(digest)
+        async for chunk in chunks:
+            await asyncio.to_thread(hasher.update, chunk)
+            await pace(len(chunk))
+        if found != size:
+            return f"has {found} bytes instead of {size}"
+    except NotFound:
+        return MISSING
+    except (OSError, StorageFailed, Damaged) as error:
+        return f"cannot be read: {error}"
+    return None if hasher.hexdigest() == digest else "has other content"
+
+
+def _healed(digest: Digest, connection: Connection) -> None:
+    records.claim(connection, digest)
+    records.clear(connection, digest, now())

@@ -1,0 +1,121 @@
+"""What a request says of the bytes it brings to an upload, and whether that can be."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from dsx.core.errors import Conflict, Denied, Invalid, OffsetMismatch, Paused, TooLarge
+from dsx.core.ranges import ByteRange
+from dsx.core.transfers import PartDigest, Upload
+from dsx.hub.files.files import FORM_OVERHEAD
+from dsx.hub.limits import Limits, inconsistent
+from dsx.hub.transfers.creation import MAX_LENGTH
+from dsx.hub.transfers.leases import EVERYTHING
+from dsx.hub.transfers.writer import Write
+
+Source = Callable[[Write, Callable[[], Awaitable[None]]], Awaitable[object]]
+"""Hands the bytes of a request, in order, to a blocking writer, and awaits its second argument
+before it asks for more: that is how a pause holds a sender back."""
+
+MAX_SPANS = 4096
+"""Pieces with gaps between them: each part is looked for among them, and writes them anew."""
+
+
+def no_digest() -> PartDigest | None:
+    """The bytes are not checked by themselves."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What a request says of the bytes it brings.
+
+    Attributes:
+        offset: where they go. Unless it is a *part*, that has to be where the upload stands.
+        size: how many will come; None: not known.
+        length: of the whole upload, if that is told only now.
+        last: the upload ends where these bytes end.
+        checked: they have a digest, so nothing is kept before it was compared.
+        digest: asked once the bytes are there: what they have to hash to.
+        part: they may go anywhere, beside other parts that come at the same time.
+        claimed: nothing but the sender's word says that *size* of them come (in a form): other
+            numbers are `Invalid`, and of a request that is, none are kept.
+        digests: algorithms of which a digest will be told later: hashed as the bytes come.
+        alone: while somebody else adds bytes, these are refused; else the newer writer wins.
+        announced: the length of the request's body, where that is not *size*: a form is longer.
+    """
+
+    offset: int
+    size: int | None = None
+    length: int | None = None
+    last: bool = False
+    checked: bool = False
+    digest: Callable[[], PartDigest | None] = no_digest
+    part: bool = False
+    claimed: bool = False
+    digests: tuple[str, ...] = ()
+    alone: bool = False
+    announced: int | None = None
+
+    @property
+    def span(self) -> ByteRange:
+        """Where the bytes go, as far as that is known."""
+        return ByteRange(self.offset, EVERYTHING if self.size is None else self.offset + self.size)
+
+
+def check(upload: Upload, addition: Addition, limits: Limits) -> None:
+    """Refuse what can be refused before an older writer is asked to yield."""
+    span = addition.span
+    if upload.kind == "final":
+        raise Denied("A final upload is made of partial ones; it takes no bytes.")
+    if upload.paused:
+        raise Paused("The upload is paused; resume its task first.", {"id": upload.id})
+    if not 0 <= span.start <= MAX_LENGTH:
+        raise Invalid("An offset is a number of bytes from 0 on.", {"offset": span.start})
+    behind = span.start < upload.offset or upload.state == "finished"
+    if behind and not addition.part and span.start != upload.offset:
+        raise mismatch(upload, span.start)
+    if len(upload.received.parts) >= MAX_SPANS and not _joins(upload, span):
+        raise Conflict(
+            f"The upload has {MAX_SPANS} pieces with gaps between them: send first what lies in a "
+            "gap, next to a piece that is there.",
+            {"limit": MAX_SPANS},
+        )
+    _check_length(upload, addition, limits)
+
+
+def _joins(upload: Upload, span: ByteRange) -> bool:
+    """Whether *span* begins at or in what is there, so that it makes no piece more."""
+    return any(part.start <= span.start <= part.stop for part in upload.received.parts)
+
+
+def _check_length(upload: Upload, addition: Addition, limits: Limits) -> None:
+    stop = addition.span.stop
+    known = upload.length if upload.length is not None else addition.length
+    if addition.length is not None and addition.length != known:
+        raise inconsistent(known, addition.length)
+    if addition.size is not None:
+        if addition.last and known is not None and known != stop:
+            raise inconsistent(known, stop)
+        if known is not None and stop > known:
+            raise TooLarge(f"The body goes beyond the upload's end, {known}.", {"limit": known})
+        limits.check_size(stop)
+    limits.check_size(addition.length)
+
+
+def brought(upload: Upload, addition: Addition) -> int:
+    """How many bytes *addition* will bring to *upload* at least that do not count yet."""
+    if upload.length is not None:
+        return 0
+    if addition.size is None:
+        return max(0, (addition.announced or 0) - FORM_OVERHEAD)
+    return sum(piece.size for piece, there in upload.received.split(addition.span) if not there)
+
+
+def mismatch(upload: Upload, offset: int) -> OffsetMismatch:
+    """The failure of a request that does not go on where the upload stands."""
+    return OffsetMismatch(
+        f"The upload stands at {upload.offset}, not at {offset}.",
+        {"expected_offset": upload.offset, "offset": offset},
+    )

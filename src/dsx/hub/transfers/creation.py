@@ -1,0 +1,191 @@
+"""How an upload begins: its facts checked, its defaults filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import uuid_utils
+from sqlalchemy import Connection
+
+from dsx.catalog import tasks, uploads
+from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
+from dsx.core.intervals import Spans
+from dsx.core.media_types import DEFAULT_TYPE
+from dsx.core.model import FileVersion, Micros, NewFile
+from dsx.core.names import check_file_name, check_label
+from dsx.core.principals import Principal
+from dsx.core.transfers import ALGORITHMS, NewUpload, Task, Upload
+from dsx.hub.accounts import access
+from dsx.hub.clock import now
+from dsx.hub.files.validation import DEFAULT_CATEGORY, media_type, new_file
+from dsx.hub.limits import Limits, check_room
+from dsx.hub.transfers import possession
+
+MAX_LENGTH = (1 << 62) - 1
+MAX_PARTS = 10_000
+NEVER: Micros = 1 << 62
+"""The expiry of an upload's own task, which ends with the upload."""
+PARENT = "parent"
+"""The note of an upload that says which file version it follows."""
+_HEX = re.compile(r"[0-9a-f]+")
+
+
+def described(principal: Principal, new: NewUpload, instant: Micros, expires: Micros) -> Upload:
+    """*new* as an upload of *principal*; `Invalid` if its facts are not acceptable."""
+    if new.length is not None and not 0 <= new.length <= MAX_LENGTH:
+        raise Invalid("A length is a number of bytes from 0 on.", {"length": new.length})
+    expected = check_digests(new.expected)
+    id_ = new.id or new.task or str(uuid_utils.uuid7())
+    facts = _facts(principal.id, new, new.name or id_)
+    long = new.length is not None and new.length >= possession.LEAST
+    provable = long and "sha256" in expected and new.kind == "whole"
+    return Upload(
+        id=id_,
+        owner=principal.id,
+        kind=new.kind,
+        name=facts.name or None,
+        category=facts.category,
+        content_type=facts.content_type,
+        metadata=facts.metadata,
+        tags=facts.tags,
+        only_if_absent=new.only_if_absent,
+        length=new.length,
+        received=Spans(),
+        state="open",
+        expected=expected,
+        notes=new.notes,
+        generation=0,
+        paused=False,
+        challenge=possession.challenge() if provable else None,
+        blob=None,
+        version=None,
+        created=instant,
+        expires=expires,
+        parts=new.parts,
+        via="" if principal.places is None else principal.via,
+        counted=0 if new.kind == "final" else new.length or 0,
+    )
+
+
+def with_parts(connection: Connection, principal: Principal, upload: Upload, now: Micros) -> Upload:
+    """*upload*, if it is a final, with the sum of its partials' lengths if they are all known.
+
+    `Invalid` unless the partials exist, and are within reach of *principal*.
+    """
+    if upload.kind != "final":
+        return upload
+    if not 0 < len(upload.parts) <= MAX_PARTS:
+        raise Invalid(f"A final upload is made of 1 to {MAX_PARTS} partial ones.")
+    lengths = []
+    for id_ in upload.parts:
+        try:
+            found = uploads.get_open(connection, upload.owner, id_, now)
+            part = access.upload(connection, principal, found)
+        except (NotFound, Gone):
+            raise Invalid(f"There is no partial upload {id_!r}.", {"partial": id_}) from None
+        if part.kind != "partial":
+            raise Invalid(f"{id_!r} is no partial upload.", {"partial": id_})
+        lengths.append(part.length)
+    return replace(upload, length=total(lengths))
+
+
+def total(lengths: Sequence[int | None]) -> int | None:
+    """The sum, unless one of them is not known."""
+    known = [length for length in lengths if length is not None]
+    return sum(known) if len(known) == len(lengths) else None
+
+
+def take_up(connection: Connection, upload: Upload, task: str | None) -> None:
+    """Put *upload* under the control of the pending *task*, or of a task of its own."""
+    if task is None:
+        own = Task(
+            id=upload.id,
+            owner=upload.owner,
+            kind="upload",
+            state="running",
+            name=upload.name or f"part {upload.id}",
+            done=0,
+            total=upload.length,
+            message=None,
+            created=upload.created,
+            updated=upload.created,
+            expires=NEVER,
+        )
+        tasks.add(connection, own)
+        return
+    if tasks.get(connection, upload.owner, task).state == "paused":
+        raise Paused("The task is paused; resume it first.", {"id": task})
+    values = {"kind": "upload", "state": "running", "name": upload.name, "total": upload.length}
+    if not tasks.take_up(connection, task, upload.created, **values):
+        raise Conflict("The task has been taken up already, or has ended.", {"id": task})
+
+
+def _facts(owner: str, new: NewUpload, name: str) -> NewFile:
+    if new.kind == "partial":  # what is said of a partial is not inherited by what is made of it
+        return NewFile(owner, "", DEFAULT_CATEGORY, DEFAULT_TYPE, {}, ())
+    return new_file(
+        owner,
+        name,
+        category=new.category,
+        content_type=new.content_type,
+        metadata=new.metadata,
+        tags=new.tags,
+    )
+
+
+def changed_facts(
+    upload: Upload, name: str | None, category: str | None, content_type: str | None
+) -> dict[str, Any]:
+    """Those of the facts that are told, checked; a new name brings the type that it suggests."""
+    facts: dict[str, Any] = {}
+    if name is not None and PARENT not in upload.notes:  # it goes by the name of that file
+        facts["name"] = check_file_name(name)
+        facts["content_type"] = media_type(content_type, name)
+    elif content_type is not None:
+        facts["content_type"] = media_type(content_type, upload.name or "")
+    if category is not None:
+        facts["category"] = check_label("A category", category or DEFAULT_CATEGORY)
+    return facts
+
+
+def succession(upload: Upload, parent: FileVersion) -> dict[str, Any]:
+    """The facts of an upload that is to be the next version of the file *parent* belongs to."""
+    if parent.owner != upload.owner:
+        raise NotFound(f"You have no file {parent.id!r}.")
+    return {
+        "name": parent.name,
+        "category": parent.category,
+        "content_type": media_type(None, parent.name),
+        "notes": {**upload.notes, PARENT: parent.id},
+    }
+
+
+def check_digests(expected: Mapping[str, str]) -> dict[str, str]:
+    """Digests by algorithm in lower case; `Invalid` unless each is what it says."""
+    found = {}
+    for algorithm, value in expected.items():
+        text = value.lower()
+        if algorithm not in ALGORITHMS:
+            raise Invalid(f"{algorithm} is not one of {', '.join(ALGORITHMS)}.")
+        if not _HEX.fullmatch(text) or len(text) != 2 * ALGORITHMS[algorithm]:
+            raise Invalid(f"{algorithm} is {2 * ALGORITHMS[algorithm]} hexadecimal digits.")
+        found[algorithm] = text
+    return found
+
+
+def fix_length(
+    connection: Connection, limits: Limits, upload: Upload, length: int, room: int | None
+) -> Upload:
+    """*upload* with its length, which was not known before, if that much may come.
+
+    *room*: what the disk has; None where nothing more is promised.
+    """
+    limits.check_size(length)
+    check_room(connection, room, length - upload.received.size)
+    counted = uploads.counted_as(connection, upload)
+    limits.check_quota(connection, upload.owner, length, counted=counted)
+    tasks.change(connection, upload.id, now(), total=length)
+    return uploads.set_length(connection, upload, length)

@@ -1,0 +1,57 @@
+"""Ends transfers that have been running for longer than they may, whoever carries their bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+
+from dsx.catalog import tasks
+from dsx.catalog.database import Catalog
+from dsx.core.errors import DSXError
+from dsx.core.model import Micros
+from dsx.hub.clock import SECOND, now
+
+log = structlog.get_logger(__name__)
+
+
+class Overtime:
+    """Watches what runs in this process; see `Controls.watch`.
+
+    The time counts from when a transfer was first seen to run, over all its requests and whichever
+    server they come to: neither pausing it nor breaking off and coming again wins anything.
+    """
+
+    def __init__(
+        self, catalog: Catalog, seconds: float, end: Callable[[str, str], Awaitable[None]]
+    ) -> None:
+        """*end* is given the id of a task that is over its *seconds*, and says so."""
+        self._catalog = catalog
+        self._allowed: Micros = int(seconds * SECOND)
+        self._why = f"It ran for longer than the {seconds:g} seconds that are allowed here."
+        self._end = end
+        self._acting: asyncio.Task[None] | None = None
+
+    def watch(self, standing: Mapping[str, tasks.Standing]) -> None:
+        """See who is new and who is late; what is to be done about them does not hold up others."""
+        instant = now()
+        new: list[str] = []
+        late: list[str] = []
+        for id_, task in standing.items():
+            if task.begun is None:
+                new.append(id_)
+            elif task.begun + self._allowed <= instant and task.state in tasks.LIVING:
+                late.append(id_)
+        if (new or late) and (self._acting is None or self._acting.done()):
+            self._acting = asyncio.create_task(self._act(new, late), name="overtime")
+
+    async def _act(self, new: Sequence[str], late: Sequence[str]) -> None:
+        """What fails is for the next look."""
+        try:
+            if new:
+                await self._catalog.write(lambda connection: tasks.begin(connection, new, now()))
+            for id_ in late:
+                await self._end(id_, self._why)
+        except DSXError as error:
+            log.warning("cannot end what runs for too long", error=error.message)
