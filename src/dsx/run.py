@@ -27,7 +27,7 @@ from dsx.config import Settings
 from dsx.core.errors import Invalid, Unavailable, Unusable
 from dsx.core.running import ADMIN_KEY_FILE, SERVER_FILE
 from dsx.hub.accounts.oidc_provider import check_installed
-from dsx.hub.accounts.signing_keys import kept_secret
+from dsx.hub.accounts.signing_keys import load_or_create_secret
 from dsx.hub.integrity.belonging import agreement, renew
 from dsx.logs import configure_logging
 from dsx.setting_origins import of_services, unknown
@@ -77,13 +77,15 @@ def run(settings: Settings, *, make_key: bool = False) -> None:
     configure_logging(settings.log_level)
     check_apart(settings)
     for name in of_services():
-        _tell(f"  {name} is a Kubernetes service's, and is ignored; use --flags or dsx.toml")
+        _print_status(
+            f"  {name} is a Kubernetes service's, and is ignored; use --flags or dsx.toml"
+        )
     for name in unknown():
-        _tell(f"  {name} is no setting, and is ignored; `dsx config` lists those there are")
+        _print_status(f"  {name} is no setting, and is ignored; `dsx config` lists those there are")
     if settings.oidc_issuer:
         check_installed()
     _require_a_key(settings, make_key=make_key)
-    _see_to_the_storage(settings)
+    _check_storage(settings)
     _tell_where_things_are(settings)
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
@@ -112,7 +114,9 @@ def _found_by_commands(settings: Settings) -> Iterator[None]:
     """Have commands on this machine find the server: by a file, which is locked while it runs."""
     place = settings.data_dir / SERVER_FILE
     if (other := _served_at(place)) is not None:
-        _tell(f"  another server of this data directory is at {other}: commands find that one")
+        _print_status(
+            f"  another server of this data directory is at {other}: commands find that one"
+        )
         yield
         return
     draft = place.with_name(f"{SERVER_FILE}.{os.getpid()}")
@@ -163,20 +167,22 @@ def _require_a_key(settings: Settings, *, make_key: bool) -> None:
 def _tell_where_things_are(settings: Settings) -> None:
     """Tell the operator; a new key once, on a terminal: what goes elsewhere may be a log."""
     key_file = settings.data_dir / ADMIN_KEY_FILE
-    _tell(f"DSX Hub {__version__}")
-    _tell(f"  data      {settings.data_dir.absolute()}")
-    _tell(f"  datasets  {settings.dataset_path or 'none; set DSX_DATASET_PATH to serve some'}")
+    _print_status(f"DSX Hub {__version__}")
+    _print_status(f"  data      {settings.data_dir.absolute()}")
+    _print_status(
+        f"  datasets  {settings.dataset_path or 'none; set DSX_DATASET_PATH to serve some'}"
+    )
     if settings.public_url:
-        _tell(f"  public    {settings.public_url}")
+        _print_status(f"  public    {settings.public_url}")
     if settings.keys:
-        _tell(f"  API keys  {len(settings.keys)} configured")
+        _print_status(f"  API keys  {len(settings.keys)} configured")
         return
-    key, new = kept_secret(key_file, KEY_PREFIX)
+    key, new = load_or_create_secret(key_file, KEY_PREFIX)
     shown = key if new and sys.stderr.isatty() else "made now" if new else "as before"
-    _tell(f"  admin key {shown}  (kept in {key_file.absolute()})")
+    _print_status(f"  admin key {shown}  (kept in {key_file.absolute()})")
 
 
-def _see_to_the_storage(settings: Settings) -> None:
+def _check_storage(settings: Settings) -> None:
     """Refuse at once what every server process would refuse, one after the other."""
     try:
         asyncio.run(_check_store(settings))
@@ -226,5 +232,5 @@ def _announce(settings: Settings, listener: socket.socket) -> None:
             time.sleep(0.05)
 
 
-def _tell(line: str) -> None:
+def _print_status(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201

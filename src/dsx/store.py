@@ -19,7 +19,7 @@ from dsx.catalog.database import Catalog, sqlite_file
 from dsx.config import Settings
 from dsx.core.errors import Invalid, NotFound
 from dsx.core.running import ADMIN_KEY_FILE, SERVER_FILE
-from dsx.hub.accounts.signing_keys import check_sealed, kept_secret
+from dsx.hub.accounts.signing_keys import check_sealed, load_or_create_secret
 from dsx.hub.accounts.tokens import PREFIX
 from dsx.hub.datasets.excluded import database_files
 from dsx.hub.files.file_modes import keep_private
@@ -141,7 +141,7 @@ def api_keys(settings: Settings) -> tuple[str, ...]:
     if settings.keys:
         return settings.keys
     path = settings.data_dir / ADMIN_KEY_FILE
-    key, new = kept_secret(path, KEY_PREFIX)
+    key, new = load_or_create_secret(path, KEY_PREFIX)
     if new:
         log.warning("no DSX_API_KEY is set: an admin key was made", kept_in=str(path.absolute()))
     return (key,)
@@ -155,7 +155,7 @@ def secret_keys(settings: Settings, *, create: bool = True) -> tuple[str, ...]:
     path = settings.data_dir / SECRET_KEY_FILE
     if settings.secret_keys or not (create or path.exists()):
         return settings.secret_keys
-    return (kept_secret(path)[0],)
+    return (load_or_create_secret(path)[0],)
 
 
 async def check_secrets(settings: Settings, catalog: Catalog) -> None:

@@ -10,15 +10,15 @@ from dsx.catalog.database import Catalog, sqlite_file
 from dsx.config import Settings
 from dsx.core.running import ADMIN_KEY_FILE
 from dsx.hub.accounts.audit import Audit
-from dsx.hub.accounts.authentication import Identity
+from dsx.hub.accounts.authentication import Authenticator
 from dsx.hub.accounts.oidc_provider import Provider, Registration
-from dsx.hub.accounts.oidc_sign_in import Oidc
+from dsx.hub.accounts.oidc_sign_in import OidcSignIn
 from dsx.hub.accounts.passwords import Passwords
 from dsx.hub.accounts.shares import Shares
-from dsx.hub.accounts.sign_in_limits import Pace, Throttle
-from dsx.hub.accounts.signing_keys import Box, Keyring, kept_secret
+from dsx.hub.accounts.sign_in_limits import RateLimiter, SignInLimiter
+from dsx.hub.accounts.signing_keys import SealedCookie, SigningKeys, load_or_create_secret
 from dsx.hub.accounts.tokens import Tokens
-from dsx.hub.accounts.users import Accounts
+from dsx.hub.accounts.users import Users
 from dsx.hub.datasets import Datasets, excluded
 from dsx.hub.datasets.excluded import Private, database_files
 from dsx.hub.datasets.roots import Root
@@ -123,12 +123,12 @@ async def _open_accounts(
     """Who may come in, closed on the way out."""
     await check_secrets(settings, catalog)
     passwords = await asyncio.to_thread(Passwords)
-    throttle = Throttle(catalog, Box(secret_keys(settings), "device"))
-    users = Accounts(
+    throttle = SignInLimiter(catalog, SealedCookie(secret_keys(settings), "device"))
+    users = Users(
         catalog,
         passwords,
         throttle,
-        Keyring(catalog, secret_keys(settings)),
+        SigningKeys(catalog, secret_keys(settings)),
         signup=settings.signup,
         jwt_ttl=settings.jwt_ttl,
         limits=limits,
@@ -136,8 +136,8 @@ async def _open_accounts(
     )
     root = Root(settings.dataset_path, private(settings))
     shares = Shares(catalog, passwords, throttle, settings.max_shares, root.names)
-    pace = Pace(settings.rate_limit and settings.rate_limit / settings.workers)
-    identity = Identity(
+    pace = RateLimiter(settings.rate_limit and settings.rate_limit / settings.workers)
+    identity = Authenticator(
         catalog, api_keys(settings), users, shares, pace=pace, anonymous=settings.anonymous
     )
     tokens = Tokens(
@@ -164,13 +164,13 @@ def _datasets(settings: Settings, catalog: Catalog) -> Datasets:
     return Datasets(
         catalog,
         settings.dataset_path,
-        place=kept_secret(settings.data_dir / PLACE_FILE)[0],
+        place=load_or_create_secret(settings.data_dir / PLACE_FILE)[0],
         private=private(settings),
         everyone=settings.open_datasets,
     )
 
 
-def _oidc(settings: Settings, accounts: Accounts) -> Oidc | None:
+def _oidc(settings: Settings, accounts: Users) -> OidcSignIn | None:
     """How accounts elsewhere come in; None if that is not set up."""
     if not settings.oidc_issuer:
         return None
@@ -180,8 +180,8 @@ def _oidc(settings: Settings, accounts: Accounts) -> Oidc | None:
         settings.oidc_client_id,
         None if secret is None else secret.get_secret_value(),
     )
-    box = Box(secret_keys(settings), "oidc")
-    return Oidc(Provider(registration), accounts, box, name_claim=settings.oidc_name_claim)
+    box = SealedCookie(secret_keys(settings), "oidc")
+    return OidcSignIn(Provider(registration), accounts, box, name_claim=settings.oidc_name_claim)
 
 
 def private(settings: Settings) -> Private:

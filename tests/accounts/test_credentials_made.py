@@ -15,7 +15,7 @@ from tests.support.waiting import eventually
 
 from dsx.core.errors import RateLimited
 from dsx.core.principals import Principal
-from dsx.hub.accounts.sign_in_limits import Pace
+from dsx.hub.accounts.sign_in_limits import RateLimiter
 
 FILES, SHARES = "/api/v1/files", "/api/v1/shares"
 USERS, INVITES = "/api/v1/users", "/api/v1/invites"
@@ -219,7 +219,7 @@ def test_a17_what_a_disabled_account_shares_is_over(hub: RunningHub) -> None:
 
 def test_a15_the_rate_is_an_accounts() -> None:
     """A15: more tokens are no more requests; but a link's recipients do not use up its owner's."""
-    pace = Pace(5)
+    pace = RateLimiter(5)
 
     def passed(principal: Principal) -> int:
         count = 0

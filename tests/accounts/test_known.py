@@ -149,9 +149,9 @@ def test_m9_a_link_with_a_password_is_not_locked(tmp_path: Path) -> None:
 
 
 def throttle_place() -> Any:
-    from dsx.core.principals import Place  # noqa: PLC0415
+    from dsx.core.principals import ResourceScope  # noqa: PLC0415
 
-    return Place("category", "x")
+    return ResourceScope("category", "x")
 
 
 def test_m9_strangers_use_up_no_invitation(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.support.catalogs import opened
 from dsx.catalog import blobs, uploads, writers
 from dsx.core.digest import digest_of
 from dsx.core.errors import Gone
-from dsx.core.intervals import Spans
+from dsx.core.intervals import IntervalSet
 from dsx.core.model import BlobInfo
 from dsx.core.ranges import ByteRange
 from dsx.core.transfers import Upload
@@ -30,7 +30,7 @@ PLAIN = Upload(
     tags=(),
     only_if_absent=False,
     length=10,
-    received=Spans(),
+    received=IntervalSet(),
     state="open",
     expected={},
     notes={},

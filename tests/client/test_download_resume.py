@@ -22,7 +22,7 @@ from tests.support.waiting import eventually
 
 from dsx import DatasetHubClient
 from dsx.client import errors, partial_download, transfer
-from dsx.client.partial_download import Kept
+from dsx.client.partial_download import PartialDownload
 
 MIB = 1 << 20
 SIZE = 12 * MIB + 345
@@ -260,16 +260,16 @@ def test_names_as_long_as_the_file_system_takes(real: DatasetHubClient, wanted: 
 
 def test_how_much_is_kept(tmp_path: Path) -> None:
     with (tmp_path / "draft").open("w+b") as file:
-        assert Kept(file.fileno(), 100).size == 0
+        assert PartialDownload(file.fileno(), 100).size == 0
         os.truncate(file.fileno(), 40)
-        draft = Kept(file.fileno(), 100)
+        draft = PartialDownload(file.fileno(), 100)
         assert draft.size == 40
         draft.note(60, 100)  # not yet time
-        assert Kept(file.fileno(), 100).size == 40
+        assert PartialDownload(file.fileno(), 100).size == 40
         draft.note(60, 100, now=True)
-        assert Kept(file.fileno(), 100).size == 60
+        assert PartialDownload(file.fileno(), 100).size == 60
         draft.note(101, 100, now=True)
-        assert Kept(file.fileno(), 100).size == 0
+        assert PartialDownload(file.fileno(), 100).size == 0
 
 
 def test_the_zip_of_a_task_resumes_by_range(

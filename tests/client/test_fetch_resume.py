@@ -135,7 +135,10 @@ def test_d3_another_process_goes_on(
     eventually(lambda: faults.fired)
     (draft,) = dataset.drafts()
     eventually(
-        lambda: partial_download.Kept(os.open(draft, os.O_RDONLY), SIZE, '"etag"').size > 3 * MIB
+        lambda: (
+            partial_download.PartialDownload(os.open(draft, os.O_RDONLY), SIZE, '"etag"').size
+            > 3 * MIB
+        )
     )
     process.send_signal(number)
     if number != signal.SIGKILL:  # it ends at its next chunk
@@ -278,9 +281,9 @@ def test_d3_small_files_that_have_come_survive_a_kill(
     server.files |= {f"{number}": b"small" for number in range(9)}
     monkeypatch.setattr(dataset_sync, "_KEEP_SECONDS", 0)
     seen: list[int] = []
-    keep = dataset_sync.Mirror._keep
+    keep = dataset_sync.DatasetSync._keep
     monkeypatch.setattr(
-        dataset_sync.Mirror,
+        dataset_sync.DatasetSync,
         "_keep",
         lambda self, stream: (seen.append(len(stream.drafts)), keep(self, stream))[1],
     )

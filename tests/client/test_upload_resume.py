@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 from dsx import DatasetHubClient
 from dsx.client import errors, upload_journal, uploading
 from dsx.client.local_file import SAMPLE, SAMPLES, LocalFile
-from dsx.client.uploading import Facts
+from dsx.client.uploading import FileFields
 
 MIB = 1 << 20
 SIZE = 40 * MIB
@@ -266,7 +266,7 @@ def test_what_the_key_depends_on(tmp_path: Path) -> None:
 
     def key(server: str = "http://a", name: str = "a", at: Path = path) -> str:
         with LocalFile(at) as file:
-            return upload_journal.key_of(server, file, Facts(name).as_json())
+            return upload_journal.key_of(server, file, FileFields(name).as_json())
 
     def written(place: int) -> None:
         with path.open("r+b") as file:

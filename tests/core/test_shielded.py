@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from dsx.core.shield import ended, in_thread
+from dsx.core.shield import ended, run_in_thread
 
 
 def test_a_task_has_ended_though_who_ends_it_is_cancelled_again() -> None:
@@ -20,7 +20,7 @@ def test_a_task_has_ended_though_who_ends_it_is_cancelled_again() -> None:
         over.set()
 
     async def main() -> None:
-        working = asyncio.create_task(in_thread(work))
+        working = asyncio.create_task(run_in_thread(work))
         await asyncio.to_thread(begun.wait)
         ending = asyncio.create_task(ended(working))
         for _ in range(3):

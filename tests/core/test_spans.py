@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsx.core.intervals import Spans
+from dsx.core.intervals import IntervalSet
 from dsx.core.ranges import ByteRange
 
 Pairs = list[list[int]]
@@ -24,7 +24,7 @@ Pairs = list[list[int]]
 def test_what_overlaps_or_touches_is_joined(
     before: Pairs, new: tuple[int, int], after: Pairs
 ) -> None:
-    assert Spans.of(before).add(ByteRange(*new)).pairs() == after
+    assert IntervalSet.of(before).add(ByteRange(*new)).pairs() == after
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_what_overlaps_or_touches_is_joined(
     [([], 0), ([[0, 10]], 10), ([[5, 10]], 0), ([[0, 3], [5, 10]], 3)],
 )
 def test_the_prefix_begins_at_0_and_ends_at_the_first_gap(pairs: Pairs, prefix: int) -> None:
-    assert Spans.of(pairs).prefix == prefix
+    assert IntervalSet.of(pairs).prefix == prefix
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_the_prefix_begins_at_0_and_ends_at_the_first_gap(pairs: Pairs, prefix: 
 def test_a_length_is_covered_if_all_is_there_and_nothing_beyond(
     pairs: Pairs, length: int, covered: bool
 ) -> None:
-    assert Spans.of(pairs).covers(length) is covered
+    assert IntervalSet.of(pairs).covers(length) is covered

@@ -13,7 +13,7 @@ from tests.support.catalogs import opened
 from dsx.catalog import scrubs
 from dsx.hub.clock import now
 from dsx.hub.integrity import scrub
-from dsx.hub.integrity.damage import Pace
+from dsx.hub.integrity.damage import RateLimiter
 
 
 class Letters:
@@ -31,7 +31,7 @@ class Letters:
         assert limit >= 3
         return [scrub.Item(letter, 1, None) for letter in "abc" if letter > after]
 
-    async def check(self, item: scrub.Item, pace: Pace) -> bool:
+    async def check(self, item: scrub.Item, pace: RateLimiter) -> bool:
         self.checked.append(item.position)
         if item.position == "b" and self.checked.count("b") == 1:
             await self.meanwhile()

@@ -30,7 +30,7 @@ from dsx.core.principals import Principal
 from dsx.core.ranges import ByteRange
 from dsx.core.transfers import NewUpload
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.append import Addition
+from dsx.hub.transfers.append import AppendRequest
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.leases import EVERYTHING
 from dsx.hub.transfers.uploads import Uploads
@@ -170,7 +170,7 @@ def test_the_record_of_an_evicted_writer_is_refused(catalog_url: str, tmp_path: 
                 await catalog.write(partial(writers.evict, tokens=tokens))
 
             with pytest.raises(Superseded):
-                await store.append(ALICE, id_, evicted, Addition(0))
+                await store.append(ALICE, id_, evicted, AppendRequest(0))
             assert (await store.get(ALICE, id_)).offset == 0
             await controls.aclose()
 

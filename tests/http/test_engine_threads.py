@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dsx.core.shield import in_thread
+from dsx.core.shield import run_in_thread
 
 
 def test_a_cancelled_caller_waits_for_the_thread() -> None:
@@ -16,7 +16,7 @@ def test_a_cancelled_caller_waits_for_the_thread() -> None:
         ended.append(True)
 
     async def scenario() -> None:
-        task = asyncio.create_task(in_thread(work))
+        task = asyncio.create_task(run_in_thread(work))
         await asyncio.sleep(0.05)
         task.cancel()
         await asyncio.sleep(0.05)
@@ -30,8 +30,8 @@ def test_a_cancelled_caller_waits_for_the_thread() -> None:
 
 def test_results_and_failures_come_through() -> None:
     async def scenario() -> None:
-        assert await in_thread(divmod, 7, 2) == (3, 1)
+        assert await run_in_thread(divmod, 7, 2) == (3, 1)
         with pytest.raises(ZeroDivisionError):
-            await in_thread(divmod, 7, 0)
+            await run_in_thread(divmod, 7, 0)
 
     asyncio.run(scenario())

@@ -14,7 +14,7 @@ from tests.hub.test_files import ADMIN, BOB, House, house
 
 from dsx.core.errors import Conflict, DSXError, NotFound, PreconditionFailed, TooLarge
 from dsx.core.model import FileQuery
-from dsx.core.principals import Place
+from dsx.core.principals import ResourceScope
 from dsx.hub.drop import Drop
 from dsx.hub.files.receiver import Receiver
 
@@ -50,7 +50,9 @@ def test_it_goes_to_the_trash_and_comes_back(catalog_url: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "who", [BOB, replace(ADMIN, places=(Place("category", "default"),))], ids=["member", "limited"]
+    "who",
+    [BOB, replace(ADMIN, places=(ResourceScope("category", "default"),))],
+    ids=["member", "limited"],
 )
 def test_for_others_it_is_not_there(catalog_url: str, tmp_path: Path, who):
     async def check() -> None:

@@ -7,9 +7,9 @@ import asyncio
 from tests.support.catalogs import opened
 
 from dsx.hub.accounts.passwords import Passwords
-from dsx.hub.accounts.sign_in_limits import Throttle
-from dsx.hub.accounts.signing_keys import Keyring
-from dsx.hub.accounts.users import Accounts
+from dsx.hub.accounts.sign_in_limits import SignInLimiter
+from dsx.hub.accounts.signing_keys import SigningKeys
+from dsx.hub.accounts.users import Users
 from dsx.hub.limits import Limits
 
 
@@ -19,11 +19,11 @@ def test_who_comes_in_several_times_at_once_gets_one_account(catalog_url: str) -
     async def main() -> None:
         async with opened(catalog_url) as catalog:
             passwords = Passwords()
-            accounts = Accounts(
+            accounts = Users(
                 catalog,
                 passwords,
-                Throttle(catalog),
-                Keyring(catalog, ["secret"]),
+                SignInLimiter(catalog),
+                SigningKeys(catalog, ["secret"]),
                 signup="open",
                 jwt_ttl=60,
                 limits=Limits(),

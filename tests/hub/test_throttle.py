@@ -9,7 +9,7 @@ from tests.support.catalogs import opened
 
 from dsx.core.errors import RateLimited
 from dsx.core.principals import Principal
-from dsx.hub.accounts.sign_in_limits import PER_NAME, Pace, Throttle
+from dsx.hub.accounts.sign_in_limits import PER_NAME, RateLimiter, SignInLimiter
 
 
 def test_strangers_share_a_limit_for_each_name(catalog_url: str) -> None:
@@ -17,7 +17,7 @@ def test_strangers_share_a_limit_for_each_name(catalog_url: str) -> None:
 
     async def check() -> None:
         async with opened(catalog_url) as catalog:
-            throttle = Throttle(catalog)
+            throttle = SignInLimiter(catalog)
             for number in range(PER_NAME):
                 await throttle.enter("eve", f"10.1.{number}.1")
             with pytest.raises(RateLimited):
@@ -28,7 +28,7 @@ def test_strangers_share_a_limit_for_each_name(catalog_url: str) -> None:
 
 
 def test_who_asks_too_often_is_told_when_to_come_back() -> None:
-    pace, alice = Pace(10), Principal("alice")
+    pace, alice = RateLimiter(10), Principal("alice")
     for _ in range(20):  # a burst
         pace.check(alice)
     with pytest.raises(RateLimited) as refused:

@@ -25,7 +25,7 @@ def add(
     metadata: dict[str, Any] | None = None,
 ) -> FileVersion:
     """Record a version of *name*; its blob's digest is made up from *size*."""
-    files.claim(connection, owner)
+    files.lock_owner(connection, owner)
     blob = BlobInfo(digest_of(str(size).encode()), size, 0)
     blobs.add(connection, blob, now)
     new = NewFile(owner, name, category, "text/plain", metadata or {}, tags)

@@ -38,7 +38,7 @@ from dsx.hub.clock import now
 from dsx.hub.files.files import Files
 from dsx.hub.files.trash import Trash
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.append_request import Addition
+from dsx.hub.transfers.append_request import AppendRequest
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
@@ -164,7 +164,7 @@ class UploadMachine(RuleBasedStateMachine):
         start = model.offset + wrong
         data = model.bytes_at(max(0, start), size)
         work = self.engine.append(
-            ALICE, model.id, sender(data), Addition(start, len(data)), finish=False
+            ALICE, model.id, sender(data), AppendRequest(start, len(data)), finish=False
         )
         if model.id not in self.living:
             refusals = (Gone, OffsetMismatch, Invalid, TooLarge)
@@ -199,7 +199,7 @@ class UploadMachine(RuleBasedStateMachine):
         changed = bytearray(data)
         if other:
             changed[-1] ^= 1
-        addition = Addition(start, len(data), part=True)
+        addition = AppendRequest(start, len(data), part=True)
         source = sender(bytes(changed), breaks)
         work = self.engine.append(ALICE, model.id, source, addition, finish=False)
         arrived = model.arrived[start : start + len(data)]
@@ -228,7 +228,7 @@ class UploadMachine(RuleBasedStateMachine):
         start = model.offset
         data = model.bytes_at(start, size)
         digest = PartDigest("sha1", hashlib.sha1(data if right else data + b"x").digest())
-        addition = Addition(start, len(data), checked=True, digest=lambda: digest)
+        addition = AppendRequest(start, len(data), checked=True, digest=lambda: digest)
         work = self.engine.append(ALICE, model.id, sender(data), addition, finish=False)
         if model.id not in self.living or model.paused:
             work.close()
@@ -298,8 +298,8 @@ class UploadMachine(RuleBasedStateMachine):
     @rule()
     def collect(self) -> None:
         """Nothing that is needed goes."""
-        self.do(self.engine.endings.sweep())
-        self.do(self.engine.endings.drop_expired(now()))
+        self.do(self.engine.expiry.sweep())
+        self.do(self.engine.expiry.drop_expired(now()))
 
     @invariant()
     def counted(self) -> None:

@@ -15,7 +15,7 @@ from dsx.core.errors import Conflict, DigestMismatch, Invalid
 from dsx.core.principals import Principal
 from dsx.core.transfers import NewUpload
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.append_request import Addition
+from dsx.hub.transfers.append_request import AppendRequest
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.uploads import Uploads
 
@@ -32,7 +32,7 @@ async def sent(uploads: Uploads, **expected: str) -> str:
         await gate()
         write(DATA)
 
-    await uploads.append(ALICE, upload.id, source, Addition(0, len(DATA)), finish=False)
+    await uploads.append(ALICE, upload.id, source, AppendRequest(0, len(DATA)), finish=False)
     return upload.id
 
 

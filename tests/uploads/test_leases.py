@@ -20,7 +20,7 @@ from dsx.core.ranges import ByteRange
 from dsx.core.transfers import NewUpload
 from dsx.hub.clock import now
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.append_request import Addition
+from dsx.hub.transfers.append_request import AppendRequest
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.leases import EVERYTHING, Leases
 from dsx.hub.transfers.uploads import Uploads
@@ -42,7 +42,7 @@ async def _finished_while_asked(catalog: Catalog) -> None:
     store = Uploads(catalog, MemoryStore(), controls, Limits())
     id_ = (await store.create(ALICE, NewUpload(name="a", length=0))).id
     async with Leases(catalog, controls).hold(id_, ByteRange(0, EVERYTHING), lambda _: True):
-        asking = asyncio.create_task(store.settle(ALICE, id_))
+        asking = asyncio.create_task(store.take_over(ALICE, id_))
         await _asked(catalog, id_)
         await catalog.write(partial(uploads.end, id_=id_, state="finished", expires=now() + HOUR))
         assert (await asking).state == "finished"
@@ -68,7 +68,7 @@ class Held(LocalStore):
         return await super().stage(id_, reserve, existing=existing)
 
 
-async def _finished_while_opening(directory: Path, addition: Addition, data: bytes) -> None:
+async def _finished_while_opening(directory: Path, addition: AppendRequest, data: bytes) -> None:
     catalog, blobs = Catalog(f"sqlite:///{directory / 'catalog.db'}"), Held(directory)
     await catalog.migrate()
     controls = Controls(catalog, grace=1, upload_expiry=60)
@@ -78,7 +78,7 @@ async def _finished_while_opening(directory: Path, addition: Addition, data: byt
     async def send(data: bytes, write: Callable[[bytes], object], _: object) -> None:
         write(data)
 
-    await store.append(ALICE, id_, partial(send, b"data"), Addition(0, 4), finish=False)
+    await store.append(ALICE, id_, partial(send, b"data"), AppendRequest(0, 4), finish=False)
     blobs.before = partial(store.finish, ALICE, id_)
     try:
         upload = await store.append(ALICE, id_, partial(send, data), addition)
@@ -94,14 +94,14 @@ async def _finished_while_opening(directory: Path, addition: Addition, data: byt
 @pytest.mark.parametrize(
     ("addition", "data", "refusal"),
     [
-        (Addition(4, 0, last=True), b"", None),
-        (Addition(4), b"", None),
-        (Addition(4), b"more", TooLarge),
-        (Addition(0, 4, part=True), b"data", Conflict),
+        (AppendRequest(4, 0, last=True), b"", None),
+        (AppendRequest(4), b"", None),
+        (AppendRequest(4), b"more", TooLarge),
+        (AppendRequest(0, 4, part=True), b"data", Conflict),
     ],
 )
 def test_one_who_comes_too_late_to_write(
-    tmp_path: Path, addition: Addition, data: bytes, refusal: type[DSXError] | None
+    tmp_path: Path, addition: AppendRequest, data: bytes, refusal: type[DSXError] | None
 ) -> None:
     """It is not told that the bytes are lost."""
     trying = _finished_while_opening(tmp_path, addition, data)

@@ -18,20 +18,20 @@ from dsx.catalog.database import THREADS, Catalog
 from dsx.catalog.schema import writers
 from dsx.core.digest import digest_of
 from dsx.core.errors import Conflict, Invalid, NotFound, Unavailable
-from dsx.core.intervals import Spans
+from dsx.core.intervals import IntervalSet
 from dsx.core.principals import Principal
 from dsx.core.ranges import ByteRange
 from dsx.core.transfers import NewUpload, Upload
 from dsx.hub.files.files import Files
 from dsx.hub.files.trash import Trash
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.append_request import Addition
+from dsx.hub.transfers.append_request import AppendRequest
 from dsx.hub.transfers.control import FENCE, Controls
 from dsx.hub.transfers.leases import EVERYTHING, Leases
-from dsx.hub.transfers.running_hash import Tail
+from dsx.hub.transfers.running_hash import RunningHash
 from dsx.hub.transfers.tasks import Seen, Tasks
 from dsx.hub.transfers.uploads import Uploads
-from dsx.hub.transfers.writer import Guard, Incoming
+from dsx.hub.transfers.writer import StageWriter, WriteFence
 
 ALICE = Principal("alice")
 
@@ -59,14 +59,14 @@ def test_bytes_that_are_refused_are_not_hashed(tmp_path: Path, size: int) -> Non
             stage = await blobs.stage(upload.id)
             data = bytes(size)
             await asyncio.to_thread(stage.write, 0, data)
-            tail = Tail(0, ())
+            tail = RunningHash(0, ())
             async with controls.transfer(upload.id) as control:
-                incoming = Incoming(
+                incoming = StageWriter(
                     stage,
-                    Guard(control, controls),
+                    WriteFence(control, controls),
                     tail,
                     start=0,
-                    received=Spans((ByteRange(size // 2, size),)),
+                    received=IntervalSet((ByteRange(size // 2, size),)),
                     limit=None,
                 )
                 with pytest.raises(Conflict):
@@ -91,7 +91,7 @@ def test_a_writer_that_cannot_ask_the_catalog_is_told_to_come_later(tmp_path: Pa
             await asyncio.sleep(0.1)
             control.looked -= 10 * FENCE
             with pytest.raises(Unavailable):
-                await asyncio.to_thread(Guard(control, controls).check)
+                await asyncio.to_thread(WriteFence(control, controls).check)
             await busy
 
     asyncio.run(check())
@@ -175,8 +175,8 @@ def test_nobody_else_sees_or_changes_an_upload_or_its_task(tmp_path: Path) -> No
 
             tries = [
                 uploads.get(mallory, one),
-                uploads.settle(mallory, one),
-                uploads.append(mallory, one, nothing, Addition(0, 0)),
+                uploads.take_over(mallory, one),
+                uploads.append(mallory, one, nothing, AppendRequest(0, 0)),
                 uploads.finish(mallory, one, length=0),
                 uploads.prove(mallory, one, "0" * 64),
                 uploads.abort(mallory, one),

@@ -30,9 +30,9 @@ from dsx.hub.files.files import Files
 from dsx.hub.files.trash import Trash
 from dsx.hub.limits import Limits, check_room
 from dsx.hub.transfers import append_request
-from dsx.hub.transfers.append_request import Addition, Source
+from dsx.hub.transfers.append_request import AppendRequest, BodySource
 from dsx.hub.transfers.control import Controls
-from dsx.hub.transfers.running_hash import Tails
+from dsx.hub.transfers.running_hash import RunningHashes
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 
@@ -54,7 +54,7 @@ async def begun(directory: Path) -> AsyncIterator[tuple[Uploads, Tasks, str]]:
             await controls.aclose()
 
 
-def sending(data: bytes) -> Source:
+def sending(data: bytes) -> BodySource:
     """The source of a request that brings *data*."""
 
     async def send(write: Callable[[bytes], object], _gate: Callable[[], Awaitable[None]]) -> None:
@@ -67,7 +67,7 @@ def sending(data: bytes) -> Source:
 def test_a_paused_upload_takes_no_bytes(tmp_path: Path) -> None:
     async def check() -> None:
         async with begun(tmp_path) as (uploads, tasks, id_):
-            append = partial(uploads.append, ALICE, id_, sending(b"x"), Addition(0, 1))
+            append = partial(uploads.append, ALICE, id_, sending(b"x"), AppendRequest(0, 1))
             await tasks.pause(ALICE, id_)
             with pytest.raises(Paused):
                 await append()
@@ -85,11 +85,11 @@ def test_an_upload_has_so_many_gaps_at_most(
     async def check() -> None:
         async with begun(tmp_path) as (uploads, _, id_):
             for start in (10, 20):
-                await uploads.append(ALICE, id_, sending(b"x"), Addition(start, 1, part=True))
+                await uploads.append(ALICE, id_, sending(b"x"), AppendRequest(start, 1, part=True))
             with pytest.raises(Conflict, match="gaps"):
-                await uploads.append(ALICE, id_, sending(b"x"), Addition(40, 1, part=True))
-            await uploads.append(ALICE, id_, sending(b"x"), Addition(11, 1, part=True))  # A19
-            await uploads.append(ALICE, id_, sending(b"x"), Addition(12, 1, part=True))
+                await uploads.append(ALICE, id_, sending(b"x"), AppendRequest(40, 1, part=True))
+            await uploads.append(ALICE, id_, sending(b"x"), AppendRequest(11, 1, part=True))  # A19
+            await uploads.append(ALICE, id_, sending(b"x"), AppendRequest(12, 1, part=True))
 
     asyncio.run(check())
 
@@ -97,7 +97,7 @@ def test_an_upload_has_so_many_gaps_at_most(
 def test_what_is_incomplete_is_not_finished(tmp_path: Path) -> None:
     async def check() -> None:
         async with begun(tmp_path) as (uploads, _, id_):
-            await uploads.append(ALICE, id_, sending(b"x"), Addition(0, 1))
+            await uploads.append(ALICE, id_, sending(b"x"), AppendRequest(0, 1))
             with pytest.raises(Incomplete) as refused:
                 await uploads.finish(ALICE, id_)
             assert refused.value.details["missing"] == [[1, LENGTH]]
@@ -112,22 +112,22 @@ def test_the_length_of_an_upload_does_not_change(tmp_path: Path) -> None:
         async with begun(tmp_path) as (uploads, _, id_):
             again = partial(uploads.append, ALICE, id_, sending(b""))
             with pytest.raises(Invalid, match="does not change"):
-                await again(Addition(0, 0, length=LENGTH + 1))
-            await uploads.append(ALICE, id_, sending(bytes(LENGTH)), Addition(0, LENGTH))
+                await again(AppendRequest(0, 0, length=LENGTH + 1))
+            await uploads.append(ALICE, id_, sending(bytes(LENGTH)), AppendRequest(0, LENGTH))
             with pytest.raises(Invalid, match="does not change"):
-                await again(Addition(LENGTH, 0, length=LENGTH + 1))
-            assert (await again(Addition(LENGTH, 0, length=LENGTH))).state == "finished"
+                await again(AppendRequest(LENGTH, 0, length=LENGTH + 1))
+            assert (await again(AppendRequest(LENGTH, 0, length=LENGTH))).state == "finished"
 
     asyncio.run(check())
 
 
 @pytest.mark.parametrize(
     ("wrong", "refusal"),
-    [(Addition(5, 10), OffsetMismatch), (Addition(1000, LENGTH), TooLarge)],
+    [(AppendRequest(5, 10), OffsetMismatch), (AppendRequest(1000, LENGTH), TooLarge)],
     ids=["offset", "length"],
 )
 def test_who_is_refused_does_not_shut_out_who_is_writing(
-    tmp_path: Path, wrong: Addition, refusal: type[Exception]
+    tmp_path: Path, wrong: AppendRequest, refusal: type[Exception]
 ) -> None:
     go = asyncio.Event()
 
@@ -137,7 +137,7 @@ def test_who_is_refused_does_not_shut_out_who_is_writing(
 
     async def check() -> None:
         async with begun(tmp_path) as (uploads, _, id_):
-            writing = asyncio.create_task(uploads.append(ALICE, id_, slow, Addition(0)))
+            writing = asyncio.create_task(uploads.append(ALICE, id_, slow, AppendRequest(0)))
             while (await uploads.get(ALICE, id_)).offset < 1000:  # noqa: ASYNC110 (in the catalog)
                 await asyncio.sleep(0.02)
             with pytest.raises(refusal):
@@ -153,7 +153,7 @@ def test_a_new_generation_begins_a_new_hash(tmp_path: Path) -> None:
 
     async def check() -> None:
         async with engine(tmp_path) as (_, _, _, upload):
-            tails = Tails()
+            tails = RunningHashes()
             tails.of(upload).feed(0, b"never recorded")
             assert tails.of(upload).hasher.size == 14
             assert tails.of(replace(upload, generation=1)).hasher.size == 0
@@ -169,7 +169,7 @@ def test_who_has_half_of_the_bytes_proves_nothing(tmp_path: Path, length: int) -
 
     async def check() -> None:
         async with begun(tmp_path) as (uploads, _, id_):
-            await uploads.append(ALICE, id_, sending(data), Addition(0, LENGTH))
+            await uploads.append(ALICE, id_, sending(data), AppendRequest(0, LENGTH))
             new = NewUpload(name="b", length=length, expected=expected)
             upload = await uploads.create(ALICE, new)
             quoted = bytes.fromhex(upload.challenge or "") + data[:length]

@@ -24,7 +24,7 @@ from dsx.core.digest import Digest
 from dsx.core.disk import disk
 from dsx.core.errors import Damaged, NotFound, RangeUnsatisfiable
 from dsx.core.ranges import ByteRange
-from dsx.core.shield import in_thread, whatever_happens
+from dsx.core.shield import run_in_thread, run_to_completion
 
 CHUNK = 1024 * 1024
 _BLOB_NAME = re.compile(r"[0-9a-f]{64}")
@@ -64,7 +64,7 @@ class LocalStore(StageDirectory, BlobStore, Hides, Locates):
         try:
             opening = asyncio.to_thread(os.open, self.locate(digest), os.O_RDONLY)
             with disk():
-                descriptor = await whatever_happens(opening, os.close)
+                descriptor = await run_to_completion(opening, os.close)
         except FileNotFoundError:
             raise NotFound(f"There is no blob {digest}.") from None
         size = os.fstat(descriptor).st_size
@@ -212,7 +212,7 @@ class LocalStage(StageFile):
 
     async def prepare(self, digest: Digest, size: int) -> None:  # noqa: ARG002 (one is enough)
         """See `Stage.prepare`. The bytes are made durable; what is left is to give them a name."""
-        await in_thread(self.settle, size)
+        await run_in_thread(self.settle, size)
 
     def seal(self, digest: Digest, size: int) -> None:
         """See `Stage.seal`."""

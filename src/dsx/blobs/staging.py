@@ -35,7 +35,7 @@ from dsx.core.errors import (
     StorageFull,
 )
 from dsx.core.ranges import ByteRange
-from dsx.core.shield import in_thread, whatever_happens
+from dsx.core.shield import run_in_thread, run_to_completion
 
 WRITE_BEHIND = 8 * 1024 * 1024
 """Dirty bytes after which the disk is set to work, so that ``sync`` finds little left to do."""
@@ -67,7 +67,7 @@ class StageDirectory(Stages):
         name = uuid.uuid4().hex if id_ is None else check_stage_id(id_)
         durable = id_ is not None
         opening = asyncio.to_thread(self._open_stage, name, reserve, existing, durable)
-        return await whatever_happens(opening, StageFile.close)
+        return await run_to_completion(opening, StageFile.close)
 
     def _open_stage(self, name: str, reserve: int, existing: bool, durable: bool) -> StageFile:
         room = self._room()
@@ -99,8 +99,8 @@ class StageDirectory(Stages):
         try:
             hasher = Hasher()
             async for chunk in chunks:
-                await in_thread(stage.write, hasher.size, chunk)
-                await in_thread(hasher.update, chunk)
+                await run_in_thread(stage.write, hasher.size, chunk)
+                await run_in_thread(hasher.update, chunk)
                 if hasher.size > size:
                     break
             if (hasher.digest, hasher.size) != (digest, size):
@@ -112,7 +112,7 @@ class StageDirectory(Stages):
     async def successor(self, id_: str, span: ByteRange) -> Stage | None:
         """See `Stages.successor`."""
         path = self._staging / check_stage_id(id_)
-        return await self.stage() if await in_thread(is_occupied, path, span) else None
+        return await self.stage() if await run_in_thread(is_occupied, path, span) else None
 
     async def room(self) -> int | None:
         """See `Stages.room`."""

@@ -68,6 +68,6 @@ def tidy_known(connection: Connection, forgotten: Micros) -> None:
     connection.execute(delete(known_sources).where(known_sources.c.seen < forgotten))
 
 
-def tidy(connection: Connection, forgotten: Micros) -> None:
+def delete_expired(connection: Connection, forgotten: Micros) -> None:
     """Forget windows that began before that instant."""
     connection.execute(delete(attempts).where(attempts.c.since < forgotten))

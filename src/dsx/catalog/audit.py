@@ -88,7 +88,7 @@ def page(
     return [Event(**row) for row in connection.execute(query).mappings()]
 
 
-def tidy(connection: Connection, forgotten: Micros) -> None:
+def delete_expired(connection: Connection, forgotten: Micros) -> None:
     """Forget what happened before that instant, and names under which nothing is left."""
     connection.execute(delete(audit).where(audit.c.at < forgotten))
     mentioned = exists().where(audit.c.principal == departed.c.id)

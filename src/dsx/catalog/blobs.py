@@ -13,7 +13,7 @@ from dsx.core.digest import Digest
 from dsx.core.model import BlobInfo, Damage, Micros
 
 
-def claim(connection: Connection, digest: Digest) -> None:
+def lock_blob(connection: Connection, digest: Digest) -> None:
     """Keep every other transaction from adding or removing this blob until this one ends.
 
     All blobs whose digests begin alike are claimed at once: a transaction that drops any number of
@@ -23,10 +23,10 @@ def claim(connection: Connection, digest: Digest) -> None:
 
 
 def claim_all(connection: Connection, digests: Iterable[Digest]) -> None:
-    """`claim` each of *digests*, in the order in which everybody does that."""
+    """`lock_blob` each of *digests*, in the order in which everybody does that."""
     first = {digest[:2]: digest for digest in digests}
     for _, digest in sorted(first.items()):
-        claim(connection, digest)
+        lock_blob(connection, digest)
 
 
 def add(connection: Connection, blob: BlobInfo, now: Micros) -> None:

@@ -23,7 +23,7 @@ class Chunk:
     sha256: Digest
 
 
-def claim(connection: Connection, key: str) -> None:
+def lock_chunks(connection: Connection, key: str) -> None:
     """Keep every other transaction from changing this set of chunks until this one ends."""
     lock(connection, int(key[:15], 16))
 
@@ -126,7 +126,7 @@ def forget(connection: Connection, key: str) -> None:
     connection.execute(delete(chunk_sets).where(chunk_sets.c.key == key))
 
 
-def tidy(connection: Connection, now: Micros) -> None:
+def delete_expired(connection: Connection, now: Micros) -> None:
     """Forget the sets whose time is over; their chunks' uploads expire by themselves."""
     over = select(chunk_sets.c.key).where(chunk_sets.c.expires <= now)
     connection.execute(delete(chunks).where(chunks.c.key.in_(over)))

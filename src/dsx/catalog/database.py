@@ -184,16 +184,16 @@ class Catalog:
         except IntegrityError:
             raise
         except sqlite3.DatabaseError as error:  # while connecting
-            raise self._designed(error) from error
+            raise self.to_dsx_error(error) from error
         except DBAPIError as error:
             if self._log is not None and _lost_a_sync(error):
                 log.warning("the catalog's disk failed: its log is recovered", why=str(error.orig))
                 self._log.recover()
-            raise self._designed(error) from error
+            raise self.to_dsx_error(error) from error
 
-    def _designed(self, error: Exception) -> Exception:
+    def to_dsx_error(self, error: Exception) -> Exception:
         """What an *error* means to those who ask."""
-        designed = _designed(error)
+        designed = to_dsx_error(error)
         if isinstance(designed, Unusable):
             self._damage = designed
         return designed
@@ -299,7 +299,7 @@ def _verify(connection: Connection) -> None:
         raise Unusable(_DAMAGED.format(found))
 
 
-def _designed(error: Exception) -> Exception:
+def to_dsx_error(error: Exception) -> Exception:
     """What an *error* of SQLAlchemy means, or of SQLite's driver itself."""
     original = error.orig if isinstance(error, DBAPIError) else error
     full = (

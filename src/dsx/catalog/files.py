@@ -38,12 +38,12 @@ from dsx.core.batches import in_batches
 from dsx.core.digest import Digest
 from dsx.core.errors import AlreadyExists, NotFound
 from dsx.core.model import BlobInfo, FileQuery, FileVersion, Micros, NewFile, Page
-from dsx.core.principals import Places
+from dsx.core.principals import ResourceScopes
 
 _MAX_NUMBER = 1 << 62
 
 
-def claim(connection: Connection, owner: str) -> None:
+def lock_owner(connection: Connection, owner: str) -> None:
     """Keep every other transaction from changing this owner's files until this one ends.
 
     Taken first, before any blob is claimed and before what is to be changed is read: versions of
@@ -204,7 +204,7 @@ def versions(connection: Connection, file: str) -> list[FileVersion]:
 
 
 def list_versions(
-    connection: Connection, file: str, limit: int, cursor: str | None, places: Places = None
+    connection: Connection, file: str, limit: int, cursor: str | None, places: ResourceScopes = None
 ) -> Page:
     """The live versions of one file that lie in *places*, newest first."""
     query = select(files.c.number, files.c.version.label("key"), files.c.name).where(
@@ -239,7 +239,7 @@ def list_live(
     connection: Connection,
     owner: str,
     wanted: FileQuery,
-    places: Places = None,
+    places: ResourceScopes = None,
     *,
     brief: bool = False,
 ) -> Page:

@@ -28,7 +28,7 @@ from dsx.catalog.matching import successor
 from dsx.catalog.schema import LIVE, file_labels, files
 from dsx.core.model import FileQuery
 from dsx.core.names import check_label
-from dsx.core.principals import Place
+from dsx.core.principals import ResourceScope
 
 EVERY = ""
 """The label of every file."""
@@ -72,7 +72,7 @@ def chosen(wanted: FileQuery) -> list[ColumnElement[bool]]:
     ]
 
 
-def within(places: Sequence[Place] | None) -> list[ColumnElement[bool]]:
+def within(places: Sequence[ResourceScope] | None) -> list[ColumnElement[bool]]:
     """The condition on rows that a file lies in one of *places*; None: it may lie anywhere."""
     columns, other = file_labels.c, file_labels.alias()
 
@@ -84,14 +84,14 @@ def within(places: Sequence[Place] | None) -> list[ColumnElement[bool]]:
 
 
 def versions_within(
-    places: Sequence[Place] | None, version: FromClause = files
+    places: Sequence[ResourceScope] | None, version: FromClause = files
 ) -> list[ColumnElement[bool]]:
     """The condition on rows of versions that they lie in one of *places*."""
     columns = version.c
     return any_of(places, columns.file, columns.name, lambda category: columns.category == category)
 
 
-def wholly_within(places: Sequence[Place] | None) -> list[ColumnElement[bool]]:
+def wholly_within(places: Sequence[ResourceScope] | None) -> list[ColumnElement[bool]]:
     """The condition on rows of versions that all versions of their file lie in *places*."""
     if places is None:
         return []
@@ -101,12 +101,12 @@ def wholly_within(places: Sequence[Place] | None) -> list[ColumnElement[bool]]:
 
 
 def any_of(
-    places: Sequence[Place] | None,
+    places: Sequence[ResourceScope] | None,
     file: ColumnElement[str],
     name: ColumnElement[str],
     in_category: Callable[[str], ColumnElement[bool]],
 ) -> list[ColumnElement[bool]]:
-    """The same over other columns: `Place.holds` in SQL."""
+    """The same over other columns: `ResourceScope.holds` in SQL."""
     if places is None:
         return []
     found: list[ColumnElement[bool]] = [false()]

@@ -86,7 +86,7 @@ def remove(connection: Connection, id_: str) -> None:
     connection.execute(delete(link_downloads).where(link_downloads.c.id == id_))
 
 
-def tidy(connection: Connection, forgotten: Micros) -> None:
+def delete_expired(connection: Connection, forgotten: Micros) -> None:
     """Forget downloads that went on before that instant for the last time."""
     connection.execute(delete(link_downloads).where(link_downloads.c.seen < forgotten))
 

@@ -9,11 +9,14 @@ from sqlalchemy import Connection, func, select
 from dsx.catalog import labels
 from dsx.catalog.schema import file_labels, files
 from dsx.core.model import Micros
-from dsx.core.principals import Place
+from dsx.core.principals import ResourceScope
 
 
 def earlier(
-    connection: Connection, of: Sequence[str], limit: int, places: Sequence[Place] | None = None
+    connection: Connection,
+    of: Sequence[str],
+    limit: int,
+    places: Sequence[ResourceScope] | None = None,
 ) -> dict[str, list[tuple[str, Micros]]]:
     """Ids and times of the versions before the newest of each of the files *of*.
 
@@ -39,7 +42,7 @@ def earlier(
     return found
 
 
-def count_live(connection: Connection, owner: str, places: Sequence[Place] | None) -> int:
+def count_live(connection: Connection, owner: str, places: Sequence[ResourceScope] | None) -> int:
     """How many live files the owner has in *places*."""
     rows = file_labels.c
     query = select(func.count()).where(rows.owner == owner, rows.label == labels.EVERY)

@@ -11,7 +11,7 @@ from dsx.catalog.schema import LIVE, files, shares, users
 from dsx.core.batches import in_batches
 from dsx.core.errors import NotFound
 from dsx.core.model import Micros
-from dsx.core.principals import SERVICE, Place, Share
+from dsx.core.principals import SERVICE, ResourceScope, Share
 
 
 def add(connection: Connection, share: Share, hash_: str | None) -> None:
@@ -39,12 +39,12 @@ def by_hash(connection: Connection, hash_: str) -> Share | None:
     return _share(row) if row is not None else None
 
 
-def granted(connection: Connection, owner: str, grantee: str, now: Micros) -> list[Place]:
+def granted(connection: Connection, owner: str, grantee: str, now: Micros) -> list[ResourceScope]:
     """What *owner* lets *grantee* read now."""
     query = select(shares.c.kind, shares.c.value).where(
         shares.c.grantee == grantee, shares.c.owner == owner, _alive(now), _owned()
     )
-    return [Place(row.kind, row.value) for row in connection.execute(query)]
+    return [ResourceScope(row.kind, row.value) for row in connection.execute(query)]
 
 
 def dataset_granted(connection: Connection, name: str, grantee: str, now: Micros) -> bool:
@@ -113,7 +113,7 @@ def remove(connection: Connection, owner: str, id_: str) -> None:
         raise NotFound(f"There is no share {id_!r}.")
 
 
-def tidy(connection: Connection, forgotten: Micros) -> None:
+def delete_expired(connection: Connection, forgotten: Micros) -> None:
     """Forget shares that expired before that instant."""
     connection.execute(delete(shares).where(shares.c.expires <= forgotten))
 
@@ -131,7 +131,7 @@ def _share(row: Row[Any]) -> Share:
     return Share(
         id=row.id,
         owner=row.owner,
-        place=Place(row.kind, row.value),
+        place=ResourceScope(row.kind, row.value),
         grantee=row.grantee,
         password=row.password,
         downloads=row.downloads,

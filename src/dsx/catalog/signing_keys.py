@@ -13,7 +13,7 @@ from dsx.core.model import Micros
 _LOCK = 0x6B657973  # "keys"
 
 
-def claim(connection: Connection) -> None:
+def lock_keys(connection: Connection) -> None:
     """Let no other transaction make or retire keys until this one ends."""
     lock(connection, _LOCK)
 
@@ -38,6 +38,6 @@ def living(connection: Connection, now: Micros) -> Sequence[tuple[str, str, Micr
     return [(row.id, row.sealed, row.retires) for row in rows]
 
 
-def tidy(connection: Connection, now: Micros) -> None:
+def delete_expired(connection: Connection, now: Micros) -> None:
     """Forget keys that have retired."""
     connection.execute(delete(signing_keys).where(signing_keys.c.retires <= now))

@@ -140,7 +140,7 @@ def begin(connection: Connection, ids: Sequence[str], now: Micros) -> None:
         connection.execute(update(tasks).where(some, tasks.c.begun.is_(None)).values(begun=now))
 
 
-def take_up(connection: Connection, id_: str, now: Micros, **values: Any) -> bool:
+def assign(connection: Connection, id_: str, now: Micros, **values: Any) -> bool:
     """Say what a pending task is for; False if that has been said before, or it does not wait."""
     waiting = (tasks.c.id == id_) & tasks.c.kind.is_(None) & (tasks.c.state == "pending")
     statement = update(tasks).where(waiting).values(updated=now, **values)
@@ -166,7 +166,7 @@ def end(connection: Connection, id_: str, now: Micros, forgotten: Micros, **valu
     change(connection, id_, now, LIVING, expires=forgotten, **values)
 
 
-def tidy(connection: Connection, now: Micros) -> list[str]:
+def delete_expired(connection: Connection, now: Micros) -> list[str]:
     """End the tasks whose time is over, and forget those that have ended.
 
     Returns the ids of uploads whose tasks have just ended so.

@@ -11,7 +11,7 @@ from dsx.catalog import users as user_records
 from dsx.catalog.schema import tokens, users
 from dsx.core.errors import NotFound
 from dsx.core.model import Micros
-from dsx.core.principals import Place, Token, User
+from dsx.core.principals import ResourceScope, Token, User
 
 _USER = [column.label(f"user_{column.name}") for column in users.c]
 _NAMES = users.c.keys()
@@ -115,7 +115,7 @@ def touch(connection: Connection, id_: str, now: Micros) -> None:
     connection.execute(update(tokens).where(tokens.c.id == id_).values(used=now))
 
 
-def tidy(connection: Connection, now: Micros) -> None:
+def delete_expired(connection: Connection, now: Micros) -> None:
     """Forget what has expired."""
     connection.execute(delete(tokens).where(tokens.c.expires <= now))
 
@@ -125,7 +125,7 @@ def _alive(now: Micros) -> Any:
 
 
 def _token(row: Row[Any]) -> Token:
-    places = None if row.places is None else tuple(Place(*one) for one in row.places)
+    places = None if row.places is None else tuple(ResourceScope(*one) for one in row.places)
     return Token(
         id=row.id,
         owner=row.owner,

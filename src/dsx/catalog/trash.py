@@ -30,7 +30,7 @@ from dsx.catalog.schema import files
 from dsx.core.digest import Digest
 from dsx.core.errors import AlreadyExists, NotFound
 from dsx.core.model import FileVersion, Micros, Page
-from dsx.core.principals import Places
+from dsx.core.principals import ResourceScopes
 
 TRASHED = text("trashed IS NOT NULL")
 
@@ -98,7 +98,7 @@ def expired(connection: Connection, now: Micros, limit: int) -> list[Deleted]:
 
 
 def page(
-    connection: Connection, owner: str, limit: int, before: Micros, places: Places = None
+    connection: Connection, owner: str, limit: int, before: Micros, places: ResourceScopes = None
 ) -> list[Deleted]:
     """What is in the owner's trash since *before*, if all versions of its file lie in *places*."""
     where = _in_trash(owner, before, places)
@@ -110,7 +110,7 @@ def list_deleted(
     owner: str,
     limit: int,
     cursor: str | None,
-    places: Places = None,
+    places: ResourceScopes = None,
 ) -> Page:
     """The newest version of each file in the trash, latest deletion first."""
     query = select(files.c.number, files.c.trashed.label("key"), files.c.name).where(
@@ -120,7 +120,7 @@ def list_deleted(
     return pages.page(connection, query, where, [])
 
 
-def count(connection: Connection, owner: str, before: Micros, places: Places = None) -> int:
+def count(connection: Connection, owner: str, before: Micros, places: ResourceScopes = None) -> int:
     """How many entries `page` finds in all."""
     query = select(func.count()).select_from(files).where(*_in_trash(owner, before, places))
     return int(connection.execute(query.where(files.c.latest)).scalar_one())
@@ -132,7 +132,7 @@ def has_live(connection: Connection, file: str, besides: int) -> bool:
     return bool(connection.execute(select(exists().where(*other))).scalar())
 
 
-def _in_trash(owner: str, before: Micros, places: Places) -> list[ColumnElement[bool]]:
+def _in_trash(owner: str, before: Micros, places: ResourceScopes) -> list[ColumnElement[bool]]:
     mine = files.c.owner == owner, files.c.trashed <= before
     return [*mine, *labels.wholly_within(places)]
 

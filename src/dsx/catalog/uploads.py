@@ -26,7 +26,7 @@ from dsx.catalog.schema import tasks, upload_parts, uploads, writers
 from dsx.core.batches import in_batches
 from dsx.core.digest import Digest
 from dsx.core.errors import Gone, NotFound
-from dsx.core.intervals import Spans
+from dsx.core.intervals import IntervalSet
 from dsx.core.model import BlobInfo, Micros
 from dsx.core.ranges import ByteRange
 from dsx.core.transfers import Upload, UploadKind, UploadState
@@ -35,7 +35,7 @@ _ROOM = 0x726F6F6D  # "room"
 _HELD = exists().where(writers.c.upload == uploads.c.id)
 
 
-def claim(connection: Connection, id_: str) -> None:
+def lock_upload(connection: Connection, id_: str) -> None:
     """Keep every other transaction from changing this upload until this one ends."""
     lock(connection, int.from_bytes(id_.encode()) % (1 << 62))
 
@@ -130,7 +130,7 @@ def page(connection: Connection, owner: str | None, after: str, limit: int) -> l
 
 
 def claim_room(connection: Connection) -> None:
-    """Let no other transaction promise room until this one ends; after `claim`, if at all."""
+    """Let no other transaction promise room until this one ends; after `lock_upload`, if at all."""
     lock(connection, _ROOM)
 
 
@@ -388,7 +388,7 @@ def _upload(row: Row[Any]) -> Upload:
         tags=tuple(row.tags),
         only_if_absent=row.only_if_absent,
         length=row.length,
-        received=Spans.of(row.received),
+        received=IntervalSet.of(row.received),
         state=row.state,
         expected=row.expected,
         notes=row.notes,

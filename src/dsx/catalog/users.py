@@ -31,7 +31,7 @@ def key_of(name: str) -> str:
     return name.casefold()
 
 
-def claim(connection: Connection) -> None:
+def lock_users(connection: Connection) -> None:
     """Let no other transaction that claims this make accounts until this one ends."""
     lock(connection, _LOCK)
 

@@ -57,7 +57,7 @@ def rotate(
 
 async def _rotate(data_dir: Path | None, grace: float) -> dict[str, Any]:
     with needs_server():
-        from dsx.hub.accounts.signing_keys import Keyring, end_signing_keys  # noqa: PLC0415
+        from dsx.hub.accounts.signing_keys import SigningKeys, end_signing_keys  # noqa: PLC0415
         from dsx.logs import configure_logging  # noqa: PLC0415
         from dsx.run import load_settings  # noqa: PLC0415
         from dsx.store import open_store, secret_keys  # noqa: PLC0415
@@ -69,7 +69,7 @@ async def _rotate(data_dir: Path | None, grace: float) -> dict[str, Any]:
             raise Unavailable("There is no secret key: start the server once, or put it back.")
         try:
             if keys:
-                await Keyring(catalog, keys).rotate(grace)
+                await SigningKeys(catalog, keys).rotate(grace)
             else:
                 await end_signing_keys(catalog)
         except Unavailable as error:

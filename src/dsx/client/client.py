@@ -18,7 +18,7 @@ from dsx.client import settings
 from dsx.client.accounts import AccountOperations
 from dsx.client.cache import Cache
 from dsx.client.cache_index import MANIFEST, Record
-from dsx.client.dataset_sync import DATASETS, Fetch, Mirror
+from dsx.client.dataset_sync import DATASETS, DatasetSync, Fetch
 from dsx.client.errors import CacheUnusable, CacheWarning, Invalid, not_a_hub
 from dsx.client.fetching import fetch_cached
 from dsx.client.files import FileOperations
@@ -217,7 +217,9 @@ class DatasetHubClient(FileOperations):
         wrong: list[str] = []
         if verify:
             _, wrong = drop_wrong(cache, dataset, manifest, places, self._progress)
-        gone = Mirror(self._connection, cache, dataset, self._progress).update(places, manifest)
+        gone = DatasetSync(self._connection, cache, dataset, self._progress).update(
+            places, manifest
+        )
         if gone:
             some = ", ".join(sorted(gone)[:3]) + (", …" if len(gone) > 3 else "")  # noqa: PLR2004
             _warn(f"{len(gone)} files of {dataset} are gone since the manifest was made: {some}")
@@ -252,7 +254,9 @@ class DatasetHubClient(FileOperations):
         files, wrong = drop_wrong(cache, dataset, manifest, progress=self._progress)
         places = cache.places(dataset, [path for path in wrong if path in manifest])
         try:
-            gone = Mirror(self._connection, cache, dataset, self._progress).update(places, manifest)
+            gone = DatasetSync(self._connection, cache, dataset, self._progress).update(
+                places, manifest
+            )
         except DSXError as error:
             failure, gone = error, list(places)
         lost = [path for path in wrong if path not in places or path in gone]

@@ -69,7 +69,7 @@ class _Stream:
         del self.left[: position + 1]
 
 
-class Mirror:
+class DatasetSync:
     """One dataset on its way into one cache."""
 
     def __init__(

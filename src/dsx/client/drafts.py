@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from dsx.client.locks import lock_file
-from dsx.client.partial_download import Kept, goes_on
+from dsx.client.partial_download import PartialDownload, goes_on
 from dsx.client.progress import Stopped
 from dsx.client.shared_cache import make_directories, share
 from dsx.client.system import open_file
@@ -29,7 +29,7 @@ _FORGOTTEN = 7 * 24 * 3600
 _UNLOCKABLE = 24 * 3600
 
 
-class KeptDraft(Kept):
+class KeptDraft(PartialDownload):
     """A draft in the cache, which the same content is added to in another process.
 
     Attributes:

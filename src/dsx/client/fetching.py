@@ -8,7 +8,7 @@ import requests
 
 from dsx.client.cache import Cache, Draft
 from dsx.client.errors import Answered, DigestMismatch
-from dsx.client.partial_download import Kept
+from dsx.client.partial_download import PartialDownload
 from dsx.client.paths import about
 from dsx.client.progress import Progress
 from dsx.client.transfer import Anew, Fetched, Remote, fetch_file
@@ -55,7 +55,7 @@ def _fetch(
 
 
 def _fetch_current(
-    remote: Remote, descriptor: int, progress: Progress | None, kept: Kept | None = None
+    remote: Remote, descriptor: int, progress: Progress | None, kept: PartialDownload | None = None
 ) -> Fetched:
     """As `fetch_file`, of a file whose digest may be of what was there before.
 

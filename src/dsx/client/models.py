@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dsx.client.errors import IS_IT_A_HUB, NotAHub
-from dsx.core.intervals import Spans
+from dsx.core.intervals import IntervalSet
 
 
 class Answer(BaseModel):
@@ -87,9 +87,9 @@ class UploadInfo(Answer):
     file: FileInfo | None = None
 
     @property
-    def there(self) -> Spans:
+    def there(self) -> IntervalSet:
         """What is on the server's disk."""
-        return Spans.of(self.received)
+        return IntervalSet.of(self.received)
 
 
 class TaskInfo(Answer):

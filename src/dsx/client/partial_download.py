@@ -25,7 +25,7 @@ _LONGEST = 200  # bytes of a name, so that what is added still fits in the 255 o
 _GOES_ON = (core.Unavailable, core.RateLimited, core.TimedOut, core.Paused)
 
 
-class Kept:
+class PartialDownload:
     """How much of a draft is good: its beginning, as long as it grows in order.
 
     Ranges arrive in any order. While they do, the draft is longer than the whole by a mark at its

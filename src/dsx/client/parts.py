@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dsx.client.local_file import LocalFile
 from dsx.client.models import UploadInfo
 from dsx.client.progress import Meter
-from dsx.core.intervals import Spans
+from dsx.core.intervals import IntervalSet
 from dsx.core.ranges import ByteRange
 
 PART = 16 * 1024 * 1024
@@ -47,7 +47,7 @@ class PartBody:
 class Followed:
     """Which bytes have been sent, for a reader that stays behind those who send them."""
 
-    def __init__(self, there: Spans, meter: Meter) -> None:
+    def __init__(self, there: IntervalSet, meter: Meter) -> None:
         self._there = there
         self._meter = meter
         self._changed = threading.Condition()
@@ -94,13 +94,13 @@ class Gate:
                 self._tell("running", id_)
 
 
-def parts(there: Spans, size: int) -> list[ByteRange]:
+def parts(there: IntervalSet, size: int) -> list[ByteRange]:
     """What of *size* bytes is missing *there*, cut at multiples of one part's size."""
     step = max(PART, -(-size // (MAX_PARTS * PART)) * PART)
     return [gap for start in range(0, size, step)
             for gap in gaps(there, ByteRange(start, min(size, start + step)))]  # fmt: skip
 
 
-def gaps(there: Spans, wanted: ByteRange) -> list[ByteRange]:
+def gaps(there: IntervalSet, wanted: ByteRange) -> list[ByteRange]:
     """What of *wanted* is not *there*."""
     return [piece for piece, has in there.split(wanted) if not has]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dsx.client.errors import Conflict
-from dsx.client.partial_download import Kept, draft_beside, kept_beside
+from dsx.client.partial_download import PartialDownload, draft_beside, kept_beside
 from dsx.client.progress import Progress
 from dsx.client.system import replace_file
 from dsx.client.transfer import Remote, fetch_file, fetch_stream
@@ -44,7 +44,7 @@ def save(
             replace_file(draft, target)
         return
     with kept_beside(target, key) as (draft, descriptor):
-        kept = Kept(descriptor, remote.size)
+        kept = PartialDownload(descriptor, remote.size)
         fetch_file(remote, descriptor, progress, ranges=ranges, kept=kept)
         os.fsync(descriptor)
         replace_file(draft, target)

@@ -27,7 +27,7 @@ from dsx.client.names import is_file_name, upload_name
 from dsx.client.paths import local
 from dsx.client.progress import Progress, StateTold
 from dsx.client.upload_body import Body
-from dsx.client.uploading import Facts, Manner, send_file
+from dsx.client.uploading import FileFields, UploadOptions, send_file
 from dsx.core import errors as core
 from dsx.core.digest import Digest
 
@@ -95,7 +95,9 @@ class StoreOperations:
         named = name or (Path(source).name if isinstance(source, (str, Path)) else None)
         if named is None:
             raise Invalid("Bytes and file objects need a name.")
-        facts = Facts(upload_name(named), category, tags, metadata or {}, content_type, if_absent)
+        facts = FileFields(
+            upload_name(named), category, tags, metadata or {}, content_type, if_absent
+        )
         progress = progress or self._progress
         if isinstance(source, bytes):
             return self._post(io.BytesIO(source), facts, progress, if_changed=bool(if_changed))
@@ -105,13 +107,13 @@ class StoreOperations:
         if not path.is_file():
             with path.open("rb") as opened:
                 return self._post(opened, facts, progress, if_changed=bool(if_changed))
-        manner = Manner(resume, instant, progress, on_state)
+        manner = UploadOptions(resume, instant, progress, on_state)
         with LocalFile(path) as file:
             before = self._same(file, facts, if_changed)
             return before or self._stored(file, facts, manner, if_changed=bool(if_changed))
 
     def _same(
-        self, file: LocalFile, facts: Facts, if_changed: bool | Mapping[str, FileInfo]
+        self, file: LocalFile, facts: FileFields, if_changed: bool | Mapping[str, FileInfo]
     ) -> FileInfo | None:
         """The record of what is stored as *facts* if it is *file* as it is; else None."""
         if not if_changed or facts.if_absent:
@@ -123,7 +125,7 @@ class StoreOperations:
         return info if self._digests.of(file) == info.sha256 else None
 
     def _stored(
-        self, file: LocalFile, facts: Facts, manner: Manner, *, if_changed: bool
+        self, file: LocalFile, facts: FileFields, manner: UploadOptions, *, if_changed: bool
     ) -> FileInfo:
         if manner.instant or file.size >= uploading.PARTS_FROM:
             info = send_file(self._connection, file, facts, manner)
@@ -159,7 +161,7 @@ class StoreOperations:
             return {}
 
     def _post(
-        self, source: IO[bytes], facts: Facts, progress: Progress | None, *, if_changed: bool
+        self, source: IO[bytes], facts: FileFields, progress: Progress | None, *, if_changed: bool
     ) -> FileInfo:
         """Store what *source* has in one request."""
         name = facts.name

@@ -16,7 +16,7 @@ import urllib3
 
 from dsx.client.errors import Broken, Conflict, DigestMismatch, Paused
 from dsx.client.http import Connection
-from dsx.client.partial_download import Kept
+from dsx.client.partial_download import PartialDownload
 from dsx.client.progress import Meter, Progress, in_threads
 from dsx.client.system import read_at, write_at
 from dsx.core.digest import Buffer, Digest, Hasher, from_repr_digest
@@ -141,7 +141,7 @@ def fetch_file(
     progress: Progress | None = None,
     *,
     ranges: bool = True,
-    kept: Kept | None = None,
+    kept: PartialDownload | None = None,
 ) -> Fetched:
     """Write the body to a file; a large one comes in parallel *ranges*.
 
@@ -176,7 +176,7 @@ class _Download:
         write: Write,
         truncate: Callable[[int], Any],
         progress: Progress | None,
-        kept: Kept | None = None,
+        kept: PartialDownload | None = None,
     ) -> None:
         self._kept = kept
         self._remote = remote

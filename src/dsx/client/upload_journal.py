@@ -30,7 +30,7 @@ MAX_AGE = 7 * 24 * 3600.0
 """Seconds after which a state is pruned; the server has dropped the upload long before."""
 
 
-class Memory:
+class UploadJournal:
     """What is remembered of one upload: its id."""
 
     def __init__(self, path: Path | None) -> None:
@@ -94,17 +94,17 @@ def key_of(server: str, file: LocalFile, facts: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def remembered(key: str | None) -> Iterator[Memory]:
+def remembered(key: str | None) -> Iterator[UploadJournal]:
     """The memory of the upload *key*, which is ours alone within the block.
 
     If another process has it, or it cannot be kept, nothing is remembered. None: nor is it then.
     """
     held = None if key is None else _claim(key)
     if held is None:
-        yield Memory(None)
+        yield UploadJournal(None)
         return
     path, lock = held
-    memory = Memory(path)
+    memory = UploadJournal(path)
     try:
         yield memory
     finally:

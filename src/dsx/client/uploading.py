@@ -21,7 +21,7 @@ from dsx.client.models import FileInfo, UploadInfo
 from dsx.client.names import segments
 from dsx.client.parts import CHUNK, PART, Followed, Gate, PartBody, gaps, parts
 from dsx.client.progress import Meter, Progress, StateTold, in_threads
-from dsx.client.upload_journal import Memory, key_of, remembered
+from dsx.client.upload_journal import UploadJournal, key_of, remembered
 from dsx.core import errors as core
 from dsx.core.digest import Digest, Hasher
 from dsx.core.model import Given
@@ -39,7 +39,7 @@ _HOPELESS = (core.PreconditionFailed, core.DigestMismatch, core.Invalid, core.Un
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class FileFields:
     """What a file is stored with."""
 
     name: str
@@ -67,7 +67,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class UploadOptions:
     """How an upload is carried out: see `FileOperations.upload`."""
 
     resume: bool = True
@@ -76,7 +76,9 @@ class Manner:
     on_state: StateTold | None = None
 
 
-def send_file(connection: Connection, file: LocalFile, facts: Facts, manner: Manner) -> FileInfo:
+def send_file(
+    connection: Connection, file: LocalFile, facts: FileFields, manner: UploadOptions
+) -> FileInfo:
     """Store *file* as *facts*, going on with what an earlier process sent of it."""
     key = key_of(connection.base_url, file, facts.as_json()) if manner.resume else None
     with remembered(key) as memory:
@@ -90,9 +92,9 @@ class _Sending:
         self,
         connection: Connection,
         file: LocalFile,
-        facts: Facts,
-        manner: Manner,
-        memory: Memory,
+        facts: FileFields,
+        manner: UploadOptions,
+        memory: UploadJournal,
     ) -> None:
         self._connection = connection
         self._file = file

@@ -9,17 +9,17 @@ from dsx.core.ranges import ByteRange
 
 
 @dataclass(frozen=True, slots=True)
-class Spans:
+class IntervalSet:
     """Intervals that neither overlap nor touch, in ascending order."""
 
     parts: tuple[ByteRange, ...] = ()
 
     @classmethod
-    def of(cls, pairs: Iterable[Sequence[int]]) -> Spans:
+    def of(cls, pairs: Iterable[Sequence[int]]) -> IntervalSet:
         """From what `pairs` gave."""
         return cls(tuple(ByteRange(start, stop) for start, stop in pairs))
 
-    def add(self, new: ByteRange) -> Spans:
+    def add(self, new: ByteRange) -> IntervalSet:
         """With *new* in it, joined with what it overlaps or touches."""
         if new.start >= new.stop:
             return self
@@ -28,9 +28,9 @@ class Spans:
         joined = self.parts[len(before) : len(self.parts) - len(after)]
         start = min([new.start, *(part.start for part in joined)])
         stop = max([new.stop, *(part.stop for part in joined)])
-        return Spans((*before, ByteRange(start, stop), *after))
+        return IntervalSet((*before, ByteRange(start, stop), *after))
 
-    def remove(self, old: ByteRange) -> Spans:
+    def remove(self, old: ByteRange) -> IntervalSet:
         """Without the bytes of *old*."""
         left = []
         for part in self.parts:
@@ -38,7 +38,7 @@ class Spans:
             after = ByteRange(max(part.start, old.stop), part.stop)
             pieces = (before, after) if old.start < old.stop else (part,)
             left += [piece for piece in pieces if piece.start < piece.stop]
-        return Spans(tuple(left))
+        return IntervalSet(tuple(left))
 
     @property
     def prefix(self) -> int:

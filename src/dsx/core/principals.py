@@ -27,7 +27,7 @@ OF_ROLE: dict[Role, frozenset[Scope]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ResourceScope:
     """A part of what an owner has.
 
     Attributes:
@@ -58,7 +58,7 @@ class Place:
                 return False
 
 
-Places = Sequence[Place] | None
+ResourceScopes = Sequence[ResourceScope] | None
 """Some parts of what an owner has; None: all of it."""
 
 
@@ -84,7 +84,7 @@ class Principal:
     name: str = ""
     number: int = 0
     scopes: frozenset[Scope] = OWN
-    places: tuple[Place, ...] | None = None
+    places: tuple[ResourceScope, ...] | None = None
     link: bool = False
     partial: bool = False
     expires: Micros | None = None
@@ -139,7 +139,7 @@ class Token:
     kind: Literal["token", "session", "invite"]
     name: str
     scopes: frozenset[Scope]
-    places: tuple[Place, ...] | None
+    places: tuple[ResourceScope, ...] | None
     created: Micros
     expires: Micros | None
     used: Micros | None
@@ -158,7 +158,7 @@ class Share:
 
     id: str
     owner: str
-    place: Place
+    place: ResourceScope
     grantee: str | None
     password: str | None
     downloads: int | None

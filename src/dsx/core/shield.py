@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def in_thread(call: Callable[..., T], *args: object) -> T:
+async def run_in_thread(call: Callable[..., T], *args: object) -> T:
     """Run *call* in a worker thread; return or raise only once it has ended.
 
     That holds even if the caller is cancelled meanwhile, unlike with ``asyncio.to_thread``: the
@@ -20,16 +20,16 @@ async def in_thread(call: Callable[..., T], *args: object) -> T:
     """
     loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
-    return await whatever_happens(loop.run_in_executor(None, partial(context.run, call, *args)))
+    return await run_to_completion(loop.run_in_executor(None, partial(context.run, call, *args)))
 
 
 async def ended(task: asyncio.Future[Any]) -> None:
-    """Cancel *task*, and return only once it has ended: see `whatever_happens`."""
+    """Cancel *task*, and return only once it has ended: see `run_to_completion`."""
     task.cancel()
-    await whatever_happens(asyncio.wait([task]))
+    await run_to_completion(asyncio.wait([task]))
 
 
-async def whatever_happens(work: Awaitable[T], undo: Callable[[T], object] | None = None) -> T:
+async def run_to_completion(work: Awaitable[T], undo: Callable[[T], object] | None = None) -> T:
     """Await *work* to its end, even if the caller is cancelled meanwhile; then that is raised.
 
     *undo*: what is done with the result that then nobody gets.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dsx.core.intervals import Spans
+from dsx.core.intervals import IntervalSet
 from dsx.core.model import BlobInfo, Micros
 
 UploadKind = Literal["whole", "partial", "final"]
@@ -52,7 +52,7 @@ class Upload:
     tags: tuple[str, ...]
     only_if_absent: bool
     length: int | None
-    received: Spans
+    received: IntervalSet
     state: UploadState
     expected: Mapping[str, str]
     notes: Mapping[str, str]

@@ -14,11 +14,11 @@ from starlette.responses import Response
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.manifest import manifest_response
 from dsx.http.parameters import LenientRoute
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
 
-router = Branch(
+router = PrefixRouter(
     route_class=LenientRoute,
     tags=["dialect: dsx"],
     responses=documented(401, 403, 405, 422, 429, 503),

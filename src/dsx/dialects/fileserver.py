@@ -17,13 +17,13 @@ from dsx.core.model import FileQuery, FileVersion, Page
 from dsx.http.conditions import only_if_absent
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.parameters import LenientRoute, refuses_unknown
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import documented
 from dsx.http.public import path_of
 from dsx.http.receive import announced, pump, pump_form
 from dsx.hub.files.files import FORM_OVERHEAD
 
-router = Branch(
+router = PrefixRouter(
     route_class=LenientRoute,
     tags=["dialect: file server"],
     responses=documented(401, 403, 405, 422, 429, 503),

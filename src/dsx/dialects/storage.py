@@ -26,20 +26,20 @@ from dsx.http.conditions import only_if_absent
 from dsx.http.credentials import HubDep, PrincipalDep, address_of
 from dsx.http.forms import read_fields
 from dsx.http.parameters import LenientRoute
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import documented
 from dsx.http.public import url_of
 from dsx.http.receive import Form, Write, announced, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.hub.clock import time_text
 from dsx.hub.hub import Hub
-from dsx.hub.transfers.append_request import Addition
+from dsx.hub.transfers.append_request import AppendRequest
 from dsx.hub.transfers.creation import MAX_LENGTH, PARENT
 from dsx.transport.body import Gate
 
 _UPLOADS, _FILES, _DOWNLOADS = "/storage/tmp-upload/", "/storage/files/", "/storage/download/"
 _MD5 = "md5"
-_CLAIM = Addition(0, claimed=True, digests=(_MD5,))
+_CLAIM = AppendRequest(0, claimed=True, digests=(_MD5,))
 _TEXT = {"type": "string"}
 _FACTS = {
     "filename": _TEXT,
@@ -142,7 +142,7 @@ class StorageRoute(LenientRoute):
 
 
 Ref = Annotated[str, Path(max_length=64, description="Id of an upload, or of a file version.")]
-router = Branch(
+router = PrefixRouter(
     tags=["dialect: storage"],
     route_class=StorageRoute,
     responses=documented(401, 403, 405, 422, 503),
@@ -285,7 +285,7 @@ async def download(ref: Ref, request: Request, hub: HubDep, principal: Principal
     return ContentResponse(request, await hub.files.content(principal, ref))
 
 
-def _said(request: Request, upload: Upload | None) -> Addition:
+def _said(request: Request, upload: Upload | None) -> AppendRequest:
     """What a chunk says of itself; `Invalid`, with the offset, unless it fits *upload*.
 
     The seed's own example counts from 1: ``1-N/N`` is taken as all N bytes, and no other range
@@ -330,7 +330,7 @@ async def _begun(request: Request, hub: Hub, principal: Principal) -> AsyncItera
 
 
 async def _receive(
-    request: Request, hub: Hub, principal: Principal, upload: Upload, addition: Addition
+    request: Request, hub: Hub, principal: Principal, upload: Upload, addition: AppendRequest
 ) -> Form:
     """Add the file in the request's form to *upload*, if it is what was said; the form."""
     form = Form()
@@ -364,7 +364,9 @@ async def _finish(
     md5 = told.get(_MD5)
     with suppress(Conflict):  # it is, and what is told of it comes too late
         await _tell(hub, principal, upload, {**told, _MD5: ""})
-    return await hub.transfers.uploads.conclude(principal, upload.id, {_MD5: md5} if md5 else {})
+    return await hub.transfers.uploads.finish_with_digests(
+        principal, upload.id, {_MD5: md5} if md5 else {}
+    )
 
 
 async def _state(request: Request, hub: Hub, principal: Principal, upload: Upload) -> UploadState:

@@ -7,7 +7,7 @@ from typing import Protocol
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from dsx.core.shield import whatever_happens
+from dsx.core.shield import run_to_completion
 
 
 class Counting(Protocol):
@@ -41,4 +41,4 @@ class CountedResponse(Response):
         try:
             await self._response(scope, receive, watched)
         finally:
-            await whatever_happens(self._counting.end(begun=begun, whole=whole))
+            await run_to_completion(self._counting.end(begun=begun, whole=whole))

@@ -44,7 +44,7 @@ _OTHERS: dict[str, dict[str, str]] = {
 }
 
 
-class Identified(SecurityBase):
+class RequirePrincipal(SecurityBase):
     """A dependency: who is asking. It is what OpenAPI tells of security, too.
 
     One that depended on FastAPI's own would cost every request three that do nothing.
@@ -168,7 +168,7 @@ async def _identified(request: Request, hub: Hub, credential: Credential | None)
     known: Principal | None = getattr(request.state, "principal", None)
     if known is not None:  # a route that takes a body asks before it reads
         return known
-    principal = await hub.accounts.authenticator.identify(credential, address_of(request))
+    principal = await hub.accounts.authenticator.authenticate(credential, address_of(request))
     request.state.principal = principal
     asked_by(principal.id)
     return principal
@@ -217,6 +217,6 @@ async def not_kept(response: Response) -> None:
 
 
 HubDep = Annotated[Hub, Depends(get_hub)]
-PrincipalDep = Annotated[Principal, Security(Identified())]
+PrincipalDep = Annotated[Principal, Security(RequirePrincipal())]
 NotKept = Depends(not_kept)
 CallerDep = Annotated[Principal | None, Depends(get_caller)]

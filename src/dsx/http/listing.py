@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from dsx.core.shield import in_thread
+from dsx.core.shield import run_in_thread
 
 T = TypeVar("T")
 _SHORT = 20
@@ -24,7 +24,7 @@ async def listing(
 ) -> Response:
     """``{"items": [...]}`` with each item as it is *shown*, and the *others* behind them."""
     if len(items) > _SHORT:
-        body = await in_thread(_encoded, items, shown, others)
+        body = await run_in_thread(_encoded, items, shown, others)
     else:
         body = _encoded(items, shown, others)
     return Response(body, 200, headers, "application/json")

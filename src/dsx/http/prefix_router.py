@@ -14,7 +14,7 @@ from dsx.http.problems import documented
 from dsx.http.routes import WITH_BODY, Route
 
 
-class Branch(APIRouter):
+class PrefixRouter(APIRouter):
     """A router that looks at its routes only if the path has in it what one of them begins with.
 
     FastAPI tries every route of every router in turn, which cost more than all that a small request

@@ -11,14 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from dsx.core.errors import Unsupported
-from dsx.http.credentials import Identified, get_caller, get_hub
+from dsx.http.credentials import RequirePrincipal, get_caller, get_hub
 from dsx.http.json_body import MAX_BYTES, MAX_FIELD_BYTES, buffered, is_json, read_json
 from dsx.http.upload_headers import refuse_repeated
 
 WITH_BODY = {"POST", "PUT", "PATCH"}
 _CODINGS = {"Content-Encoding": {"", "identity"}, "Transfer-Encoding": {"", "chunked"}}
 _BOUND = "body_bound"
-_WHO = Identified()
+_WHO = RequirePrincipal()
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
@@ -42,7 +42,7 @@ class Route(APIRoute):
         """FastAPI's handler, with the body read for it."""
         handle = super().get_route_handler()
         calls = list(_calls(self.dependant))
-        known = any(isinstance(call, Identified) for call in calls)
+        known = any(isinstance(call, RequirePrincipal) for call in calls)
         limit = getattr(self.endpoint, _BOUND, MAX_BYTES) if known else MAX_FIELD_BYTES
         takes_json = self.body_field is not None
 

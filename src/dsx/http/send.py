@@ -20,7 +20,7 @@ from dsx.core.digest import to_repr_digest
 from dsx.core.disk import disk
 from dsx.core.errors import Damaged
 from dsx.core.ranges import ByteRange, parse_range
-from dsx.core.shield import in_thread
+from dsx.core.shield import run_in_thread
 from dsx.http.conditions import evaluate, http_date, range_applies
 from dsx.transport.protocol import ZERO_COPY
 
@@ -196,7 +196,7 @@ async def _prepared(pieces: AsyncIterator[Piece]) -> AsyncGenerator[_Part, None]
     async for piece in pieces:
         if isinstance(piece, Stream) or piece.size > SMALL:
             if small:
-                yield await in_thread(_read_all, small)
+                yield await run_in_thread(_read_all, small)
                 small, size = [], 0
             async with _opened(piece) as part:
                 yield part
@@ -204,10 +204,10 @@ async def _prepared(pieces: AsyncIterator[Piece]) -> AsyncGenerator[_Part, None]
         small.append(piece)
         size += piece.size
         if size >= BATCH:
-            yield await in_thread(_read_all, small)
+            yield await run_in_thread(_read_all, small)
             small, size = [], 0
     if small:
-        yield await in_thread(_read_all, small)
+        yield await run_in_thread(_read_all, small)
 
 
 @asynccontextmanager
@@ -220,13 +220,13 @@ async def _opened(piece: Piece) -> AsyncIterator[_Part]:
         yield _Begun(await anext(chunks, b""), chunks)
         return
     with disk():
-        descriptor = await in_thread(piece.open)
+        descriptor = await run_in_thread(piece.open)
     try:
         os.posix_fadvise(descriptor, piece.start, piece.size, os.POSIX_FADV_SEQUENTIAL)
         yield _Opened(descriptor, piece.start, piece.size)
     finally:
         # The last descriptor of a deleted file frees its blocks: not on the event loop.
-        await in_thread(os.close, descriptor)
+        await run_in_thread(os.close, descriptor)
 
 
 def _read_all(pieces: Sequence[Literal | FileSlice]) -> bytes:
@@ -264,7 +264,9 @@ async def _send_part(part: _Part, scope: Scope, receive: Receive, send: Send) ->
 async def _copy(part: _Opened, receive: Receive, send: Send) -> None:
     position, stop = part.position, part.position + part.size
     while position < stop:
-        chunk = await in_thread(os.pread, part.descriptor, min(CHUNK, stop - position), position)
+        chunk = await run_in_thread(
+            os.pread, part.descriptor, min(CHUNK, stop - position), position
+        )
         if not chunk:
             raise EOFError("the file is shorter than promised")
         await _body(chunk, receive, send)

@@ -18,7 +18,7 @@ from dsx.core.names import MAX_NAME_BYTES
 from dsx.core.principals import Principal, User
 from dsx.hub.accounts import access
 from dsx.hub.accounts.audit import note
-from dsx.hub.accounts.sign_in_limits import Throttle
+from dsx.hub.accounts.sign_in_limits import SignInLimiter
 from dsx.hub.clock import DAY, now
 from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
@@ -50,7 +50,7 @@ class Departures:
         catalog: Catalog,
         uploads: Uploads,
         tasks: Tasks,
-        throttle: Throttle,
+        throttle: SignInLimiter,
         *,
         trash_days: float,
     ) -> None:
@@ -112,7 +112,7 @@ class Departures:
         for id_ in opened:
             await self._uploads.stop(id_, _WHY)
         for id_ in waiting:
-            await self._uploads.endings.end(id_, "aborted")
+            await self._uploads.expiry.end(id_, "aborted")
         for id_ in tasks:
             await self._tasks.stop(id_, _WHY)
 
@@ -121,7 +121,7 @@ class Departures:
 
         def work(connection: Connection) -> int:
             for owner in sorted({user.id, to}):
-                files.claim(connection, owner)
+                files.lock_owner(connection, owner)
             found = records.left(connection, user.id, _BATCH)
             instant = now()
             for one in found:

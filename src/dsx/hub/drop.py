@@ -17,7 +17,7 @@ from dsx.core.errors import Conflict, Invalid, NotFound
 from dsx.core.model import FileVersion
 from dsx.core.names import check_file_name
 from dsx.core.principals import Principal
-from dsx.core.shield import in_thread, whatever_happens
+from dsx.core.shield import run_in_thread, run_to_completion
 from dsx.hub.datasets.beneath import open_to_move
 from dsx.hub.files.files import Files
 from dsx.hub.files.receiver import Receiver
@@ -47,23 +47,23 @@ class Drop:
         if not principal.admin:
             raise missing
         try:
-            found = await in_thread(_Found, self._directory, check_file_name(name))
+            found = await run_in_thread(_Found, self._directory, check_file_name(name))
         except (Invalid, NotFound):
             raise missing from None
-        return await whatever_happens(self._move(principal, found, name))
+        return await run_to_completion(self._move(principal, found, name))
 
     async def _move(self, principal: Principal, found: _Found, name: str) -> FileVersion:
         put = partial(self._trash.put, principal)
         try:
             receiver = await self._files.receive(principal, found.size)
             try:
-                await in_thread(found.copy, receiver)
+                await run_in_thread(found.copy, receiver)
                 version = await self._files.create(
                     principal, receiver, name=name, only_if_absent=True, then=put
                 )
             finally:
                 await receiver.abandon()
-            await in_thread(found.remove)
+            await run_in_thread(found.remove)
         finally:
             await asyncio.to_thread(found.close)
         return version

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from dsx.catalog.database import Catalog
 from dsx.hub.accounts.audit import Audit
-from dsx.hub.accounts.authentication import Identity
-from dsx.hub.accounts.oidc_sign_in import Oidc
+from dsx.hub.accounts.authentication import Authenticator
+from dsx.hub.accounts.oidc_sign_in import OidcSignIn
 from dsx.hub.accounts.shares import Shares
-from dsx.hub.accounts.sign_in_limits import Throttle
+from dsx.hub.accounts.sign_in_limits import SignInLimiter
 from dsx.hub.accounts.tokens import Tokens
-from dsx.hub.accounts.users import Accounts
+from dsx.hub.accounts.users import Users
 from dsx.hub.datasets import Datasets
 from dsx.hub.departures import Departures
 from dsx.hub.drop import Drop
@@ -27,13 +27,13 @@ from dsx.hub.transfers.uploads import Uploads
 class AccountServices:
     """Who is asking, and what they may do. ``oidc``: None where no provider is set up."""
 
-    authenticator: Identity
-    users: Accounts
+    authenticator: Authenticator
+    users: Users
     tokens: Tokens
     shares: Shares
     audit: Audit
-    sign_in_limits: Throttle
-    oidc: Oidc | None
+    sign_in_limits: SignInLimiter
+    oidc: OidcSignIn | None
 
 
 @dataclass(frozen=True, slots=True)

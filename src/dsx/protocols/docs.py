@@ -15,10 +15,10 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from dsx.http.parameters import LenientRoute
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.public import path_of
 
-router = Branch(route_class=LenientRoute, include_in_schema=False)
+router = PrefixRouter(route_class=LenientRoute, include_in_schema=False)
 
 _ASSETS = "/docs/assets"
 _TITLE = "DSX Hub"

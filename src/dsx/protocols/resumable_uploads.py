@@ -25,14 +25,14 @@ from dsx.core.transfers import NewUpload, Upload
 from dsx.http.conditions import only_if_absent
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.parameters import LenientRoute
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import MEDIA_TYPE, note_refusal, render
 from dsx.http.public import path_of
 from dsx.http.receive import announced, interim, pump
 from dsx.http.upload_headers import UPLOADS, described, location, number, told_filename
 from dsx.hub.clock import SECOND, now
 from dsx.hub.hub import Hub
-from dsx.hub.transfers.append_request import Addition
+from dsx.hub.transfers.append_request import AppendRequest
 
 NEWEST = 8
 VERSIONS = {str(version) for version in range(5, NEWEST + 1)}
@@ -69,7 +69,7 @@ class ResumableRoute(LenientRoute):
         return handler
 
 
-router = Branch(prefix=UPLOADS, route_class=ResumableRoute, include_in_schema=False)
+router = PrefixRouter(prefix=UPLOADS, route_class=ResumableRoute, include_in_schema=False)
 
 
 @router.options("")
@@ -93,7 +93,7 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
     headers = {"Location": location(request, upload.id)} | _limits(hub, upload)
     findable = size != 0 and _VERSION_HEADER in request.headers  # such a client understands 104
     findable = findable and await interim(request, 104, headers)
-    addition = Addition(0, size=size, last=last)
+    addition = AppendRequest(0, size=size, last=last)
     try:
         upload = await hub.transfers.uploads.append(
             principal, upload.id, partial(pump, request), addition, finish=False
@@ -109,7 +109,7 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
 @router.head("/{id}")
 async def read(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
     """Where the upload stands (Offset Retrieval). Whoever still writes to it ends first."""
-    upload = await hub.transfers.uploads.settle(principal, id)
+    upload = await hub.transfers.uploads.take_over(principal, id)
     headers = {"Cache-Control": "no-store"} | _state(upload) | _limits(hub, upload)
     return Response(status_code=204, headers=headers)
 
@@ -124,7 +124,7 @@ async def append(id: str, request: Request, hub: HubDep, principal: PrincipalDep
     if offset is None:
         raise Invalid("PATCH needs Upload-Offset.")
     last = _complete(request)
-    addition = Addition(
+    addition = AppendRequest(
         offset,
         size=announced(request),
         length=number(request.headers, "Upload-Length"),

@@ -28,7 +28,7 @@ from dsx.http.credentials import (
 )
 from dsx.http.manifest import manifest_response
 from dsx.http.parameters import LenientRoute
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.presence import present
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
@@ -62,7 +62,7 @@ class LinkRoute(LenientRoute):
         return handler
 
 
-router = Branch(
+router = PrefixRouter(
     prefix="/s",
     route_class=LinkRoute,
     tags=["shares"],

@@ -7,10 +7,10 @@ from starlette.responses import Response
 from dsx.http import metrics
 from dsx.http.credentials import HubDep
 from dsx.http.parameters import LenientRoute
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import documented
 
-router = Branch(route_class=LenientRoute, tags=["system"], responses=documented(405))
+router = PrefixRouter(route_class=LenientRoute, tags=["system"], responses=documented(405))
 
 
 @router.get("/health", summary="Is the process alive?")

@@ -22,13 +22,13 @@ from dsx.core.transfers import ALGORITHMS, NewUpload, PartDigest, Upload, Upload
 from dsx.http.conditions import http_date, only_if_absent
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.parameters import LenientRoute
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import note_refusal, render
 from dsx.http.receive import announced, pump, trailer
 from dsx.http.send import ContentResponse
 from dsx.http.upload_headers import UPLOADS, described, location, named_upload, number
 from dsx.hub.hub import Hub
-from dsx.hub.transfers.append_request import Addition, no_digest
+from dsx.hub.transfers.append_request import AppendRequest, no_digest
 
 VERSION = "1.0.0"
 EXTENSIONS = (
@@ -67,7 +67,7 @@ class TusRoute(LenientRoute):
         return handler
 
 
-router = Branch(prefix=UPLOADS, route_class=TusRoute, include_in_schema=False)
+router = PrefixRouter(prefix=UPLOADS, route_class=TusRoute, include_in_schema=False)
 
 
 @router.options("")
@@ -93,7 +93,7 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
         return _wrong_type()
     if with_bytes and new.kind == "final":
         raise Invalid("A final upload is made of partial ones; it takes no bytes.")
-    addition = _addition(request, 0) if with_bytes else Addition(0, size=0)
+    addition = _addition(request, 0) if with_bytes else AppendRequest(0, size=0)
     upload = await hub.transfers.uploads.create(principal, new)
     headers = {"Location": location(request, upload.id)}
     if upload.kind != "final" and (with_bytes or upload.length == 0):
@@ -105,7 +105,7 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
 @router.head("/{id}")
 async def read(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
     """Where the upload stands (Core: HEAD). Whoever still writes to it ends first."""
-    upload = await hub.transfers.uploads.settle(principal, id)
+    upload = await hub.transfers.uploads.take_over(principal, id)
     if (
         upload.complete and upload.state == "open"
     ):  # a crash came between the last byte and the file
@@ -176,7 +176,7 @@ async def _answer(request: Request, handle: Callable[[Request], Awaitable[Respon
 
 
 async def _first_bytes(
-    request: Request, hub: Hub, principal: Principal, upload: Upload, addition: Addition
+    request: Request, hub: Hub, principal: Principal, upload: Upload, addition: AppendRequest
 ) -> Upload:
     """Add what came with the creation; if it is refused, nobody knows the upload: drop it."""
     try:
@@ -219,7 +219,7 @@ def _concatenation(request: Request) -> tuple[UploadKind, tuple[str, ...]]:
     return "final", tuple(named_upload(request, url) for url in urls)
 
 
-def _addition(request: Request, offset: int) -> Addition:
+def _addition(request: Request, offset: int) -> AppendRequest:
     """The bytes of this request, with what they have to hash to (Checksum)."""
     header = request.headers.get("upload-checksum")
     promised = "upload-checksum" in request.headers.get("trailer", "").lower()
@@ -231,7 +231,7 @@ def _addition(request: Request, offset: int) -> Addition:
         digest()  # refused before a byte is received
     elif promised:
         digest = partial(_promised_checksum, request)
-    return Addition(
+    return AppendRequest(
         offset, size=announced(request), checked=promised or header is not None, digest=digest
     )
 

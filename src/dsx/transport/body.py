@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import ClientDisconnect
 
 from dsx.core.digest import Buffer as Bytes
-from dsx.core.shield import in_thread
+from dsx.core.shield import run_in_thread
 from dsx.transport.buffers import Buffer, BufferPool
 from dsx.transport.patience import Patience
 
@@ -90,7 +90,7 @@ class BodyReceiver(asyncio.BufferedProtocol):
             if not self._full:
                 await self._arrival(gate)
             await gate()  # only now: what came during a pause is not written before its end
-            await in_thread(self._write_full, write)
+            await run_in_thread(self._write_full, write)
 
     def _write_full(self, write: Callable[[Bytes], object]) -> None:
         """In the worker thread: write the buffers that are full; then the gate is asked again."""

@@ -12,7 +12,7 @@ LINGER_SILENCE = 2.0
 LINGER_BYTES = 64 * 1024 * 1024
 
 
-class Flow(FlowControl):
+class ReadControl(FlowControl):
     """Does not read while what was read waits for its turn."""
 
     def __init__(self, transport: asyncio.Transport, held_back: Callable[[], bool]) -> None:
@@ -26,7 +26,7 @@ class Flow(FlowControl):
             super().resume_reading()
 
 
-class Lingerer(asyncio.Protocol):
+class LingeringClose(asyncio.Protocol):
     """Discards what a client goes on sending until it has read our answer, within bounds."""
 
     def __init__(self, connection: asyncio.Protocol, transport: asyncio.Transport) -> None:

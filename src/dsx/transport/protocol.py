@@ -36,10 +36,10 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from dsx.core.digest import Buffer
-from dsx.core.shield import in_thread
+from dsx.core.shield import run_in_thread
 from dsx.transport.admission import ConnectionLimit
 from dsx.transport.body import BodyReceiver, Gate, always_open
-from dsx.transport.lingering import Flow, Lingerer
+from dsx.transport.lingering import LingeringClose, ReadControl
 from dsx.transport.parser import Parser
 from dsx.transport.patience import Patience
 from dsx.transport.sendfile import send_slice
@@ -90,7 +90,7 @@ class DSXProtocol(HttpToolsProtocol):
             return
         super().connection_made(transport)
         self.parser = Parser(self)
-        self.flow = Flow(transport, self._held_back)
+        self.flow = ReadControl(transport, self._held_back)
         if self.scheme == "http":
             # drain() is to wait until all has left, for a file may follow past the transport.
             transport.set_write_buffer_limits(high=0)
@@ -379,7 +379,7 @@ class DSXProtocol(HttpToolsProtocol):
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             if message["body"]:
-                await in_thread(write, message["body"])
+                await run_in_thread(write, message["body"])
                 total += len(message["body"])
             if not message["more_body"]:
                 return total
@@ -405,7 +405,7 @@ class DSXProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         try:
             if passed_on:
-                await in_thread(write, passed_on)
+                await run_in_thread(write, passed_on)
             await receiver.run(write, gate)
         finally:
             receiver.detach()
@@ -428,7 +428,7 @@ class DSXProtocol(HttpToolsProtocol):
             self._head_deadline = None
 
     def _linger(self) -> None:
-        self.transport.set_protocol(Lingerer(self, self.transport))
+        self.transport.set_protocol(LingeringClose(self, self.transport))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.transport.resume_reading()

@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 
-from dsx.core.shield import in_thread
+from dsx.core.shield import run_in_thread
 
 SLICE = 4 * 1024 * 1024
 """Most bytes of one system call: about a millisecond of the loop's time."""
@@ -48,7 +48,7 @@ class _Sending:
     async def run(self) -> None:
         while self._offset < self._stop:
             if not self._in_memory():
-                await in_thread(self._read_ahead)
+                await run_in_thread(self._read_ahead)
             self._turn = self._loop.create_future()
             self._loop.add_writer(self._out, self._on_writable)
             try:

@@ -21,14 +21,14 @@ class Collector(Reconciler):
         Nothing expires by a clock that has jumped, until it has been the same for two rounds.
         """
         hub = self._hub
-        await hub.transfers.uploads.endings.sweep()
+        await hub.transfers.uploads.expiry.sweep()
         await hub.integrity.remove_due()
         instant = self._clocks.agree(await hub.catalog.time())
         if instant is None:
             return
         accounts = hub.accounts
         for keeper in (
-            hub.transfers.uploads.endings,
+            hub.transfers.uploads.expiry,
             hub.trash,
             accounts.tokens,
             accounts.shares,

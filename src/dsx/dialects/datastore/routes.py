@@ -19,7 +19,7 @@ from dsx.http.conditions import only_if_absent
 from dsx.http.credentials import CallerDep, HubDep, PrincipalDep, address_of
 from dsx.http.forms import read_fields
 from dsx.http.parameters import Date, LenientRoute, refuses_unknown
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import documented
 from dsx.http.receive import Form, Write, announced, pump, pump_form
 from dsx.http.send import DOWNLOADS, ContentResponse
@@ -27,10 +27,10 @@ from dsx.http.task_response import ControlledResponse
 from dsx.http.upload_headers import told_filename
 from dsx.hub.clock import to_micros
 from dsx.hub.hub import Hub
-from dsx.hub.transfers.append_request import Addition
+from dsx.hub.transfers.append_request import AppendRequest
 from dsx.transport.body import Gate
 
-router = Branch(
+router = PrefixRouter(
     route_class=LenientRoute,
     tags=["dialect: datastore"],
     responses=documented(400, 401, 405, 422, 503),
@@ -232,7 +232,7 @@ async def download_file(
     The first request chooses them; ranges of the same bytes go on where it was broken off.
     """
     await _living(hub, principal, task_id)
-    await hub.transfers.tasks.take_up(principal, task_id, "download", selection)
+    await hub.transfers.tasks.assign(principal, task_id, "download", selection)
     content = await hub.transfers.tasks.content(principal, task_id)
     if request.method == "HEAD":  # which transfers nothing
         return ContentResponse(request, content)
@@ -252,7 +252,7 @@ async def delete_file(
 ) -> Deleted:
     """Move your files to the trash: those that all filters select; without any, all of them."""
     await _living(hub, principal, task_id)
-    await hub.transfers.tasks.take_up(principal, task_id, "delete", selection)
+    await hub.transfers.tasks.assign(principal, task_id, "delete", selection)
     task = await hub.transfers.tasks.delete(principal, task_id)
     return Deleted(task_id=task.id, deleted=task.done)
 
@@ -277,7 +277,7 @@ class _Body:
         size = None if self._is_form else announced(request)
         place = _content_range(request, size)
         offset, length = place or (0, size)
-        self.addition = Addition(
+        self.addition = AppendRequest(
             offset,
             size=size,
             length=length,

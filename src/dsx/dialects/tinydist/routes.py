@@ -21,7 +21,7 @@ from dsx.core.principals import Principal
 from dsx.http.conditions import only_if_absent
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.parameters import LenientRoute
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.presence import present
 from dsx.http.problems import documented
 from dsx.http.receive import Form, Write, announced, pump_form
@@ -30,10 +30,10 @@ from dsx.hub.clock import time_text
 from dsx.hub.files.archive import archive
 from dsx.hub.files.presence import Present
 from dsx.hub.hub import Hub
-from dsx.hub.transfers.chunks import Place
+from dsx.hub.transfers.chunks import ChunkInfo
 from dsx.transport.body import Gate
 
-router = Branch(
+router = PrefixRouter(
     route_class=LenientRoute,
     tags=["dialect: tinydist"],
     responses=documented(400, 401, 403, 405, 422, 503),
@@ -254,8 +254,8 @@ def _record(version: FileVersion) -> dict[str, Any]:
     }
 
 
-def _place(form: Form, *, new: bool) -> Place:
-    return Place(
+def _place(form: Form, *, new: bool) -> ChunkInfo:
+    return ChunkInfo(
         name=_required(form, "filename", form.filename),
         index=_number(form, "chunkIndex"),
         total=_number(form, "totalChunks"),

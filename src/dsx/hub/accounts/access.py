@@ -17,7 +17,16 @@ from sqlalchemy import Connection
 from dsx.catalog import files, shares, tasks, tokens, uploads, users
 from dsx.core.errors import Denied, NotFound, Unauthenticated
 from dsx.core.model import FileVersion, Micros, Page
-from dsx.core.principals import OF_ROLE, SERVICE, Place, Places, Principal, Scope, Token, User
+from dsx.core.principals import (
+    OF_ROLE,
+    SERVICE,
+    Principal,
+    ResourceScope,
+    ResourceScopes,
+    Scope,
+    Token,
+    User,
+)
 from dsx.core.transfers import Task, TaskKind, Upload
 from dsx.hub.clock import SECOND, now
 
@@ -179,7 +188,7 @@ def versions(
 ) -> Page:
     """One page of those versions of the file of *ref* that *principal* may read, newest first."""
     whose = file(connection, principal, ref)
-    places: Places = None
+    places: ResourceScopes = None
     if whose.owner == principal.id:
         places = principal.places
     elif not principal.admin:
@@ -234,7 +243,7 @@ def many(connection: Connection, principal: Principal, refs: Sequence[str]) -> l
     """
     require(principal, "read", links=True)
     found = files.get_many(connection, refs)
-    granted: dict[str, Sequence[Place]] = {}
+    granted: dict[str, Sequence[ResourceScope]] = {}
     for ref in refs:
         version = found.get(ref)
         if version is None:
@@ -248,7 +257,9 @@ def many(connection: Connection, principal: Principal, refs: Sequence[str]) -> l
     return [found[ref] for ref in refs]
 
 
-def space(connection: Connection, principal: Principal, owner: str | None) -> tuple[str, Places]:
+def space(
+    connection: Connection, principal: Principal, owner: str | None
+) -> tuple[str, ResourceScopes]:
     """Whose files a listing shows, and which of them: *owner* is a user's name; None: one's own.
 
     `NotFound` if *owner* shares nothing with *principal*, or is nobody.
@@ -307,7 +318,7 @@ def dataset(connection: Connection, principal: Principal, name: str, *, everyone
 
     A token limited to a dataset, or a link to one, is worth no more than its owner may read.
     """
-    place = Place("dataset", name)
+    place = ResourceScope("dataset", name)
     if "read" not in principal.scopes:
         return False
     if principal.places is not None and place not in principal.places:
@@ -320,7 +331,7 @@ def dataset(connection: Connection, principal: Principal, name: str, *, everyone
     )
 
 
-def owns(connection: Connection, principal: Principal, place: Place) -> Place:
+def owns(connection: Connection, principal: Principal, place: ResourceScope) -> ResourceScope:
     """*place* as it may be shared by *principal*; `NotFound` or `Denied` if it is not theirs."""
     require_account(principal)
     require(principal, "write")
@@ -332,7 +343,7 @@ def owns(connection: Connection, principal: Principal, place: Place) -> Place:
     version = file(connection, principal, place.value)
     if version.owner != principal.id:
         raise Denied("The file is another user's: its owner can share it.")
-    return Place("file", version.file)
+    return ResourceScope("file", version.file)
 
 
 def hidden(error: NotFound) -> NotFound:
@@ -347,7 +358,7 @@ def _operates(connection: Connection, owner: str) -> bool:
     return owner == ADMIN or (user is not None and user.role == "admin" and not user.disabled)
 
 
-def _within(places: Places, file_: str, name: str, category: str) -> bool:
+def _within(places: ResourceScopes, file_: str, name: str, category: str) -> bool:
     return places is None or any(place.holds(file_, name, category) for place in places)
 
 
@@ -378,7 +389,7 @@ def _shared(
     connection: Connection,
     principal: Principal,
     version: FileVersion,
-    known: dict[str, Sequence[Place]] | None = None,
+    known: dict[str, Sequence[ResourceScope]] | None = None,
 ) -> bool:
     """Whether its owner shares it; *known*: what is shared, by owners that were asked before."""
     if principal.places is not None:

@@ -79,7 +79,9 @@ class Audit:
 
         Of that the oldest refusals first.
         """
-        await self._catalog.write(lambda connection: records.tidy(connection, instant - self._keep))
+        await self._catalog.write(
+            lambda connection: records.delete_expired(connection, instant - self._keep)
+        )
         for refused in (True, False):
             while (over := await self._over()) > 0:
                 limit = min(over, _BATCH)

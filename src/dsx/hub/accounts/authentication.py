@@ -15,9 +15,9 @@ from dsx.core.errors import DSXError, Unauthenticated
 from dsx.core.principals import OF_ROLE, Principal, Scope, Token, User
 from dsx.hub.accounts import access
 from dsx.hub.accounts.shares import Shares
-from dsx.hub.accounts.sign_in_limits import Pace
+from dsx.hub.accounts.sign_in_limits import RateLimiter
 from dsx.hub.accounts.tokens import PREFIX, SESSION, hash_of
-from dsx.hub.accounts.users import Accounts
+from dsx.hub.accounts.users import Users
 from dsx.hub.clock import SECOND, now
 
 _USED = 60 * SECOND
@@ -33,7 +33,7 @@ class Credential:
         secret: a password, an API key, a token, a signed token, a share link's secret.
         user: the name that came with a password; None: *secret* has to say everything.
         cookie: it came in a cookie, which browsers send whoever made the page.
-        device: what a browser keeps that has signed in before; see `Throttle.device_of`.
+        device: what a browser keeps that has signed in before; see `SignInLimiter.device_of`.
     """
 
     secret: str
@@ -42,17 +42,17 @@ class Credential:
     device: str = ""
 
 
-class Identity:
+class Authenticator:
     """Resolves credentials to principals. Never hashes a password twice for one who repeats it."""
 
     def __init__(
         self,
         catalog: Catalog,
         keys: Iterable[str],
-        accounts: Accounts,
+        accounts: Users,
         shares: Shares,
         *,
-        pace: Pace,
+        pace: RateLimiter,
         anonymous: Collection[Scope] = (),
     ) -> None:
         """Accept *keys*, whose hashes are kept; *anonymous*: what may do who shows nothing."""
@@ -66,7 +66,7 @@ class Identity:
         self._anonymous = frozenset(anonymous)
         self._noting: set[asyncio.Task[None]] = set()
 
-    async def identify(self, credential: Credential | None, address: str = "") -> Principal:
+    async def authenticate(self, credential: Credential | None, address: str = "") -> Principal:
         """The principal who holds *credential*; else `Unauthenticated`, or `RateLimited`."""
         if credential is None:
             if not self._anonymous:

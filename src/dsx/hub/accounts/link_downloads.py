@@ -24,7 +24,7 @@ from dsx.catalog.link_downloads import LinkDownload
 from dsx.core.addresses import source_of
 from dsx.core.digest import text_digest
 from dsx.core.errors import Gone
-from dsx.core.intervals import Spans
+from dsx.core.intervals import IntervalSet
 from dsx.core.model import Micros
 from dsx.core.principals import Share
 from dsx.core.ranges import ByteRange
@@ -130,7 +130,9 @@ class LinkDownloads:
 
     async def drop_expired(self, instant: Micros) -> None:
         """Forget those that can be gone on with no more at *instant*."""
-        await self._catalog.write(lambda connection: records.tidy(connection, instant - WINDOW))
+        await self._catalog.write(
+            lambda connection: records.delete_expired(connection, instant - WINDOW)
+        )
 
 
 class Running:
@@ -163,7 +165,11 @@ class Running:
         found = records.by_id(connection, self.id)
         if found is None:
             return
-        sent, broken, size = Spans.of(found.sent), Spans.of(found.broken), self._wanted.size
+        sent, broken, size = (
+            IntervalSet.of(found.sent),
+            IntervalSet.of(found.broken),
+            self._wanted.size,
+        )
         for part in self._wanted.ranges:
             sent, broken = (sent.add(part), broken) if whole else (sent, broken.add(part))
         # Who asks for the end and gets it has the beginning, perhaps from an answer that broke off.
@@ -179,7 +185,7 @@ class Running:
         )
 
 
-def _with(one: Spans, other: Spans) -> Spans:
+def _with(one: IntervalSet, other: IntervalSet) -> IntervalSet:
     for part in other.parts:
         one = one.add(part)
     return one

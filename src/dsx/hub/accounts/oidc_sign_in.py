@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 from dsx.core.errors import Denied, Invalid, Unauthenticated, Unavailable
 from dsx.core.principals import User
 from dsx.hub.accounts.oidc_provider import Exchange, Provider
-from dsx.hub.accounts.signing_keys import Box
-from dsx.hub.accounts.users import Accounts
+from dsx.hub.accounts.signing_keys import SealedCookie
+from dsx.hub.accounts.users import Users
 
 T = TypeVar("T")
 PATIENCE = 600
@@ -30,11 +30,11 @@ _STRANGE = re.compile(r"[\x00-\x20\x7f\\]")
 _TOO_LATE = "This sign-in was begun too long ago, or in another browser or window: begin it again."
 
 
-class Oidc:
+class OidcSignIn:
     """Sign-ins at one provider."""
 
     def __init__(
-        self, provider: Provider, accounts: Accounts, box: Box, *, name_claim: str
+        self, provider: Provider, accounts: Users, box: SealedCookie, *, name_claim: str
     ) -> None:
         """*name_claim*: what an account is named after; empty: preferred_username, else email."""
         self._provider = provider

@@ -14,12 +14,12 @@ from dsx.catalog import users
 from dsx.catalog.database import Catalog
 from dsx.core.errors import Invalid, NotFound, Unauthenticated
 from dsx.core.model import Micros
-from dsx.core.principals import Place, Principal, Share
+from dsx.core.principals import Principal, ResourceScope, Share
 from dsx.hub.accounts import access
 from dsx.hub.accounts.audit import note
 from dsx.hub.accounts.link_downloads import LinkDownloads, Recipient, Running, Wanted, used_up
 from dsx.hub.accounts.passwords import Passwords
-from dsx.hub.accounts.sign_in_limits import Throttle
+from dsx.hub.accounts.sign_in_limits import SignInLimiter
 from dsx.hub.accounts.tokens import check_place, hash_of, new_secret
 from dsx.hub.clock import SECOND, now
 from dsx.hub.limits import check_number
@@ -52,7 +52,7 @@ class Shares:
         self,
         catalog: Catalog,
         passwords: Passwords,
-        throttle: Throttle,
+        throttle: SignInLimiter,
         most: int | None = None,
         datasets: Callable[[], Sequence[str]] = list,
     ) -> None:
@@ -68,7 +68,7 @@ class Shares:
         self._throttle = throttle
 
     async def with_user(
-        self, principal: Principal, place: Place, user: str, *, seconds: float | None = None
+        self, principal: Principal, place: ResourceScope, user: str, *, seconds: float | None = None
     ) -> Share:
         """Let *user* read *place*, for *seconds* or (None) until the share is ended.
 
@@ -94,7 +94,7 @@ class Shares:
     async def by_link(
         self,
         principal: Principal,
-        place: Place,
+        place: ResourceScope,
         *,
         seconds: float | None = None,
         password: str | None = None,
@@ -156,15 +156,15 @@ class Shares:
 
         await self._catalog.write(work)
 
-    async def _is_there(self, place: Place) -> bool:
+    async def _is_there(self, place: ResourceScope) -> bool:
         """Whether there is such a dataset, if *place* is one."""
         if place.kind != "dataset":
             return True
         return place.value in await asyncio.to_thread(self._datasets)
 
     def _owned(
-        self, connection: Connection, principal: Principal, place: Place, *, there: bool
-    ) -> Place:
+        self, connection: Connection, principal: Principal, place: ResourceScope, *, there: bool
+    ) -> ResourceScope:
         owned = access.owns(connection, principal, place)
         if not there:
             raise NotFound(f"There is no dataset {place.value!r}.", {"dataset": place.value})
@@ -226,7 +226,7 @@ class Shares:
     async def drop_expired(self, instant: Micros) -> None:
         """Forget what had expired long before *instant*."""
         await self._catalog.write(
-            lambda connection: records.tidy(connection, instant - _REMEMBERED)
+            lambda connection: records.delete_expired(connection, instant - _REMEMBERED)
         )
         await self.downloads.drop_expired(instant)
 
@@ -281,7 +281,7 @@ def _called(
 
 def _new(
     principal: Principal,
-    place: Place,
+    place: ResourceScope,
     seconds: float | None,
     *,
     grantee: str | None = None,

@@ -18,7 +18,7 @@ from dsx.core.digest import text_digest
 from dsx.core.errors import RateLimited
 from dsx.core.model import Micros
 from dsx.core.principals import Principal
-from dsx.hub.accounts.signing_keys import Box
+from dsx.hub.accounts.signing_keys import SealedCookie
 from dsx.hub.clock import DAY, SECOND, now
 
 WINDOW = 15 * 60 * SECOND
@@ -51,7 +51,7 @@ class Attempt:
     name: str
 
 
-class Throttle:
+class SignInLimiter:
     """Lets through so many attempts, whichever server they come to.
 
     An attempt is counted before it is carried out, so that many at once are no way round. Whoever
@@ -59,7 +59,7 @@ class Throttle:
     counted with strangers: they cannot shut the name's owner out by guessing.
     """
 
-    def __init__(self, catalog: Catalog, box: Box | None = None) -> None:
+    def __init__(self, catalog: Catalog, box: SealedCookie | None = None) -> None:
         """*box* seals what browsers are known by; None: they are not."""
         self._catalog = catalog
         self._box = box
@@ -128,7 +128,7 @@ class Throttle:
         """Forget what is past at *instant*."""
 
         def work(connection: Connection) -> None:
-            attempts.tidy(connection, instant - WINDOW)
+            attempts.delete_expired(connection, instant - WINDOW)
             attempts.tidy_known(connection, instant - _KNOWN)
 
         await self._catalog.write(work, durable=False)
@@ -147,7 +147,7 @@ def _keys(name: str, address: str) -> tuple[str, str, str]:
     )
 
 
-class Pace:
+class RateLimiter:
     """Lets each account ask so often a second, twice as much in a burst; in this process.
 
     Whichever of its tokens, sessions and passwords it shows. A share link is its recipients', and

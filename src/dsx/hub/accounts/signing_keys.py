@@ -32,7 +32,7 @@ _LOOK = 0.1  # seconds between two looks for keys that are unknown here
 _LEEWAY = 5  # seconds by which servers' clocks may differ
 
 
-class Keyring:
+class SigningKeys:
     """Signs tokens, and verifies them."""
 
     def __init__(self, catalog: Catalog, secret_keys: Sequence[str]) -> None:
@@ -74,12 +74,12 @@ class Keyring:
         """
 
         def work(connection: Connection) -> None:
-            records.claim(connection)
+            records.lock_keys(connection)
             instant = now()
             if grace:
                 for _, sealed, _ in records.living(connection, instant):
                     self._open(sealed)
-            records.tidy(connection, instant)
+            records.delete_expired(connection, instant)
             records.retire(connection, instant + int(grace * SECOND))
             self._make(connection)
 
@@ -117,7 +117,7 @@ class Keyring:
         self._read = time.monotonic()
 
     def _make_first(self, connection: Connection) -> None:
-        records.claim(connection)
+        records.lock_keys(connection)
         if not any(retires is None for _, _, retires in records.living(connection, now())):
             self._make(connection)
 
@@ -134,7 +134,7 @@ class Keyring:
             ) from None
 
 
-class Box:
+class SealedCookie:
     """Encrypts what a browser keeps for the hub; any of its servers opens it."""
 
     def __init__(self, secret_keys: Sequence[str], purpose: str) -> None:
@@ -160,7 +160,7 @@ def _fernet(secret: str) -> Fernet:
     return Fernet(base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest()))
 
 
-def kept_secret(path: Path, prefix: str = "") -> tuple[str, bool]:
+def load_or_create_secret(path: Path, prefix: str = "") -> tuple[str, bool]:
     """The secret kept in *path* (mode 0600), made now if there is none; and whether it was."""
     try:
         return path.read_text("ascii").strip(), False
@@ -187,9 +187,9 @@ async def end_signing_keys(catalog: Catalog) -> None:
     """Have no signed token count any more; the next server makes a new key."""
 
     def work(connection: Connection) -> None:
-        records.claim(connection)
+        records.lock_keys(connection)
         records.retire(connection, now())
-        records.tidy(connection, now())
+        records.delete_expired(connection, now())
 
     await catalog.write(work)
 
@@ -205,7 +205,7 @@ async def check_sealed(catalog: Catalog, secret_keys: Sequence[str], path: Path)
             f"or set DSX_SECRET_KEY; {where}"
         )
     try:
-        await Keyring(catalog, secret_keys).check()
+        await SigningKeys(catalog, secret_keys).check()
     except Unavailable:
         raise Conflict(
             "The catalog has keys that were encrypted with another secret key: DSX_SECRET_KEY, or "

@@ -15,7 +15,7 @@ from dsx.core.digest import text_digest
 from dsx.core.errors import Conflict, Denied, Invalid
 from dsx.core.model import Micros
 from dsx.core.names import check_dataset_name, check_label, check_stored_name
-from dsx.core.principals import OF_ROLE, Place, Principal, Role, Scope, Token, User
+from dsx.core.principals import OF_ROLE, Principal, ResourceScope, Role, Scope, Token, User
 from dsx.hub.accounts import access
 from dsx.hub.accounts.audit import note
 from dsx.hub.clock import now
@@ -42,7 +42,7 @@ def hash_of(secret: str) -> str:
     return text_digest(secret)
 
 
-def check_place(place: Place) -> Place:
+def check_place(place: ResourceScope) -> ResourceScope:
     """*place*, if it can be one; else `Invalid`."""
     match place.kind:
         case "category":
@@ -83,7 +83,7 @@ class Tokens:
         name: str,
         scopes: Collection[Scope],
         *,
-        places: Sequence[Place] | None = None,
+        places: Sequence[ResourceScope] | None = None,
         seconds: float | None = None,
     ) -> tuple[Token, str]:
         """A token, and its secret, which nobody can find out again.
@@ -160,7 +160,7 @@ class Tokens:
 
     async def drop_expired(self, instant: Micros) -> None:
         """Forget what has expired by *instant*."""
-        await self._catalog.write(lambda connection: records.tidy(connection, instant))
+        await self._catalog.write(lambda connection: records.delete_expired(connection, instant))
 
     async def _issue(
         self,
@@ -169,7 +169,7 @@ class Tokens:
         name: str,
         *,
         scopes: frozenset[Scope],
-        places: tuple[Place, ...] | None,
+        places: tuple[ResourceScope, ...] | None,
         seconds: float | None,
     ) -> tuple[Token, str]:
         secret, hash_ = new_secret(kind)

@@ -17,8 +17,8 @@ from dsx.core.principals import OF_ROLE, Principal, Role, Token, User
 from dsx.hub.accounts import access
 from dsx.hub.accounts.audit import note
 from dsx.hub.accounts.passwords import Passwords
-from dsx.hub.accounts.sign_in_limits import Throttle
-from dsx.hub.accounts.signing_keys import Keyring
+from dsx.hub.accounts.sign_in_limits import SignInLimiter
+from dsx.hub.accounts.signing_keys import SigningKeys
 from dsx.hub.accounts.tokens import INVITE, hash_of
 from dsx.hub.clock import SECOND, now
 from dsx.hub.limits import Limits
@@ -55,15 +55,15 @@ class UserChanges:
     password: str | None = None
 
 
-class Accounts:
+class Users:
     """The accounts of a hub."""
 
     def __init__(
         self,
         catalog: Catalog,
         passwords: Passwords,
-        throttle: Throttle,
-        keyring: Keyring,
+        throttle: SignInLimiter,
+        keyring: SigningKeys,
         *,
         signup: SignUp,
         jwt_ttl: float,
@@ -129,8 +129,8 @@ class Accounts:
     ) -> User:
         """The user whose name and password these are; else `Unauthenticated`, or `RateLimited`.
 
-        *device*: what a browser keeps that has signed in before; see `Throttle.device_of`. Takes as
-        long for a name that nobody has as for a wrong password, and does the same.
+        *device*: what a browser keeps that has signed in before; see `SignInLimiter.device_of`.
+        Takes as long for a name that nobody has as for a wrong password, and does the same.
         """
         user = await self._catalog.read(lambda connection: users.find(connection, name))
         hashed = None if user is None or user.disabled else user.password
@@ -185,7 +185,7 @@ class Accounts:
                 return user
             if not self._subjects:
                 raise Denied("Sign-up is closed here: ask an admin for an account.")
-            users.claim(connection)
+            users.lock_users(connection)
             user = users.by_subject(connection, subject)
             if user is not None:  # made since, from another window of the same browser, perhaps
                 return user

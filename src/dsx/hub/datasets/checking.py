@@ -19,7 +19,7 @@ from dsx.hub.clock import now
 from dsx.hub.datasets.beneath import Tree
 from dsx.hub.datasets.indexing import Indexing
 from dsx.hub.datasets.scan import Found, chunks
-from dsx.hub.integrity.damage import Pace
+from dsx.hub.integrity.damage import RateLimiter
 from dsx.hub.integrity.scrub import Item
 
 log = structlog.get_logger(__name__)
@@ -73,7 +73,7 @@ class Checking:
                 ]
         return []
 
-    async def check(self, item: Item, pace: Pace) -> bool:
+    async def check(self, item: Item, pace: RateLimiter) -> bool:
         """See `Kind`."""
         assert isinstance(item.key, _Key)
         known, entry = item.key.known, item.key.entry
@@ -100,7 +100,7 @@ def damaged(dataset: str, paths: Sequence[str]) -> Damaged:
     )
 
 
-async def _digest(tree: Tree, entry: ManifestEntry, pace: Pace) -> Digest | None:
+async def _digest(tree: Tree, entry: ManifestEntry, pace: RateLimiter) -> Digest | None:
     """The SHA-256 of a file as it is now; None if it is another one than *entry* describes."""
     descriptor = await asyncio.to_thread(tree.open, entry.path)
     try:

@@ -13,7 +13,7 @@ from dsx.core.digest import Digest
 from dsx.core.errors import Conflict, TooLarge
 from dsx.core.model import FileVersion
 from dsx.core.names import in_the_way
-from dsx.core.shield import in_thread
+from dsx.core.shield import run_in_thread
 from dsx.hub.files.content import blob_slice, missing, require_intact
 from dsx.hub.files.files import Files
 from dsx.hub.files.presence import Present, always_present
@@ -60,7 +60,7 @@ async def archive(
         return _content(versions, stored, files.blobs)
     async with files.long:
         await present()
-        return await in_thread(_content, versions, stored, files.blobs)
+        return await run_in_thread(_content, versions, stored, files.blobs)
 
 
 def _content(

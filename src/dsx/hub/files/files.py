@@ -148,12 +148,12 @@ class Files:
 
         def commit(connection: Connection) -> FileVersion:
             """Order matters: a purge of equal content excludes us by the claim, see `Trash`."""
-            records.claim(connection, principal.id)
+            records.lock_owner(connection, principal.id)
             may(connection)
             before = _kept(connection, new, blob, given) if only_if_changed else None
             if before is not None:
                 return before
-            blob_records.claim(connection, blob.digest)
+            blob_records.lock_blob(connection, blob.digest)
             spare(connection, blob.digest)
             self._limits.check_quota(connection, principal.id, blob.size)
             receiver.seal(blob)
@@ -367,7 +367,7 @@ def claimed(
     Raises what `access.file` raises.
     """
     version = access.file(connection, principal, ref, scope, trashed=trashed)
-    records.claim(connection, version.owner)
+    records.lock_owner(connection, version.owner)
     return access.file(connection, principal, ref, scope, trashed=trashed)
 
 

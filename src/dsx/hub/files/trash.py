@@ -86,7 +86,7 @@ class Trash:
         """`delete` for the principal's own file that has this name now; `NotFound` if none has."""
 
         def work(connection: Connection) -> FileVersion:
-            file_records.claim(connection, principal.id)
+            file_records.lock_owner(connection, principal.id)
             version = access.find(connection, principal, name, "delete")
             self.put(principal, connection, version)
             return version

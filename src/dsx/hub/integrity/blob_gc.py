@@ -30,7 +30,7 @@ from dsx.catalog.database import Catalog
 from dsx.core.digest import Digest
 from dsx.core.errors import DSXError, Unavailable
 from dsx.core.model import Micros
-from dsx.core.shield import whatever_happens
+from dsx.core.shield import run_to_completion
 from dsx.hub.clock import SECOND, now
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ async def remove_unknown(catalog: Catalog, blobs: BlobStore, digests: Iterable[D
     """Remove those of *digests* that have no record and may not get one."""
     wanted = sorted(set(digests))
     for start in range(0, len(wanted), _BATCH):
-        await whatever_happens(_remove(catalog, blobs, wanted[start : start + _BATCH]))
+        await run_to_completion(_remove(catalog, blobs, wanted[start : start + _BATCH]))
 
 
 async def remove_due(catalog: Catalog, blobs: BlobStore) -> int:
@@ -58,7 +58,7 @@ async def remove_due(catalog: Catalog, blobs: BlobStore) -> int:
     while found := await catalog.read(
         lambda connection: tombstones.due(connection, now(), now() - LEASE, _BATCH)
     ):
-        await whatever_happens(_remove(catalog, blobs, found))
+        await run_to_completion(_remove(catalog, blobs, found))
         removed += len(found)
     return removed
 
@@ -67,7 +67,7 @@ async def _remove(catalog: Catalog, blobs: BlobStore, digests: Sequence[Digest])
     def begin(connection: Connection) -> tuple[list[Digest], Sequence[str]]:
         instant = now()
         for digest in digests:
-            records.claim(connection, digest)
+            records.lock_blob(connection, digest)
         unknown = records.unknown(connection, digests)
         tombstones.drop(connection, [digest for digest in digests if digest not in unknown])
         for digest in unknown:
@@ -94,7 +94,7 @@ async def withheld(
     """
 
     def begin(connection: Connection) -> bool:
-        records.claim(connection, digest)
+        records.lock_blob(connection, digest)
         if not unwanted(connection):
             return False
         tombstones.add(connection, [digest], due)

@@ -23,7 +23,7 @@ from dsx.catalog.database import Catalog
 from dsx.core.digest import Digest
 from dsx.core.errors import Damaged, DigestMismatch, DSXError, NotFound, StorageFailed, Unavailable
 from dsx.core.model import Micros
-from dsx.core.shield import whatever_happens
+from dsx.core.shield import run_to_completion
 from dsx.hub.clock import now
 from dsx.hub.integrity.blob_gc import withheld
 
@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 MISSING = "missing"
 _PAGE = 1000
-Pace = Callable[[int], Awaitable[None]]
+RateLimiter = Callable[[int], Awaitable[None]]
 """Called with the number of bytes that were just read; it may take its time."""
 
 
@@ -52,7 +52,7 @@ class Inspector:
         self._replicas = replicas
 
     async def inspect(
-        self, digest: Digest, size: int, sealed: Micros, pace: Pace = at_full_speed
+        self, digest: Digest, size: int, sealed: Micros, pace: RateLimiter = at_full_speed
     ) -> str | None:
         """Read a blob and, if its bytes are wrong, mark it; what is wrong, or None.
 
@@ -63,7 +63,7 @@ class Inspector:
             problem = await problem_of(self._blobs, digest, size, pace)
         if problem == MISSING and await self._blobs.label() is None:
             raise Unavailable("The blobs are not where they were: is their directory mounted?")
-        if problem is None or not await whatever_happens(self._set_aside(digest, sealed, problem)):
+        if problem is None or not await run_to_completion(self._set_aside(digest, sealed, problem)):
             return None
         log.error("stored bytes are damaged", digest=digest, size=size, problem=problem)
         await self.heal(digest, size)
@@ -104,7 +104,7 @@ class Inspector:
 
 
 async def problem_of(
-    blobs: BlobStore, digest: Digest, size: int, pace: Pace = at_full_speed
+    blobs: BlobStore, digest: Digest, size: int, pace: RateLimiter = at_full_speed
 ) -> str | None:
     """What is wrong with the stored bytes of *digest*; None: they are the right ones."""
     hasher = hashlib.sha256()
@@ -123,5 +123,5 @@ async def problem_of(
 
 
 def _healed(digest: Digest, connection: Connection) -> None:
-    records.claim(connection, digest)
+    records.lock_blob(connection, digest)
     records.clear(connection, digest, now())

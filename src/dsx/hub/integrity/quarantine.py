@@ -17,7 +17,7 @@ from dsx.catalog import blobs as records
 from dsx.catalog.database import Catalog
 from dsx.core.digest import Digest
 from dsx.core.model import Micros
-from dsx.core.shield import whatever_happens
+from dsx.core.shield import run_to_completion
 from dsx.hub.clock import DAY, now
 from dsx.hub.integrity.blob_gc import withheld
 
@@ -39,7 +39,7 @@ class Quarantine:
         """Set those of *digests* aside that have no record, each under its claim; how many."""
         moved = 0
         for digest in digests:
-            moved += await whatever_happens(self._set_aside(digest))
+            moved += await run_to_completion(self._set_aside(digest))
         if moved:
             log.warning("blobs without a record were set aside", blobs=moved)
         return moved

@@ -24,10 +24,10 @@ from dsx.catalog.scrubs import Cycle
 from dsx.core.digest import Digest
 from dsx.core.model import Damage, FileVersion, Micros
 from dsx.core.principals import Principal
-from dsx.core.shield import whatever_happens
+from dsx.core.shield import run_to_completion
 from dsx.hub.accounts import access
 from dsx.hub.clock import DAY, SECOND, now
-from dsx.hub.integrity.damage import Inspector, Pace
+from dsx.hub.integrity.damage import Inspector, RateLimiter
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ class Kind(Protocol):
     async def page(self, after: str, limit: int) -> Sequence[Item]:
         """The next ones."""
 
-    async def check(self, item: Item, pace: Pace) -> bool:
+    async def check(self, item: Item, pace: RateLimiter) -> bool:
         """Whether it is in order."""
 
 
@@ -88,7 +88,7 @@ class Blobs:
         found = await self._catalog.read(partial(records.to_check, after=after, limit=limit))
         return [Item(digest, size, sealed) for digest, size, sealed in found]
 
-    async def check(self, item: Item, pace: Pace) -> bool:
+    async def check(self, item: Item, pace: RateLimiter) -> bool:
         """See `Kind`."""
         sealed = item.key
         assert isinstance(sealed, int)
@@ -241,7 +241,7 @@ class _Run:
         except _LostHoldError:
             return
         finally:
-            await whatever_happens(self._catalog.write(self._record(None)))
+            await run_to_completion(self._catalog.write(self._record(None)))
         log.info("scrubbed", kind=self._kind.name, **(self._cycle.last or {}))
 
     async def _check(self, item: Item) -> None:

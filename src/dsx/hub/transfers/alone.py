@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from dsx.catalog import uploads, writers
 from dsx.catalog.database import Catalog
 from dsx.core.errors import Conflict
-from dsx.core.intervals import Spans
+from dsx.core.intervals import IntervalSet
 from dsx.core.ranges import ByteRange
 from dsx.core.transfers import Upload
 from dsx.hub.clock import SECOND, now
@@ -31,7 +31,7 @@ _ALL = ByteRange(0, EVERYTHING)
 async def wait_for_silence(catalog: Catalog, upload: Upload) -> None:
     """Return once nobody sends bytes of *upload*; `Conflict` as soon as some come."""
 
-    def look(connection: Connection) -> Spans | None:
+    def look(connection: Connection) -> IntervalSet | None:
         if not writers.overlapping(connection, upload.id, _ALL):
             return None
         found = uploads.find(connection, upload.owner, upload.id)

@@ -26,25 +26,25 @@ from dsx.core.errors import (
     TooLarge,
 )
 from dsx.core.ranges import ByteRange
-from dsx.core.shield import ended, in_thread, whatever_happens
+from dsx.core.shield import ended, run_in_thread, run_to_completion
 from dsx.core.transfers import Upload
 from dsx.hub.clock import now
 from dsx.hub.files.allowances import Allowance
 from dsx.hub.limits import inconsistent
 from dsx.hub.transfers.alone import enter_alone, wait_for_silence
-from dsx.hub.transfers.append_request import Addition, Source, brought, mismatch
+from dsx.hub.transfers.append_request import AppendRequest, BodySource, brought, mismatch
 from dsx.hub.transfers.control import Control
 from dsx.hub.transfers.creation import fix_length
 from dsx.hub.transfers.engine import Engine
 from dsx.hub.transfers.evicted import leave_behind
 from dsx.hub.transfers.leases import EVERYTHING
 from dsx.hub.transfers.staged import require_here, settle_here
-from dsx.hub.transfers.writer import Guard, Incoming
+from dsx.hub.transfers.writer import StageWriter, WriteFence
 
 CHECKPOINT_SECONDS = 0.5
 
 
-async def refuse_more(upload: Upload, source: Source, addition: Addition) -> None:
+async def refuse_more(upload: Upload, source: BodySource, addition: AppendRequest) -> None:
     """Take none of the bytes of a request to a finished upload: `TooLarge` if there are any."""
     if addition.part:
         raise Conflict("The upload is finished.", {"id": upload.id})
@@ -71,7 +71,7 @@ class Appender:
         self._allowances = engine.allowances
         self._expiry = engine.expiry
 
-    async def append(self, upload: Upload, source: Source, addition: Addition) -> Upload:
+    async def append(self, upload: Upload, source: BodySource, addition: AppendRequest) -> Upload:
         """Add what *source* hands over; when this returns, it is on the disk and recorded."""
         require_here(upload, self._stages)  # before an older writer is asked to yield
         span = addition.span if addition.part else ByteRange(0, EVERYTHING)
@@ -106,10 +106,10 @@ class Appender:
             return fixed
 
     def _entered(
-        self, upload: Upload, room: int | None, addition: Addition, connection: Connection
+        self, upload: Upload, room: int | None, addition: AppendRequest, connection: Connection
     ) -> Upload:
         """The upload as it is now, with its length if that is told; *addition* has to fit."""
-        uploads.claim(connection, upload.id)
+        uploads.lock_upload(connection, upload.id)
         current = uploads.get_open(connection, upload.owner, upload.id, now())
         if not addition.part and current.offset != addition.offset:
             raise mismatch(current, addition.offset)
@@ -120,7 +120,7 @@ class Appender:
         self, upload: Upload, length: int | None, room: int | None, connection: Connection
     ) -> Upload:
         """The upload as it is now, with *length*; None: it ends where its bytes do."""
-        uploads.claim(connection, upload.id)
+        uploads.lock_upload(connection, upload.id)
         current = uploads.get_open(connection, upload.owner, upload.id, now())
         if length is None and current.length is None:
             length = current.received.end
@@ -146,13 +146,15 @@ class Appender:
         except NotFound:
             return None
         try:
-            await in_thread(stage.occupy, span)
+            await run_in_thread(stage.occupy, span)
         except BaseException:
             stage.close()
             raise
         return stage
 
-    async def _too_late(self, upload: Upload, source: Source, addition: Addition) -> Upload:
+    async def _too_late(
+        self, upload: Upload, source: BodySource, addition: AppendRequest
+    ) -> Upload:
         """The upload as somebody has finished it meanwhile; `Gone` if its bytes are lost instead.
 
         Who seals the bytes does that in a transaction, under the upload's claim. If they died or
@@ -160,7 +162,7 @@ class Appender:
         """
 
         def work(connection: Connection) -> Upload:
-            uploads.claim(connection, upload.id)
+            uploads.lock_upload(connection, upload.id)
             return uploads.get_held(connection, upload.owner, upload.id)
 
         current = await self._catalog.write(work, durable=False)
@@ -178,8 +180,8 @@ class Appender:
         self,
         upload: Upload,
         stage: Stage,
-        source: Source,
-        addition: Addition,
+        source: BodySource,
+        addition: AppendRequest,
         *,
         control: Control,
         allowance: Allowance | None,
@@ -188,8 +190,8 @@ class Appender:
         hashed = upload.kind != "partial"  # which is copied, not sealed: its hash is nobody's
         tail = None if addition.checked or not hashed else self._tails.of(upload, addition.digests)
         limit = upload.length if upload.length is not None else self._limits.file_size
-        guard = Guard(control, self._controls)
-        incoming = Incoming(
+        guard = WriteFence(control, self._controls)
+        incoming = StageWriter(
             stage, guard, tail, start=addition.offset, received=upload.received, limit=limit
         )
         incoming.allowance = allowance
@@ -202,21 +204,21 @@ class Appender:
             await _with_checkpoints(pouring, None if together else record)
             incoming.end()
             if (digest := addition.digest()) is not None:
-                await in_thread(incoming.verify, digest)
+                await run_in_thread(incoming.verify, digest)
             length = incoming.position if addition.last else None
-            recorded = await whatever_happens(record(leave=True, length=length))
+            recorded = await run_to_completion(record(leave=True, length=length))
         except BaseException as failure:
             kept = not (addition.checked or _wrong(failure, addition) or control.lost)
-            await whatever_happens(self._break_off(upload.id, incoming, record, failure, kept))
+            await run_to_completion(self._break_off(upload.id, incoming, record, failure, kept))
             raise
         if hashed:
-            await in_thread(self._tails.of(recorded).follow, stage, recorded.offset)
+            await run_in_thread(self._tails.of(recorded).follow, stage, recorded.offset)
         return recorded
 
     async def _break_off(
         self,
         id_: str,
-        incoming: Incoming,
+        incoming: StageWriter,
         record: Callable[..., Awaitable[object]],
         failure: BaseException,
         kept: bool,
@@ -244,7 +246,7 @@ class Appender:
         self,
         upload: Upload,
         stage: Stage,
-        incoming: Incoming,
+        incoming: StageWriter,
         control: Control,
         *,
         leave: bool = False,
@@ -254,11 +256,11 @@ class Appender:
         stop, mark = incoming.reached
         span = ByteRange(incoming.start, stop)
         if span.size:
-            await in_thread(stage.sync)
+            await run_in_thread(stage.sync)
         token = control.token or ""
 
         def work(connection: Connection) -> tuple[Upload, int]:
-            uploads.claim(connection, upload.id)
+            uploads.lock_upload(connection, upload.id)
             present = writers.leave(connection, token) if leave else token in writers.asked(
                 connection, [token]
             )  # fmt: skip
@@ -299,7 +301,7 @@ async def _at_once() -> None:
     """The gate of a request that nobody can pause: its upload has ended."""
 
 
-async def _pour(source: Source, incoming: Incoming, control: Control) -> None:
+async def _pour(source: BodySource, incoming: StageWriter, control: Control) -> None:
     await source(incoming.write, control.proceed)
 
 
@@ -311,14 +313,14 @@ async def _with_checkpoints(
     try:
         while not (await asyncio.wait([working], timeout=CHECKPOINT_SECONDS))[0]:
             if record is not None:
-                await whatever_happens(record())
+                await run_to_completion(record())
     finally:
         if not working.done():
             await ended(working)
     working.result()
 
 
-def _wrong(failure: BaseException, addition: Addition) -> bool:
+def _wrong(failure: BaseException, addition: AppendRequest) -> bool:
     """Whether it says that the bytes are wrong, or lost: none since the last record are kept.
 
     `Superseded` and `Paused` are conflicts of another kind.

@@ -14,7 +14,7 @@ from dsx.hub.transfers.creation import MAX_LENGTH
 from dsx.hub.transfers.leases import EVERYTHING
 from dsx.hub.transfers.writer import Write
 
-Source = Callable[[Write, Callable[[], Awaitable[None]]], Awaitable[object]]
+BodySource = Callable[[Write, Callable[[], Awaitable[None]]], Awaitable[object]]
 """Hands the bytes of a request, in order, to a blocking writer, and awaits its second argument
 before it asks for more: that is how a pause holds a sender back."""
 
@@ -28,7 +28,7 @@ def no_digest() -> PartDigest | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Addition:
+class AppendRequest:
     """What a request says of the bytes it brings.
 
     Attributes:
@@ -64,7 +64,7 @@ class Addition:
         return ByteRange(self.offset, EVERYTHING if self.size is None else self.offset + self.size)
 
 
-def check(upload: Upload, addition: Addition, limits: Limits) -> None:
+def check(upload: Upload, addition: AppendRequest, limits: Limits) -> None:
     """Refuse what can be refused before an older writer is asked to yield."""
     span = addition.span
     if upload.kind == "final":
@@ -90,7 +90,7 @@ def _joins(upload: Upload, span: ByteRange) -> bool:
     return any(part.start <= span.start <= part.stop for part in upload.received.parts)
 
 
-def _check_length(upload: Upload, addition: Addition, limits: Limits) -> None:
+def _check_length(upload: Upload, addition: AppendRequest, limits: Limits) -> None:
     stop = addition.span.stop
     known = upload.length if upload.length is not None else addition.length
     if addition.length is not None and addition.length != known:
@@ -104,7 +104,7 @@ def _check_length(upload: Upload, addition: Addition, limits: Limits) -> None:
     limits.check_size(addition.length)
 
 
-def brought(upload: Upload, addition: Addition) -> int:
+def brought(upload: Upload, addition: AppendRequest) -> int:
     """How many bytes *addition* will bring to *upload* at least that do not count yet."""
     if upload.length is not None:
         return 0

@@ -36,14 +36,14 @@ from dsx.core.errors import (
 from dsx.core.model import FileVersion
 from dsx.core.names import check_file_name, check_label
 from dsx.core.principals import Principal
-from dsx.core.shield import whatever_happens
+from dsx.core.shield import run_to_completion
 from dsx.core.transfers import ALGORITHMS, NewUpload
 from dsx.hub.accounts import access
 from dsx.hub.clock import SECOND, now
 from dsx.hub.files.receiver import hash_beside
 from dsx.hub.files.validation import DEFAULT_CATEGORY
 from dsx.hub.limits import Limits
-from dsx.hub.transfers.append_request import Addition, Source
+from dsx.hub.transfers.append_request import AppendRequest, BodySource
 from dsx.hub.transfers.creation import MAX_PARTS, check_digests
 from dsx.hub.transfers.staged import require_set
 from dsx.hub.transfers.uploads import Uploads
@@ -55,7 +55,7 @@ _BY_LENGTH = {2 * size: name for name, size in ALGORITHMS.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ChunkInfo:
     """Where a chunk belongs.
 
     Attributes:
@@ -107,8 +107,8 @@ class Chunks:
     async def add(
         self,
         principal: Principal,
-        source: Source,
-        told: Callable[[], Place],
+        source: BodySource,
+        told: Callable[[], ChunkInfo],
         announced: int | None = None,
     ) -> Progress:
         """Store the chunk that *source* hands over; *told*, once it is read, says where it belongs.
@@ -131,7 +131,7 @@ class Chunks:
             key = _key(principal, place)
             placed = await self._catalog.write(partial(self._place, principal, place, key, chunk))
         except BaseException:
-            await whatever_happens(self._drop(principal, id_))
+            await run_to_completion(self._drop(principal, id_))
             raise
         if not placed.kept:
             await self._drop(principal, id_)
@@ -149,7 +149,7 @@ class Chunks:
         return Progress(placed.received, await self._join(principal, key, whole))
 
     async def _receive(
-        self, principal: Principal, source: Source, announced: int | None
+        self, principal: Principal, source: BodySource, announced: int | None
     ) -> tuple[str, Hasher]:
         """A finished partial upload that has the bytes, and their hash; or nothing is left."""
         hasher = Hasher()
@@ -164,20 +164,20 @@ class Chunks:
         upload = await self._uploads.create(principal, NewUpload(kind="partial"))
         try:
             # "checked": nothing is recorded on the way, as half a chunk is of no use to anyone.
-            addition = Addition(0, last=True, checked=True, announced=announced)
+            addition = AppendRequest(0, last=True, checked=True, announced=announced)
             await self._uploads.append(principal, upload.id, hashed, addition)
         except BaseException:
-            await whatever_happens(self._drop(principal, upload.id))
+            await run_to_completion(self._drop(principal, upload.id))
             raise
         return upload.id, hasher
 
     def _place(
-        self, principal: Principal, place: Place, key: str, chunk: Chunk, connection: Connection
+        self, principal: Principal, place: ChunkInfo, key: str, chunk: Chunk, connection: Connection
     ) -> _Placed:
         """Note what *chunk* is, unless it was there before (in a transaction)."""
         instant, every = now(), self._expiry // 8
         expires = instant + self._expiry
-        records.claim(connection, key)
+        records.lock_chunks(connection, key)
         final, version = self._final(connection, principal, key)
         if version is None:
             require_set(key, records.staging_of(connection, key), self._stages)
@@ -273,7 +273,7 @@ class Chunks:
             await self._uploads.abort(principal, id_)
 
 
-def _check(place: Place) -> dict[str, str]:
+def _check(place: ChunkInfo) -> dict[str, str]:
     """The digest the file has to have, by algorithm, if what is said of a chunk makes sense."""
     check_file_name(place.name)
     if place.category:
@@ -295,7 +295,7 @@ def _check(place: Place) -> dict[str, str]:
         ) from None
 
 
-def _key(principal: Principal, place: Place) -> str:
+def _key(principal: Principal, place: ChunkInfo) -> str:
     # Chunks of a limited token are within reach of no other; see `access.upload`.
     limits = [] if principal.places is None else [principal.via]
     what = [principal.id, limits, place.name, place.total, place.checksum.lower()]
@@ -307,7 +307,7 @@ def _there(connection: Connection, principal: Principal, chunk: Chunk) -> bool:
     return upload is not None and upload.state == "finished"
 
 
-def _other_bytes(place: Place) -> Conflict:
+def _other_bytes(place: ChunkInfo) -> Conflict:
     return Conflict(
         f"Chunk {place.index} of {place.name!r} came before with other bytes. For another file of "
         "that name, tell its checksum; it keeps their chunks apart.",
@@ -317,7 +317,7 @@ def _other_bytes(place: Place) -> Conflict:
 
 def _give_up(key: str, final: str, connection: Connection) -> None:
     """Forget the chunks, unless others have begun afresh already (in a transaction)."""
-    records.claim(connection, key)
+    records.lock_chunks(connection, key)
     if records.final_of(connection, key) == final:
         records.release(connection, key, now())
         records.forget(connection, key)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from dsx.catalog import tasks, uploads
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
-from dsx.core.intervals import Spans
+from dsx.core.intervals import IntervalSet
 from dsx.core.media_types import DEFAULT_TYPE
 from dsx.core.model import FileVersion, Micros, NewFile
 from dsx.core.names import check_file_name, check_label
@@ -53,7 +53,7 @@ def described(principal: Principal, new: NewUpload, instant: Micros, expires: Mi
         tags=facts.tags,
         only_if_absent=new.only_if_absent,
         length=new.length,
-        received=Spans(),
+        received=IntervalSet(),
         state="open",
         expected=expected,
         notes=new.notes,
@@ -98,7 +98,7 @@ def total(lengths: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(lengths) else None
 
 
-def take_up(connection: Connection, upload: Upload, task: str | None) -> None:
+def assign(connection: Connection, upload: Upload, task: str | None) -> None:
     """Put *upload* under the control of the pending *task*, or of a task of its own."""
     if task is None:
         own = Task(
@@ -119,7 +119,7 @@ def take_up(connection: Connection, upload: Upload, task: str | None) -> None:
     if tasks.get(connection, upload.owner, task).state == "paused":
         raise Paused("The task is paused; resume it first.", {"id": task})
     values = {"kind": "upload", "state": "running", "name": upload.name, "total": upload.length}
-    if not tasks.take_up(connection, task, upload.created, **values):
+    if not tasks.assign(connection, task, upload.created, **values):
         raise Conflict("The task has been taken up already, or has ended.", {"id": task})
 
 

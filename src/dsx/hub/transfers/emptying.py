@@ -78,7 +78,7 @@ class Emptying:
 
     def _begin(self, principal: Principal, connection: Connection) -> tuple[Task, bool]:
         """The task that empties *principal*'s trash, and whether somebody has to carry it out."""
-        files.claim(connection, principal.id)
+        files.lock_owner(connection, principal.id)
         via = "" if principal.places is None else principal.via
         instant = now()
         for task in records.of_kind(connection, principal.id, "empty"):

@@ -11,7 +11,7 @@ from dsx.hub.files.allowances import Allowances
 from dsx.hub.limits import Limits
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.leases import Leases
-from dsx.hub.transfers.running_hash import Tails
+from dsx.hub.transfers.running_hash import RunningHashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Engine:
     stages: Stages
     controls: Controls
     leases: Leases
-    tails: Tails
+    tails: RunningHashes
     limits: Limits
     allowances: Allowances
 

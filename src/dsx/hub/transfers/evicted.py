@@ -15,9 +15,9 @@ from dsx.blobs.contract import Stage, Stages
 from dsx.catalog import uploads
 from dsx.catalog.database import Catalog
 from dsx.core.errors import NotFound
-from dsx.core.intervals import Spans
+from dsx.core.intervals import IntervalSet
 from dsx.core.ranges import ByteRange
-from dsx.core.shield import in_thread
+from dsx.core.shield import run_in_thread
 from dsx.core.transfers import Upload
 
 _CHUNK = 1024 * 1024
@@ -37,7 +37,7 @@ async def leave_behind(catalog: Catalog, stages: Stages, upload: Upload, span: B
     try:
         source = await stages.stage(upload.id, existing=True)
         try:
-            copied = Spans()
+            copied = IntervalSet()
             while True:
                 take_place = partial(_take_place, upload, copy, copied)
                 missing = await catalog.write(take_place, durable=False)
@@ -46,7 +46,7 @@ async def leave_behind(catalog: Catalog, stages: Stages, upload: Upload, span: B
                 for piece in missing.parts:
                     await _copy(source, copy, piece)
                     copied = copied.add(piece)
-                await in_thread(copy.sync)
+                await run_in_thread(copy.sync)
         finally:
             source.close()
     except NotFound:
@@ -58,9 +58,11 @@ async def leave_behind(catalog: Catalog, stages: Stages, upload: Upload, span: B
             await copy.discard()
 
 
-def _take_place(upload: Upload, copy: Stage, copied: Spans, connection: Connection) -> Spans | None:
+def _take_place(
+    upload: Upload, copy: Stage, copied: IntervalSet, connection: Connection
+) -> IntervalSet | None:
     """What of the recorded bytes has still to be copied; None: nothing, *copy* is the stage now."""
-    uploads.claim(connection, upload.id)
+    uploads.lock_upload(connection, upload.id)
     current = uploads.get_held(connection, upload.owner, upload.id)
     if current.state != "open":
         raise NotFound(f"The upload {upload.id} is finished.")
@@ -75,5 +77,5 @@ def _take_place(upload: Upload, copy: Stage, copied: Spans, connection: Connecti
 
 async def _copy(source: Stage, target: Stage, piece: ByteRange) -> None:
     for start in range(piece.start, piece.stop, _CHUNK):
-        data = await in_thread(source.read, start, min(_CHUNK, piece.stop - start))
-        await in_thread(target.write, start, data)
+        data = await run_in_thread(source.read, start, min(_CHUNK, piece.stop - start))
+        await run_in_thread(target.write, start, data)

@@ -23,7 +23,7 @@ _SIGN_OF_LIFE = 2.0
 """Seconds in which a living writer pushes on the expiry of its upload; see `Controls.look`."""
 
 
-class Endings:
+class UploadExpiry:
     """Ends uploads, and drops what they had."""
 
     def __init__(self, engine: Engine) -> None:
@@ -52,7 +52,7 @@ class Endings:
         forgotten = instant + self._expiry
 
         def work(connection: Connection) -> list[Digest] | None:
-            uploads.claim(connection, id_)
+            uploads.lock_upload(connection, id_)
             if why is not None:
                 ended = not uploads.is_open(connection, id_)
             else:
@@ -92,8 +92,10 @@ class Endings:
                     await self._forget(id_)
             dropped += len(found)
         dropped += await self._drop_abandoned(instant)
-        await self._catalog.write(lambda connection: chunks.tidy(connection, instant))
-        for id_ in await self._catalog.write(lambda connection: tasks.tidy(connection, instant)):
+        await self._catalog.write(lambda connection: chunks.delete_expired(connection, instant))
+        for id_ in await self._catalog.write(
+            lambda connection: tasks.delete_expired(connection, instant)
+        ):
             await self.end(id_, "expired", why="The time of its task is over.")
             dropped += 1
         return dropped

@@ -20,7 +20,7 @@ from dsx.core.errors import DSXError, Gone, Incomplete, NotFound, Paused, Storag
 from dsx.core.model import BlobInfo, FileVersion, NewFile
 from dsx.core.principals import Principal
 from dsx.core.ranges import ByteRange
-from dsx.core.shield import in_thread, whatever_happens
+from dsx.core.shield import run_in_thread, run_to_completion
 from dsx.core.transfers import Upload
 from dsx.hub.accounts.audit import note
 from dsx.hub.clock import SECOND, now
@@ -78,7 +78,7 @@ class Finisher:
         """
 
         def work(connection: Connection) -> None:
-            uploads.claim(connection, id_)
+            uploads.lock_upload(connection, id_)
             upload = uploads.get_open(connection, owner, id_, now())
             known = upload.blob.digest if upload.blob else upload.expected.get("sha256")
             if upload.version is not None and (
@@ -137,11 +137,11 @@ class Finisher:
         """Make the file of an upload from a blob that is there already; None if it is not."""
 
         def work(connection: Connection) -> FileVersion | None:
-            files.claim(connection, owner)
-            uploads.claim(connection, id_)
+            files.lock_owner(connection, owner)
+            uploads.lock_upload(connection, id_)
             upload = uploads.get_open(connection, owner, id_, now())
             refuse_paused(upload)
-            blob_records.claim(connection, digest)
+            blob_records.lock_blob(connection, digest)
             blob = blob_records.get(connection, digest)
             if upload.state != "open" or blob is None or blob.size != upload.length:
                 return None
@@ -162,7 +162,7 @@ class Finisher:
         return uploads.get_open(connection, owner, id_, now())
 
     def _settled(self, owner: str, id_: str, connection: Connection) -> Upload:
-        uploads.claim(connection, id_)
+        uploads.lock_upload(connection, id_)
         return settle_here(connection, self._now(owner, id_, connection), self._stages)
 
     async def _made(self, upload: Upload) -> FileVersion | None:
@@ -181,7 +181,7 @@ class Finisher:
         """
 
         def work(connection: Connection) -> list[tuple[str, str]]:
-            uploads.claim(connection, partial_.id)
+            uploads.lock_upload(connection, partial_.id)
             refuse_paused(uploads.get_held(connection, partial_.owner, partial_.id))
             self._end(connection, partial_, None)
             return uploads.finals_of(connection, partial_.id)
@@ -214,7 +214,7 @@ class Finisher:
             await stage.discard()
         except StorageFailed:
             with suppress(DSXError):  # what is raised is why it came to this
-                await whatever_happens(self._losses.forget(upload, blob))
+                await run_to_completion(self._losses.forget(upload, blob))
             raise
         finally:
             stage.close()
@@ -249,10 +249,10 @@ class Finisher:
         """Hash what was not hashed yet, compare with what was announced, note the digest."""
         size = upload.length or 0
         tail = self._tails.of(upload)
-        await in_thread(tail.reach, stage, size)
+        await run_in_thread(tail.reach, stage, size)
         if tail.hasher.size != size:
             tail = self._tails.anew(upload)
-            await in_thread(tail.reach, stage, size)
+            await run_in_thread(tail.reach, stage, size)
         blob = tail.blob(upload)
         await self._catalog.write(partial(uploads.note_digest, id_=upload.id, blob=blob))
         return blob
@@ -261,13 +261,13 @@ class Finisher:
         self, upload: Upload, stage: Stage | None, blob: BlobInfo, connection: Connection
     ) -> int:
         """The number of the version; the bytes are in *stage*, or (None) sealed already."""
-        files.claim(connection, upload.owner)
-        uploads.claim(connection, upload.id)
+        files.lock_owner(connection, upload.owner)
+        uploads.lock_upload(connection, upload.id)
         current = uploads.get_held(connection, upload.owner, upload.id)
         if current.state == "finished" and current.version is not None:
             return current.version
         refuse_paused(current)
-        blob_records.claim(connection, blob.digest)
+        blob_records.lock_blob(connection, blob.digest)
         new = self._admitted(connection, current, blob)
         spare(connection, blob.digest)
         if stage is not None:
@@ -321,10 +321,10 @@ class Finisher:
                 if final.offset < stop:
                     source = await self._source(part)
                     try:
-                        await in_thread(_copy_all, source, target, start, stop, tail.feed)
+                        await run_in_thread(_copy_all, source, target, start, stop, tail.feed)
                     finally:
                         source.close()
-                    await in_thread(target.sync)
+                    await run_in_thread(target.sync)
                     final = await self._catalog.write(
                         partial(self._advance, final.owner, final.id, ByteRange(start, stop))
                     )
@@ -336,12 +336,12 @@ class Finisher:
             target.close()
 
     def _fix(self, owner: str, id_: str, length: int, connection: Connection) -> Upload:
-        uploads.claim(connection, id_)
+        uploads.lock_upload(connection, id_)
         current = uploads.get_open(connection, owner, id_, now())
         return fix_length(connection, self._limits, current, length, None)
 
     def _advance(self, owner: str, id_: str, span: ByteRange, connection: Connection) -> Upload:
-        uploads.claim(connection, id_)
+        uploads.lock_upload(connection, id_)
         current = uploads.get_held(connection, owner, id_)
         tasks.change(connection, id_, now(), done=span.stop)
         return uploads.advance(connection, current, span, now() + self._expiry)

@@ -23,7 +23,7 @@ from dsx.catalog import uploads, writers
 from dsx.catalog.database import Catalog
 from dsx.core.errors import Superseded
 from dsx.core.ranges import ByteRange
-from dsx.core.shield import whatever_happens
+from dsx.core.shield import run_to_completion
 from dsx.hub.transfers.control import Control, Controls
 
 T = TypeVar("T")
@@ -60,12 +60,12 @@ class Leases:
         token = uuid.uuid4().hex
         entered = partial(_enter, token, upload, span, then, admit=admit)
         try:
-            older, found = await whatever_happens(self._catalog.write(entered, durable=False))
+            older, found = await run_to_completion(self._catalog.write(entered, durable=False))
             if older:
                 await self._wait_for(token, upload, older)
                 found = await self._catalog.write(then, durable=False)
         except BaseException:
-            await whatever_happens(self._leave(token))
+            await run_to_completion(self._leave(token))
             raise
         assert found is not None
         async with self._controls.transfer(upload, token) as control:
@@ -73,9 +73,9 @@ class Leases:
                 yield control, found
             finally:
                 if not control.released:
-                    await whatever_happens(self._leave(token))
+                    await run_to_completion(self._leave(token))
 
-    async def quiet(self, upload: str) -> None:
+    async def drain_writers(self, upload: str) -> None:
         """Have whoever writes to *upload* record what they have and leave.
 
         Costs one look at the catalog if nobody does. Whoever has begun to write since, or finished
@@ -95,7 +95,7 @@ class Leases:
         """
 
         def work(connection: Connection) -> None:
-            uploads.claim(connection, upload)
+            uploads.lock_upload(connection, upload)
             everybody = writers.overlapping(connection, upload, ByteRange(0, EVERYTHING))
             writers.evict(connection, everybody)
 
@@ -127,7 +127,7 @@ def _enter(
     *,
     admit: Callable[[Connection], None] | None,
 ) -> tuple[list[str], T | None]:
-    uploads.claim(connection, upload)
+    uploads.lock_upload(connection, upload)
     if admit is not None:
         admit(connection)
     older = writers.enter(connection, token, upload, span)
@@ -135,6 +135,6 @@ def _enter(
 
 
 def _evict(upload: str, older: list[str], connection: Connection) -> None:
-    uploads.claim(connection, upload)
+    uploads.lock_upload(connection, upload)
     if writers.evict(connection, older):
         uploads.shut_out(connection, upload)

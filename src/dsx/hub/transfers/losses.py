@@ -10,7 +10,7 @@ from dsx.core.digest import Hasher
 from dsx.core.errors import Gone, NotFound, StorageFailed
 from dsx.core.model import BlobInfo
 from dsx.core.ranges import ByteRange
-from dsx.core.shield import in_thread
+from dsx.core.shield import run_in_thread
 from dsx.core.transfers import Upload
 from dsx.hub.clock import now
 from dsx.hub.transfers.engine import Engine
@@ -38,14 +38,14 @@ class Losses:
         except NotFound:
             return
         try:
-            gone = await in_thread(_missing, stage, upload.length or 0, blob)
+            gone = await run_in_thread(_missing, stage, upload.length or 0, blob)
         finally:
             stage.close()
         if not gone:
             return
 
         def work(connection: Connection) -> None:
-            uploads.claim(connection, upload.id)
+            uploads.lock_upload(connection, upload.id)
             current = uploads.get_held(connection, upload.owner, upload.id)
             if current.state == "open":
                 current = uploads.take_back(connection, current, gone)

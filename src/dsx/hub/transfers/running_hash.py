@@ -36,7 +36,7 @@ class Mark:
     hasher: Hasher
 
 
-class Tail:
+class RunningHash:
     """The hash of one upload's first bytes. Methods are blocking."""
 
     def __init__(self, generation: int, algorithms: Iterable[str]) -> None:
@@ -115,13 +115,13 @@ class Tail:
             self.hasher.update(data)
 
 
-class Tails:
+class RunningHashes:
     """The tails of this process: the most recently used `_KEPT` of them."""
 
     def __init__(self) -> None:
-        self._tails: OrderedDict[str, Tail] = OrderedDict()
+        self._tails: OrderedDict[str, RunningHash] = OrderedDict()
 
-    def of(self, upload: Upload, also: Iterable[str] = ()) -> Tail:
+    def of(self, upload: Upload, also: Iterable[str] = ()) -> RunningHash:
         """The tail of *upload*, begun now if there is none that is good.
 
         It computes what was announced, and the algorithms *also*.
@@ -133,13 +133,13 @@ class Tails:
             or tail.generation != upload.generation
             or not tail.hasher.computes(algorithms)
         ):
-            tail = Tail(upload.generation, algorithms)
+            tail = RunningHash(upload.generation, algorithms)
         self._tails[upload.id] = tail
         if len(self._tails) > _KEPT:
             self._tails.popitem(last=False)
         return tail
 
-    def anew(self, upload: Upload) -> Tail:
+    def anew(self, upload: Upload) -> RunningHash:
         """A tail of *upload* that begins at 0."""
         self.drop(upload.id)
         return self.of(upload)

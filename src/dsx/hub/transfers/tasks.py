@@ -18,7 +18,7 @@ from dsx.core.content import Content
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
 from dsx.core.model import FileQuery, Micros
 from dsx.core.principals import Principal
-from dsx.core.shield import in_thread, whatever_happens
+from dsx.core.shield import run_in_thread, run_to_completion
 from dsx.core.transfers import Task, TaskKind, TaskState
 from dsx.hub.accounts import access
 from dsx.hub.clock import SECOND, now
@@ -30,7 +30,7 @@ from dsx.hub.limits import Limits, check_number
 from dsx.hub.transfers.carried import Transfer
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.emptying import Emptying
-from dsx.hub.transfers.time_limit import Overtime
+from dsx.hub.transfers.time_limit import TimeLimit
 from dsx.hub.transfers.uploads import Uploads
 
 SelectingKind = Literal["download", "delete"]
@@ -96,7 +96,7 @@ class Tasks:
         self._ttl = int(ttl * SECOND)
         self._emptying = Emptying(catalog, controls, trash, self._ttl)
         if max_seconds is not None:
-            controls.watch = Overtime(catalog, max_seconds, self.stop).watch
+            controls.watch = TimeLimit(catalog, max_seconds, self.stop).watch
 
     async def create(
         self,
@@ -144,7 +144,7 @@ class Tasks:
         await self._catalog.write(work)
         return task
 
-    async def take_up(
+    async def assign(
         self, principal: Principal, id_: str, kind: SelectingKind, query: FileQuery
     ) -> Task:
         """Have a task that is for nothing yet be about the files that *query* finds now.
@@ -163,7 +163,7 @@ class Tasks:
             subject = {"files": found, "query": asked}
             values = {"kind": kind, "name": _called(found), "subject": subject}
             await self._catalog.write(
-                lambda connection: records.take_up(connection, id_, now(), **values)
+                lambda connection: records.assign(connection, id_, now(), **values)
             )
             task = await self.get(principal, id_)
         if _may_run(task) and task.kind != kind:
@@ -276,7 +276,7 @@ class Tasks:
         if not found:
             raise NotFound("None of your files matches.")
         check_count(len(found))
-        await in_thread(entry_names, await self._files.chosen(principal, found))
+        await run_in_thread(entry_names, await self._files.chosen(principal, found))
 
     @asynccontextmanager
     async def transfer(self, principal: Principal, id_: str) -> AsyncIterator[Transfer]:
@@ -293,7 +293,7 @@ class Tasks:
                 yield transfer
             finally:
                 ended = "completed" if transfer.completed else "waiting"
-                await whatever_happens(self._note(id_, done=transfer.done, state=ended))
+                await run_to_completion(self._note(id_, done=transfer.done, state=ended))
 
     async def delete(self, principal: Principal, id_: str) -> Task:
         """Carry out a delete task: its files go to the trash, one after the other.

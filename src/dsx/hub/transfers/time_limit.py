@@ -16,7 +16,7 @@ from dsx.hub.clock import SECOND, now
 log = structlog.get_logger(__name__)
 
 
-class Overtime:
+class TimeLimit:
     """Watches what runs in this process; see `Controls.watch`.
 
     The time counts from when a transfer was first seen to run, over all its requests and whichever

@@ -3,7 +3,7 @@
 Every part is written at its final offset of one stage, so nothing is ever put together again. What
 is acknowledged is on the disk; what comes is recorded about twice a second, so that a crash costs
 no more. `Uploads` is what protocols translate to. Its neighbours: `begin` (what a new one is told),
-`append` (bytes), `leases` (who may write), `tails` (hashes), `finish` (the last step), `endings`
+`append` (bytes), `leases` (who may write), `tails` (hashes), `finish` (the last step), `expiry`
 (all others).
 """
 
@@ -35,21 +35,21 @@ from dsx.hub.files.files import refuse_taken
 from dsx.hub.limits import Limits, check_room, inconsistent
 from dsx.hub.transfers import possession
 from dsx.hub.transfers.append import Appender, refuse_more
-from dsx.hub.transfers.append_request import Addition, Source, check
+from dsx.hub.transfers.append_request import AppendRequest, BodySource, check
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.creation import (
+    assign,
     changed_facts,
     check_digests,
     described,
     succession,
-    take_up,
     with_parts,
 )
 from dsx.hub.transfers.engine import Engine
-from dsx.hub.transfers.expiry import Endings
+from dsx.hub.transfers.expiry import UploadExpiry
 from dsx.hub.transfers.finish import Finisher
 from dsx.hub.transfers.leases import Leases
-from dsx.hub.transfers.running_hash import Tails, check_announced
+from dsx.hub.transfers.running_hash import RunningHashes, check_announced
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class Uploads:
         self.stages: Stages = blobs
         self._controls = controls
         self._leases = Leases(catalog, controls)
-        self._tails = Tails()
+        self._tails = RunningHashes()
         self._allowances = allowances = allowances or Allowances(catalog, limits)
         engine = Engine(
             catalog, blobs, blobs, controls, self._leases, self._tails, limits, allowances
@@ -83,7 +83,7 @@ class Uploads:
         self._expiry = engine.expiry
         self._finisher = Finisher(engine)
         self._appender = Appender(engine, self._finisher.finished)
-        self.endings = Endings(engine)
+        self.expiry = UploadExpiry(engine)
 
     async def create(self, principal: Principal, new: NewUpload) -> Upload:
         """Begin an upload.
@@ -102,7 +102,7 @@ class Uploads:
 
         def work(connection: Connection) -> Upload:
             if new.id is not None:
-                uploads.claim(connection, new.id)
+                uploads.lock_upload(connection, new.id)
                 if (known := uploads.find(connection, principal.id, new.id)) is not None:
                     return known
             if upload.name is not None:
@@ -116,7 +116,7 @@ class Uploads:
                 refuse_taken(connection, principal.id, created.name or "")
             if new.task is not None:
                 access.own_task(connection, principal, new.task)
-            take_up(connection, created, new.task)
+            assign(connection, created, new.task)
             uploads.add(connection, created, needed)
             counted = uploads.counted_as(connection, created)
             self.limits.check_quota(connection, principal.id, needed, counted=counted)
@@ -132,7 +132,7 @@ class Uploads:
             await self._finisher.assemble(principal.id, created.id)
         except DSXError:  # nobody is told its id, so nobody can drop it
             with suppress(DSXError):
-                await self.endings.end(created.id, "aborted")
+                await self.expiry.end(created.id, "aborted")
             raise
         return await self.get(principal, created.id, "write")
 
@@ -163,7 +163,7 @@ class Uploads:
             lambda connection: uploads.page(connection, owner, after, limit)
         )
 
-    async def settle(self, principal: Principal, id_: str) -> Upload:
+    async def take_over(self, principal: Principal, id_: str) -> Upload:
         """The upload once nobody writes to it: for a client that is about to go on with it.
 
         A writer that is left over (its connection may be dead without anyone knowing) records what
@@ -175,15 +175,15 @@ class Uploads:
         if upload.kind == "final":
             await self._finisher.assemble(principal.id, id_)
         else:
-            await self._leases.quiet(id_)
+            await self._leases.drain_writers(id_)
         return await self.get(principal, id_, "write")
 
     async def append(
         self,
         principal: Principal,
         id_: str,
-        source: Source,
-        addition: Addition,
+        source: BodySource,
+        addition: AppendRequest,
         *,
         finish: bool = True,
     ) -> Upload:
@@ -228,7 +228,7 @@ class Uploads:
         digests = check_digests(expected or {})
 
         def work(connection: Connection) -> Upload:
-            uploads.claim(connection, id_)
+            uploads.lock_upload(connection, id_)
             upload = uploads.get_open(connection, principal.id, id_, now())
             if upload.state != "open":
                 raise Conflict("The upload is finished.", {"id": id_})
@@ -298,7 +298,9 @@ class Uploads:
             await self._catalog.write(partial(uploads.set_due, id_=id_))
             raise
 
-    async def conclude(self, principal: Principal, id_: str, digests: Mapping[str, str]) -> Upload:
+    async def finish_with_digests(
+        self, principal: Principal, id_: str, digests: Mapping[str, str]
+    ) -> Upload:
         """Finish an upload whose bytes have *digests*; the upload as it is then. Idempotent.
 
         For protocols that tell digests last, if at all; a wrong one may be told right afterwards.
@@ -333,7 +335,7 @@ class Uploads:
         else:
             opened = partial(uploads.get_open, owner=owner, id_=id_, now=now())
             await self._catalog.read(opened)
-        await self.endings.end(id_, "aborted", by=principal)
+        await self.expiry.end(id_, "aborted", by=principal)
 
     async def holds_bytes(self, id_: str) -> bool:
         """Whether it is open, or a partial that is ready."""
@@ -341,7 +343,7 @@ class Uploads:
 
     async def stop(self, id_: str, why: str) -> None:
         """Abort it, whosever it is, and note *why* at its task; nothing if it is not open."""
-        await self.endings.end(id_, "aborted", why=why)
+        await self.expiry.end(id_, "aborted", why=why)
 
     async def prove(self, principal: Principal, id_: str, proof: str) -> FileVersion:
         """Finish an upload without its bytes, if the hub has them and *proof* shows possession.

@@ -12,13 +12,13 @@ from concurrent.futures import Future
 from dsx.blobs.contract import Stage
 from dsx.core.digest import Buffer
 from dsx.core.errors import Conflict, Invalid, PartCorrupt, TooLarge
-from dsx.core.intervals import Spans
+from dsx.core.intervals import IntervalSet
 from dsx.core.ranges import ByteRange
 from dsx.core.transfers import PartDigest
 from dsx.hub.files.allowances import Allowance
 from dsx.hub.files.receiver import hash_beside
 from dsx.hub.transfers.control import Control, Controls, stale, unseen
-from dsx.hub.transfers.running_hash import Mark, Tail
+from dsx.hub.transfers.running_hash import Mark, RunningHash
 
 Write = Callable[[Buffer], object]
 
@@ -26,7 +26,7 @@ _CHUNK = 1024 * 1024
 _PATIENCE = 5.0
 
 
-class Guard:
+class WriteFence:
     """Says whether a transfer may write; asked before every piece."""
 
     def __init__(self, control: Control, controls: Controls) -> None:
@@ -46,7 +46,7 @@ class Guard:
         self._control.check()
 
 
-class Incoming:
+class StageWriter:
     """Writes a request's bytes at their final offset, beside those that are there already.
 
     ``reached`` is how far it has come, with the hash up to there if it is known; ``exactly`` how
@@ -57,11 +57,11 @@ class Incoming:
     def __init__(
         self,
         stage: Stage,
-        guard: Guard,
-        tail: Tail | None,
+        guard: WriteFence,
+        tail: RunningHash | None,
         *,
         start: int,
-        received: Spans,
+        received: IntervalSet,
         limit: int | None,
     ) -> None:
         """Begin at *start*; `TooLarge` beyond *limit*. None as *tail*: hash nothing now."""
@@ -108,7 +108,7 @@ class Incoming:
         self.reached = stop, self._tail.mark(stop) if self._tail else None
 
     def keep(self, mark: Mark | None, prefix: int) -> None:
-        """The upload's first *prefix* bytes are recorded: see `Tail.keep`."""
+        """The upload's first *prefix* bytes are recorded: see `RunningHash.keep`."""
         if self._tail is not None:
             self._tail.keep(mark, prefix)
 

@@ -8,7 +8,7 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from dsx.core import principals
-from dsx.core.principals import Place, PlaceKind, Role, Scope
+from dsx.core.principals import PlaceKind, ResourceScope, Role, Scope
 from dsx.hub import departures
 from dsx.hub.accounts.shares import Called
 from dsx.hub.accounts.users import Usage
@@ -152,12 +152,12 @@ class PlaceModel(BaseModel):
     kind: PlaceKind
     value: str = Field(min_length=1, max_length=1024)
 
-    def place(self) -> Place:
+    def place(self) -> ResourceScope:
         """The place it tells."""
-        return Place(self.kind, self.value)
+        return ResourceScope(self.kind, self.value)
 
     @classmethod
-    def all_of(cls, places: tuple[Place, ...] | None) -> list[Self] | None:
+    def all_of(cls, places: tuple[ResourceScope, ...] | None) -> list[Self] | None:
         """The JSON of *places*."""
         if places is None:
             return None

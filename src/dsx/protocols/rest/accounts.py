@@ -8,7 +8,7 @@ from fastapi import Query, Request
 from starlette.responses import JSONResponse
 
 from dsx.http.credentials import CallerDep, HubDep, NotKept, PrincipalDep, address_of
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import documented
 from dsx.hub.accounts.users import UserChanges
 from dsx.protocols.rest.account_models import (
@@ -26,7 +26,7 @@ from dsx.protocols.rest.account_models import (
     UserPatch,
 )
 
-router = Branch(tags=["accounts"], dependencies=[NotKept])
+router = PrefixRouter(tags=["accounts"], dependencies=[NotKept])
 
 
 @router.post(

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from dsx.core.principals import Principal
 from dsx.http.credentials import HubDep, PrincipalDep
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.presence import present
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
@@ -17,7 +17,7 @@ from dsx.hub.files.archive import archive
 from dsx.hub.hub import Hub
 from dsx.protocols.rest.models import ArchiveRequest
 
-router = Branch(prefix="/archive", tags=["files"])
+router = PrefixRouter(prefix="/archive", tags=["files"])
 
 _RESPONSES = DOWNLOADS | documented(404, 409, 410, 412, 413, 416)
 

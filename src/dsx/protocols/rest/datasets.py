@@ -9,13 +9,13 @@ from starlette.responses import Response, StreamingResponse
 
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.manifest import manifest_response
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import documented
 from dsx.http.routes import body_bound
 from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.protocols.rest.models import Dataset, DatasetList, PackRequest
 
-router = Branch(prefix="/datasets", tags=["datasets"])
+router = PrefixRouter(prefix="/datasets", tags=["datasets"])
 
 DatasetName = Annotated[str, Path(description="Name of a dataset.", examples=["imagenet"])]
 

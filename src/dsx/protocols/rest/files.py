@@ -15,7 +15,7 @@ from dsx.http.conditions import OnlyIfAbsent, only_if_match
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.listing import listing
 from dsx.http.parameters import Date
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import documented
 from dsx.http.public import path_of
 from dsx.http.receive import announced, pump, pump_form
@@ -30,7 +30,7 @@ from dsx.protocols.rest.models import (
     Names,
 )
 
-router = Branch(prefix="/files", tags=["files"])
+router = PrefixRouter(prefix="/files", tags=["files"])
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM: dict[str, Any] = {

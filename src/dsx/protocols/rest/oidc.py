@@ -17,17 +17,17 @@ from dsx.http.credentials import (
     keep_session,
 )
 from dsx.http.parameters import ignores_unknown
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import documented
 from dsx.http.public import path_of, root_of, url_of
-from dsx.hub.accounts.oidc_sign_in import PATIENCE, Oidc
+from dsx.hub.accounts.oidc_sign_in import PATIENCE, OidcSignIn
 from dsx.hub.hub import Hub
 
 PATH = "/session/oidc"
 COOKIE = "dsx_oidc"
 _LONGEST = 4096
 
-router = Branch(prefix=PATH, tags=["accounts"])
+router = PrefixRouter(prefix=PATH, tags=["accounts"])
 Told = Annotated[str | None, Query(max_length=_LONGEST)]
 
 
@@ -92,7 +92,7 @@ def _within(request: Request, path: str) -> str:
     return path if path == root or path.startswith(f"{root}/") else path_of(request, path)
 
 
-def _oidc(hub: Hub) -> Oidc:
+def _oidc(hub: Hub) -> OidcSignIn:
     if hub.accounts.oidc is None:
         raise NotFound("Signing in with an account elsewhere is not set up here.")
     return hub.accounts.oidc

@@ -8,13 +8,13 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 
 from dsx.http.credentials import HubDep, PrincipalDep
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import documented
 from dsx.hub.clock import time_text
 from dsx.hub.datasets.in_place import DamagedFile
 from dsx.hub.integrity.scrub import Finding, Status
 
-router = Branch(prefix="/scrub", tags=["scrub"])
+router = PrefixRouter(prefix="/scrub", tags=["scrub"])
 
 _IN_PLACE = 1000
 """Of so many damaged files of datasets it is told."""

@@ -8,12 +8,12 @@ from fastapi import Query, Request
 
 from dsx.core.errors import Invalid
 from dsx.http.credentials import HubDep, NotKept, PrincipalDep
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import documented
 from dsx.http.public import url_of
 from dsx.protocols.rest.account_models import Id, MadeShare, NewShare, Share, ShareList
 
-router = Branch(prefix="/shares", tags=["shares"], dependencies=[NotKept])
+router = PrefixRouter(prefix="/shares", tags=["shares"], dependencies=[NotKept])
 
 
 @router.post("", status_code=201, summary="Share", responses=documented(403, 404))

@@ -13,10 +13,10 @@ from starlette.responses import Response, StreamingResponse
 from dsx.core.errors import NotFound
 from dsx.core.model import FileQuery
 from dsx.core.principals import Principal
-from dsx.core.shield import in_thread
+from dsx.core.shield import run_in_thread
 from dsx.core.transfers import Task as TaskValue
 from dsx.http.credentials import HubDep, PrincipalDep, credential_of
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.presence import present
 from dsx.http.problems import documented
 from dsx.http.send import DOWNLOADS, ContentResponse
@@ -26,7 +26,7 @@ from dsx.hub.hub import Hub
 from dsx.hub.transfers.tasks import Seen
 from dsx.protocols.rest.transfer_models import NewTask, Task, TaskId, TaskList
 
-router = Branch(prefix="/tasks", tags=["tasks"])
+router = PrefixRouter(prefix="/tasks", tags=["tasks"])
 
 _FEW = 20
 """Events that are not worth the way to another thread."""
@@ -193,7 +193,7 @@ class _News:
         if self._wanted is not None:
             return await self._of_one(self._wanted)
         new = await self._hub.transfers.tasks.changed(self._principal, self._seen)
-        return await in_thread(_events, new) if len(new) > _FEW else _events(new)
+        return await run_in_thread(_events, new) if len(new) > _FEW else _events(new)
 
     async def _of_one(self, wanted: str) -> list[Event]:
         with suppress(NotFound):  # once it is forgotten there is no more to tell

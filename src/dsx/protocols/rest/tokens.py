@@ -15,7 +15,7 @@ from dsx.http.credentials import (
     keep_session,
     same_site,
 )
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import documented
 from dsx.protocols.rest.account_models import (
     Id,
@@ -27,7 +27,7 @@ from dsx.protocols.rest.account_models import (
     User,
 )
 
-router = Branch(tags=["accounts"], dependencies=[NotKept])
+router = PrefixRouter(tags=["accounts"], dependencies=[NotKept])
 
 
 @router.post("/tokens", status_code=201, summary="Make a token", responses=documented(403))

@@ -8,11 +8,11 @@ from fastapi import Query, Response
 
 from dsx.http.credentials import HubDep, PrincipalDep
 from dsx.http.listing import listing
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import documented
 from dsx.protocols.rest.models import File, FileId, FilePage, Purged, Restore
 
-router = Branch(prefix="/trash", tags=["trash"])
+router = PrefixRouter(prefix="/trash", tags=["trash"])
 
 _EMPTYING = documented(409, 410)
 _EMPTYING[202] = {"model": Purged, "description": "It goes on: see the task."}

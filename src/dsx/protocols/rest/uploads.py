@@ -15,12 +15,12 @@ from dsx.core.principals import Principal
 from dsx.core.transfers import PartDigest
 from dsx.http.conditions import OnlyIfAbsent
 from dsx.http.credentials import HubDep, PrincipalDep
-from dsx.http.prefix_router import Branch
+from dsx.http.prefix_router import PrefixRouter
 from dsx.http.problems import documented
 from dsx.http.public import path_of
 from dsx.http.receive import announced, pump
 from dsx.hub.hub import Hub
-from dsx.hub.transfers.append_request import Addition, no_digest
+from dsx.hub.transfers.append_request import AppendRequest, no_digest
 from dsx.protocols.rest.models import File
 from dsx.protocols.rest.transfer_models import (
     Finish,
@@ -31,7 +31,7 @@ from dsx.protocols.rest.transfer_models import (
     UploadList,
 )
 
-router = Branch(prefix="/uploads", tags=["uploads"])
+router = PrefixRouter(prefix="/uploads", tags=["uploads"])
 
 _BINARY: dict[str, Any] = {
     "requestBody": {
@@ -120,7 +120,7 @@ async def put_part(
     Parts may come in any order, in parallel and again. Other bytes for what has arrived before are
     refused; a newer request for the same bytes takes over from an older one.
     """
-    addition = Addition(
+    addition = AppendRequest(
         offset,
         size=announced(request),
         part=True,
