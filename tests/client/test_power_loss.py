@@ -42,8 +42,8 @@ from dsx.client.durable import replace_durably
 replace_durably(Path(sys.argv[1]) / "shown", b"all of it")
 """
 JOURNAL = """
-from dsx.client.upload_journal import Memory
-memory = Memory(Path(sys.argv[1]) / "journal.json")
+from dsx.client.upload_journal import UploadJournal
+memory = UploadJournal(Path(sys.argv[1]) / "journal.json")
 memory.keep("first", {})
 sys.stdin.readline()
 memory.keep("second", {})

@@ -2,7 +2,7 @@
 
 A tail has hashed the bytes from 0 on, as far as it has come. Writers in order feed it what they
 write; where parts arrived out of order, it reads them back once the gap before them is closed.
-Tails live in one process: another one, or the next, begins again at 0 and reads.
+Running hashes live in one process: another one, or the next, begins again at 0 and reads.
 
 What was hashed may turn out not to be kept: it was refused, or the disk lost it before it was
 durable. A tail then goes back to the last `Mark` that was recorded, so that what it has hashed is
