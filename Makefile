@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: server test coverage check mutants drills bench clean
+.PHONY: server test coverage check docs mutants drills bench clean
 
 server: .venv/.server
 	$(BIN)/dsx serve
@@ -26,6 +26,11 @@ check: .venv/.test
 		src/dsx/client src/dsx/cli
 	$(BIN)/lint-imports
 
+docs: .venv/.docs  # the reference from the code, then all pages into build/docs
+	$(BIN)/python -m tools.reference
+	$(BIN)/sphinx-build -q -W --keep-going docs build/docs
+	@echo "build/docs/index.html"
+
 mutants: .venv/.test  # plants known mistakes, two at a time; SAMPLE=30: only so many
 	$(BIN)/python -m tests.mutants $(if $(SAMPLE),--sample $(SAMPLE))
 
@@ -44,6 +49,10 @@ bench: .venv/.test
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	touch $@ .venv/.server
+
+.venv/.docs: pyproject.toml .venv/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
 
 clean:
 	rm -rf .venv build dist coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -37,15 +37,15 @@ def test_what_is_not_defined_is_found() -> None:
     assert undefined('```bash x\nA=1\necho "$A ${B}" $C\n```\nC=2\n') == {"B", "C"}
 
 
-def test_pages_can_be_pasted_after_the_readme(tmp_path: Path) -> None:
-    """#7, #17, #35: top to bottom, in one hub, here below a path; each page by itself."""
+def test_pages_can_be_pasted(tmp_path: Path) -> None:
+    """#7, #17, #35: top to bottom, in one hub, here below a path."""
     with running_hub(tmp_path, DSX_ROOT_PATH="/hub") as hub:
         url = hub.url.removesuffix("/hub") + "/hub"
         key = tmp_path / "dsx-data" / "admin.key"
         key.parent.mkdir()
         key.write_text(hub.key)
         hub.user("alice")  # as the README makes her
-        for document in ("README.md", "docs/uploads.md", "docs/accounts.md", "docs/storage.md"):
+        for document in ("docs/uploads.md", "docs/accounts.md", "docs/storage.md"):
             text = (ROOT / document).read_text()
             blocks = re.findall(r"^```bash[^\n]*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
             wanted = [
