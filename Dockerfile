@@ -7,7 +7,7 @@
 FROM python:3.11-slim
 WORKDIR /src
 COPY . .
-RUN python -m pip install --no-cache-dir ".[server]"
+RUN python -m pip install --no-cache-dir -c constraints.txt ".[server]"
 RUN useradd --system --no-create-home dsx && install -d -o dsx -g dsx /data
 ENV DSX_HOST=0.0.0.0 DSX_PORT=8000 DSX_DATA_DIR=/data
 WORKDIR /data

@@ -2,6 +2,8 @@
 # Python 3.11+ with venv. Settings (DSX_PORT, DSX_API_KEY …) pass through from the environment.
 PYTHON ?= python3
 BIN := .venv/bin
+CONSTRAINTS ?= -c constraints.txt
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS)
 
 .PHONY: server test coverage check docs mutants drills bench clean
 
@@ -40,18 +42,22 @@ drills: .venv/.test
 bench: .venv/.test
 	$(BIN)/python -m bench
 
-.venv/.server: pyproject.toml
+.venv/.server: pyproject.toml constraints.txt
+	@echo "Installing DSX Hub into .venv: about a minute …"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[server]'
+	$(INSTALL) -e '.[server]'
 	touch $@
 
-.venv/.test: pyproject.toml
+.venv/.test: pyproject.toml constraints.txt
+	@echo "Installing DSX Hub and what its tests need into .venv: some minutes …"
+	@echo "As root the tests also install Debian packages by apt (PostgreSQL, Ceph, nginx, a browser …);"
+	@echo "as another user they say what is missing."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(INSTALL) -e '.[test]'
 	touch $@ .venv/.server
 
 .venv/.docs: pyproject.toml .venv/.test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(INSTALL) -e '.[docs]'
 	touch $@
 
 clean:
