@@ -20,7 +20,7 @@ from dsx.http.metrics import Observe
 from dsx.http.proxies import Proxies, Site, first_parts
 from dsx.http.server_sent_events import Streams
 from dsx.logs import configure_logging
-from dsx.protocols import docs, rest, resumable_uploads, share_links, system, tus
+from dsx.protocols import docs, home, rest, resumable_uploads, share_links, system, tus
 from dsx.transport.admission import ConnectionLimit, most_connections
 from dsx.transport.protocol import SETTINGS, ConnectionSettings
 from dsx.wiring import open_hub
@@ -75,7 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.include_router(system.router)
     rest.include(app)
-    for router in (share_links.router, resumable_uploads.router, tus.router):
+    for router in (home.router, share_links.router, resumable_uploads.router, tus.router):
         app.include_router(router)
     for dialect in settings.dialects:
         app.include_router(DIALECTS[dialect])

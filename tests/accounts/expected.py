@@ -171,6 +171,7 @@ _PART = _IETF | {
 }
 
 UNLISTED: dict[str, Op] = {
+    "home.home": Op("open"),
     "docs.swagger": Op("open"),
     "docs.redoc": Op("open"),
     "tus.describe": Op("open", "upload", headers=_TUS),

@@ -1,4 +1,4 @@
-"""The list of promises, the tests that prove them, and what the documentation says of both agree."""
+"""The list of promises, the tests that prove them, and the documentation's count agree."""
 
 from __future__ import annotations
 
