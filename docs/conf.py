@@ -6,5 +6,5 @@ extensions = ["myst_parser"]
 html_theme = "furo"
 html_title = "DSX Hub"
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "decisions/README.md"]
+exclude_patterns = ["_build"]
 nitpicky = True
