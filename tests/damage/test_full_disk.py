@@ -66,14 +66,14 @@ def test_drill_4_a_full_disk_has_a_way_out(tmp_path: Path, what: str) -> None:
             reserve = hub.data_dir / "reserve"
             assert eventually(lambda: reserve.exists() and reserve.stat().st_size) == WHOLE
             files, trash, upload, token = prepared(hub)
-            assert hub.get("/ready").json() == {"status": "ready", "storage": "ok"}
+            assert hub.get("/ready").json()["storage"] == "ok"
             if what == "bytes":  # first the room for blobs is used up, then that of the catalog
                 big = hub.post("/api/v1/files", params={"name": "big"}, data=iter_of(64 * MIB))
                 assert (big.status_code, big.json()["code"]) == (507, "storage_full")
                 filled = fill(disk / "filler")
             else:
                 filled = fill_inodes(disk / "filler")
-            assert hub.get("/ready").json() == {"status": "ready", "storage": "full"}
+            assert hub.get("/ready").json()["storage"] == "full"
             assert uploaded(hub) == 507
             assert reserve.stat().st_size > 0, "an upload has used the reserve"
             figures = way_out(hub, files, trash)

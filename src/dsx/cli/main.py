@@ -24,6 +24,7 @@ from dsx.cli import (
     secret_keys,
     serve,
     shares,
+    status,
     tasks,
     tokens,
     trash,
@@ -66,6 +67,7 @@ app.add_typer(cache.app, name="cache")
 app.command()(login.login)
 app.command()(login.logout)
 app.command()(login.whoami)
+app.command()(status.status)
 app.command()(shares.share)
 app.add_typer(shares.app, name="shares")
 app.add_typer(tokens.app, name="tokens")
@@ -98,6 +100,10 @@ def root(
         str | None, typer.Option(help="Section of ~/.config/dsx/config.toml to use.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    _: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=version.shown),
+    ] = False,
 ) -> None:
     """DSX Hub: store files, serve datasets, train from them.
 

@@ -8,6 +8,14 @@ import typer
 
 from dsx import __version__
 from dsx.cli.context import Context
+from dsx.cli.terminal import echo
+
+
+def shown(wanted: bool) -> None:
+    """Print the version and end, if that is *wanted*."""
+    if wanted:
+        echo(f"dsx {__version__}")
+        raise typer.Exit
 
 
 def version(ctx: typer.Context) -> None:

@@ -23,7 +23,7 @@ from dsx.client.errors import CacheUnusable, CacheWarning, Invalid, not_a_hub
 from dsx.client.fetching import fetch_cached
 from dsx.client.files import FileOperations
 from dsx.client.http import Connection, Notify, decoded
-from dsx.client.models import DatasetInfo
+from dsx.client.models import DatasetInfo, ServerInfo
 from dsx.client.names import dataset_name, dataset_path, segments
 from dsx.client.progress import Progress
 from dsx.client.scrub import ScrubOperations
@@ -96,6 +96,10 @@ class DatasetHubClient(FileOperations):
             self._cache = Cache(settings.directory("cache_dir", cache_dir))
         self._revalidate = settings.seconds("revalidate", revalidate)
         self._away = False  # whether the server did not answer when it was last asked
+
+    def server_info(self) -> ServerInfo:
+        """The server's version and free space; `Unavailable` if it is not ready."""
+        return ServerInfo.read(self._connection.json("GET", "/ready"))
 
     def list_datasets(self) -> list[str]:
         """The names of all datasets on the server."""

@@ -139,6 +139,14 @@ class AccountInfo(Answer):
     places: list[PlaceInfo] | None = None
 
 
+class ServerInfo(Answer):
+    """A hub that is ready. ``storage``: ``ok`` or ``full``; ``free``: bytes, None if unknown."""
+
+    storage: str = "ok"
+    free: int | None = None
+    version: str = ""
+
+
 class UsageInfo(Answer):
     """What somebody stores, versions and trash included; a quota of None: any number.
 

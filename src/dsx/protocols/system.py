@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from dsx import __version__
 from dsx.http import metrics
 from dsx.http.credentials import HubDep
 from dsx.http.parameters import LenientRoute
@@ -19,14 +23,24 @@ async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/ready", summary="Can it serve?", responses=documented(503))
-async def ready(hub: HubDep) -> dict[str, str]:
-    """Asks the catalog and the blob store; 503 if either does not answer.
+class Readiness(BaseModel):
+    """A hub that can serve."""
 
-    With `"storage": "full"` uploads are refused (507); reading, deleting and signing in work.
-    """
+    status: Literal["ready"] = "ready"
+    storage: Literal["ok", "full"] = Field(
+        description="`full`: uploads get 507; reading, deleting and signing in work."
+    )
+    free: int | None = Field(description="Bytes that uploads may still take; null: unknown.")
+    version: str = Field(description="The hub's version.")
+
+
+@router.get("/ready", summary="Can it serve?", responses=documented(503))
+async def ready(hub: HubDep) -> Readiness:
+    """Ask the catalog and the blob store; 503 if either does not answer."""
     await hub.check()
-    return {"status": "ready", "storage": "full" if await hub.integrity.is_full() else "ok"}
+    full, room = await hub.integrity.is_full(), await hub.integrity.room()
+    free = None if room is None else max(0, room)
+    return Readiness(storage="full" if full else "ok", free=free, version=__version__)
 
 
 @router.get(

@@ -1,0 +1,51 @@
+"""``dsx status``."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import typer
+
+from dsx import __version__
+from dsx.cli.context import Context
+from dsx.cli.output import human, note
+from dsx.core.errors import DSXError
+
+
+def status(ctx: typer.Context) -> None:
+    """Show the server, its version and free space, and who you are.
+
+    Examples:
+
+        dsx status
+
+        dsx --json status
+    """
+    context = Context.of(ctx)
+    with context.client() as client:
+        server = client.server_info()
+        me = usage = None
+        with suppress(DSXError):  # without a credential, or with one for a few files only
+            me = client.accounts.whoami()
+            usage = client.accounts.usage()
+    if server.version and server.version != __version__:
+        note(f"The server has version {server.version}, this command {__version__}.")
+    url = context.server.value
+    free = "unknown" if server.free is None else human(server.free)
+    lines = [
+        f"server    {url}  (from: {context.server.origin})",
+        f"version   {server.version or 'unknown'}",
+        f"free      {free}" + (", too little for uploads" if server.storage == "full" else ""),
+        f"you       {me.username if me else 'not signed in: see `dsx login`'}",
+    ]
+    if usage is not None:
+        used = human(usage.bytes + usage.staged)
+        lines.append(f"your use  {used}, {usage.files} versions of files, trash included")
+    result = {
+        "server": url,
+        **server.model_dump(mode="json"),
+        "client_version": __version__,
+        "username": me.username if me else None,
+        "usage": usage.model_dump(mode="json") if usage else None,
+    }
+    context.output.result(result, lines)
