@@ -43,7 +43,7 @@ class Task(BaseModel):
     created_at: int = Field(description="Seconds since 1970, UTC.")
     expires_at: int | None = Field(description="Seconds since 1970; null: with its upload.")
     done: int = Field(description="Bytes so far; for deletes, files.")
-    total: int | None = Field(description="Total of the same unit, if known.")
+    total: int | None = Field(description="Total in the same unit, if known.")
     filename: str | None
 
     @classmethod
@@ -51,7 +51,9 @@ class Task(BaseModel):
         """The JSON of *task*."""
         return cls(
             task_id=task.id,
-            state="running" if task.state == "waiting" else task.state,  # the seed knows no other
+            state="running"
+            if task.state == "waiting"
+            else task.state,  # the seed has no such state
             kind="delete" if task.kind == "empty" else task.kind,
             created_at=task.created // SECOND,
             expires_at=None if task.expires >= NEVER else task.expires // SECOND,

@@ -110,7 +110,7 @@ class Me(BaseModel):
     number: int
     username: str
     scopes: list[Scope]
-    places: list[PlaceModel] | None = Field(description="Limits of scope; null: none.")
+    places: list[PlaceModel] | None = Field(description="Where it is valid; null: everywhere.")
 
     @classmethod
     def of(cls, principal: principals.Principal) -> Self:

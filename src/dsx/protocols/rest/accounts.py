@@ -103,7 +103,9 @@ async def delete_user(
     return Departure.of(await hub.departures.delete(principal, name, heir=heir, days=days))
 
 
-@router.post("/invites", status_code=201, summary="Invite somebody", responses=documented(403, 409))
+@router.post(
+    "/invites", status_code=201, summary="Create an invitation", responses=documented(403, 409)
+)
 async def create_invite(
     hub: HubDep, principal: PrincipalDep, new: NewInvite | None = None
 ) -> MadeToken:

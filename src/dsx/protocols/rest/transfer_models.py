@@ -187,7 +187,7 @@ class Task(BaseModel):
     owner: str = Field(description="The owner's id.")
     name: str
     done: int = Field(description="Bytes so far; for deletes, files.")
-    total: int | None = Field(description="Total of the same unit, if known.")
+    total: int | None = Field(description="Total in the same unit, if known.")
     message: str | None
     created: str
     updated: str
