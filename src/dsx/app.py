@@ -37,7 +37,7 @@ DIALECTS: dict[str, APIRouter] = {
     "storage": storage.router,
     "dsx": dsx_v0.router,
 }
-"""The seed systems, each of which can be switched off."""
+"""The dialects, each of which can be disabled."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -65,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="DSX Hub",
         version=__version__,
-        description="Stores files, serves datasets. All routes but the system's need an API key.",
+        description="Stores files, serves datasets. All routes but the system's need credentials.",
         lifespan=lifespan,
         docs_url=None,
         redirect_slashes=False,
@@ -93,18 +93,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _connections(settings: Settings) -> ConnectionSettings:
     usual = Settings.model_fields["max_connections"].default  # workers find it in the environment
     most = most_connections(settings.max_connections, asked=settings.max_connections != usual)
-    too_many = Unavailable("The server has as many connections as it may; ask again soon.")
+    too_many = Unavailable("The server has too many connections. Try again soon.")
     fields = {"access-control-allow-origin": "*"} if "*" in settings.cors_origins else {}
     return ConnectionSettings(
         settings.stall_timeout,
         settings.min_rate or 0,
         ConnectionLimit(most, problems.as_message(too_many, fields)),
-        problems.render(Unavailable("The server is stopping; ask again when it is back.")),
+        problems.render(Unavailable("The server is shutting down. Try again later.")),
     )
 
 
 def _first_parts(settings: Settings) -> set[str]:
-    """What the paths of the hub begin with."""
+    """The first segments of the hub's paths."""
     routers: list[APIRouter] = [
         share_links.router,
         resumable_uploads.router,

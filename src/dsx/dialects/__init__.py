@@ -1,1 +1,1 @@
-"""The older systems whose clients still work here: a room each, with its private rules."""
+"""Dialects: the APIs of older systems, one package each, with their private rules."""

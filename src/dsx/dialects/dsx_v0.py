@@ -1,7 +1,7 @@
 """The dialect of the DSX Hub seed: ``/datasets``, ``/manifest/<dataset>``, ``/file/<dataset>/…``.
 
-Paths, methods and the bare JSON lists are that system's; `hash` is the MD5 of the first 1024
-bytes, beside which the newer fields stand.
+Paths, methods and the bare JSON lists are that system's. `hash` is the MD5 of the first 1024
+bytes; newer fields are added.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ router = PrefixRouter(
 
 @router.get("/datasets", operation_id="dsx_datasets", summary="List dataset names")
 async def datasets(hub: HubDep, principal: PrincipalDep) -> Sequence[str]:
-    """The names of all datasets, sorted."""
+    """Return the names of all datasets, sorted."""
     return await hub.datasets.names(principal)
 
 
@@ -45,7 +45,7 @@ async def datasets(hub: HubDep, principal: PrincipalDep) -> Sequence[str]:
 async def manifest(
     request: Request, dataset: str, hub: HubDep, principal: PrincipalDep
 ) -> Response:
-    """One entry a file: path, size, hash, sha256, etag, mtime; streamed."""
+    """Stream one entry per file: path, size, hash, sha256, etag, mtime."""
     return await manifest_response(request, hub.datasets, principal, dataset)
 
 
@@ -59,12 +59,12 @@ async def manifest(
 @router.head(
     "/file/{dataset}/{path:path}",
     operation_id="dsx_file_head",
-    summary="Ask about a file",
+    summary="Read a file's headers",
     response_class=Response,
     responses=DOWNLOADS | documented(400, 404, 412, 416),
 )
 async def file(
     request: Request, dataset: str, path: str, hub: HubDep, principal: PrincipalDep
 ) -> ContentResponse:
-    """The file's bytes, whole or in ranges."""
+    """Return the file's bytes, whole or in ranges."""
     return ContentResponse(request, await hub.datasets.content(principal, dataset, path))

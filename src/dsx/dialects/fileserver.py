@@ -1,7 +1,7 @@
 """The dialect of the minimal file server seed: ``/list``, ``/upload=FILE``, ``/delete=FILE``.
 
-That system told no methods: what changes something here takes POST, and PUT or DELETE, never GET.
-FILE is the file's name, as part of the path.
+That system declared no methods: here changes need POST, PUT or DELETE, never GET. FILE is the
+file's name, as part of the path.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ Name = Annotated[str, Path(max_length=1024, description="The file's name.", exam
 async def list_names(
     hub: HubDep, principal: PrincipalDep, accept: Annotated[str, Header(max_length=4096)] = "*/*"
 ) -> StreamingResponse:
-    """All names, one a line; or as a JSON list, if `Accept` asks for one. Streamed."""
+    """Stream all names, one per line, or as a JSON list if `Accept` prefers JSON."""
     query = FileQuery(limit=_PAGE, sort="name")
-    first = await hub.files.list(principal, query)  # what fails now still gets its problem
+    first = await hub.files.list(principal, query)  # a failure here is still a problem response
     names = _names(hub.files.pages(principal, query, first))
     headers = {"Vary": "Accept"}
     if _prefers_json(accept):
@@ -90,8 +90,8 @@ async def list_names(
 async def upload(request: Request, name: Name, hub: HubDep, principal: PrincipalDep) -> Response:
     """Store the body, raw or as the part `file` of a form, under the name in the path.
 
-    A name that is taken gets a new version. This route alone has a bound of its own, 16 MiB
-    unless the operator says otherwise (`DSX_FILESERVER_MAX`); `/api/v1/files` takes larger ones.
+    A taken name gets a new version. Only this route is limited to `DSX_FILESERVER_MAX`, by default
+    16 MiB; `/api/v1/files` accepts larger files.
     """
     content_type = request.headers.get("content-type", "")
     is_form = content_type.lower().startswith("multipart/form-data")
@@ -140,13 +140,13 @@ async def delete(name: Name, hub: HubDep, principal: PrincipalDep) -> Response:
 
 
 async def _names(pages: AsyncIterator[Page]) -> AsyncIterator[list[str]]:
-    """The names in *pages*, a page at a time."""
+    """The names in *pages*, page by page."""
     async for page in pages:
         yield [version.name for version in page.items]
 
 
 async def _as_lines(names: AsyncIterator[list[str]]) -> AsyncIterator[str]:
-    """A line a name: names have no line breaks."""
+    """One line per name: names have no line breaks."""
     async for page in names:
         yield "".join(f"{name}\n" for name in page)
 
@@ -161,7 +161,7 @@ async def _as_json(names: AsyncIterator[list[str]]) -> AsyncIterator[str]:
 
 
 def _prefers_json(accept: str) -> bool:
-    """Whether *accept* (RFC 9110 §12.5.1) names JSON, and text not before it."""
+    """Whether *accept* (RFC 9110 §12.5.1) prefers JSON to text."""
     weights: dict[str, float] = {}
     for item in accept.lower().split(","):
         kind, _, parameters = item.partition(";")

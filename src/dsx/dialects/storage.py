@@ -1,8 +1,7 @@
 """The dialect of the proxy-and-nodes seed: ``/api-token-auth/``, ``/storage/…``, slashes and all.
 
-A file comes in chunks, each a form with a Content-Range, and is made by a POST with its MD5; an
-upload and the file that it becomes have one id. Of a chunk whose bytes are not as many as its range
-says, nothing is kept.
+A file is sent in chunks, each a form with a Content-Range, and created by a POST with its MD5; an
+upload and its file have the same id. A chunk whose length differs from its range is discarded.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ _CLAIM = AppendRequest(0, claimed=True, digests=(_MD5,))
 _TEXT = {"type": "string"}
 _FACTS = {
     "filename": _TEXT,
-    "parent": {"type": "string", "description": "Id of the file of which this is a new version."},
-    _MD5: {"type": "string", "description": "Of the whole file, in hexadecimal."},
+    "parent": {"type": "string", "description": "Id of the file to add a version to."},
+    _MD5: {"type": "string", "description": "MD5 of the whole file, in hexadecimal."},
 }
 _FILE = {"file": {"type": "string", "format": "binary"}, **_FACTS}
 
@@ -60,7 +59,7 @@ _CHUNK_BODY["parameters"] = [
     {
         "name": "Content-Range",
         "in": "header",
-        "description": "`bytes FIRST-LAST/LENGTH`, from 0; LENGTH may be `*`. None: it is all.",
+        "description": "`bytes FIRST-LAST/LENGTH`, from 0; LENGTH may be `*`. Absent: whole.",
         "schema": {"type": "string", "pattern": r"^bytes \d{1,18}-\d{1,18}/(\d{1,18}|\*)$"},
     }
 ]
@@ -80,20 +79,20 @@ _DOWNLOAD: dict[str, Any] = {
 
 
 class UploadState(BaseModel):
-    """An upload; the last three once it is a file."""
+    """An upload; the last three fields are set once it is complete."""
 
     id: str
-    url: str = Field(description="Where further chunks and the last POST go.")
-    file: str = Field(description="Where its bytes are, or will be: like all here, with a login.")
+    url: str = Field(description="URL for further chunks and the final POST.")
+    file: str = Field(description="URL of the bytes; needs credentials.")
     filename: str
-    offset: int = Field(description="Bytes held: where the next chunk begins.")
+    offset: int = Field(description="Bytes stored: where the next chunk begins.")
     created_at: str
     status: int = Field(description="1: open, 2: complete.")
     completed_at: str | None
     user: int
     parent: str | None
     expires: str
-    checksum_verified: bool | None = Field(None, description="Whether an MD5 was told.")
+    checksum_verified: bool | None = Field(None, description="Whether an MD5 was verified.")
     sha256: str | None = None
     download_url: str | None = None
 
@@ -110,7 +109,7 @@ class File(Version):
     """The newest version of a file."""
 
     filename: str
-    versions: list[Version] = Field(description="Those before, newest first; at most 100.")
+    versions: list[Version] = Field(description="Older versions, newest first; at most 100.")
 
 
 class FileListing(BaseModel):
@@ -123,7 +122,7 @@ class FileListing(BaseModel):
 
 
 class StorageRoute(LenientRoute):
-    """Tells failures as this system's clients know them: the offset, and 400 for a wrong MD5."""
+    """Adapts failures for this system's clients: adds the offset, and 400 for a wrong MD5."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, with those two failures changed."""
@@ -157,7 +156,7 @@ router = PrefixRouter(
     openapi_extra=_LOGIN_BODY,
 )
 async def token(request: Request, hub: HubDep) -> Mapping[str, str]:
-    """A signed token for an account's name and password, to be sent as `JWT TOKEN`."""
+    """Exchange name and password for a signed token, to be sent as `JWT TOKEN`."""
     told = await read_fields(request)
     if not {"username", "password"} <= told.keys():
         raise Invalid("Send username and password.", {"fields": ["username", "password"]})
@@ -173,7 +172,7 @@ async def token(request: Request, hub: HubDep) -> Mapping[str, str]:
     **_CHUNK,
 )
 async def begin(request: Request, hub: HubDep, principal: PrincipalDep) -> UploadState:
-    """Begin an upload with its first chunk, or all of it. Fields may stand before and after it."""
+    """Begin an upload with its first chunk, or all of it. Form fields may be in any order."""
     async with _begun(request, hub, principal) as upload:
         pass
     return await _state(request, hub, principal, upload)
@@ -187,7 +186,7 @@ async def begin(request: Request, hub: HubDep, principal: PrincipalDep) -> Uploa
     **_CHUNK,
 )
 async def store(request: Request, hub: HubDep, principal: PrincipalDep) -> UploadState:
-    """Upload and complete in one request; nothing is stored unless all of it is right."""
+    """Upload and complete in one request; nothing is stored if any of it is wrong."""
     async with _begun(request, hub, principal) as upload:
         made = await _finish(hub, principal, upload, {})
     return await _state(request, hub, principal, made)
@@ -200,7 +199,7 @@ async def store(request: Request, hub: HubDep, principal: PrincipalDep) -> Uploa
     **_CHUNK,
 )
 async def append(ref: Ref, request: Request, hub: HubDep, principal: PrincipalDep) -> UploadState:
-    """Add a chunk where the upload stands; another start is 409 with that `offset`."""
+    """Append a chunk at the upload's offset; any other start gets 409 with the `offset`."""
     upload = await hub.transfers.uploads.get(principal, ref, "write")
     form = await _receive(request, hub, principal, upload, _said(request, upload))
     await _tell(hub, principal, upload, form.texts)
@@ -212,12 +211,12 @@ async def append(ref: Ref, request: Request, hub: HubDep, principal: PrincipalDe
 @router.get(
     _UPLOADS + "{ref}/",
     operation_id="storage_read",
-    summary="Ask where an upload stands",
+    summary="Read an upload's state",
     response_model_exclude_unset=True,
     responses=documented(404, 410),
 )
 async def read(ref: Ref, request: Request, hub: HubDep, principal: PrincipalDep) -> UploadState:
-    """The upload as it is; it can be asked for as long as it is open, and for a day after."""
+    """Return the upload's state, available while it is open and for a day after."""
     return await _state(request, hub, principal, await hub.transfers.uploads.get(principal, ref))
 
 
@@ -230,7 +229,7 @@ async def read(ref: Ref, request: Request, hub: HubDep, principal: PrincipalDep)
     openapi_extra=_SMALL_BODY,
 )
 async def complete(ref: Ref, request: Request, hub: HubDep, principal: PrincipalDep) -> UploadState:
-    """Make the file, if its bytes have the `md5`; a wrong one can be corrected. Idempotent."""
+    """Create the file if its bytes match `md5`; a wrong `md5` can be corrected. Idempotent."""
     fields = await read_fields(request)
     made = await _finish(
         hub, principal, await hub.transfers.uploads.get(principal, ref, "write"), fields
@@ -246,7 +245,7 @@ async def files(
     page: Annotated[int, Query(ge=1, le=1 << 31)] = 1,
     page_size: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> FileListing:
-    """Your files, newest first, in numbered pages; each with its older versions."""
+    """List your files, newest first, in numbered pages, each with its older versions."""
     found = await hub.files.numbered(principal, page, page_size)
 
     def turned(to: int) -> str:
@@ -277,19 +276,19 @@ async def files(
 @router.head(
     _DOWNLOADS + "{ref}/",
     operation_id="storage_download_head",
-    summary="Ask about a download",
+    summary="Read a download's headers",
     **_DOWNLOAD,
 )
 async def download(ref: Ref, request: Request, hub: HubDep, principal: PrincipalDep) -> Response:
-    """The bytes, whole or in ranges; an end beyond the last byte is taken as that."""
+    """Return the bytes, whole or in ranges; an end beyond the last byte is clipped."""
     return ContentResponse(request, await hub.files.content(principal, ref))
 
 
 def _said(request: Request, upload: Upload | None) -> AppendRequest:
-    """What a chunk says of itself; `Invalid`, with the offset, unless it fits *upload*.
+    """Parse a chunk's range; raises `Invalid`, with the offset, unless it fits *upload*.
 
-    The seed's own example counts from 1: ``1-N/N`` is taken as all N bytes, and no other range
-    that ends beyond the last byte, for it would not tell where the second chunk goes.
+    The seed's own example counts from 1: ``1-N/N`` is accepted as all N bytes. No other range that
+    ends beyond the last byte is, as the position of a second chunk would be ambiguous.
     """
     header = request.headers.get("content-range")
     known = upload.length if upload else None
@@ -302,7 +301,7 @@ def _said(request: Request, upload: Upload | None) -> AppendRequest:
     same = length is None or known in {None, length}
     if not (same and first <= last < end and (upload or first == 0)):
         raise Invalid(
-            "Content-Range is bytes FIRST-LAST/LENGTH, from 0 on, and LENGTH does not change.",
+            "Content-Range must be 'bytes FIRST-LAST/LENGTH', from 0 on, with the same LENGTH.",
             {"offset": upload.offset if upload else 0, "length": known},
         )
     return replace(_CLAIM, offset=first, size=last - first + 1, length=length)
@@ -310,7 +309,7 @@ def _said(request: Request, upload: Upload | None) -> AppendRequest:
 
 @asynccontextmanager
 async def _begun(request: Request, hub: Hub, principal: Principal) -> AsyncIterator[Upload]:
-    """A new upload with what the request brings; dropped if the block fails: nobody knows it."""
+    """Create an upload from the request; drop it if the block fails: its URL is unknown."""
     said = _said(request, None)
     upload = await hub.transfers.uploads.create(
         principal, NewUpload(length=said.length, only_if_absent=only_if_absent(request.headers))
@@ -332,7 +331,7 @@ async def _begun(request: Request, hub: Hub, principal: Principal) -> AsyncItera
 async def _receive(
     request: Request, hub: Hub, principal: Principal, upload: Upload, addition: AppendRequest
 ) -> Form:
-    """Add the file in the request's form to *upload*, if it is what was said; the form."""
+    """Append the file of the request's form to *upload*; return the form."""
     form = Form()
 
     async def source(write: Write, gate: Gate) -> None:
@@ -344,7 +343,7 @@ async def _receive(
 
 
 async def _tell(hub: Hub, principal: Principal, upload: Upload, told: Mapping[str, str]) -> None:
-    """Pass on what is said of an open upload, if that is new."""
+    """Apply new fields to an open upload."""
     name, parent, md5 = (told.get(key) or None for key in ("filename", PARENT, _MD5))
     name = None if name == upload.name else name
     if name or parent or md5:
@@ -360,9 +359,9 @@ async def _tell(hub: Hub, principal: Principal, upload: Upload, told: Mapping[st
 async def _finish(
     hub: Hub, principal: Principal, upload: Upload, told: Mapping[str, str]
 ) -> Upload:
-    """The upload once it is a file, be it since long."""
+    """Finish the upload, unless it already is; return it."""
     md5 = told.get(_MD5)
-    with suppress(Conflict):  # it is, and what is told of it comes too late
+    with suppress(Conflict):  # already finished: the fields come too late
         await _tell(hub, principal, upload, {**told, _MD5: ""})
     return await hub.transfers.uploads.finish_with_digests(
         principal, upload.id, {_MD5: md5} if md5 else {}

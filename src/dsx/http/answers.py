@@ -1,4 +1,4 @@
-"""What holds for every answer: failures are problems with CORS fields, types are not guessed."""
+"""Rules for every response: failures are problems with CORS fields, nothing is sniffed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
 
 
 class Answers:
-    """ASGI middleware within CORS, whose fields the framework's own failures would lack."""
+    """ASGI middleware inside CORS, so that unexpected failures get the CORS fields, too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, if its target is text; a failure before the answer becomes one."""
+        """Pass on a request whose target is UTF-8; render failures raised before the response."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -35,7 +35,7 @@ class Answers:
             await send(message)
 
         if not _is_text(scope):
-            problem = Invalid("The path and the query of a URL are UTF-8, percent-encoded.")
+            problem = Invalid("The URL's path and query must be percent-encoded UTF-8.")
             await render(problem)(scope, receive, sending)
             return
         try:
@@ -44,14 +44,14 @@ class Answers:
             if begun:
                 raise
             if isinstance(error, OSError) and error.errno in _NO_DESCRIPTORS:
-                answer = render(Unavailable("The server has too many files open; ask again soon."))
+                answer = render(Unavailable("The server has too many open files. Try again soon."))
             else:
                 answer = unforeseen(scope["path"], error)
             await answer(scope, receive, sending)
 
 
 def _is_text(scope: Scope) -> bool:
-    """Whether the target is UTF-8: other bytes would all become the same character."""
+    """Whether the target is UTF-8: invalid bytes would all decode to the same character."""
     for part in (scope.get("raw_path") or b"", scope["query_string"]):
         if b"%" in part:
             try:

@@ -33,12 +33,12 @@ def not_modified(headers: Headers, etag: str) -> bool:
 
 
 def only_if_absent(headers: Headers) -> bool:
-    """Whether the request is to store something only where nothing is: ``If-None-Match: *``."""
+    """Whether to store only if the name is free: ``If-None-Match: *``."""
     return (_list(headers, "if-none-match") or "").strip() == "*"
 
 
 def only_if_match(headers: Headers) -> frozenset[str] | None:
-    """The tags one of which has to be current, by ``If-Match`` (§13.1.1); None: it says nothing."""
+    """The tags of ``If-Match`` (§13.1.1), one of which must be current; None if it is absent."""
     header = _list(headers, "if-match")
     if header is None:
         return None
@@ -48,15 +48,15 @@ def only_if_match(headers: Headers) -> frozenset[str] | None:
 
 
 def refuse_unheeded(headers: Headers, heeded: Container[str]) -> None:
-    """Raise for a condition of a change that the route does not heed: it is never ignored.
+    """Raise for a condition that the route does not evaluate, instead of ignoring it.
 
-    *heeded*: the fields in lower case that the route declares. As `only_if_absent` is heeded
-    wherever something is stored, ``If-None-Match: *`` passes.
+    *heeded*: the fields that the route declares, in lower case. ``If-None-Match: *`` passes, as
+    every route that stores something evaluates it (`only_if_absent`).
     """
     if "if-match" in headers and "if-match" not in heeded:
-        raise PreconditionFailed("If-Match: nothing here has an ETag to compare with.")
+        raise PreconditionFailed("If-Match is not supported here: there is no ETag to match.")
     if "if-none-match" in headers and not only_if_absent(headers):
-        raise Invalid("If-None-Match may only be * in a request that changes something.")
+        raise Invalid("If-None-Match must be * in a request that changes something.")
 
 
 def _declared(
@@ -65,32 +65,32 @@ def _declared(
         str | None, Header(description="`*`: only if the name is free.")
     ] = None,
 ) -> bool:
-    _ = if_none_match  # which the schema tells of; it may be there more than once
+    _ = if_none_match  # only for the schema: the field may be repeated
     return only_if_absent(request.headers)
 
 
 OnlyIfAbsent = Annotated[bool, Depends(_declared)]
-"""`only_if_absent` of a request, as a parameter of a route."""
+"""`only_if_absent` as a route parameter."""
 
 
 def evaluate(headers: Headers, etag: str, modified: Micros) -> bool:
-    """Check preconditions in the order of §13.2.2; True: answer 304 Not Modified.
+    """Check preconditions in the order of §13.2.2; return True for 304 Not Modified.
 
     Raises `PreconditionFailed` (412) if ``If-Match`` or ``If-Unmodified-Since`` does not hold.
     """
     match = only_if_match(headers)
     if match is not None:
         if match != ANY and etag not in match:
-            raise PreconditionFailed("If-Match: what is here now is another version.")
+            raise PreconditionFailed("If-Match failed: the current version is a different one.")
     elif _since(headers.get("if-unmodified-since"), modified) is False:
-        raise PreconditionFailed("If-Unmodified-Since: it was modified since.")
+        raise PreconditionFailed("If-Unmodified-Since failed: it has been modified since.")
     if "if-none-match" in headers:
         return not_modified(headers, etag)
     return _since(headers.get("if-modified-since"), modified) is True
 
 
 def range_applies(header: str | None, etag: str, modified: Micros) -> bool:
-    """Whether ``If-Range`` lets a ``Range`` be answered (§13.1.5), by strong comparison."""
+    """Whether ``If-Range`` allows a ``Range`` (§13.1.5), by strong comparison."""
     if header is None:
         return True
     if header.lstrip().startswith(('"', "W/")):
@@ -99,12 +99,12 @@ def range_applies(header: str | None, etag: str, modified: Micros) -> bool:
 
 
 def _list(headers: Headers, name: str) -> str | None:
-    """A field that is a list, its lines joined (§5.3); None if there is none."""
+    """A list field with its lines joined (§5.3); None if it is absent."""
     return ", ".join(headers.getlist(name)) if name in headers else None
 
 
 def _since(header: str | None, modified: Micros) -> bool | None:
-    """Whether nothing was modified since the date in *header*; None if that is no date."""
+    """Whether it is unmodified since the date in *header*; None if that is not a date."""
     if header is None:
         return None
     try:

@@ -1,6 +1,6 @@
-"""What pages of other origins may do: call the hub with a key of their own, and read its headers.
+"""CORS: pages of other origins may call the hub with a key of their own and read its headers.
 
-There are no ambient credentials to steal: a page has to send an ``Authorization`` header itself.
+No ambient credentials can be stolen: a page must send an ``Authorization`` header itself.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ EXPOSED = (
 
 
 def install(app: FastAPI, origins: Sequence[str]) -> None:
-    """Let pages of *origins* (``*``: all) call *app*."""
+    """Allow pages of *origins* (``*``: all) to call *app*."""
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(origins),

@@ -1,4 +1,4 @@
-"""An answer whose end has to be known: whether it was begun, and whether all of it was sent."""
+"""A response that reports its end: whether it was begun, and whether all of it was sent."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dsx.core.shield import run_to_completion
 
 
 class Counting(Protocol):
-    """Who wants to know."""
+    """Receiver of the report."""
 
     async def end(self, *, begun: bool, whole: bool) -> None:
-        """Called once, when the answer is over."""
+        """Called once, when the response has ended."""
 
 
 class CountedResponse(Response):
-    """*response*, and then *counting* is told what came of it."""
+    """Sends *response*, then reports the outcome to *counting*."""
 
     def __init__(self, response: Response, counting: Counting) -> None:
         self.status_code = response.status_code

@@ -1,4 +1,4 @@
-"""Reads who is asking out of a request; the hub decides what that is worth."""
+"""Reads credentials from a request; the hub authenticates them."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ _OTHERS: dict[str, dict[str, str]] = {
     "Password": {
         "type": "http",
         "scheme": "basic",
-        "description": "An account's name and password.",
+        "description": "Name and password of an account.",
     },
     "Session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE},
 }
 
 
 class RequirePrincipal(SecurityBase):
-    """A dependency: who is asking. It is what OpenAPI tells of security, too.
+    """A dependency that returns the caller's principal, and the security scheme in OpenAPI.
 
-    One that depended on FastAPI's own would cost every request three that do nothing.
+    Built on FastAPI's own, it would cost every request three dependencies that do nothing.
     """
 
     def __init__(self) -> None:
-        told = "`Bearer X`, `JWT X` or `X` alone: an API key, a token, a signed token."
+        told = "`Bearer X`, `JWT X` or just `X`: an API key, a token or a signed token."
         self.model = HTTPBearer(description=told)
         self.scheme_name = "Token"
 
     async def __call__(self, request: Request) -> Principal:
-        """By ``Authorization`` (RFC 9110 §11.6.2) or a session's cookie: see `credential_of`."""
+        """Authenticate the request's credential: see `credential_of`."""
         return await _identified(request, await get_hub(request), credential_of(request))
 
 
@@ -64,7 +64,7 @@ async def get_caller(
     request: Request,
     hub: Annotated[Hub, Depends(get_hub)],
 ) -> Principal | None:
-    """Who is asking; None if the request shows nothing, on routes that are open to nobody, too."""
+    """Return the caller's principal, or None on routes that allow anonymous access."""
     credential = credential_of(request)
     if credential is None:
         return None
@@ -72,7 +72,7 @@ async def get_caller(
 
 
 def document(app: FastAPI) -> None:
-    """Have OpenAPI tell of the other ways to show who is asking, wherever it tells of one."""
+    """Add the other security schemes to OpenAPI, wherever it lists one."""
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -90,15 +90,15 @@ def document(app: FastAPI) -> None:
 
 
 def address_of(request: Request) -> str:
-    """Where the request came from."""
+    """The client's address; empty if unknown."""
     return request.client.host if request.client else ""
 
 
 def credential_of(request: Request) -> Credential | None:
-    """What the request shows: ``Basic`` (RFC 7617), ``Bearer X`` (RFC 6750), ``JWT X`` or ``X``.
+    """Read ``Authorization``: ``Basic`` (RFC 7617), ``Bearer X`` (RFC 6750), ``JWT X`` or ``X``.
 
-    Without any of these, a session's cookie; `Denied` if another site's page made the browser
-    send it.
+    Without it, the session cookie. Raises `Denied` if another site's page made the browser send
+    the cookie.
     """
     header = request.headers.get("authorization", "").strip()
     if header:
@@ -107,24 +107,24 @@ def credential_of(request: Request) -> Credential | None:
     if not cookie:
         return None
     if request.method not in _SAFE and not _from_our_page(request):
-        raise Denied("A session's cookie counts only in requests from the hub's own pages.")
+        raise Denied("Session cookies are accepted only in requests from the hub's own pages.")
     return Credential(cookie, cookie=True)
 
 
 def keep_session(request: Request, response: Response, token: Token, secret: str) -> None:
-    """Have the browser show *secret* from now on, and no script of a page read it."""
+    """Set the session cookie, which scripts cannot read."""
     assert token.expires is not None
     seconds = (token.expires - token.created) // 1_000_000
     keep_cookie(request, response, Cookie(SESSION_COOKIE, secret, seconds, cookie_path(request)))
 
 
 def device_shown(request: Request) -> str:
-    """What the browser shows that has signed in before; empty: nothing."""
+    """The value of the device cookie, set at an earlier sign-in; empty if absent."""
     return request.cookies.get(DEVICE_COOKIE, "")
 
 
 def keep_device(request: Request, response: Response, hub: Hub, subject: str) -> None:
-    """Have the browser be known for *subject*, an account or a link, the next time."""
+    """Set the cookie that identifies the browser to *subject*, an account or a link."""
     sealed = hub.accounts.sign_in_limits.device_of(subject, device_shown(request))
     if sealed is not None:
         path = cookie_path(request)
@@ -132,13 +132,13 @@ def keep_device(request: Request, response: Response, hub: Hub, subject: str) ->
 
 
 def forget_session(request: Request, response: Response) -> None:
-    """Have the browser forget what `keep_session` gave it."""
+    """Delete the cookie set by `keep_session`."""
     forget_cookie(response, SESSION_COOKIE, cookie_path(request))
 
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """What a browser is to show, for so many ``seconds``, with requests for what is in ``path``."""
+    """A cookie that lasts ``seconds`` and is sent with requests below ``path``."""
 
     name: str
     value: str
@@ -147,7 +147,7 @@ class Cookie:
 
 
 def keep_cookie(request: Request, response: Response, cookie: Cookie) -> None:
-    """Have the browser keep *cookie*: no script reads it, and it travels as safely as it came."""
+    """Set *cookie*: unreadable by scripts, and secure if the request was."""
     response.set_cookie(
         cookie.name,
         cookie.value,
@@ -160,13 +160,13 @@ def keep_cookie(request: Request, response: Response, cookie: Cookie) -> None:
 
 
 def forget_cookie(response: Response, name: str, path: str) -> None:
-    """Have the browser forget what `keep_cookie` gave it."""
+    """Delete a cookie set by `keep_cookie`."""
     response.delete_cookie(name, path=path, httponly=True, samesite="lax")
 
 
 async def _identified(request: Request, hub: Hub, credential: Credential | None) -> Principal:
     known: Principal | None = getattr(request.state, "principal", None)
-    if known is not None:  # a route that takes a body asks before it reads
+    if known is not None:  # routes with a body authenticate before they read it
         return known
     principal = await hub.accounts.authenticator.authenticate(credential, address_of(request))
     request.state.principal = principal
@@ -187,32 +187,32 @@ def _basic_credential(parameter: str, device: str) -> Credential:
     try:
         text = base64.b64decode(parameter, validate=True).decode()
     except ValueError:
-        raise Unauthenticated("The Basic credential is not Base64 of 'name:password'.") from None
+        raise Unauthenticated("The Basic credential must be Base64 of 'name:password'.") from None
     user, _, password = text.partition(":")
     return Credential(password, user=user, device=device)
 
 
 def same_site(request: Request) -> None:
-    """Raise `Denied` if another site's page made the browser send this."""
+    """Raise `Denied` if another site's page made the browser send the request."""
     told = "sec-fetch-site" in request.headers or "origin" in request.headers
     if told and not _from_our_page(request):
         raise Denied("Sign in from the hub's own pages.")
 
 
 def _from_our_page(request: Request) -> bool:
-    """Whether the browser says so: Fetch Metadata, or else Origin (RFC 6454)."""
+    """Whether the request is same-origin, by Fetch Metadata or else Origin (RFC 6454)."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site in _OURS
     origin = request.headers.get("origin")
     try:
         return origin is not None and is_here(request, urlsplit(origin))
-    except ValueError:  # brackets that hold no address
+    except ValueError:  # brackets without an address
         return False
 
 
 async def not_kept(response: Response) -> None:
-    """Tell browsers and proxies to keep nothing of the answer: there may be a secret in it."""
+    """Forbid browsers and proxies to store the response: it may contain a secret."""
     response.headers["Cache-Control"] = "no-store"
 
 

@@ -1,4 +1,4 @@
-"""Text fields out of a request's body, whichever way clients of forms and APIs encode them."""
+"""Reads text fields from a request's body, in any encoding of forms and APIs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _PLAIN = b"application/x-www-form-urlencoded"
 
 
 async def read_fields(request: Request) -> dict[str, str]:
-    """The fields of a form, in either encoding, or of a JSON object; of each the last. Or none.
+    """Return the fields of a form, in either encoding, or of a JSON object; the last of each.
 
-    What begins with a brace is JSON whatever it is called: ``curl -d '{…}'`` calls it a form.
+    An empty body has none. A body that begins with a brace is JSON whatever its type:
+    ``curl -d '{…}'`` sends it as a form.
 
     Raises `Invalid` if the body is malformed or has a file, `TooLarge` for one over 64 KiB.
     """
@@ -33,7 +34,7 @@ async def read_fields(request: Request) -> dict[str, str]:
 
 def _no_file(data: Buffer) -> None:
     if len(data):
-        raise Invalid("A file does not belong here: this takes text fields.")
+        raise Invalid("Files are not accepted here: send text fields only.")
 
 
 def _decoded(body: bytes, kind: bytes) -> dict[str, str]:
@@ -49,8 +50,8 @@ def _decoded(body: bytes, kind: bytes) -> dict[str, str]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise Invalid("The body is a form, or a JSON object of texts.")
+        raise Invalid("The body must be a form, or a JSON object of strings.")
     given = {name: field for name, field in value.items() if field is not None}
     if not all(isinstance(field, str) for field in given.values()):
-        raise Invalid("The fields are texts.")
+        raise Invalid("All fields must be strings.")
     return given

@@ -1,7 +1,7 @@
-"""What proxies say of a request that they pass on: ``X-Forwarded-*``, ``Forwarded`` (RFC 7239).
+"""Reads the fields of proxies: ``X-Forwarded-*`` and ``Forwarded`` (RFC 7239).
 
-Anybody can send these fields, so they count from trusted proxies alone, and of a list only what
-such a proxy has added. Values that are malformed count as absent.
+Anyone can send these fields, so only those of trusted proxies count, and in a list only the
+elements that such a proxy added. Malformed values count as absent.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from starlette.datastructures import Headers
 from dsx.core.web import Network, network, path_prefix
 
 HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
-"""``Host`` and what stands for it: a name or an address, and perhaps a port."""
+"""``Host`` or its forwarded form: a name or an address, with an optional port."""
 
 _PORT = re.compile(r":[0-9]+$")
 _NODE = re.compile(r"\[(?P<six>[^\]]+)\](:\w+)?|(?P<four>[0-9.]+)(:\w+)?|(?P<bare>[0-9A-Fa-f:.]+)")
 _PAIR = re.compile(r'\s*([!#$%&\'*+.^_`|~\w-]+)=("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*(;|,|$)')
 _SIGNS = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "via")
-_MOST = 32  # elements of a list that are looked at, from the right
+_MOST = 32  # list elements examined, from the right
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What trusted proxies say. None, or an empty prefix: nothing.
+    """Values declared by trusted proxies. None, or an empty prefix: undeclared.
 
     Attributes:
-        client: address of whoever asked the outermost of them.
-        scheme: ``http`` or ``https``, as that one was asked.
-        host: what it was asked for, with the port if that is told.
-        prefix: path that was taken away on the way here.
+        client: address of the outermost trusted proxy's client.
+        scheme: ``http`` or ``https``, as used by that client.
+        host: host that it requested, with the port if declared.
+        prefix: path prefix that the proxies removed.
     """
 
     client: str | None = None
@@ -45,30 +45,30 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The proxies whose word counts."""
+    """The trusted proxies."""
 
     networks: tuple[Network, ...]
 
     @classmethod
     def of(cls, cidrs: Sequence[str]) -> Self:
-        """Trust *cidrs*, as ``10.0.0.0/8`` or one address; `ValueError` if one is none."""
+        """Trust *cidrs*, networks or addresses; raises `ValueError` if one is malformed."""
         return cls(tuple(network(cidr) for cidr in cidrs))
 
     def __contains__(self, address: str | None) -> bool:
-        """Whether a peer is one of them; a peer without an address came by a Unix socket."""
+        """Whether *address* is trusted; None, a Unix socket's peer, counts as 127.0.0.1."""
         found = _address(address or "127.0.0.1")
         return found is not None and any(found in network for network in self.networks)
 
 
 def passed_on(headers: Headers) -> bool:
-    """Whether a proxy is on the way, if only by its own account."""
+    """Whether the fields, trusted or not, show a proxy in between."""
     return any(name in headers for name in _SIGNS)
 
 
 def told(headers: Headers, trust: Trust) -> Told:
-    """What *headers*, which came from a trusted proxy, say.
+    """Read *headers* received from a trusted proxy.
 
-    ``Forwarded`` counts where there is no ``X-Forwarded-For``: many proxies pass on a client's.
+    ``Forwarded`` counts only without ``X-Forwarded-For``: many proxies pass on a client's.
     """
     nodes = _list(headers, "x-forwarded-for")
     if not nodes and "forwarded" in headers:
@@ -76,10 +76,10 @@ def told(headers: Headers, trust: Trust) -> Told:
     client, place = _outermost(nodes, trust)
 
     def value(name: str) -> str | None:
-        """What the outermost trusted proxy added.
+        """The element that the outermost trusted proxy added.
 
-        Proxies add on the right, so places count from there. Where only some of them add to this
-        list, that is the one of them which is nearest to the client.
+        Proxies append on the right, so positions count from there. If only some of them append
+        to this list, the element is that of the one nearest to the client.
         """
         found = _list(headers, name)
         if not found:
@@ -101,7 +101,7 @@ def _by_rfc(headers: Headers, trust: Trust) -> Told:
 
 
 def _prefix(headers: Headers) -> str:
-    """What several proxies took away one after the other, together."""
+    """The prefixes that successive proxies removed, joined."""
     parts = _list(headers, "x-forwarded-prefix")
     try:
         return path_prefix("".join(part.rstrip("/") for part in parts))
@@ -128,10 +128,10 @@ def _elements(text: str) -> list[dict[str, str]]:
 
 
 def _outermost(nodes: Sequence[str], trust: Trust) -> tuple[str | None, int]:
-    """Who asked the outermost trusted proxy, and where in the list that proxy says so.
+    """Return the client of the outermost trusted proxy, and its index in the list.
 
-    Each proxy adds who asked it: from the right, all are to be believed up to the first that is
-    itself none of ours.
+    Each proxy appends its own client: from the right, elements are credible up to and including
+    the first that is not a trusted proxy.
     """
     client, place = None, len(nodes) - 1
     for index in range(len(nodes) - 1, -1, -1):
@@ -145,7 +145,7 @@ def _outermost(nodes: Sequence[str], trust: Trust) -> tuple[str | None, int]:
 
 
 def _node(text: str) -> str | None:
-    """The address in a node name (RFC 7239 §6), with or without a port; None if it is hidden."""
+    """The address in a node name (RFC 7239 §6), port removed; None if it is obfuscated."""
     node = _NODE.fullmatch(text.strip())
     address = node and _address(node["six"] or node["four"] or node["bare"])
     return str(address) if address else None
@@ -175,7 +175,7 @@ def _host(value: str | None) -> str | None:
 
 
 def _with_port(host: str | None, port: str, scheme: str | None) -> str | None:
-    """*host* with *port*, unless it has one, or the port goes without saying."""
+    """*host* with *port*, unless it has one or *port* is the default."""
     needless = {"http": {"80"}, "https": {"443"}, None: {"80", "443"}}[scheme]
     fits = re.fullmatch(r"[0-9]{1,5}", port) and port not in needless
     return host if host is None or not fits or _PORT.search(host) else f"{host}:{port}"

@@ -1,7 +1,7 @@
-"""How much of all bodies together a process holds in memory, and who may hold how much of it.
+"""Bounds the memory that request bodies take in a process, in total and per caller.
 
-Strangers have room of their own, and each address a share of it: what they hold refuses nobody
-else. A short body is never refused, for what all connections together can hold of those is little.
+Unauthenticated callers have a separate budget, shared by address, so they cannot crowd out
+others. Short bodies are never refused: all connections together hold little of those.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from dsx.http.credentials import address_of
 from dsx.hub.accounts.access import ANONYMOUS
 
 SHORT = 4 * 1024
-"""A body of so many bytes counts for nothing: who signs in sends less."""
+"""Bodies up to this many bytes do not count: a sign-in is shorter."""
 _MIB = 1024 * 1024
 
 
 class Room:
-    """Bytes of bodies, for threads and the event loop alike."""
+    """A memory budget for bodies in bytes; thread-safe."""
 
     def __init__(self, most: int, of_one: int) -> None:
-        """At most *most* of all together, and *of_one* of each."""
+        """Allow *most* bytes in total and *of_one* per caller."""
         self._most = most
         self._of_one = of_one
         self._lock = threading.Lock()
@@ -35,15 +35,15 @@ class Room:
         self._all = 0
 
     def take(self, whose: str, count: int) -> None:
-        """Hold *count* bytes more; `Unavailable` if that would be too many."""
+        """Reserve *count* more bytes; raises `Unavailable` beyond the budget."""
         with self._lock:
             if self._all + count > self._most or self._held[whose] + count > self._of_one:
-                raise Unavailable("The server holds too many long requests; ask again.")
+                raise Unavailable("The server is handling too many large requests. Try again.")
             self._all += count
             self._held[whose] += count
 
     def give_back(self, whose: str, count: int) -> None:
-        """They are not held any more."""
+        """Release *count* bytes."""
         with self._lock:
             self._all -= count
             self._held[whose] -= count
@@ -56,7 +56,7 @@ STRANGERS = Room(16 * _MIB, 2 * _MIB)
 
 
 class Hold:
-    """What one request holds of a `Room`."""
+    """One request's share of a `Room`."""
 
     def __init__(self, room: Room, whose: str) -> None:
         self._room = room
@@ -65,7 +65,7 @@ class Hold:
         self._taken = 0
 
     def add(self, count: int) -> None:
-        """Hold *count* bytes more; `Unavailable` if there is no room and they are not few."""
+        """Reserve *count* more bytes; raises `Unavailable` beyond the budget, unless few."""
         size = self._size + count
         if size > SHORT:
             self._room.take(self._whose, size - self._taken)
@@ -73,7 +73,7 @@ class Hold:
         self._size = size
 
     def end(self) -> None:
-        """Hold nothing any more."""
+        """Release everything."""
         if self._taken:
             self._room.give_back(self._whose, self._taken)
         self._size = self._taken = 0
@@ -81,7 +81,7 @@ class Hold:
 
 @contextmanager
 def holding(request: Request) -> Iterator[Hold]:
-    """What *request* holds within the block, as who it is known to be from, or as a stranger."""
+    """Account the memory of *request* within the block to its principal, or to its address."""
     principal = getattr(request.state, "principal", None)
     if principal is None or principal.id == ANONYMOUS:
         hold = Hold(STRANGERS, _neighbourhood(address_of(request)))
@@ -94,7 +94,7 @@ def holding(request: Request) -> Iterator[Hold]:
 
 
 def _neighbourhood(address: str) -> str:
-    """The address; of IPv6 the network, of which one host has all addresses."""
+    """The address, or for IPv6 its /64, all of which one host may use."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

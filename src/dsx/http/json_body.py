@@ -13,19 +13,19 @@ from dsx.core.errors import TooLarge, Unprocessable
 from dsx.http.holding import holding
 
 MAX_BYTES = 1024 * 1024
-"""Of a body, unless its route takes long lists."""
+"""Limit of a body, unless its route takes long lists."""
 MAX_FIELD_BYTES = 64 * 1024
-"""Of a body of text fields, and of any body that a stranger may send."""
+"""Limit of a body of text fields, and of any unauthenticated body."""
 MAX_MEMBERS = 4096
-"""Of one object: each that a model does not know costs more to refuse than to read."""
+"""Limit of one object: refusing an unknown member costs more than reading it."""
 
 
 @asynccontextmanager
 async def buffered(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The whole body, which counts as held in memory for the length of the block.
+    """Read the whole body, which counts as held in memory within the block.
 
-    Raises `TooLarge` by the announcement or at the first byte over *limit*, `Unavailable` while
-    requests of the same kind hold too much: see `dsx.http.holding`.
+    Raises `TooLarge` by the declared length or at the first byte over *limit*, `Unavailable` if
+    requests hold too much memory: see `dsx.http.holding`.
     """
     body = bytearray()
     check_announced(request, limit)
@@ -39,33 +39,33 @@ async def buffered(request: Request, limit: int) -> AsyncIterator[bytes]:
 
 
 def check_announced(request: Request, limit: int) -> None:
-    """Raise `TooLarge` if the request says that its body is longer than *limit* bytes."""
+    """Raise `TooLarge` if the declared length is over *limit* bytes."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise too_large(limit)
 
 
 def too_large(limit: int) -> TooLarge:
-    """The failure of a body over *limit* bytes."""
-    return TooLarge(f"The body of such a request has at most {limit} bytes.", {"limit": limit})
+    """The error for a body over *limit* bytes."""
+    return TooLarge(f"The body is larger than {limit} bytes.", {"limit": limit})
 
 
 def is_json(request: Request) -> bool:
-    """Whether the body says that it is JSON: ``application/json``, or what is made of it."""
+    """Whether the content type is JSON: ``application/json`` or ``application/…+json``."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     main, _, sub = kind.partition("/")
     return main == "application" and (sub == "json" or sub.endswith("+json"))
 
 
 def read_json(data: bytes) -> Any:
-    """The value of a JSON text; `Unprocessable` if it is none, or too deep or too wide.
+    """Decode JSON; raises `Unprocessable` if it is malformed, too deep or too wide.
 
-    Half of a surrogate pair is no text, and NaN no number.
+    Lone surrogates and NaN are malformed.
     """
     try:
         value = from_json(data, allow_inf_nan=False)
     except ValueError as error:
-        raise Unprocessable(f"The body is not JSON that is taken here: {error}.") from None
+        raise Unprocessable(f"The body is not valid JSON: {error}.") from None
     if data.count(b":") > MAX_MEMBERS:
         _check_members(value)
     return value
@@ -78,7 +78,7 @@ def _check_members(value: Any) -> None:
         if isinstance(item, dict):
             if len(item) > MAX_MEMBERS:
                 raise Unprocessable(
-                    f"An object has at most {MAX_MEMBERS} members.", {"limit": MAX_MEMBERS}
+                    f"An object has more than {MAX_MEMBERS} members.", {"limit": MAX_MEMBERS}
                 )
             ahead += item.values()
         elif isinstance(item, list):

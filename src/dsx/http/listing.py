@@ -1,4 +1,4 @@
-"""Lists as JSON, made beside the event loop: 1,000 files with metadata are megabytes of it."""
+"""Lists as JSON, encoded in a thread: 1,000 files with metadata can be megabytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dsx.core.shield import run_in_thread
 
 T = TypeVar("T")
 _SHORT = 20
-"""Items that are not worth the way to another thread."""
+"""Up to this many items are encoded on the event loop: a thread would cost more."""
 
 
 async def listing(
@@ -22,7 +22,7 @@ async def listing(
     headers: Mapping[str, str] | None = None,
     **others: Any,
 ) -> Response:
-    """``{"items": [...]}`` with each item as it is *shown*, and the *others* behind them."""
+    """Respond with ``{"items": [...]}``, each item converted by *shown*, then *others*."""
     if len(items) > _SHORT:
         body = await run_in_thread(_encoded, items, shown, others)
     else:
@@ -33,7 +33,7 @@ async def listing(
 def _encoded(
     items: Sequence[T], shown: Callable[[T], BaseModel], others: Mapping[str, Any]
 ) -> bytes:
-    """Item by item, so that no step keeps other threads waiting for long."""
+    """Encode item by item, so that no step blocks other threads for long."""
     parts = b",".join(shown(item).model_dump_json().encode() for item in items)
     rest = "".join(f",{json.dumps(name)}:{json.dumps(value)}" for name, value in others.items())
     return b'{"items":[' + parts + b"]" + rest.encode() + b"}"

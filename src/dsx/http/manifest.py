@@ -1,4 +1,4 @@
-"""A dataset's manifest as streamed JSON: the same answer in every protocol that shows it."""
+"""A dataset's manifest as streamed JSON, the same in every protocol."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from dsx.hub.datasets import Datasets
 async def manifest_response(
     request: Request, datasets: Datasets, principal: Principal, dataset: str
 ) -> Response:
-    """The manifest as one JSON array, with an ETag that changes whenever the index does.
+    """Respond with the manifest as one JSON array, with an ETag that changes with the index.
 
-    A first one that takes long is sent while it is made, and has none.
+    The first manifest of a large dataset is sent while it is built, without an ETag.
     """
     etag = await datasets.manifest_etag(principal, dataset)
     headers = {"Cache-Control": "private, no-cache"}

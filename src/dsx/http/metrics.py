@@ -1,4 +1,4 @@
-"""What is measured of HTTP, for Prometheus; and the middleware that measures and logs it."""
+"""HTTP metrics for Prometheus, and the middleware that records and logs requests."""
 
 from __future__ import annotations
 
@@ -29,51 +29,53 @@ from dsx.redaction import shown_path
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 log = structlog.get_logger("dsx.access")
 
-_REQUESTS = Counter("dsx_http_requests", "Requests answered.", ["method", "operation", "status"])
+_REQUESTS = Counter("dsx_http_requests", "Completed requests.", ["method", "operation", "status"])
 _SECONDS = Histogram(
     "dsx_http_request_seconds",
-    "From the request's head to the last byte of the answer.",
+    "Time from the request's header to the last byte of the response.",
     ["operation"],
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600, 3600),
 )
-_ACTIVE = Gauge("dsx_http_requests_active", "Requests being answered.", multiprocess_mode="livesum")
+_ACTIVE = Gauge("dsx_http_requests_active", "Requests in progress.", multiprocess_mode="livesum")
 _LATEST: Literal["mostrecent"] = "mostrecent"
 _ROOM = Gauge(
-    "dsx_storage_free_bytes", "Room for uploads, without the reserve.", multiprocess_mode=_LATEST
+    "dsx_storage_free_bytes",
+    "Free space for uploads, excluding the reserve.",
+    multiprocess_mode=_LATEST,
 )
 _FREE = Gauge(
     "dsx_catalog_free_bytes",
-    "Room on the disk of the catalog, without the reserve.",
+    "Free space on the catalog's disk, excluding the reserve.",
     multiprocess_mode=_LATEST,
 )
 _FILES = Gauge(
     "dsx_catalog_free_inodes",
-    "Files that the disk of the catalog has room for.",
+    "Free inodes on the catalog's disk.",
     multiprocess_mode=_LATEST,
 )
 _RESERVE = Gauge(
     "dsx_reserve_bytes",
-    "What is kept free, to delete on a full disk; 0: it is in use.",
+    "Space held back so that deleting works on a full disk; 0: in use.",
     multiprocess_mode=_LATEST,
 )
 _DAMAGED = Gauge(
-    "dsx_blobs_damaged", "Stored blobs found damaged and not healed yet.", multiprocess_mode=_LATEST
+    "dsx_blobs_damaged", "Damaged blobs that are not repaired yet.", multiprocess_mode=_LATEST
 )
 _SCRUBBED = Gauge(
     "dsx_scrub_checked_ratio",
-    "Share of the stored bytes that the present scrub cycle has checked.",
+    "Share of the stored bytes checked by the current scrub cycle.",
     ["kind"],
     multiprocess_mode=_LATEST,
 )
 _SCRUB_FOUND = Gauge(
     "dsx_scrub_found",
-    "What the present scrub cycle found damaged.",
+    "Damaged items found by the current scrub cycle.",
     ["kind"],
     multiprocess_mode=_LATEST,
 )
 _SCRUB_ENDED = Gauge(
     "dsx_scrub_last_end_timestamp_seconds",
-    "When the last complete scrub cycle ended; 0: none did.",
+    "End of the last complete scrub cycle; 0: none.",
     ["kind"],
     multiprocess_mode=_LATEST,
 )
@@ -90,7 +92,7 @@ def exposition() -> bytes:
 
 
 async def refresh(hub: Hub) -> None:
-    """Bring up to date what is asked of the hub, not counted; what it cannot tell stays."""
+    """Update the gauges read from the hub; one that cannot be read keeps its value."""
     with contextlib.suppress(DSXError):
         if (room := await hub.integrity.room()) is not None:
             _ROOM.set(max(0, room))
@@ -116,7 +118,7 @@ class Observe:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and note how it ended; status 0: it was never answered."""
+        """Pass the request on and record its outcome; status 0: no response was sent."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -1,7 +1,7 @@
-"""What a route does not heed it refuses: unknown query parameters, conditions. Dates are ISO 8601.
+"""Refuses unknown query parameters and unsupported conditions; parses ISO 8601 dates.
 
-A filter that is misspelt, or not read as it was meant, selects everything: before a delete that is
-the loss of everything, and elsewhere a wrong answer that nobody sees.
+A misspelt or misread filter selects everything: in a delete it loses everything, elsewhere it
+gives a wrong result that nobody notices.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ _SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
 def refuses_unknown(endpoint: Endpoint) -> Endpoint:
-    """Mark an endpoint of a `LenientRoute`: what it does is not to be done by a slip."""
+    """Mark a destructive endpoint of a `LenientRoute` as strict."""
     setattr(endpoint, _MARK, True)
     return endpoint
 
 
 def ignores_unknown(endpoint: Endpoint) -> Endpoint:
-    """Mark an endpoint to which others send parameters that nobody here can know."""
+    """Mark an endpoint that accepts unknown query parameters from third parties."""
     setattr(endpoint, _MARK, False)
     return endpoint
 
 
 class StrictRoute(Route):
-    """A route that answers 422 to query parameters that it does not declare."""
+    """A route that responds with 422 to undeclared query parameters."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler; nothing is read or done before the parameters are known ones."""
+        """The handler, which checks the parameters before it reads or does anything."""
         handle = super().get_route_handler()
         strict = getattr(self.endpoint, _MARK, self._strict())
         known = {field.alias for each in _all(self.dependant) for field in each.query_params}
@@ -67,14 +67,14 @@ class StrictRoute(Route):
 
 
 class LenientRoute(StrictRoute):
-    """A route of a protocol that others define: strict only where it deletes."""
+    """A route of a protocol defined elsewhere: strict only for DELETE."""
 
     def _strict(self) -> bool:
         return "DELETE" in (self.methods or ())
 
 
 def _all(dependant: Dependant) -> Iterator[Dependant]:
-    """An endpoint, and what it depends on."""
+    """An endpoint and its dependencies, recursively."""
     yield dependant
     for other in dependant.dependencies:
         yield from _all(other)
@@ -85,20 +85,20 @@ def _refuse_others(request: Request, known: set[str]) -> None:
         if name in known:
             continue
         near = get_close_matches(name[:_SHOWN], known, 1)
-        hint = f"; is {near[0]!r} meant?" if near else "."
+        hint = f" Did you mean {near[0]!r}?" if near else ""
         shown = name[:_SHOWN].encode("utf-8", "replace").decode()
         raise Unprocessable(
-            f"There is no query parameter {shown!r} here{hint}",
+            f"Unknown query parameter {shown!r}.{hint}",
             {"field": f"query.{shown}", "known": sorted(known)},
         )
 
 
 def _iso(value: Any) -> Any:
-    """*value*, if it is spelled as a date: a mere number is not taken for seconds since 1970."""
+    """Return *value* unless it is not an ISO 8601 date, as a bare number of seconds is."""
     if isinstance(value, str) and not _DATE.fullmatch(value):
-        raise ValueError("a date is ISO 8601, as 2027-01-31 or 2027-01-31T12:00:00Z")
+        raise ValueError("must be an ISO 8601 date, as 2027-01-31 or 2027-01-31T12:00:00Z")
     return value
 
 
 Date = Annotated[datetime, BeforeValidator(_iso)]
-"""An instant as a query parameter; without a zone it is UTC, without a time midnight."""
+"""An instant as a query parameter; the default zone is UTC, the default time midnight."""

@@ -1,4 +1,4 @@
-"""Routers that most requests pass by, so that a hub of many protocols finds a route quickly."""
+"""Routers that skip requests by prefix, so that a hub of many protocols routes quickly."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from dsx.http.routes import WITH_BODY, Route
 
 
 class PrefixRouter(APIRouter):
-    """A router that looks at its routes only if the path has in it what one of them begins with.
+    """A router that matches its routes only if the path contains the prefix of one of them.
 
-    FastAPI tries every route of every router in turn, which cost more than all that a small request
-    is about. Its routes refuse parameters that they do not declare, unless
-    *route_class* is another.
+    FastAPI tries every route of every router in turn, which cost more than all other work of a
+    small request. Its routes are `StrictRoute` unless *route_class* is given.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -28,9 +27,9 @@ class PrefixRouter(APIRouter):
         self._counted = -1
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        """Add a route; what can be got can be asked about, too (HEAD, RFC 9110 §9.3.2).
+        """Add a route, and HEAD for GET (RFC 9110 §9.3.2).
 
-        A route of its own for HEAD has to be added before that for GET.
+        A separate route for HEAD must be added before the one for GET.
         """
         methods = set(options.get("methods") or ["GET"])
         if not WITH_BODY.isdisjoint(methods):
@@ -41,14 +40,14 @@ class PrefixRouter(APIRouter):
             super().add_api_route(path, endpoint, **options | asking)
 
     def _asked_about(self, path: str) -> bool:
-        """Whether a route for HEAD has this path already."""
+        """Whether this path has a route for HEAD."""
         return any(
             isinstance(route, Route) and route.path == path and "HEAD" in (route.methods or ())
             for route in self.routes
         )
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Whether a route of this router is for the request."""
+        """Match the request against this router's routes."""
         if self._counted != len(self.routes):
             self._beginnings = tuple({self._beginning(route) for route in self.routes})
             self._counted = len(self.routes)

@@ -1,4 +1,4 @@
-"""Tells long work whether the client that asked for it is still there."""
+"""Lets long-running work detect that its client has disconnected."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dsx.hub.files.presence import Present
 
 
 def present(request: Request) -> Present:
-    """Raises Starlette's `ClientDisconnect` once the client of *request* has left."""
+    """Return a check that raises `ClientDisconnect` once the client of *request* has left."""
 
     async def check() -> None:
         if await request.is_disconnected():

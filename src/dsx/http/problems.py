@@ -1,4 +1,4 @@
-"""Failures as RFC 9457 problem documents: one shape for every route that is not a seed dialect."""
+"""Failures as RFC 9457 problem documents, the same for every route outside the dialects."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _TYPE = "tag:dsx-hub,2026:{code}"
 
 
 class Problem(BaseModel):
-    """A failure, told to machines (``code``, ``details``) and people (``detail``)."""
+    """A failure, for programs (``code``, ``details``) and people (``detail``)."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -57,17 +57,17 @@ class Problem(BaseModel):
         }
     )
 
-    type: str = Field(description="Names the kind of problem.")
+    type: str = Field(description="URI of the kind of problem.")
     title: str = Field(description="The HTTP reason phrase.")
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What is wrong and what to do, for a person.")
-    code: str = Field(description="The kind of problem, stable, for a program.")
+    code: str = Field(description="Stable name of the kind of problem, for programs.")
     retryable: bool = Field(description="Whether the same request may succeed later.")
     details: dict[str, Any] = Field(description="Facts about this failure.")
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI ``responses`` for the problem answers of a route."""
+    """OpenAPI ``responses`` for the problems of a route."""
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {
@@ -79,13 +79,13 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def render(error: DSXError) -> JSONResponse:
-    """The response that tells of *error*."""
+    """The response for *error*."""
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = _CHALLENGES
     if isinstance(error, RangeUnsatisfiable):
         headers["Content-Range"] = f"bytes */{error.details['size']}"
-    if isinstance(error, Elsewhere):  # so that the next try may reach another server
+    if isinstance(error, Elsewhere):  # so that a retry may reach another server
         headers["Connection"] = "close"
     if isinstance(error, Unsupported):
         headers["Accept-Encoding"] = error.details["accept_encoding"]
@@ -95,9 +95,9 @@ def render(error: DSXError) -> JSONResponse:
 
 
 def as_message(error: DSXError, fields: Mapping[str, str]) -> bytes:
-    """`render`, as bytes for a connection that is closed without a request being read.
+    """Render *error* as the bytes of a response to a connection closed unread.
 
-    *fields*: more of its header.
+    *fields*: additional header fields.
     """
     answer = render(error)
     answer.headers.update({"x-content-type-options": "nosniff", "connection": "close", **fields})
@@ -134,14 +134,14 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> JSONResponse:
-        return render(Invalid("The connection broke in the middle of the request."))
+        return render(Invalid("The connection broke during the request."))
 
     @app.exception_handler(DSXError)
     async def designed(request: Request, error: DSXError) -> JSONResponse:
         note_refusal(request, error)
         answer = render(error)
         if request.headers.get("sec-fetch-dest") == "empty" and error.code == "unauthenticated":
-            # A page's script is asking: it shows a form of its own, the browser should not.
+            # A script sent it and shows a form of its own: keep the browser from prompting.
             answer.headers["WWW-Authenticate"] = _BEARER
         answer.headers.update(getattr(request.state, "headers", {}))
         return answer
@@ -164,13 +164,13 @@ def install(app: FastAPI) -> None:
 
 
 def unforeseen(path: str, error: Exception) -> JSONResponse:
-    """The answer to a request for *path* that ended in *error*, which the log has."""
+    """Log *error*, raised by a request for *path*, and return the response."""
     log.error("unforeseen failure", path=shown_path(path), exc_info=error)
-    return render(DSXError("The server failed; its log says more."))
+    return render(DSXError("Internal server error. See the server's log."))
 
 
 def note_refusal(request: Request, error: DSXError) -> None:
-    """Have the audit log know who was refused what, if they were."""
+    """Record *error* in the audit log if it is a refusal."""
     if not error.refused:
         return
     endpoint = getattr(request.scope.get("endpoint"), "__name__", "unmatched")
@@ -189,6 +189,6 @@ def _unprocessable(error: RequestValidationError) -> DSXError:
 
 
 def _routing(error: HTTPException) -> JSONResponse:
-    """Failures of the router itself (404, 405) and of body parsing, as Starlette raises them."""
+    """Convert Starlette's failures of routing (404, 405) and of body parsing."""
     kind = {404: NotFound, 413: TooLarge}.get(error.status_code, Invalid)
     return _document(error.status_code, kind(str(error.detail)), error.headers or {})

@@ -1,6 +1,6 @@
-"""A request as it was before a proxy passed it on: scheme, host, path, address of the client.
+"""Restores the scheme, host, path and client address that a request had before the proxies.
 
-The middleware puts that into the scope, so that the rest of the server need not know of proxies.
+The middleware sets them in the scope, so that the rest of the server need not handle proxies.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from dsx.transport.protocol import INTERIM
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What the operator has set.
+    """The operator's settings.
 
     Attributes:
-        origin: scheme and host of all URLs; None: those the client used.
-        root: path below which the hub is, as ``/hub``; empty: at the top.
-        trust: the proxies whose word counts.
+        origin: scheme and host of all URLs; None: those that the client used.
+        root: root path of the hub, as ``/hub``; empty: none.
+        trust: the trusted proxies.
     """
 
     origin: tuple[str, str] | None
@@ -36,14 +36,14 @@ class Site:
 
     @classmethod
     def of(cls, public_url: str, root_path: str, proxies: Collection[str]) -> Self:
-        """As the settings say, which have been checked."""
+        """Build it from validated settings."""
         parts = urlsplit(public_url)
         origin = (parts.scheme, parts.netloc) if public_url else None
         return cls(origin, parts.path.rstrip("/") or root_path, Trust.of(tuple(proxies)))
 
 
 def first_parts(paths: Iterable[str]) -> set[str]:
-    """What *paths* begin with, up to their second slash."""
+    """The first segments of *paths*."""
     return {path.split("/")[1] for path in paths if path.startswith("/")}
 
 
@@ -51,13 +51,13 @@ class Proxies:
     """ASGI middleware: see the module."""
 
     def __init__(self, app: ASGIApp, site: Site, own: Collection[str]) -> None:
-        """*own*: the first parts of all paths of the hub; see `_rooted`."""
+        """*own*: the first segments of all paths of the hub; see `_rooted`."""
         self.app = app
         self._site = site
         self._own = frozenset(own)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on as it was where it began; 400 unless it is clear for which host."""
+        """Restore the request and pass it on; 400 if its host is missing or ambiguous."""
         if scope["type"] == "http":
             refusal = _bad_host(scope)
             if refusal is not None:
@@ -69,7 +69,7 @@ class Proxies:
     def _restore(self, scope: Scope) -> None:
         headers, site = Headers(scope=scope), self._site
         if passed_on(headers):
-            # Some take any interim response but 100 for the final one, as nginx does.
+            # Some, as nginx, take any interim response but 100 for the final one.
             scope.get("extensions", {}).pop(INTERIM, None)
         peer = scope["client"][0] if scope.get("client") else None
         said = told(headers, site.trust) if peer in site.trust else Told()
@@ -85,9 +85,9 @@ class Proxies:
             self._rooted(scope, root)
 
     def _rooted(self, scope: Scope, root: str) -> None:
-        """Have the path begin with *root*, from which a proxy may have stripped it.
+        """Prepend *root*, unless the proxy left it in the path.
 
-        One that begins so was not stripped, unless that is how paths of the hub itself begin.
+        A path that begins with it was not stripped, unless paths of the hub begin so, too.
         """
         path: str = scope["path"]
         whole = path == root or path.startswith(f"{root}/")
@@ -98,14 +98,14 @@ class Proxies:
 
 
 def _bad_host(scope: Scope) -> str | None:
-    """What is wrong with the request's version or ``Host`` (RFC 9112 §2.3, §3.2)."""
+    """The fault in the request's version or ``Host`` (RFC 9112 §2.3, §3.2); None if fine."""
     if scope["http_version"] == "0.9":
-        return "The request line does not end with a version, as HTTP/1.1."
+        return "The request line must end with a version such as HTTP/1.1."
     hosts = Headers(scope=scope).getlist("host")
     if len(hosts) > 1:
-        return "There is more than one Host."
+        return "The request has more than one Host field."
     if not hosts and scope["http_version"] == "1.1":
-        return "There is no Host, which says for whom the request is."
+        return "The request has no Host field."
     if hosts and hosts[0] and not HOST.fullmatch(hosts[0]):
-        return "Host is not the name or address of a host."
+        return "The Host field is not a valid host name or address."
     return None

@@ -1,7 +1,6 @@
-"""Where clients find this server: the one source of its URLs, behind proxies too.
+"""Builds the server's public URLs, behind proxies too.
 
-A request's scope has the scheme, the host and the path that the client used: `dsx.http.proxies`
-sees to that.
+`dsx.http.proxies` sets the scope's scheme, host and path to those that the client used.
 """
 
 from __future__ import annotations
@@ -12,49 +11,49 @@ from urllib.parse import SplitResult
 from starlette.requests import Request
 
 ASKED = "dsx.asked_host"
-"""Where the scope has the ``Host`` that came, if a proxy or a setting says that it is another."""
+"""Scope key of the ``Host`` as received, which a proxy or a setting may override."""
 _ROOT: ContextVar[str] = ContextVar("root", default="")
 _PORTS = {"http": 80, "https": 443}
 
 
 def url_of(request: Request, path: str) -> str:
-    """The URL of *path*, which begins with a slash, as clients call it.
+    """Return the public URL of *path*, which begins with a slash.
 
-    Only a path if the client did not tell which host it wants (HTTP/1.0).
+    Without a ``Host`` (HTTP/1.0) it is only a path.
     """
     host, path = request.headers.get("host"), path_of(request, path)
     return f"{request.scope['scheme']}://{host}{path}" if host else path
 
 
 def path_of(request: Request, path: str) -> str:
-    """*path* of the hub as a path of the site, which may have the hub below a path of its own."""
+    """Return the hub's *path* as a path of the site, with the root path prepended."""
     return root_of(request) + path
 
 
 def here(path: str) -> str:
-    """`path_of` for the request that is being answered, where that is not at hand."""
+    """`path_of` for the current request, where its object is not available."""
     return _ROOT.get() + path
 
 
 def answer_below(root: str) -> None:
-    """Note the path below which the request at hand finds the hub: see `here`."""
+    """Set the root path of the current request for `here`."""
     _ROOT.set(root)
 
 
 def root_of(request: Request) -> str:
-    """The path below which the hub is, as ``/hub``; empty: at the top."""
+    """The hub's root path, as ``/hub``; empty: none."""
     scope = request.scope
     root: str = scope.get("app_root_path", scope.get("root_path", ""))
     return root
 
 
 def cookie_path(request: Request) -> str:
-    """The path below which browsers are to show the hub's cookies."""
+    """The path attribute of the hub's cookies."""
     return root_of(request) or "/"
 
 
 def is_here(request: Request, url: SplitResult) -> bool:
-    """Whether *url* is of this server, by a name that the client or a proxy called it."""
+    """Whether *url* is this server's, under the host used by the client or by a proxy."""
     hosts = {request.headers.get("host"), request.scope.get(ASKED)}
     return url.scheme in _PORTS and _bare(url.scheme, url.netloc) in {
         _bare(url.scheme, host) for host in hosts if host
@@ -62,5 +61,5 @@ def is_here(request: Request, url: SplitResult) -> bool:
 
 
 def _bare(scheme: str, host: str) -> str:
-    """*host* in lower case, without a port that goes without saying."""
+    """*host* in lower case, without a default port."""
     return host.lower().removesuffix(f":{_PORTS[scheme]}")

@@ -1,4 +1,4 @@
-"""Receives a request's body into a blocking writer: never whole in memory, never twice on disk."""
+"""Streams a request's body into a blocking writer, without buffering it whole."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ Write = Callable[[Buffer], object]
 
 MAX_FIELDS = 300
 MAX_TEXT_BYTES = 1024 * 1024
-"""Of all text fields of a form together."""
+"""Limit of all text fields of a form together."""
 FILE_PART = "file"
 _PLAIN = {"", "identity", "binary", "7bit", "8bit"}
 
 
 async def pump(request: Request, write: Write, gate: Gate = always_open) -> int:
-    """Hand the body to *write*, which is blocking and runs in a worker thread; its length in bytes.
+    """Pass the body to *write*, which blocks and runs in a worker thread; return its length.
 
-    Awaits *gate* before it asks for more: closed, it holds the sender back.
-    *write* gets the bytes in order and must be done with its buffer when it returns. Raises what
-    *write* raises, Starlette's `ClientDisconnect` if the connection breaks first, and `TimedOut`
-    if the sender stalls.
+    Awaits *gate* before reading more: a closed gate holds the sender back. *write* gets the bytes
+    in order and must not use its buffer after it returns. Raises what *write* raises, Starlette's
+    `ClientDisconnect` if the connection breaks first, and `TimedOut` if the sender stalls.
     """
     receive_into = request.scope.get("extensions", {}).get(RECEIVE_INTO)
     if receive_into is not None:
@@ -48,7 +47,7 @@ async def pump(request: Request, write: Write, gate: Gate = always_open) -> int:
 
 
 def announced(request: Request) -> int | None:
-    """The length of the body in bytes, if the request tells it."""
+    """The declared length of the body in bytes, or None."""
     length = request.headers.get("content-length", "")
     if not length and "transfer-encoding" not in request.headers:
         return 0
@@ -58,18 +57,18 @@ def announced(request: Request) -> int | None:
 def trailer(request: Request, name: str) -> str | None:
     """A field of the trailer section (RFC 9110 §6.5), once the body has been received.
 
-    `Invalid` if it is there more than once.
+    Raises `Invalid` if it is repeated.
     """
     trailers = request.scope.get("extensions", {}).get(TRAILERS)
     fields = trailers() if trailers is not None else ()
     values = [value for field, value in fields if field.lower() == name.lower().encode()]
     if len(values) > 1:
-        raise Invalid(f"{name} is there more than once in the trailer.", {"field": name})
+        raise Invalid(f"The trailer field {name} is repeated.", {"field": name})
     return values[0].decode("latin-1") if values else None
 
 
 async def interim(request: Request, status: int, headers: Mapping[str, str]) -> bool:
-    """Send an interim response (RFC 9110 §15.2) before the final one; whether that is possible."""
+    """Send an interim response (RFC 9110 §15.2); return whether the server supports that."""
     send = request.scope.get("extensions", {}).get(INTERIM)
     if send is not None:
         await send(status, headers)
@@ -78,7 +77,7 @@ async def interim(request: Request, status: int, headers: Mapping[str, str]) -> 
 
 @dataclass(slots=True)
 class Form:
-    """What came with the file of a form: text fields, the file part's name and content type."""
+    """A form without its file's bytes: text fields, the file part's name and content type."""
 
     filename: str | None = None
     content_type: str | None = None
@@ -86,7 +85,7 @@ class Form:
 
     @property
     def texts(self) -> dict[str, str]:
-        """The fields by name, of each the last."""
+        """The last value of each field."""
         return {name: values[-1] for name, values in self.fields.items()}
 
 
@@ -98,12 +97,12 @@ async def pump_form(
     required: bool = True,
     at_most: int | None = None,
 ) -> Form:
-    """Hand the part ``file`` of a multipart/form-data body (RFC 7578) to *write*, as `pump` does.
+    """Pass the part ``file`` of a multipart/form-data body (RFC 7578) to *write*, as `pump` does.
 
-    Parts may come in any order. Raises `Invalid` unless there is exactly one such part (at most
-    one, if it is not *required*) and the body is well-formed, `TooLarge` for more than 300 fields,
-    one over 64 KiB, all over 1 MiB, or a body over *at_most* bytes; `Unsupported` for a file that
-    is encoded once more.
+    Parts may be in any order. Raises `Invalid` unless there is exactly one such part (at most one
+    if not *required*) and the body is well-formed, `TooLarge` for more than 300 parts, a field
+    over 64 KiB, fields over 1 MiB together or a body over *at_most* bytes, and `Unsupported` for
+    a file with a content coding.
     """
     _, options = parse_options_header(request.headers.get("content-type"))
     if b"boundary" not in options:
@@ -117,7 +116,7 @@ async def pump_form(
         except FormParserError as error:
             raise Invalid(f"The form is malformed: {error}") from None
     if not receiver.ended or (required and not receiver.has_file):
-        raise Invalid(f"The form is cut short or has no part named {FILE_PART!r}.")
+        raise Invalid(f"The form is truncated or has no part named {FILE_PART!r}.")
     return receiver.form
 
 
@@ -172,7 +171,7 @@ class _FormReceiver:
         self._header = ("", "")
         self._count += 1
         if self._count > MAX_FIELDS:
-            raise TooLarge(f"A form has at most {MAX_FIELDS} parts.", {"limit": MAX_FIELDS})
+            raise TooLarge(f"The form has more than {MAX_FIELDS} parts.", {"limit": MAX_FIELDS})
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
         self._header = (self._header[0] + data[start:end].decode("latin-1"), self._header[1])
@@ -200,8 +199,8 @@ class _FormReceiver:
             coding = self._headers.get(name, "").strip().lower()
             if coding not in _PLAIN:
                 raise Unsupported(
-                    f"The form's file has {name} {coding[:100]!r}, and is not decoded here: send "
-                    "it as it is.",
+                    f"The form's file has {name} {coding[:100]!r}, which is not supported: send "
+                    "it unencoded.",
                     {"accept_encoding": "identity"},
                 )
         self.form.content_type = self._headers.get("content-type")
@@ -217,11 +216,11 @@ class _FormReceiver:
         self._texts += end - start
         if len(self._text) > MAX_FIELD_BYTES:
             raise TooLarge(
-                f"A form field has at most {MAX_FIELD_BYTES} bytes.", {"limit": MAX_FIELD_BYTES}
+                f"A form field is larger than {MAX_FIELD_BYTES} bytes.", {"limit": MAX_FIELD_BYTES}
             )
         if self._texts > MAX_TEXT_BYTES:
             raise TooLarge(
-                f"The fields of a form have at most {MAX_TEXT_BYTES} bytes.",
+                f"The form's fields are larger than {MAX_TEXT_BYTES} bytes together.",
                 {"limit": MAX_TEXT_BYTES},
             )
 
@@ -237,4 +236,4 @@ def _decode(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise Invalid("The text of a form is UTF-8.") from None
+        raise Invalid("The form's text must be UTF-8.") from None

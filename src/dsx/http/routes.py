@@ -1,4 +1,4 @@
-"""What every route does before its handler: refuses codings, reads JSON within bounds."""
+"""The base route: refuses content codings and reads JSON within bounds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 def body_bound(size: int) -> Callable[[Endpoint], Endpoint]:
-    """Decorates an endpoint whose JSON body may have *size* bytes: it takes a long list."""
+    """Decorate an endpoint to accept JSON bodies of up to *size* bytes."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
         setattr(endpoint, _BOUND, size)
@@ -33,9 +33,9 @@ def body_bound(size: int) -> Callable[[Endpoint], Endpoint]:
 
 
 class Route(APIRoute):
-    """A route that knows who is asking before it reads a body, and how long that may be.
+    """A route that authenticates before it reads a body, and bounds the body's length.
 
-    FastAPI by itself reads any body whole, whatever its length, before it asks for a credential.
+    FastAPI by itself reads a body of any length before it authenticates.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -78,19 +78,19 @@ class _Read(Request):
 
 
 def refuse_codings(request: Request) -> None:
-    """Raise `Unsupported` if the body is compressed, which would be taken for the bytes."""
+    """Raise `Unsupported` if the body has a content coding: it would be stored encoded."""
     for field, plain in _CODINGS.items():
         given = ",".join(request.headers.getlist(field)).lower()
         if any(coding.strip() not in plain for coding in given.split(",")):
             raise Unsupported(
-                f"The body has {field} {given[:100]!r}, and bodies are not decoded here: send it "
-                "as it is, without that field.",
+                f"The body has {field} {given[:100]!r}, which is not supported: send it unencoded, "
+                "without that field.",
                 {"accept_encoding": "identity"},
             )
 
 
 def _calls(dependant: Dependant) -> list[Any]:
-    """What a route depends on, and what that depends on."""
+    """The endpoint and its dependencies, recursively."""
     found = [dependant.call]
     for one in dependant.dependencies:
         found += _calls(one)
@@ -98,7 +98,7 @@ def _calls(dependant: Dependant) -> list[Any]:
 
 
 def _without_body(request: Request, response: Response) -> Response:
-    """*response*; for HEAD, a stream's head alone: nobody is to make what nobody gets."""
+    """*response*, but for HEAD only a stream's header, so that its body is not generated."""
     if request.method != "HEAD" or not isinstance(response, StreamingResponse):
         return response
     head = Response(status_code=response.status_code)

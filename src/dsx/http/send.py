@@ -28,11 +28,11 @@ log = structlog.get_logger(__name__)
 
 _ANY_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 DOWNLOADS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The whole.", "content": _ANY_BYTES},
-    206: {"description": "The ranges that were asked for.", "content": _ANY_BYTES},
+    200: {"description": "The whole content.", "content": _ANY_BYTES},
+    206: {"description": "The requested ranges.", "content": _ANY_BYTES},
     304: {"description": "Your copy is current."},
 }
-"""OpenAPI ``responses`` of a route that answers with a `ContentResponse`."""
+"""OpenAPI ``responses`` of a route that returns a `ContentResponse`."""
 
 CHUNK = 1024 * 1024
 SMALL = 64 * 1024
@@ -41,11 +41,11 @@ _END = {"type": "http.response.body", "body": b""}
 
 
 class ContentResponse(Response):
-    """The answer to GET or HEAD for a `Content` (RFC 9110 §13, §14).
+    """The response to GET or HEAD for a `Content` (RFC 9110 §13, §14).
 
-    Constructing it evaluates the request's conditions, so it may raise `PreconditionFailed` or
-    `RangeUnsatisfiable`. If a piece fails in the middle, the connection is broken off: a client
-    never takes a part for the whole.
+    The constructor evaluates the request's conditions, so it may raise `PreconditionFailed` or
+    `RangeUnsatisfiable`. If a piece fails midway, the connection is aborted: a client never takes
+    a part for the whole.
     """
 
     def __init__(self, request: Request, content: Content) -> None:
@@ -76,14 +76,14 @@ class ContentResponse(Response):
         self.init_headers(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it. Whatever breaks after the head breaks the connection, and is logged."""
+        """Send it. A failure after the header is logged and aborts the connection."""
         start = {
             "type": "http.response.start",
             "status": self.status_code,
             "headers": self.raw_headers,
         }
         async with aclosing(_prepared(self._pieces())) as parts:
-            # Before the head goes out, a file that is gone can still be answered with 410.
+            # Before the header is sent, a missing file can still be answered with 410.
             part: _Part | None = await anext(parts, None)
             await send(start)
             if scope["method"] == "HEAD":
@@ -95,8 +95,8 @@ class ContentResponse(Response):
                 await send(_END)
             except ClientDisconnect:
                 return
-            except Exception as error:  # noqa: BLE001 (the head is out: all we can do is break off)
-                log.warning("download broken off", path=scope["path"], error=str(error))
+            except Exception as error:  # noqa: BLE001 (the header is sent: all we can do is abort)
+                log.warning("download aborted", path=scope["path"], error=str(error))
 
     async def _pieces(self) -> AsyncIterator[Piece]:
         if len(self.ranges) <= 1:
@@ -112,7 +112,7 @@ class ContentResponse(Response):
         yield Literal(self._end())
 
     def _part_heads(self) -> list[bytes]:
-        """What precedes each part of a multipart/byteranges body (RFC 9110 §14.6)."""
+        """The header of each part of a multipart/byteranges body (RFC 9110 §14.6)."""
         return [
             (
                 f"\r\n--{self.boundary}\r\nContent-Type: {self.content.content_type}\r\n"
@@ -134,7 +134,7 @@ def content_disposition(filename: str) -> str:
 
 
 def _wanted(request: Request, content: Content) -> list[ByteRange] | None:
-    """The ranges to answer; None: the whole (RFC 9110 §14.2: only GET has ranges)."""
+    """The ranges to send; None: everything (RFC 9110 §14.2: only GET has ranges)."""
     header = request.headers.get("range")
     if header is None or request.method != "GET":
         return None
@@ -174,13 +174,13 @@ class _Opened:
     mode: ClassVar[str] = "rb"
 
     def fileno(self) -> int:
-        """What makes it a file for the zero-copy extension."""
+        """The descriptor, which makes this a file for the zero-copy extension."""
         return self.descriptor
 
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """Bytes that are being fetched, of which the first have come."""
+    """A stream whose first bytes have been fetched."""
 
     first: bytes
     rest: AsyncIterator[bytes]
@@ -190,7 +190,7 @@ _Part = bytes | _Opened | _Begun
 
 
 async def _prepared(pieces: AsyncIterator[Piece]) -> AsyncGenerator[_Part, None]:
-    """*pieces*, with files opened, streams begun, and runs of small files read in one go."""
+    """*pieces* with files opened, streams begun, and runs of small files read together."""
     small: list[Literal | FileSlice] = []
     size = 0
     async for piece in pieces:
@@ -243,7 +243,7 @@ def _read(piece: Literal | FileSlice) -> bytes:
         finally:
             os.close(descriptor)
     if len(data) != piece.size:
-        raise Damaged("The file is shorter than it was.")
+        raise Damaged("The file is shorter than recorded.")
     return data
 
 
@@ -268,13 +268,13 @@ async def _copy(part: _Opened, receive: Receive, send: Send) -> None:
             os.pread, part.descriptor, min(CHUNK, stop - position), position
         )
         if not chunk:
-            raise EOFError("the file is shorter than promised")
+            raise EOFError("the file is shorter than its declared length")
         await _body(chunk, receive, send)
         position += len(chunk)
 
 
 async def _body(data: bytes, receive: Receive, send: Send) -> None:
-    """Send *data*, and find out whether anyone is still there: servers only say so when asked."""
+    """Send *data*, then check for a disconnect: servers report it only on request."""
     await send({"type": "http.response.body", "body": data, "more_body": True})
     if len(data) >= BATCH and await Request({"type": "http"}, receive).is_disconnected():
         raise ClientDisconnect

@@ -1,4 +1,4 @@
-"""Server-sent events (HTML Standard §9.2), for as long as somebody wants them."""
+"""Server-sent events (HTML Standard §9.2)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from dsx.transport.protocol import WANTED
 log = structlog.get_logger(__name__)
 
 INTERVAL = 0.5
-"""Seconds between two questions for news."""
+"""Seconds between polls."""
 DOUBT = 2.0
-"""Seconds after which it is asked again whether who listens still may."""
+"""Seconds between checks that the listener is still authorized."""
 HEARTBEAT = 15.0
-"""Seconds of silence after which a comment shows that the stream lives."""
+"""Seconds of silence after which a comment keeps the stream alive."""
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -44,17 +44,17 @@ class Event:
 
 
 class Streams:
-    """How many streams each principal has open in this process."""
+    """Limits the open streams of each principal in this process."""
 
     def __init__(self, most: int) -> None:
-        """At most so many each."""
+        """Allow *most* streams per principal."""
         self._most = most
         self._open: Counter[str] = Counter()
-        self.turn = asyncio.Semaphore(1)  # of those that have much to tell
+        self.turn = asyncio.Semaphore(1)  # for streams with a backlog
 
     @contextmanager
     def hold(self, owner: str) -> Iterator[None]:
-        """One stream of *owner* more within the block; `TooMany` if that may not be."""
+        """Count one more stream of *owner* within the block; `TooMany` beyond the limit."""
         check_number(self._open[owner], self._most, "event streams")
         self._open[owner] += 1
         try:
@@ -66,18 +66,18 @@ class Streams:
 
 
 class News(Protocol):
-    """What a stream tells, piece by piece."""
+    """A source of events, in batches."""
 
     @property
     def more(self) -> bool:
-        """Whether there may be more at once."""
+        """Whether more events may be available immediately."""
 
     async def __call__(self) -> Sequence[Event]:
-        """The next events; only so many."""
+        """The next batch of events."""
 
 
 class _Paced:
-    """*news*, of which streams that have much to tell ask in turn."""
+    """*news*, polled in turn by the streams that have a backlog."""
 
     def __init__(self, news: News, turn: asyncio.Semaphore) -> None:
         self._news = news
@@ -95,10 +95,10 @@ class _Paced:
 
 
 class EventStream(StreamingResponse):
-    """What *news* returns, again and again, for so many *seconds* and as long as *allowed*.
+    """Streams the events of *news* for at most *seconds*, as long as *allowed* holds.
 
-    A client has left when it closes its side, for it has nothing more to send; the server leaves
-    when it is told to stop.
+    A client that closes its side counts as disconnected, having nothing more to send. The stream
+    ends when the server shuts down.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class EventStream(StreamingResponse):
         streams: Streams,
         owner: str,
     ) -> None:
-        """It is one of the *owner's* among *streams* while it is sent: `TooMany` if it is not."""
+        """While sent, it counts as *owner's* in *streams*; `TooMany` beyond the limit."""
         body = _events(request, _Paced(news, streams.turn), seconds, allowed)
         super().__init__(body, headers=_HEADERS, media_type="text/event-stream")
         self._held = partial(streams.hold, owner)
@@ -137,7 +137,7 @@ async def _events(
                     return
                 asked = time.monotonic()
             text = "".join(map(str, await news.next()))
-        except DSXError as error:  # the head is out: all that can be done is to end
+        except DSXError as error:  # the header is sent: all we can do is end the stream
             log.info("events ended", why=error.code)
             return
         if not text and time.monotonic() - spoken > HEARTBEAT:

@@ -1,4 +1,4 @@
-"""Sends a `Content` under the control of a task, which may pause or end it at any time."""
+"""Sends a `Content` under the control of a task, which may pause or abort it at any time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ log = structlog.get_logger(__name__)
 
 
 class ControlledResponse(ContentResponse):
-    """A `ContentResponse` that waits while its task is paused and breaks off when it is ended.
+    """A `ContentResponse` that waits while its task is paused and aborts when the task does.
 
-    A client then sees fewer bytes than were announced, never a whole that is none.
+    The client then receives fewer bytes than declared, so it cannot take them for the whole.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class ControlledResponse(ContentResponse):
         content: Content,
         transfer: Callable[[], AbstractAsyncContextManager[Transfer]],
     ) -> None:
-        """*transfer* puts what is done within its block under the task's control."""
+        """*transfer*: context manager that puts its block under the task's control."""
         super().__init__(request, content)
         self._transfer = transfer
 

@@ -1,4 +1,4 @@
-"""What the upload protocols share: header fields read strictly, and where uploads are."""
+"""Shared by the upload protocols: strict parsing of header fields, and upload URLs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dsx.http.public import is_here, url_of
 from dsx.hub.transfers.creation import MAX_LENGTH
 
 UPLOADS = "/uploads"
-"""Where tus and the IETF protocol meet the uploads: one resource, told apart by its headers."""
+"""Path of uploads for tus and the IETF protocol, which their headers tell apart."""
 
 _KEY = re.compile(r"[!-+\--~]+")  # visible ASCII without space and comma
 _RESERVED = {"filename", "name", "relativePath", "filetype", "type", "category", "tags"}
@@ -34,30 +34,30 @@ _ONCE = (
 
 
 def refuse_repeated(headers: Headers) -> None:
-    """Raise `Invalid` if a field that says what an upload's bytes are is there more than once.
+    """Raise `Invalid` if a field that describes an upload's bytes is repeated.
 
-    Which of them counts would be anybody's guess: another server, or a proxy, may guess otherwise.
+    A proxy or another server might choose a different one of the values.
     """
     for name in _ONCE:
         if len(headers.getlist(name)) > 1:
-            raise Invalid(f"{name} is there more than once.", {"field": name})
+            raise Invalid(f"The header field {name} is repeated.", {"field": name})
 
 
 def number(headers: Headers, name: str) -> int | None:
-    """A field that is a number of bytes; None if it is absent.
+    """Parse a field that is a number of bytes; None if it is absent.
 
-    `Invalid` if it is anything but decimal digits, too large, or there more than once.
+    Raises `Invalid` if it is not decimal digits, too large, or repeated.
     """
     values = headers.getlist(name)
     if not values:
         return None
     if len(values) > 1 or not _NUMBER.fullmatch(values[0]) or int(values[0]) > MAX_LENGTH:
-        raise Invalid(f"{name} is one number of bytes in decimal digits.", {"field": name})
+        raise Invalid(f"{name} must be one number of bytes in decimal digits.", {"field": name})
     return int(values[0])
 
 
 def told_filename(headers: Headers) -> str | None:
-    """The file name in Content-Disposition; None if there is none, `Invalid` if it is not UTF-8."""
+    """The file name in Content-Disposition, or None; raises `Invalid` if it is not UTF-8."""
     _, options = parse_options_header(headers.get("content-disposition"))
     try:
         return options.get(b"filename", b"").decode() or None
@@ -66,16 +66,16 @@ def told_filename(headers: Headers) -> str | None:
 
 
 def location(request: Request, id_: str) -> str:
-    """Where an upload is, as the client calls this server; some clients take no mere path."""
+    """The absolute URL of an upload: some clients do not accept a path."""
     return url_of(request, f"{UPLOADS}/{id_}")
 
 
 def named_upload(request: Request, url: str) -> str:
-    """The id of the upload that *url* names, which has to be one of this server."""
-    foreign = Invalid(f"{url[:200]!r} is no upload of this server.")
+    """The id of the upload at *url*, which must be on this server."""
+    foreign = Invalid(f"{url[:200]!r} is not an upload on this server.")
     try:
         parts = urlsplit(url)
-    except ValueError:  # brackets that hold no address
+    except ValueError:  # brackets without an address
         raise foreign from None
     match = _PATH.fullmatch(parts.path)
     here = is_here(request, parts) or not (parts.scheme or parts.netloc)
@@ -85,9 +85,9 @@ def named_upload(request: Request, url: str) -> str:
 
 
 def described(header: str) -> NewUpload:
-    """What clients tell of a file in ``Upload-Metadata`` (tus, Creation), by convention.
+    """Parse ``Upload-Metadata`` (tus, Creation) by the conventions of tus clients.
 
-    What has no meaning here is kept as metadata. `Invalid` if it is malformed.
+    Unknown keys are kept as metadata. Raises `Invalid` if the field is malformed.
     """
     said = _metadata(header)
     name = next(
@@ -109,12 +109,12 @@ def described(header: str) -> NewUpload:
 
 
 def _metadata(header: str) -> dict[str, str]:
-    """Comma-separated pairs of a key and its value in Base64."""
+    """Parse comma-separated pairs of a key and its value in Base64."""
     found: dict[str, str] = {}
     for pair in header.split(",") if header.strip() else ():
         key, _, value = pair.strip().partition(" ")
         if not _KEY.fullmatch(key) or key in found:
-            raise Invalid("Upload-Metadata has keys of visible ASCII, each of them once.")
+            raise Invalid("Upload-Metadata keys must be unique and visible ASCII.")
         try:
             data = base64.b64decode(value.strip(), validate=True)
         except ValueError:

@@ -1,1 +1,1 @@
-"""One translator a protocol. No rules, no storage, no state; they never import each other."""
+"""One translator per protocol: no rules, storage or state, and no imports of each other."""

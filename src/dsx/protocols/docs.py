@@ -1,4 +1,4 @@
-"""The API's own pages, ``/docs`` and ``/redoc``, with their assets: no CDN is asked."""
+"""The API documentation, ``/docs`` and ``/redoc``, with local assets instead of a CDN."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def redoc(request: Request) -> HTMLResponse:
 
 
 def include(app: FastAPI) -> None:
-    """Add the pages and their assets to *app*, and the schema, which is spelled once."""
+    """Add the pages, their assets and the schema, which is encoded once, to *app*."""
     app.include_router(router)
     app.router.routes[:] = [
         route for route in app.router.routes if getattr(route, "path", "") != app.openapi_url
@@ -65,7 +65,7 @@ def include(app: FastAPI) -> None:
 
 
 def _guarded(page: HTMLResponse) -> HTMLResponse:
-    """*page*, which runs its own scripts and no others, and within no frame of another page."""
+    """Restrict *page* to its own scripts and forbid framing."""
     scripts = _SCRIPT.findall(bytes(page.body).decode())
     digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
     own = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
@@ -79,7 +79,7 @@ def _guarded(page: HTMLResponse) -> HTMLResponse:
 
 
 class _Schema:
-    """``/openapi.json`` for each root path, of which there are few, as bytes."""
+    """``/openapi.json``, cached as bytes for the first few root paths."""
 
     _MOST = 8
 
@@ -88,7 +88,7 @@ class _Schema:
         self._known: dict[str, bytes] = {}
 
     async def answer(self, request: Request) -> Response:
-        """The schema."""
+        """Return the schema."""
         root = request.scope.get("root_path", "").rstrip("/")
         body = self._known.get(root)
         if body is None:

@@ -1,6 +1,6 @@
 """Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload), interop versions 5 to 8.
 
-On the same resource as tus: a request speaks this protocol if it carries an interop version of ours
+On the same resource as tus: a request uses this protocol if it carries a supported interop version
 or, without any, ``Upload-Complete``. Section names in comments are those of the draft.
 """
 
@@ -43,16 +43,16 @@ _VERSION_HEADER = "upload-draft-interop-version"
 
 
 class ResumableRoute(LenientRoute):
-    """A route for requests that speak this protocol; others pass it by."""
+    """A route that matches only requests of this protocol."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Only if the headers say so."""
+        """Match by the header fields."""
         if scope["type"] != "http" or not _speaks(dict(scope["headers"])):
             return Match.NONE, {}
         return super().matches(scope)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, with failures told in the draft's own problem types."""
+        """The handler, with failures rendered as the draft's problem types."""
         handle = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
@@ -75,7 +75,7 @@ router = PrefixRouter(prefix=UPLOADS, route_class=ResumableRoute, include_in_sch
 @router.options("")
 @router.options("/{id}")
 async def describe(hub: HubDep) -> Response:
-    """What is accepted (Limits)."""
+    """Return the limits (Limits)."""
     return Response(status_code=204, headers={"Accept-Patch": PARTIAL_TYPE} | _limits(hub, None))
 
 
@@ -88,7 +88,7 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
     length = number(request.headers, "Upload-Length")
     told = size if last and size is not None else length
     if length is not None and told != length:
-        raise _inconsistent("Content-Length and Upload-Length contradict each other.")
+        raise _inconsistent("Content-Length and Upload-Length are inconsistent.")
     upload = await hub.transfers.uploads.create(principal, _new_upload(request, told))
     headers = {"Location": location(request, upload.id)} | _limits(hub, upload)
     findable = size != 0 and _VERSION_HEADER in request.headers  # such a client understands 104
@@ -100,7 +100,7 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
         )
         return await _answer(request, hub, principal, upload, headers, last=last, status=201)
     except DSXError:
-        if not findable:  # nobody was told where it is, so nobody will go on with it
+        if not findable:  # the client never received its URL, so it cannot resume
             with suppress(DSXError):
                 await hub.transfers.uploads.abort(principal, upload.id)
         raise
@@ -108,7 +108,7 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
 
 @router.head("/{id}")
 async def read(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
-    """Where the upload stands (Offset Retrieval). Whoever still writes to it ends first."""
+    """Return the offset (Offset Retrieval), after ending requests that still write."""
     upload = await hub.transfers.uploads.take_over(principal, id)
     headers = {"Cache-Control": "no-store"} | _state(upload) | _limits(hub, upload)
     return Response(status_code=204, headers=headers)
@@ -116,10 +116,10 @@ async def read(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # no
 
 @router.patch("/{id}")
 async def append(id: str, request: Request, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
-    """Add bytes where the upload stands (Upload Append)."""
+    """Append bytes at the upload's offset (Upload Append)."""
     typed = request.headers.get(_VERSION_HEADER, str(NEWEST)) in _TYPED
     if typed and request.headers.get("content-type") != PARTIAL_TYPE:
-        return Response(f"The Content-Type of PATCH is {PARTIAL_TYPE}.", 415)
+        return Response(f"The Content-Type of PATCH must be {PARTIAL_TYPE}.", 415)
     offset = number(request.headers, "Upload-Offset")
     if offset is None:
         raise Invalid("PATCH needs Upload-Offset.")
@@ -132,7 +132,7 @@ async def append(id: str, request: Request, hub: HubDep, principal: PrincipalDep
     )
     before = await hub.transfers.uploads.get(principal, id, "write")
     if before.state == "finished" and addition.size != 0:
-        raise _inconsistent("The upload is complete already.")
+        raise _inconsistent("The upload is already complete.")
     try:
         upload = await hub.transfers.uploads.append(
             principal, id, partial(pump, request), addition, finish=False
@@ -148,7 +148,7 @@ async def append(id: str, request: Request, hub: HubDep, principal: PrincipalDep
 
 @router.delete("/{id}")
 async def cancel(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
-    """Drop the upload (Upload Cancellation); a file that it has become stays."""
+    """Drop the upload (Upload Cancellation); the file of a finished one stays."""
     await hub.transfers.uploads.abort(principal, id)
     return Response(status_code=204)
 
@@ -185,9 +185,9 @@ def _made(request: Request, version: FileVersion | None, headers: Mapping[str, s
 
 
 def _new_upload(request: Request, length: int | None) -> NewUpload:
-    """Representation metadata of the creating request are facts of the file.
+    """Take the file's fields from the creating request's representation metadata.
 
-    Clients that speak tus as well send theirs as they do there.
+    ``Upload-Metadata`` of clients that support tus as well is accepted, too.
     """
     said = described(request.headers.get("upload-metadata", ""))
     name = request.query_params.get("name") or told_filename(request.headers)
@@ -206,7 +206,7 @@ def _new_upload(request: Request, length: int | None) -> NewUpload:
 
 
 def _content_type(request: Request) -> str | None:
-    """That of the file; `PARTIAL_TYPE` says nothing about it."""
+    """The file's content type; `PARTIAL_TYPE` is not one."""
     given = request.headers.get("content-type")
     return None if given == PARTIAL_TYPE else given
 
@@ -221,7 +221,7 @@ def _speaks(headers: Mapping[bytes, bytes]) -> bool:
 def _complete(request: Request) -> bool:
     value = request.headers.get("upload-complete")
     if value not in {"?0", "?1"}:
-        raise Invalid("Upload-Complete is ?1, or ?0 if more is to come.")
+        raise Invalid("Upload-Complete must be ?1, or ?0 if more bytes follow.")
     return value == "?1"
 
 
@@ -247,7 +247,7 @@ def _limits(hub: Hub, upload: Upload | None) -> dict[str, str]:
 
 
 class _Inconsistent(Invalid):
-    """Lengths that contradict each other."""
+    """Inconsistent lengths."""
 
 
 def _inconsistent(message: str) -> Invalid:
@@ -255,7 +255,7 @@ def _inconsistent(message: str) -> Invalid:
 
 
 def _problem(error: DSXError) -> Response:
-    """The draft's problem types where it has one (Problem Types), else ours."""
+    """Render *error* as the draft's problem type if it has one (Problem Types), else as ours."""
     if isinstance(error, OffsetMismatch):
         expected, provided = error.details["expected_offset"], error.details["offset"]
         facts = {"expected-offset": expected, "provided-offset": provided}

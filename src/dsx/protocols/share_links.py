@@ -1,4 +1,4 @@
-"""``/s/<link>``: what a share link opens, for whoever has it."""
+"""``/s/<link>``: share links, open to anyone who has one."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _QUIET = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
 
 
 class LinkRoute(LenientRoute):
-    """A route whose address is a secret: its answers, failures included, pass that on to nobody."""
+    """A route with a secret URL, which its responses, failures included, keep out of referrers."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, with the header fields that say so."""
+        """The handler, with those header fields added."""
         handle = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
@@ -75,13 +75,16 @@ LinkSecret = Annotated[str, Path(description="The link's secret.", max_length=12
     "/{link}", operation_id="open_link", summary="Use a share link", response_class=Response
 )
 @router.head(
-    "/{link}", operation_id="open_link_head", summary="Ask about a link", response_class=Response
+    "/{link}",
+    operation_id="open_link_head",
+    summary="Read a link's headers",
+    response_class=Response,
 )
 async def open_link(link: LinkSecret, request: Request, hub: HubDep) -> Response:
-    """A file: its bytes. A category or a prefix: a ZIP. A dataset: its manifest, as JSON.
+    """Return a file's bytes, a category or prefix as a ZIP, or a dataset's manifest as JSON.
 
-    A password is sent as Basic, with any user name. Where a link may be used so often, that many
-    complete downloads are meant: ranges, and what goes on after a break, count once for a day.
+    Send a password as Basic, with any user name. A download limit counts complete downloads:
+    ranges and continuations after a break count once within a day.
     """
     share, guest = await _opened(request, hub, link)
     if share.place.kind == "dataset":
@@ -93,9 +96,9 @@ async def open_link(link: LinkSecret, request: Request, hub: HubDep) -> Response
         return await _sent(request, hub, share, await hub.files.content(guest, newest.id))
     versions = []
     async for version in hub.files.every(guest, FileQuery(sort="name"), present(request)):
-        versions.append(replace(version, metadata={}))  # of thousands that is much
+        versions.append(replace(version, metadata={}))  # of thousands of files it is large
         if len(versions) > MAX_ENTRIES:
-            break  # which `archive` refuses
+            break  # `archive` refuses so many
     return await _sent(request, hub, share, await archive(versions, hub.files, present(request)))
 
 
@@ -108,11 +111,11 @@ async def open_link(link: LinkSecret, request: Request, hub: HubDep) -> Response
 @router.head(
     "/{link}/{path:path}",
     operation_id="open_link_file_head",
-    summary="Ask about a file of a link",
+    summary="Read the headers of a link's file",
     response_class=Response,
 )
 async def open_link_file(link: LinkSecret, path: str, request: Request, hub: HubDep) -> Response:
-    """One file, by its name or its path in the dataset; it counts as the whole of a link does."""
+    """Return one file, by its name or its path in the dataset; it counts as a download."""
     share, guest = await _opened(request, hub, link)
     if share.place.kind == "dataset":
         content = await hub.datasets.content(guest, share.place.value, path)
@@ -139,7 +142,7 @@ async def _opened(request: Request, hub: Hub, link: str) -> tuple[Share, Princip
 
 
 async def _sent(request: Request, hub: Hub, share: Share, content: Content) -> Response:
-    """The answer to a request for *content*, counted if it sends some of it."""
+    """The response for *content*, counted if it sends any bytes."""
     response = ContentResponse(request, content)
     wanted = Wanted(content.etag, content.size, response.ranges)
     if not wanted.bytes:
@@ -150,7 +153,7 @@ async def _sent(request: Request, hub: Hub, share: Share, content: Content) -> R
 async def _counted(
     request: Request, hub: Hub, share: Share, response: Response, wanted: Wanted
 ) -> Response:
-    """*response*, which is (part of) a download unless it sends nothing."""
+    """Count *response* as (part of) a download, unless it sends nothing."""
     if request.method != "GET" or response.status_code not in _SENDS:
         return response
     wanted = replace(wanted, item=f"{request.url.path} {wanted.item}")
@@ -170,6 +173,6 @@ def _recipient(request: Request) -> Recipient:
 
 
 def _cookie(request: Request) -> str:
-    """Its name: browsers send one that is for a link with requests for files of it, too."""
+    """Name of the download cookie, one per path: browsers send a link's with its files, too."""
     path = request.url.path.encode("utf-8", "surrogatepass")
     return f"dsx_download_{hashlib.sha256(path).hexdigest()[:12]}"

@@ -36,7 +36,7 @@ class Readiness(BaseModel):
 
 @router.get("/ready", summary="Can it serve?", responses=documented(503))
 async def ready(hub: HubDep) -> Readiness:
-    """Ask the catalog and the blob store; 503 if either does not answer."""
+    """Check the catalog and the blob store; 503 if either is unavailable."""
     await hub.check()
     full, room = await hub.integrity.is_full(), await hub.integrity.room()
     free = None if room is None else max(0, room)

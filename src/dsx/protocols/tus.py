@@ -41,10 +41,10 @@ _NOTED = _METADATA, _CONCAT
 
 
 class TusRoute(LenientRoute):
-    """A route whose every answer says which version it speaks, failures included."""
+    """A route whose responses, failures included, carry ``Tus-Resumable``."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """``X-HTTP-Method-Override`` stands for the method where the client cannot send it."""
+        """Match, with ``X-HTTP-Method-Override`` as the method if it is present."""
         if scope["type"] != "http":
             return Match.NONE, {}
         headers = dict(scope["headers"])
@@ -56,7 +56,7 @@ class TusRoute(LenientRoute):
         return match, {**child, "method": method}
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, between the checks and headers that hold for all requests."""
+        """The handler, wrapped in the checks and header fields of all requests."""
         handle = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
@@ -73,7 +73,7 @@ router = PrefixRouter(prefix=UPLOADS, route_class=TusRoute, include_in_schema=Fa
 @router.options("")
 @router.options("/{id}")
 async def describe(hub: HubDep) -> Response:
-    """What this server can (Core: OPTIONS)."""
+    """Return the server's capabilities (Core: OPTIONS)."""
     headers = {
         "Tus-Version": VERSION,
         "Tus-Extension": EXTENSIONS,
@@ -86,13 +86,13 @@ async def describe(hub: HubDep) -> Response:
 
 @router.post("")
 async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Response:
-    """Begin an upload, with its first bytes if there are some (Creation, Creation With Upload)."""
+    """Create an upload, with its first bytes if any (Creation, Creation With Upload)."""
     new = _new_upload(request)
     with_bytes = announced(request) != 0
     if with_bytes and request.headers.get("content-type") != CHUNK_TYPE:
         return _wrong_type()
     if with_bytes and new.kind == "final":
-        raise Invalid("A final upload is made of partial ones; it takes no bytes.")
+        raise Invalid("A final upload consists of partial uploads and takes no bytes.")
     addition = _addition(request, 0) if with_bytes else AppendRequest(0, size=0)
     upload = await hub.transfers.uploads.create(principal, new)
     headers = {"Location": location(request, upload.id)}
@@ -104,11 +104,9 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
 
 @router.head("/{id}")
 async def read(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
-    """Where the upload stands (Core: HEAD). Whoever still writes to it ends first."""
+    """Return the offset (Core: HEAD), after ending requests that still write."""
     upload = await hub.transfers.uploads.take_over(principal, id)
-    if (
-        upload.complete and upload.state == "open"
-    ):  # a crash came between the last byte and the file
+    if upload.complete and upload.state == "open":  # a crash before the file was created
         with suppress(Paused):
             await hub.transfers.uploads.finish(principal, id, later=True)
         upload = await hub.transfers.uploads.get(principal, id, "write")
@@ -124,18 +122,18 @@ async def read(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # no
 
 @router.get("/{id}")
 async def download(id: str, request: Request, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
-    """The file that a finished upload has become. Not part of tus, but what clients try."""
+    """Return the file of a finished upload. Not part of tus, but clients request it."""
     version = await hub.transfers.uploads.version(
         principal, await hub.transfers.uploads.get(principal, id)
     )
     if version is None:
-        raise NotFound("The upload has not become a file yet.", {"id": id})
+        raise NotFound("The upload is not finished yet.", {"id": id})
     return ContentResponse(request, await hub.files.content(principal, version.id))
 
 
 @router.patch("/{id}")
 async def append(id: str, request: Request, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
-    """Add bytes where the upload stands (Core: PATCH)."""
+    """Append bytes at the upload's offset (Core: PATCH)."""
     if request.headers.get("content-type") != CHUNK_TYPE:
         return _wrong_type()
     offset = number(request.headers, "Upload-Offset")
@@ -150,7 +148,7 @@ async def append(id: str, request: Request, hub: HubDep, principal: PrincipalDep
 
 @router.delete("/{id}")
 async def terminate(id: str, hub: HubDep, principal: PrincipalDep) -> Response:  # noqa: A002
-    """Drop the upload (Termination); a file that it has become stays."""
+    """Drop the upload (Termination); the file of a finished one stays."""
     await hub.transfers.uploads.abort(principal, id)
     return Response(status_code=204)
 
@@ -158,7 +156,7 @@ async def terminate(id: str, hub: HubDep, principal: PrincipalDep) -> Response: 
 async def _answer(request: Request, handle: Callable[[Request], Awaitable[Response]]) -> Response:
     spoken = request.headers.get("tus-resumable")
     if request.method not in {"OPTIONS", "GET"} and spoken != VERSION:
-        problem = Invalid(f"This is tus {VERSION}: send 'Tus-Resumable: {VERSION}'.")
+        problem = Invalid(f"This server supports tus {VERSION}: send 'Tus-Resumable: {VERSION}'.")
         response = render(problem)
         response.status_code = 412
         response.headers["Tus-Version"] = VERSION
@@ -178,7 +176,7 @@ async def _answer(request: Request, handle: Callable[[Request], Awaitable[Respon
 async def _first_bytes(
     request: Request, hub: Hub, principal: Principal, upload: Upload, addition: AppendRequest
 ) -> Upload:
-    """Add what came with the creation; if it is refused, nobody knows the upload: drop it."""
+    """Append the creating request's bytes; if refused, drop the upload: its URL is unknown."""
     try:
         return await hub.transfers.uploads.append(
             principal, upload.id, partial(pump, request), addition
@@ -193,9 +191,9 @@ def _new_upload(request: Request) -> NewUpload:
     length = number(request.headers, "Upload-Length")
     deferred = request.headers.get("upload-defer-length")
     if deferred not in {None, "1"}:
-        raise Invalid("Upload-Defer-Length is 1.")
+        raise Invalid("Upload-Defer-Length must be 1.")
     if kind == "final" and (length is not None or deferred is not None):
-        raise Invalid("The length of a final upload is that of its partial ones.")
+        raise Invalid("A final upload takes no length: omit Upload-Length and Upload-Defer-Length.")
     if kind != "final" and (length is None) == (deferred is None):
         raise Invalid("Creation needs either Upload-Length or Upload-Defer-Length.")
     notes = {
@@ -207,7 +205,7 @@ def _new_upload(request: Request) -> NewUpload:
 
 
 def _concatenation(request: Request) -> tuple[UploadKind, tuple[str, ...]]:
-    """``Upload-Concat``: the kind of the upload, and the partial ones a final is made of."""
+    """Parse ``Upload-Concat``: the kind of upload, and the partial uploads of a final one."""
     header = request.headers.get(_CONCAT)
     if header is None:
         return "whole", ()
@@ -215,17 +213,17 @@ def _concatenation(request: Request) -> tuple[UploadKind, tuple[str, ...]]:
         return "partial", ()
     urls = header.removeprefix("final;").split()
     if not header.startswith("final;") or not urls:
-        raise Invalid("Upload-Concat is 'partial', or 'final;' and the URLs of partial uploads.")
+        raise Invalid("Upload-Concat must be 'partial' or 'final;URL …' with partial uploads.")
     return "final", tuple(named_upload(request, url) for url in urls)
 
 
 def _addition(request: Request, offset: int) -> AppendRequest:
-    """The bytes of this request, with what they have to hash to (Checksum)."""
+    """Build the append request, with its expected digest (Checksum)."""
     header = request.headers.get("upload-checksum")
     promised = "upload-checksum" in request.headers.get("trailer", "").lower()
     digest: Callable[[], PartDigest | None] = no_digest
     if header is not None and promised:
-        raise Invalid("Upload-Checksum is in the head or in the trailer, not in both.")
+        raise Invalid("Send Upload-Checksum in the header or in the trailer, not in both.")
     if header is not None:
         digest = partial(_checksum, header)
         digest()  # refused before a byte is received
@@ -239,25 +237,27 @@ def _addition(request: Request, offset: int) -> AppendRequest:
 def _promised_checksum(request: Request) -> PartDigest:
     value = trailer(request, "upload-checksum")
     if value is None:
-        raise Invalid("The trailer that was announced, Upload-Checksum, did not come.")
+        raise Invalid("The declared trailer field Upload-Checksum is missing.")
     return _checksum(value)
 
 
 def _checksum(header: str) -> PartDigest:
     algorithm, _, encoded = header.strip().partition(" ")
     if algorithm not in ALGORITHMS:
-        raise Invalid(f"Upload-Checksum: {algorithm[:20]!r} is none of {', '.join(ALGORITHMS)}.")
+        raise Invalid(f"Upload-Checksum: {algorithm[:20]!r} is not one of {', '.join(ALGORITHMS)}.")
     try:
         value = base64.b64decode(encoded, validate=True)
     except ValueError:
         value = b""
     if len(value) != ALGORITHMS[algorithm]:
-        raise Invalid(f"Upload-Checksum: {algorithm} is {ALGORITHMS[algorithm]} bytes in Base64.")
+        raise Invalid(
+            f"Upload-Checksum: {algorithm} must be {ALGORITHMS[algorithm]} bytes in Base64."
+        )
     return PartDigest(algorithm, value)
 
 
 def _wrong_type() -> Response:
-    return Response(f"The Content-Type of bytes is {CHUNK_TYPE}.", 415)
+    return Response(f"The Content-Type must be {CHUNK_TYPE}.", 415)
 
 
 def _expiry(upload: Upload) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Reads the rest of a request's body off the socket, past the HTTP parser, into a few buffers."""
+"""Reads the rest of a request's body from the socket, bypassing the parser, into few buffers."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from dsx.transport.buffers import Buffer, BufferPool
 from dsx.transport.patience import Patience
 
 BUFFERS = 3
-"""How many one body may use at a time."""
+"""Maximum buffers per body at a time."""
 POOL = BufferPool()
 HAND_OVER_SECONDS = 0.25
-"""How long a buffer waits to be full: a slow sender's bytes are to be recorded, too."""
+"""Seconds before a partly filled buffer is written: a slow sender's bytes are recorded, too."""
 Gate = Callable[[], Awaitable[None]]
 
 
 class Turns:
-    """Spreads what many connections want at the same moment, for each has a price.
+    """Spreads work that many connections want done at the same moment.
 
-    A thousand slow senders whose bytes come together are then served one after another, and
-    whoever else asks is served between any two of them.
+    A thousand slow senders whose bytes arrive together are served one after another, with other
+    requests served in between.
     """
 
     def __init__(self, apart: float, at_most: float) -> None:
-        """Two turns are *apart* seconds, unless that would put one off by more than *at_most*."""
+        """Space turns *apart* seconds, but delay none by more than *at_most* seconds."""
         self._apart = apart
         self._at_most = at_most
         self._last = 0.0
 
     def turn(self, wanted: float) -> float:
-        """When to do what is wanted at *wanted*, by the loop's clock: then or a little later."""
+        """Return the time, at or after *wanted*, for the next turn, by the loop's clock."""
         self._last = min(max(wanted, self._last + self._apart), wanted + self._at_most)
         return self._last
 
 
 SLOW = Turns(0.002, 5.0)
-"""For bytes that came too slowly to fill a buffer."""
+"""Turns for bytes that arrived too slowly to fill a buffer."""
 
 
 async def always_open() -> None:
-    """The gate of a transfer that nobody pauses."""
+    """The gate of a transfer that cannot be paused."""
 
 
 class BodyReceiver(asyncio.BufferedProtocol):
-    """Stands in for an HTTP connection's protocol while a body of known length arrives.
+    """Replaces an HTTP connection's protocol while a body of known length arrives.
 
     The event loop receives into one buffer while a worker thread writes others; if writing is
-    slower, reading pauses and TCP holds the sender back. Never reads beyond the body. There is no
-    buffer before bytes come, and a large one only once they have filled a small one.
+    slower, reading pauses and TCP holds the sender back. Never reads beyond the body. A buffer is
+    allocated only when bytes arrive, and a large one only once they have filled a small one.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class BodyReceiver(asyncio.BufferedProtocol):
         self._patience = patience
         self._filling: Buffer | None = None
         self._filled = 0  # bytes in it
-        self._quick = False  # bytes come in such numbers that a large buffer is of use
+        self._quick = False  # bytes arrive fast enough for a large buffer
         self._full: deque[tuple[Buffer, int]] = deque()
         self._used = 0  # buffers that are full or being written
         self._wake = asyncio.Event()
@@ -82,18 +82,18 @@ class BodyReceiver(asyncio.BufferedProtocol):
         transport.set_protocol(self)
 
     async def run(self, write: Callable[[Bytes], object], gate: Gate) -> None:
-        """Pass all bytes to *write* in a worker thread, which is held only while there are some.
+        """Pass all bytes to *write* in a worker thread, which is occupied only while writing.
 
         Raises what *write* raises, `ClientDisconnect`, or `TimedOut` once patience is used up.
         """
         while self._left or self._full:
             if not self._full:
                 await self._arrival(gate)
-            await gate()  # only now: what came during a pause is not written before its end
+            await gate()  # only now: bytes received during a pause are written after it
             await run_in_thread(self._write_full, write)
 
     def _write_full(self, write: Callable[[Bytes], object]) -> None:
-        """In the worker thread: write the buffers that are full; then the gate is asked again."""
+        """Write the full buffers (in the worker thread), until the gate is checked again."""
         for _ in range(len(self._full)):
             buffer, size = self._full.popleft()
             try:
@@ -103,14 +103,14 @@ class BodyReceiver(asyncio.BufferedProtocol):
                 self._loop.call_soon_threadsafe(self._recycle, buffer)
 
     def _recycle(self, buffer: Buffer) -> None:
-        """A buffer has been written: there is room again."""
+        """Release a written buffer and resume reading."""
         buffer.release()
         self._used -= 1
         if self._used == BUFFERS - 1 and self._left and not self._lost:
             self._transport.resume_reading()
 
     def detach(self) -> None:
-        """Give the connection back to its HTTP protocol, and the buffers to the pool."""
+        """Return the connection to its HTTP protocol, and the buffers to the pool."""
         if not self._lost:
             self._transport.set_protocol(self._connection)
             self._transport.resume_reading()
@@ -122,14 +122,14 @@ class BodyReceiver(asyncio.BufferedProtocol):
             self._filling = None
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Room for the next bytes, never more than the body has left."""
+        """Return space for the next bytes, never more than the body's rest."""
         _ = sizehint
         if self._filling is None:
             self._filling = POOL.buffer(large=self._quick)
         return self._filling.view[self._filled : self._filled + self._left]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Note *nbytes* more; a full buffer goes to the writer; without another, reading stops."""
+        """Count *nbytes*; pass on a full buffer, and pause reading if no other is left."""
         assert self._filling is not None
         if not self._filled:
             self._getting_old = self._loop.call_later(HAND_OVER_SECONDS, self._grow_old)
@@ -142,7 +142,7 @@ class BodyReceiver(asyncio.BufferedProtocol):
             self._hand_over()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let the writer have what has come; tell it and the HTTP protocol."""
+        """Pass on the bytes received, and notify the writer and the HTTP protocol."""
         self._lost = True
         if self._filled:
             self._hand_over()
@@ -150,7 +150,7 @@ class BodyReceiver(asyncio.BufferedProtocol):
         self._connection.connection_lost(exc)
 
     def _grow_old(self) -> None:
-        """Too few bytes came to fill the buffer: they are to be recorded, all the same."""
+        """Schedule the hand-over of a buffer that did not fill in time."""
         self._quick = False
         self._getting_old = self._loop.call_at(SLOW.turn(self._loop.time()), self._hand_over)
 
@@ -168,7 +168,7 @@ class BodyReceiver(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     async def _arrival(self, gate: Gate) -> None:
-        """Wait for a buffer that is full or old enough; raise if none can come any more."""
+        """Wait for a buffer that is full or old enough; raise if none can arrive."""
         while not (self._full or self._lost):
             self._wake.clear()
             self._since = self._loop.time()
@@ -189,9 +189,9 @@ class BodyReceiver(asyncio.BufferedProtocol):
             self._since = now
 
     def pause_writing(self) -> None:
-        """Pass on: the HTTP protocol does the writing."""
+        """Pass on to the HTTP protocol, which does the writing."""
         self._connection.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass on."""
+        """Pass on to the HTTP protocol."""
         self._connection.resume_writing()

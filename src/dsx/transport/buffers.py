@@ -1,4 +1,4 @@
-"""Buffers for bodies on their way in: large ones are few, and lent while bytes come quickly."""
+"""Buffers for incoming bodies: few large ones, lent only while bytes arrive quickly."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ KEPT = 8
 
 
 class Buffer:
-    """Room for some bytes of a body."""
+    """A buffer for bytes of a body."""
 
     __slots__ = ("_lent", "_pool", "view")
 
     def __init__(self, pool: BufferPool, lent: mmap.mmap | None) -> None:
-        """One that is *lent* by *pool*, or None: a small one of its own."""
+        """Wrap *lent* memory of *pool*; None: allocate a small buffer."""
         self._pool = pool
         self._lent = lent
         self.view = memoryview(bytearray(SMALL) if lent is None else lent)
 
     def release(self) -> None:
-        """Give it back; nobody looks into it any more."""
+        """Return it; it must not be used any more."""
         self.view.release()
         if self._lent is not None:
             self._pool.take_back(self._lent)
@@ -32,10 +32,10 @@ class Buffer:
 
 
 class BufferPool:
-    """Lends `MOST` large buffers at a time in a process; whoever gets none has a small one.
+    """Lends up to `MOST` large buffers at a time per process, then small ones.
 
-    They are memory maps: what is let go of leaves the process, unlike memory of the heap. `KEPT`
-    stay when nobody uses them.
+    Large buffers are memory maps: once closed, their memory leaves the process, unlike heap memory.
+    `KEPT` unused ones are retained.
     """
 
     def __init__(self, most: int = MOST, kept: int = KEPT) -> None:
@@ -44,17 +44,17 @@ class BufferPool:
         self._unused: deque[mmap.mmap] = deque()
 
     def buffer(self, *, large: bool) -> Buffer:
-        """A buffer; a *large* one if there is one left."""
+        """Return a buffer, a *large* one if available."""
         if not (large and self._left):
             return Buffer(self, None)
         self._left -= 1
         return Buffer(self, self._unused.pop() if self._unused else mmap.mmap(-1, LARGE))
 
     def take_back(self, lent: mmap.mmap) -> None:
-        """End a loan."""
+        """Take *lent* memory back."""
         self._left += 1
         if len(self._unused) < self._kept:
             self._unused.append(lent)
             return
-        with suppress(BufferError):  # a failure's traceback looks into it: it goes with that
+        with suppress(BufferError):  # a traceback still refers to it and will free it
             lent.close()

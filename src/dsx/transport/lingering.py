@@ -1,4 +1,4 @@
-"""Clients that send more than is wanted: held back while requests wait, heard out at the end."""
+"""Handles clients that send more than wanted: flow control, and lingering close."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ LINGER_BYTES = 64 * 1024 * 1024
 
 
 class ReadControl(FlowControl):
-    """Does not read while what was read waits for its turn."""
+    """Pauses reading while bytes already read wait for their turn."""
 
     def __init__(self, transport: asyncio.Transport, held_back: Callable[[], bool]) -> None:
-        """Control *transport*; *held_back* tells whether something waits."""
+        """Control *transport*; *held_back* returns whether bytes are waiting."""
         super().__init__(transport)
         self._held_back = held_back
 
     def resume_reading(self) -> None:
-        """Read on, if nothing waits."""
+        """Resume reading, unless bytes are waiting."""
         if not self._held_back():
             super().resume_reading()
 
 
 class LingeringClose(asyncio.Protocol):
-    """Discards what a client goes on sending until it has read our answer, within bounds."""
+    """Discards what a client sends until it has read the response, within bounds."""
 
     def __init__(self, connection: asyncio.Protocol, transport: asyncio.Transport) -> None:
-        """Take over *transport* from *connection*, which is told of its end."""
+        """Take over *transport* from *connection*, which is notified of its end."""
         self._connection = connection
         self._transport = transport
         self._left = LINGER_BYTES
@@ -39,7 +39,7 @@ class LingeringClose(asyncio.Protocol):
         self._timer = self._loop.call_later(LINGER_SILENCE, transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Discard."""
+        """Discard *data*, and abort beyond the bounds."""
         self._left -= len(data)
         if self._left < 0:
             self._transport.abort()
@@ -49,6 +49,6 @@ class LingeringClose(asyncio.Protocol):
         self._timer = self._loop.call_at(silence, self._transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Pass on."""
+        """Notify the connection."""
         self._timer.cancel()
         self._connection.connection_lost(exc)

@@ -1,4 +1,4 @@
-"""The HTTP parser of a connection, which declines offers to speak another protocol."""
+"""The HTTP parser of a connection, which declines protocol upgrades."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from httptools import HttpParserUpgrade, HttpRequestParser
 
 
 class Connection(Protocol):
-    """What the parser has to know of its connection."""
+    """The part of a connection that the parser uses."""
 
     def framing(self) -> bytes:
-        """A head that says of the current request's body how long it is, and nothing else."""
+        """A request header with only the framing of the current request's body."""
 
 
 class Parser(HttpRequestParser):
-    """Reads on where httptools takes the body of a request for the protocol it offers to speak."""
+    """Continues where httptools takes the body of an upgrade request for the new protocol."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -24,7 +24,7 @@ class Parser(HttpRequestParser):
         self.declining = False
 
     def feed_data(self, data: bytes | bytearray | memoryview[int] | array[int]) -> None:
-        """Parse *data*; an offer in it is declined."""
+        """Parse *data*, declining upgrades."""
         while True:
             try:
                 super().feed_data(data)

@@ -1,4 +1,4 @@
-"""How long a sender may take: silence uses patience up, bytes win it back."""
+"""Bounds how long a sender may take: silence uses up a time budget, bytes restore it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _AT_ONCE = 0.001
 
 
 class Patience:
-    """Seconds for which a sender may still be silent.
+    """The seconds for which a sender may still be silent.
 
-    Each byte gives back the time in which it should come at the lowest rate, so that neither a
-    silent sender nor one of a byte now and then keeps a connection for long, while one that is slow
-    but steady is never cut off. Time in which the server does not read counts for nobody.
+    Each byte restores the time it takes at the lowest rate. So neither a silent sender nor one that
+    trickles keeps a connection for long, while one that is slow but steady is never cut off. Time
+    in which the server does not read is not counted.
     """
 
     def __init__(self, seconds: float, rate: float) -> None:
-        """At most *seconds*; *rate* is the lowest in bytes a second, 0: any byte gives back all."""
+        """Start at *seconds*; *rate*: lowest bytes per second, 0: any byte restores all."""
         self._most = seconds
         self._rate = rate
         self.left = seconds
@@ -29,15 +29,15 @@ class Patience:
         self.left -= seconds
 
     def earn(self, count: int) -> None:
-        """Count *count* bytes that have come."""
+        """Count *count* received bytes."""
         if count:
             self.left = self._most if not self._rate else self.left + count / self._rate
             self.left = min(self.left, self._most)
 
     async def excuse(self, gate: Callable[[], Awaitable[None]]) -> None:
-        """Raise `TimedOut` for a sender that has used it up, unless its transfer is paused.
+        """Raise `TimedOut` for a sender without patience left, unless its transfer is paused.
 
-        *gate* is closed then: wait until it opens, and begin anew.
+        A paused transfer's *gate* is closed: wait until it opens, and restore all patience.
         """
         begun = time.monotonic()
         await gate()
@@ -46,8 +46,5 @@ class Patience:
         self.left = self._most
 
     def _failure(self) -> TimedOut:
-        slow = f", or fewer than {self._rate:g} a second" if self._rate else ""
-        return TimedOut(
-            f"Bytes came too slowly in the middle of the request: none for {self._most:g} seconds"
-            f"{slow}."
-        )
+        slow = f", or fewer than {self._rate:g} per second" if self._rate else ""
+        return TimedOut(f"The request body stalled: no bytes for {self._most:g} seconds{slow}.")

@@ -1,22 +1,22 @@
-"""Our uvicorn protocol class: what a file server needs beyond uvicorn's own.
+"""The uvicorn protocol class of the hub, extended for a file server.
 
 - ``http.response.zerocopysend`` (ASGI extension): files go to the socket by ``sendfile``, whole or
   in part, without passing through Python. A slow client costs a descriptor and a task, no thread
-  and no buffer; one that takes no byte for ``stall_timeout`` is cut off.
+  and no buffer; one that accepts no byte for ``stall_timeout`` is disconnected.
 - `RECEIVE_INTO` (our extension): large bodies are read from the socket into a few lent buffers,
   one filling while a worker thread writes the other.
 - `INTERIM` (our extension): 1xx responses before the final one.
-- `TRAILERS` (our extension): what came behind a chunked body.
-- `WANTED` (our extension): whether an answer that has no end is to go on.
-- Bounds: a request's head must arrive within `HEAD_SECONDS` and is cut off beyond `HEAD_BYTES`
+- `TRAILERS` (our extension): the trailer fields of a chunked body.
+- `WANTED` (our extension): whether an endless response should continue.
+- Bounds: a request's header must arrive within `HEAD_SECONDS` and is refused beyond `HEAD_BYTES`
   or `HEAD_FIELDS`; a body has ``stall_timeout`` seconds of patience, which bytes at ``min_rate``
-  keep up; connections over ``limit`` are answered with 503.
-- A request that is answered before its body has been read gets its answer, even if it goes on
+  keep up; connections over ``limit`` get a 503.
+- A response sent before the request's body has been read reaches even a client that keeps
   sending: the connection lingers (RFC 9112 §9.6) and is then closed.
-- What comes is parsed in pieces of `STEP` bytes, and for `SLICE` seconds at a time: bodies in
-  chunks of a byte take long. Requests that are sent ahead (pipelined) are not parsed while others
-  wait; what is no request is refused after the answers to those before it.
-- A client that says it will send no more (half-close) still gets its answers.
+- Input is parsed in pieces of `STEP` bytes, for `SLICE` seconds at a time: bodies in one-byte
+  chunks take long. Pipelined requests are not parsed while others wait; malformed ones are
+  refused after the responses to those before them.
+- A client that half-closes still gets its responses.
 - An offered upgrade is declined: the request is served as any other (RFC 9110 §7.8).
 """
 
@@ -63,28 +63,28 @@ _FINAL = {"type": "http.response.body", "body": b"", "more_body": False}
 
 @dataclass(frozen=True)
 class ConnectionSettings:
-    """What holds for all connections of a process."""
+    """Settings of all connections of a process."""
 
     stall_timeout: float = 60.0
-    """Seconds for which a client may send or take no byte."""
+    """Seconds for which a client may send or accept no byte."""
     min_rate: float = 0.0
-    """Bytes a second that keep the patience with a sender up; 0: any byte does."""
+    """Bytes per second that keep up the patience with a sender; 0: any byte does."""
     limit: ConnectionLimit = field(default_factory=ConnectionLimit)
     stopped: ASGIApp | None = None
-    """Answers requests that a stop's grace is too short for; None: their connections break."""
+    """Responds to requests that outlast the shutdown grace; None: close their connections."""
 
 
 class DSXProtocol(HttpToolsProtocol):
     """One HTTP/1.1 connection.
 
-    The application hands its `ConnectionSettings` in by the state of its lifespan, as `SETTINGS`.
+    The application passes its `ConnectionSettings` in its lifespan state, as `SETTINGS`.
     """
 
     defaults: ClassVar[ConnectionSettings] = ConnectionSettings()
     parser: Parser
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept, and begin to wait for a head."""
+        """Accept the connection and wait for a request's header."""
         self.settings: ConnectionSettings = self.app_state.get(SETTINGS, self.defaults)
         if not self.settings.limit.admits(transport, len(self.connections)):
             return
@@ -92,38 +92,38 @@ class DSXProtocol(HttpToolsProtocol):
         self.parser = Parser(self)
         self.flow = ReadControl(transport, self._held_back)
         if self.scheme == "http":
-            # drain() is to wait until all has left, for a file may follow past the transport.
+            # drain() must wait until all is sent: a file may follow, bypassing the transport.
             transport.set_write_buffer_limits(high=0)
         self._bound_stalls(transport.get_extra_info("socket"))
         self._parsed = 0
-        self._unparsed = 0  # bytes since the last head or piece of a body: heads, trailers
-        self._ahead = b""  # unparsed, because requests wait in the pipeline, or others for a turn
-        self._going_on: asyncio.Handle | None = None  # parsing, in a turn that comes soon
+        self._unparsed = 0  # bytes since the last header or piece of a body
+        self._ahead = b""  # unparsed: pipelined requests wait, or other connections need a turn
+        self._going_on: asyncio.Handle | None = None  # the next turn of parsing
         self._running: RequestResponseCycle | None = None
-        self._unread = False  # what follows the last request is not read as one
-        self._ended = False  # the client sends no more
-        self._stopping = False  # the server is about to
+        self._unread = False  # bytes after the last request are not parsed
+        self._ended = False  # the client has half-closed
+        self._stopping = False  # the server is shutting down
         self._head_deadline: asyncio.TimerHandle | None = None
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Release the connection."""
         self._stop_parsing()
         self._head_arrived()
         self.settings.limit.left()
         super().connection_lost(exc)
         if self._running is not None and not self._running.response_complete:
-            # The base class tells only the latest request, which may still wait for its turn.
+            # The base class notifies only the latest request, which may still be waiting.
             self._running.disconnected = True
             self._running.message_event.set()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """The client sends no more: go on as long as there are whole requests to answer."""
+        """Handle a half-close: stay open while complete requests await their responses."""
         self._ended = self._answering() and not self.cycle.more_body and self.scheme == "http"
         return self._ended
 
     def shutdown(self) -> None:
-        """The server stops: answer what has been asked, and close."""
+        """Finish the current requests and close."""
         self._stopping = True
         super().shutdown()
 
@@ -134,11 +134,11 @@ class DSXProtocol(HttpToolsProtocol):
             self._parse()
 
     def _held_back(self) -> bool:
-        """Whether more bytes would only wait here."""
+        """Whether more bytes would only be queued."""
         return bool(self.pipeline) or self._going_on is not None
 
     def _parse(self) -> None:
-        """Feed the parser what there is, for a moment; then it is the turn of other connections."""
+        """Feed the parser for at most `SLICE` seconds, then let other connections run."""
         self._stop_parsing()
         data, position = self._ahead, 0
         end = time.monotonic() + SLICE
@@ -166,18 +166,18 @@ class DSXProtocol(HttpToolsProtocol):
             self._going_on = None
 
     def _parse_piece(self, data: bytes) -> None:
-        """Feed the parser; a head that begins here has a deadline."""
+        """Feed the parser, setting a deadline for a header that begins here."""
         if self._head_deadline is None and not self._answering():
             self._expect_head()
         self._unparsed += len(data)
         super().data_received(data)
         if self._unparsed > HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response("The head or the trailer is too large.")
+            self.send_400_response("The header or the trailer is too large.")
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request and close, but let the requests before it have their answers.
+        """Refuse a malformed request and close, after the responses to the requests before it.
 
-        In the middle of an answer to a request that is itself refused here, only break off.
+        If the response to the malformed request has begun, abort the connection.
         """
         if not self._answering():
             super().send_400_response(msg)
@@ -192,44 +192,44 @@ class DSXProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def on_message_begin(self) -> None:
-        """A request begins, unless it is our own: see `Parser`."""
+        """Begin a request, unless it is the parser's own: see `Parser`."""
         if not self.parser.declining:
             self._head = 0  # bytes of its fields
             super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head, or of the trailer."""
+        """Handle a field of the header or the trailer."""
         if self.parser.declining:
             return
         self._head += len(name) + len(value)
         if len(self.headers) >= HEAD_FIELDS or self._head > HEAD_BYTES:
-            raise ValueError("the head is too large")  # which the parser takes for no request
+            raise ValueError("the header is too large")  # the parser reports a malformed request
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """A request's head is whole: start the application."""
+        """Start the application for a request whose header is complete."""
         if self.parser.declining:
             return
         self._head_arrived()
         self._parsed = self._unparsed = 0
         trailers: list[tuple[bytes, bytes]] = []
-        self.headers = trailers  # where the base class puts what comes from now on
+        self.headers = trailers  # the base class appends further fields here
         self.scope["extensions"] = {TRAILERS: lambda: trailers}  # type: ignore[dict-item]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Count what the parser has passed on, so that `_receive_into` knows what is left."""
+        """Count the bytes the parser passed on, so that `_receive_into` knows the rest."""
         self._parsed += len(body)
         self._unparsed = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The body is whole, unless it is yet to come behind an offer to upgrade."""
+        """End the body, unless it still follows an upgrade offer."""
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
     def framing(self) -> bytes:
-        """A head that says of the current request's body how long it is, and nothing else."""
+        """A request header with only the framing of the current request's body."""
         lines = [
             name + b": " + value
             for name, value in self.cycle.scope["headers"]
@@ -238,7 +238,7 @@ class DSXProtocol(HttpToolsProtocol):
         return b"\r\n".join([b"POST / HTTP/1.1", *lines, b"", b""])
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, unless what follows this one is not to be read."""
+        """Continue with the next request, unless the rest must not be parsed."""
         if self.pipeline or not (self._unread or self._ended):
             super().on_response_complete()
             if not self.transport.is_closing():
@@ -254,8 +254,8 @@ class DSXProtocol(HttpToolsProtocol):
         patience = Patience(self.settings.stall_timeout, self.settings.min_rate)
 
         async def extended(scope: Any, _receive: Any, _send: Any) -> None:
-            scope = dict(scope)  # routes may change theirs; the connection goes by what was sent
-            if self.scheme == "http":  # under TLS the bytes have to pass through the process
+            scope = dict(scope)  # routes may change their copy; the connection needs the original
+            if self.scheme == "http":  # under TLS the bytes must pass through the process
                 scope["extensions"][ZERO_COPY] = {}
             scope["extensions"][RECEIVE_INTO] = lambda write, gate: self._receive_into(
                 cycle, patience, write, gate
@@ -267,7 +267,7 @@ class DSXProtocol(HttpToolsProtocol):
             receive, send = partial(self._receive, cycle, patience), partial(self._send, cycle)
             try:
                 await app(scope, receive, send)
-            except asyncio.CancelledError:  # uvicorn's way to end what outlasts a stop's grace
+            except asyncio.CancelledError:  # uvicorn cancels what outlasts the shutdown grace
                 if not self._stopping:
                     raise
                 if not cycle.response_started and self.settings.stopped is not None:
@@ -298,7 +298,7 @@ class DSXProtocol(HttpToolsProtocol):
         if message["type"] == ZERO_COPY:
             await self._send_file(cycle, message)
         elif message["type"] == "http.response.start" and self._is_last(cycle):
-            # Say "close", but close only after lingering: see on_response_complete.
+            # Send "close", but close only after lingering: see on_response_complete.
             cycle.keep_alive = False
             await cycle.send(message)
             cycle.keep_alive = True
@@ -306,7 +306,7 @@ class DSXProtocol(HttpToolsProtocol):
             await cycle.send(message)
 
     def _is_last(self, cycle: RequestResponseCycle) -> bool:
-        """Whether nothing can follow *cycle*, be it because it is answered before it is whole."""
+        """Whether no request can follow *cycle*, as if answered before its body was read."""
         if cycle is not self.cycle or self.transport.is_closing():
             return False
         self._unread = self._unread or cycle.more_body
@@ -315,7 +315,7 @@ class DSXProtocol(HttpToolsProtocol):
     async def _send_interim(
         self, cycle: RequestResponseCycle, status: int, headers: Mapping[str, str]
     ) -> None:
-        """Send a 1xx response, unless the final one has begun. *headers* are ours, and safe."""
+        """Send a 1xx response unless the final one has begun. *headers* must be safe."""
         if cycle is not self.cycle or cycle.response_started or self.transport.is_closing():
             return
         fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -323,9 +323,9 @@ class DSXProtocol(HttpToolsProtocol):
         await cycle.flow.drain()
 
     async def _send_file(self, cycle: RequestResponseCycle, message: Any) -> None:
-        """Send ``count`` bytes of ``file`` from ``offset``, as ASGI's zero-copy extension asks.
+        """Send ``count`` bytes of ``file`` from ``offset`` (ASGI's zero-copy extension).
 
-        Raises `ClientDisconnect` if the client is gone, `EOFError` if the file ends too soon.
+        Raises `ClientDisconnect` if the client has left, `EOFError` if the file ends too soon.
         """
         await cycle.flow.drain()
         if cycle.disconnected or self.transport.is_closing():
@@ -360,9 +360,9 @@ class DSXProtocol(HttpToolsProtocol):
         write: Callable[[Buffer], object],
         gate: Gate,
     ) -> int:
-        """Hand the rest of the request's body to *write*, in a worker thread, and count it.
+        """Pass the rest of the request's body to *write*, in a worker thread; return its length.
 
-        *write* gets the bytes in order; its buffer is used again once it returns. Raises what
+        *write* gets the bytes in order; its buffer is reused once it returns. Raises what
         *write* raises, `ClientDisconnect` if the connection ends before the body does, `TimedOut`
         if the sender stalls.
         """
@@ -391,11 +391,11 @@ class DSXProtocol(HttpToolsProtocol):
         write: Callable[[Buffer], object],
         gate: Gate,
     ) -> int:
-        """Take the rest of the body off the socket past the parser, which then starts afresh.
+        """Read the rest of the body from the socket, bypassing the parser, which is then reset.
 
-        Returns how much the parser had passed on, which is written, too.
-        What the parser has passed on already is written first; nothing may come between counting
-        that and taking over the socket, so there is no ``await`` before `BodyReceiver`.
+        Bytes the parser has already passed on are written first; returns their count. No bytes may
+        arrive between counting them and taking over the socket, so there is no ``await`` before
+        `BodyReceiver`.
         """
         if cycle.disconnected:
             raise ClientDisconnect
@@ -414,7 +414,7 @@ class DSXProtocol(HttpToolsProtocol):
         return len(passed_on)
 
     def _bound_stalls(self, connection: socket.socket) -> None:
-        """Have the kernel break off when a client takes no byte for ``stall_timeout`` seconds."""
+        """Let the kernel abort when a client accepts no byte for ``stall_timeout`` seconds."""
         if connection.family in _TCP and hasattr(socket, "TCP_USER_TIMEOUT"):
             milliseconds = int(self.settings.stall_timeout * 1000)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

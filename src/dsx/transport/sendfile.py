@@ -1,8 +1,8 @@
-"""Moves a slice of a file to a socket from the event loop, by ``sendfile``.
+"""Sends a slice of a file to a socket from the event loop, by ``sendfile``.
 
-asyncio's own ``loop.sendfile`` asks the kernel for everything at once: a quick reader then keeps
-the loop inside one system call for as long as it takes, and so does a file that is not in memory.
-Here a turn moves at most `SLICE` bytes, and what is not in memory is first read by a worker thread.
+asyncio's ``loop.sendfile`` requests everything in one system call, which blocks the loop for as
+long as a fast reader or an uncached file takes. Here a turn sends at most `SLICE` bytes, and
+uncached data is first read by a worker thread.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _BUFFER = 1024 * 1024
 
 
 async def send_slice(connection: socket.socket, file: int, offset: int, count: int) -> None:
-    """Send *count* bytes of the descriptor *file* from *offset* on; holds no memory meanwhile.
+    """Send *count* bytes of the descriptor *file* from *offset* on, without buffering.
 
     *connection* is non-blocking and nothing else may write to it until this returns. Raises
     `OSError` if the connection breaks, `EOFError` if the file ends too soon.
     """
-    # A descriptor of our own: the loop lets nobody else watch the transport's.
+    # A descriptor of our own: the loop allows no other watcher of the transport's.
     sending = _Sending(os.dup(connection.fileno()), file, offset, offset + count)
     try:
         await sending.run()
@@ -60,7 +60,7 @@ class _Sending:
         os.close(self._out)
 
     def _on_writable(self) -> None:
-        """Send a slice. The turn ends with the last one, or before one that must be read first."""
+        """Send a slice; end the turn after the last one, or before one that must be read first."""
         try:
             sent = os.sendfile(
                 self._out, self._file, self._offset, min(SLICE, self._stop - self._offset)
@@ -86,10 +86,9 @@ class _Sending:
             self._turn.set_exception(error)
 
     def _in_memory(self) -> bool:
-        """Whether the next slice can be sent without waiting for the disk, as far as one can tell.
+        """Whether the next slice can probably be sent without waiting for the disk.
 
-        Its last page is asked for without waiting (``RWF_NOWAIT``); a file system that cannot
-        answer counts as fast.
+        Reads its last page with ``RWF_NOWAIT``; a file system without support counts as fast.
         """
         if self._offset < self._warm:
             return True
@@ -105,10 +104,10 @@ class _Sending:
         return True
 
     def _read_ahead(self) -> None:
-        """Bring what comes next into the page cache (in a worker thread)."""
+        """Read the next slices into the page cache (in a worker thread)."""
         buffer = bytearray(_BUFFER)
         stop = min(self._offset + _AHEAD, self._stop)
-        with contextlib.suppress(OSError):  # sendfile will meet the same error, and tell
+        with contextlib.suppress(OSError):  # sendfile will raise the same error
             for position in range(self._offset, stop, _BUFFER):
                 os.preadv(self._file, [buffer], position)
         self._warm = stop

@@ -1,1 +1,1 @@
-"""Reconcilers: each compares what is wanted with what is found, and mends the difference."""
+"""Reconcilers: each compares the desired with the actual state and repairs the difference."""

@@ -1,4 +1,4 @@
-"""Collects what is no longer wanted: whatever has expired, stages and blobs that a crash left."""
+"""Removes expired items, and staged files and blobs left by a crash."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dsx.workers.reconciler import Reconciler
 
 
 class Collector(Reconciler):
-    """Drops trash, uploads, tokens, shares, attempts and log entries whose time is over."""
+    """Drops expired trash, uploads, tokens, shares, attempts and log entries."""
 
     def __init__(self, hub: Hub, interval: float = 600) -> None:
         super().__init__(interval)
@@ -16,9 +16,9 @@ class Collector(Reconciler):
         self._clocks = Clocks()
 
     async def step(self) -> None:
-        """Sweep first: it frees room that a full disk may need for the catalog.
+        """Sweep, which frees space that the catalog may need on a full disk, then expire.
 
-        Nothing expires by a clock that has jumped, until it has been the same for two rounds.
+        After the clock has jumped, nothing expires until it has been steady for two rounds.
         """
         hub = self._hub
         await hub.transfers.uploads.expiry.sweep()

@@ -19,8 +19,8 @@ log = structlog.get_logger(__name__)
 class Indexer(Reconciler):
     """Scans every ten seconds, and hashes, in one of the processes that share a data directory.
 
-    That one has the lock for as long as it lives, because it follows what happens in the
-    directories. The lock only saves work: two indexers at once would be as right as one.
+    That process holds the lock for life, because it follows changes in the directories. The lock
+    only saves work: two indexers at once would be correct, too.
     """
 
     def __init__(self, datasets: Datasets, lock: Path, interval: float = 10) -> None:
@@ -31,7 +31,7 @@ class Indexer(Reconciler):
         self._hashing: asyncio.Task[None] | None = None
 
     async def step(self) -> None:
-        """Scan what is due, unless another process is at it; hashing goes on beside."""
+        """Scan what is due, unless another process has the lock; hash concurrently."""
         if self._held is None:
             self._held = await asyncio.to_thread(self._take)
         if self._held is None:

@@ -1,7 +1,7 @@
-"""Gives memory back to the system that the process needed for a while.
+"""Returns freed memory to the system.
 
-What is freed stays with glibc's allocator wherever something lies behind it, so that a server that
-once held many requests would look for ever as if it still did.
+glibc's allocator keeps freed memory that lies below memory in use, so a server that once held many
+requests would keep their memory forever.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from pathlib import Path
 from dsx.workers.reconciler import Reconciler
 
 _SPARE = 16 * 1024 * 1024
-"""More than the process had at first: not worth the walk through the heap before that."""
+"""Bytes that the process must have grown by before trimming is worth a walk of the heap."""
 _STATM = Path("/proc/self/statm")
 
 
 THRESHOLDS = (5_000, 10, 10)
-"""Of the garbage collector, `gc.set_threshold`: new objects, then multiples."""
+"""Thresholds for `gc.set_threshold`: new objects, then multiples."""
 
 
 def collect_less() -> None:
-    """Have the garbage collector stop the process more rarely, and for less time.
+    """Make the garbage collector stop the process more rarely, and for less time.
 
-    It looks through all objects that there are while nobody is served: a hub that has just
-    started has some 300,000, which stay as long as it does, and each connection has its own.
+    It traverses all objects while no request is served: a hub that has just started has some
+    300,000 permanent ones, and each connection adds its own.
     """
     gc.collect()
     gc.freeze()
@@ -36,7 +36,7 @@ def collect_less() -> None:
 
 
 class MemoryKeeper(Reconciler):
-    """Looks every few seconds whether there is something to give back."""
+    """Checks every few seconds for memory to return."""
 
     def __init__(self, interval: float = 5) -> None:
         super().__init__(interval)
@@ -44,13 +44,13 @@ class MemoryKeeper(Reconciler):
         self._first = _resident()
 
     async def step(self) -> None:
-        """Have the allocator give back what is free, if the process has grown."""
+        """Trim the heap if the process has grown."""
         if self._trim is not None and _resident() > self._first + _SPARE:
             await asyncio.to_thread(self._trim, 0)
 
 
 def _resident() -> int:
-    """Bytes of this process that are in memory; 0 where the system does not say."""
+    """Resident bytes of this process; 0 if unknown."""
     try:
         return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

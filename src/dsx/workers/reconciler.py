@@ -13,10 +13,10 @@ log = structlog.get_logger(__name__)
 
 
 class Reconciler(ABC):
-    """Runs `step` at once and then every *interval* seconds, until it is left.
+    """Runs `step` immediately and then every *interval* seconds, until its context exits.
 
-    A step compares what is wanted with what is found and mends the difference, so a failed or
-    missed one costs nothing but time: it is logged and tried again at the next turn.
+    A step compares the desired with the actual state and repairs the difference, so a failed or
+    missed one costs only time: it is logged and retried at the next interval.
     """
 
     def __init__(self, interval: float) -> None:
@@ -25,7 +25,7 @@ class Reconciler(ABC):
 
     @abstractmethod
     async def step(self) -> None:
-        """Mend once. May be cancelled at any await."""
+        """Repair once. May be cancelled at any await."""
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run(), name=type(self).__name__)

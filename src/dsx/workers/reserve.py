@@ -1,4 +1,4 @@
-"""Takes the room back that was given up when the disk was full."""
+"""Restores the disk reserve after a full disk."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dsx.workers.reconciler import Reconciler
 
 
 class ReserveKeeper(Reconciler):
-    """Looks every few seconds whether the reserve is whole."""
+    """Checks every few seconds that the reserve is complete."""
 
     def __init__(self, reserve: Reserve | None, interval: float = 5) -> None:
         super().__init__(interval)
         self._reserve = reserve
 
     async def step(self) -> None:
-        """Take what is missing, if there is room."""
+        """Refill the reserve, if there is space."""
         if self._reserve is not None:
             await asyncio.to_thread(self._reserve.take)

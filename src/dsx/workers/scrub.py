@@ -1,4 +1,4 @@
-"""Checks what is stored, slowly and for ever."""
+"""Checks stored bytes continuously."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dsx.workers.reconciler import Reconciler
 
 
 class Scrubber(Reconciler):
-    """Goes on with the cycles that are due; looks every two seconds whether one is."""
+    """Continues due scrub cycles; checks every two seconds for one."""
 
     def __init__(self, scrub: Scrub, interval: float = 2) -> None:
         super().__init__(interval)
         self._scrub = scrub
 
     async def step(self) -> None:
-        """Run what is due to its end."""
+        """Run due cycles to their end."""
         await self._scrub.run()

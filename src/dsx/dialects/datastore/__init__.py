@@ -1,4 +1,4 @@
-"""The seed "Datastore": its routes are tasks, and transfers under them."""
+"""The dialect of the seed "Datastore": tasks, and transfers under them."""
 
 from dsx.dialects.datastore.routes import router
 

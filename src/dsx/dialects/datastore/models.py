@@ -1,4 +1,4 @@
-"""What the routes of the seed "Datastore" answer with."""
+"""The responses of the dialect of the seed "Datastore"."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Account(BaseModel):
 
 
 class Task(BaseModel):
-    """A task, as it maps to the state of a transfer."""
+    """A task and the state of its transfer."""
 
     model_config = ConfigDict(title="DatastoreTask", json_schema_extra={"examples": [_EXAMPLE]})
 
@@ -41,9 +41,9 @@ class Task(BaseModel):
     state: Literal["pending", "running", "paused", "completed", "aborted", "expired"]
     kind: Literal["upload", "download", "delete"] | None
     created_at: int = Field(description="Seconds since 1970, UTC.")
-    expires_at: int | None = Field(description="The same; null: with its upload.")
-    done: int = Field(description="Bytes, or of a delete files, so far.")
-    total: int | None = Field(description="Of how many, if known.")
+    expires_at: int | None = Field(description="Seconds since 1970; null: with its upload.")
+    done: int = Field(description="Bytes so far; for deletes, files.")
+    total: int | None = Field(description="Total in the same unit, if known.")
     filename: str | None
 
     @classmethod
@@ -51,7 +51,9 @@ class Task(BaseModel):
         """The JSON of *task*."""
         return cls(
             task_id=task.id,
-            state="running" if task.state == "waiting" else task.state,  # the seed knows no other
+            state="running"
+            if task.state == "waiting"
+            else task.state,  # the seed has no such state
             kind="delete" if task.kind == "empty" else task.kind,
             created_at=task.created // SECOND,
             expires_at=None if task.expires >= NEVER else task.expires // SECOND,
@@ -62,17 +64,17 @@ class Task(BaseModel):
 
 
 class Uploaded(Task):
-    """How an upload stands after a request."""
+    """An upload's state after a request."""
 
     model_config = ConfigDict(title="DatastoreUpload", json_schema_extra={"examples": [_EXAMPLE]})
 
-    id: str | None = Field(description="Of the file that it became; null: bytes are missing.")
+    id: str | None = Field(description="The file's id; null: bytes are missing.")
     offset: int = Field(description="Bytes on disk without a gap.")
     sha256: str | None
 
 
 class Deleted(BaseModel):
-    """How many files a delete moved to the trash."""
+    """Number of files moved to the trash."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"task_id": ID, "deleted": 3}]})
 

@@ -1,4 +1,4 @@
-"""The routes of the seed "Datastore": make a task, then transfer under it."""
+"""The routes of the seed "Datastore": create a task, then transfer under it."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ _UPLOAD[202] = {"model": Uploaded, "description": "Bytes are still missing."}
 async def _selection(
     filename: Annotated[
         str | None,
-        Query(max_length=1000, description="RE2 expression found in the name; default: any."),
+        Query(max_length=1000, description="RE2 expression to search the name for; default: any."),
     ] = None,
     from_date: Annotated[
-        Date | None, Query(description="Uploaded then or later; without a zone: UTC.")
+        Date | None, Query(description="Uploaded then or later; default zone: UTC.")
     ] = None,
     to_date: Annotated[Date | None, Query(description="Uploaded before then.")] = None,
 ) -> FileQuery:
@@ -85,7 +85,7 @@ Selection = Annotated[FileQuery, Depends(_selection)]
 
 
 def _control(what: str) -> Callable[[Endpoint], Endpoint]:
-    """A route that has a task do *what*, under both verbs: the seed names none."""
+    """A route for the action *what* on a task, for POST and PUT: the seed names no method."""
 
     def decorate(endpoint: Endpoint) -> Endpoint:
         for method in ("POST", "PUT"):
@@ -106,12 +106,12 @@ def _control(what: str) -> Callable[[Endpoint], Endpoint]:
     "/create_account",
     status_code=201,
     operation_id="datastore_create_account",
-    summary="Make an account",
+    summary="Create an account",
     openapi_extra={"requestBody": _ACCOUNT_BODY},
     responses=documented(403, 409, 413, 429),
 )
 async def create_account(request: Request, hub: HubDep, caller: CallerDep) -> Account:
-    """Needs no credentials where sign-up is open, or else an admin's, or an `invite`."""
+    """Create an account. Needs an admin's credentials or an `invite`, unless sign-up is open."""
     fields = await read_fields(request)
     user = await hub.accounts.users.sign_up(
         fields.get("username", ""),
@@ -127,7 +127,7 @@ async def create_account(request: Request, hub: HubDep, caller: CallerDep) -> Ac
     "/create_task", status_code=201, operation_id="datastore_create_task", summary="Begin a task"
 )
 async def create_task(hub: HubDep, principal: PrincipalDep) -> Task:
-    """A task to upload, download or delete under; its id lets any connection control that."""
+    """Create a task for an upload, download or delete, controllable from any connection."""
     return Task.of(await hub.transfers.tasks.create(principal))
 
 
@@ -138,20 +138,20 @@ async def create_task(hub: HubDep, principal: PrincipalDep) -> Task:
     responses=documented(404),
 )
 async def read_task(task_id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:
-    """Its state and how far the transfer is; 404 once it is aborted or its time is over."""
+    """Return a task's state and progress; 404 once it is aborted or has expired."""
     return Task.of(await _living(hub, principal, task_id))
 
 
 @_control("pause")
 async def pause_task(task_id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:
-    """Have the transfer wait. Its request is kept open for a while, then closed; bytes are kept."""
+    """Pause a transfer. Its request is held open for a while, then closed; bytes are kept."""
     await _living(hub, principal, task_id)
     return Task.of(await hub.transfers.tasks.pause(principal, task_id))
 
 
 @_control("resume")
 async def resume_task(task_id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:
-    """Let the transfer go on; if its request was closed, by sending or asking again."""
+    """Resume a transfer; if its request was closed, repeat the request."""
     await _living(hub, principal, task_id)
     return Task.of(await hub.transfers.tasks.resume(principal, task_id))
 
@@ -159,7 +159,7 @@ async def resume_task(task_id: TaskId, hub: HubDep, principal: PrincipalDep) -> 
 @_control("abort")
 @refuses_unknown
 async def abort_task(task_id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:
-    """End the transfer, drop what it had, and forget the task."""
+    """Abort a transfer, drop its data and delete the task."""
     await _living(hub, principal, task_id)
     return Task.of(await hub.transfers.tasks.abort(principal, task_id))
 
@@ -181,13 +181,13 @@ async def upload_file(
     hub: HubDep,
     principal: PrincipalDep,
     filename: Annotated[
-        str | None, Query(max_length=1024, description="Default: the one the body comes with.")
+        str | None, Query(max_length=1024, description="Default: the name in the body.")
     ] = None,
 ) -> Uploaded:
     """Store a form's part `file`, or the raw body, as one file.
 
-    After a break, send the same again, or with `Content-Range: bytes a-b/N` what is missing of it.
-    One request at a time.
+    After a break, send it again, or only the missing bytes with `Content-Range: bytes a-b/N`. One
+    request at a time.
     """
     body = _Body(request)
     upload = await _upload(hub, principal, await _living(hub, principal, task_id), body, filename)
@@ -220,21 +220,21 @@ async def upload_file(
 @router.head(
     "/download_file/{task_id}",
     operation_id="datastore_download_file_head",
-    summary="Ask about a download",
+    summary="Read a download's headers",
     response_class=Response,
     responses=_DOWNLOAD,
 )
 async def download_file(
     task_id: TaskId, request: Request, hub: HubDep, principal: PrincipalDep, selection: Selection
 ) -> Response:
-    """A ZIP of your files, or of those that all filters select, even if it is only one.
+    """Download a ZIP of your files, or of those that match all filters, even if only one.
 
-    The first request chooses them; ranges of the same bytes go on where it was broken off.
+    The first request selects them; resume a broken download with ranges.
     """
     await _living(hub, principal, task_id)
     await hub.transfers.tasks.assign(principal, task_id, "download", selection)
     content = await hub.transfers.tasks.content(principal, task_id)
-    if request.method == "HEAD":  # which transfers nothing
+    if request.method == "HEAD":  # transfers nothing
         return ContentResponse(request, content)
     return ControlledResponse(
         request, content, partial(hub.transfers.tasks.transfer, principal, task_id)
@@ -250,7 +250,7 @@ async def download_file(
 async def delete_file(
     task_id: TaskId, hub: HubDep, principal: PrincipalDep, selection: Selection
 ) -> Deleted:
-    """Move your files to the trash: those that all filters select; without any, all of them."""
+    """Move the files that match all filters to the trash; without filters, all your files."""
     await _living(hub, principal, task_id)
     await hub.transfers.tasks.assign(principal, task_id, "delete", selection)
     task = await hub.transfers.tasks.delete(principal, task_id)
@@ -258,18 +258,18 @@ async def delete_file(
 
 
 async def _living(hub: Hub, principal: Principal, task_id: str) -> TaskValue:
-    """The task; `NotFound` once it is aborted or over: here that deletes the mapping."""
+    """Return the task; `NotFound` once it is aborted or expired, as this dialect deletes it."""
     task = await hub.transfers.tasks.get(principal, task_id)
     if task.state in {"aborted", "expired"}:
-        raise NotFound(f"There is no task {task_id!r} any more: it was {task.state}.")
+        raise NotFound(f"Task {task_id!r} no longer exists: it was {task.state}.")
     return task
 
 
 class _Body:
-    """The body of an upload: a form or raw, the whole or a part."""
+    """The body of an upload: a form or raw, whole or a part."""
 
     def __init__(self, request: Request) -> None:
-        """As the fields of *request* tell; `Invalid` if they contradict each other."""
+        """Parse the header of *request*; raises `Invalid` if it is inconsistent."""
         self._request = request
         self._form = Form(content_type=request.headers.get("content-type"))
         kind = self._form.content_type or ""
@@ -288,14 +288,14 @@ class _Body:
         )
 
     async def source(self, write: Write, gate: Gate) -> None:
-        """Hand over the bytes of the file."""
+        """Pass the bytes of the file to *write*."""
         if self._is_form:
             self._form = await pump_form(self._request, write, gate)
         else:
             await pump(self._request, write, gate)
 
     def new(self, task_id: str, filename: str | None) -> NewUpload:
-        """What is known before the bytes come."""
+        """The upload to create, before any bytes are received."""
         type_ = None if self._is_form else self._form.content_type
         name, length = self.name(filename), self.addition.length
         return NewUpload(
@@ -307,35 +307,35 @@ class _Body:
         )
 
     def name(self, filename: str | None) -> str | None:
-        """The file's name: of the form's part, else *filename*, else of the body."""
+        """The file's name: the form part's, else *filename*, else the body's."""
         return self._form.filename or filename or told_filename(self._request.headers)
 
     @property
     def type(self) -> str | None:
-        """The file's content type, once the bytes have come."""
+        """The file's content type, once the bytes are received."""
         return self._form.content_type
 
 
 def _content_range(request: Request, size: int | None) -> tuple[int, int | None] | None:
-    """Where the body belongs, and of how many bytes in all; None: it is the whole."""
+    """Return the body's offset and the total length; None if the body is the whole file."""
     header = request.headers.get("content-range")
     if header is None:
         return None
     told = parse_content_range(header)
     if told is None:
-        raise Invalid("Content-Range is of the form 'bytes 0-499/1234'.")
+        raise Invalid("Content-Range must be of the form 'bytes 0-499/1234'.")
     first, last, total = told
     if last < first or (total or last + 1) <= last or size not in {None, last - first + 1}:
-        raise Invalid("Content-Range contradicts itself or the length of the body.")
+        raise Invalid("Content-Range is inconsistent, or does not match the length of the body.")
     return first, total
 
 
 async def _upload(
     hub: Hub, principal: Principal, task: TaskValue, body: _Body, filename: str | None
 ) -> Upload:
-    """The upload that *task* controls: a new one if the task is for nothing yet."""
+    """The upload that *task* controls, created if the task has none yet."""
     if task.kind is None:
         return await hub.transfers.uploads.create(principal, body.new(task.id, filename))
     if task.kind != "upload":
-        raise Conflict(f"The task is for a {task.kind}.", {"kind": task.kind})
+        raise Conflict(f"The task's kind is already {task.kind}.", {"kind": task.kind})
     return await hub.transfers.uploads.get(principal, task.id, "write")

@@ -1,7 +1,7 @@
 """The dialect of the tinydist seed: ``/upload``, ``/metadata/list``, ``/files``, ``/delete``.
 
-Its README names no route for its chunked uploads; ``/upload_chunk`` and its fields are those of its
-public code. An id is the small number that its examples show; a UUID is taken wherever that is.
+Its README names no route for chunked uploads; ``/upload_chunk`` and its fields are those of its
+public code. An id is a small number, as in its examples; a UUID is accepted as well.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ async def upload(request: Request, hub: HubDep, principal: PrincipalDep) -> JSON
         )
     finally:
         await receiver.abandon()
-    told = f"{version.name!r} is stored as version {version.version}."
+    told = f"Stored {version.name!r} as version {version.version}."
     return JSONResponse({"message": told, "metadata": _record(version)}, 201)
 
 
@@ -97,7 +97,7 @@ async def upload(request: Request, hub: HubDep, principal: PrincipalDep) -> JSON
     responses={200: _ANY, 201: _ANY, **documented(404, 408, 409, 410, 412, 413, 507)},
     openapi_extra=_form(
         ["file", "filename", "chunkIndex", "totalChunks"],
-        filename="Of the whole file.",
+        filename="Name of the whole file.",
         chunkIndex="From 0 on.",
         totalChunks="1 to 10,000; each of any size.",
         category="Default: `default`.",
@@ -105,11 +105,11 @@ async def upload(request: Request, hub: HubDep, principal: PrincipalDep) -> JSON
     ),
 )
 async def upload_chunk(request: Request, hub: HubDep, principal: PrincipalDep) -> JSONResponse:
-    """Store one chunk; the file is there, and in `metadata`, once all are: 201, before that 200.
+    """Store one chunk: 200, or 201 with the file in `metadata` once all chunks are stored.
 
-    Chunks may come in any order, in parallel, and again. Those of the same name, number and
-    checksum belong together. Other bytes for a chunk that has come are refused (409), chunks that
-    do not have the checksum as a whole are dropped (422).
+    Chunks may be sent in any order, in parallel and repeatedly. Those of the same name, number and
+    checksum belong together. Different bytes for a stored chunk are refused (409); if the whole
+    does not match the checksum, all chunks are dropped (422).
     """
     form = Form()
 
@@ -142,9 +142,9 @@ async def list_metadata(
     limit: Annotated[int | None, Query(ge=1, le=1_000_000_000)] = None,
     category: Annotated[str | None, Query(max_length=255)] = None,
 ) -> StreamingResponse:
-    """The record of every file's newest version, newest first, as one JSON list; streamed."""
+    """Stream the record of every file's newest version as one JSON list, newest first."""
     query = FileQuery(limit=min(limit or _PAGE, _PAGE), category=category or None)
-    first = await hub.files.list(principal, query)  # what fails now still gets its problem
+    first = await hub.files.list(principal, query)  # a failure here is still a problem response
     records = _array(hub.files.pages(principal, query, first), limit)
     return StreamingResponse(records, media_type="application/json")
 
@@ -159,7 +159,7 @@ async def list_metadata(
 @router.head(
     "/files",
     operation_id="tinydist_files_head",
-    summary="Ask about a download",
+    summary="Read a download's headers",
     response_class=Response,
     responses=DOWNLOADS | documented(404, 410, 412, 413, 416),
 )
@@ -170,10 +170,10 @@ async def files(
     id: Annotated[list[Ids] | None, Query(max_length=1000, examples=[["1", "2"]])] = None,  # noqa: A002
     filename: Name = None,
 ) -> ContentResponse:
-    """The bytes of one file, by `id` or `filename`; of several ids, a ZIP. Ranges resume both."""
+    """Return one file's bytes, by `id` or `filename`, or a ZIP of several; ranges resume both."""
     refs = [part for value in id or () for part in _IDS.split(value) if part]
     if bool(refs) == bool(filename):
-        raise Invalid("Say which: either one or more ids, or a filename.")
+        raise Invalid("Send either one or more ids or a filename.")
     return ContentResponse(
         request, await _content(hub, principal, refs, filename or "", present(request))
     )
@@ -192,13 +192,13 @@ async def delete(
     id: Id | None = None,  # noqa: A002
     filename: Name = None,
 ) -> JSONResponse:
-    """Move a file, with all its versions, to the trash; even if its bytes are missing.
+    """Move a file, with all its versions, to the trash, even if its bytes are missing.
 
-    A `filename` that no record has, but a file that somebody put into the hub's `drop` directory,
-    moves that one (admins only).
+    A `filename` without a record moves the file of that name in the hub's `drop` directory (admins
+    only).
     """
     if bool(id) == bool(filename):
-        raise Invalid("Say which: either an id or a filename.")
+        raise Invalid("Send either an id or a filename.")
     try:
         if id:
             version = await hub.trash.delete_file(principal, id)
@@ -208,11 +208,11 @@ async def delete(
         if id:
             raise
         version = await hub.drop.delete(principal, filename or "")
-        told = f"{version.name!r} had no metadata; the file itself is in the trash now."
+        told = f"Moved {version.name!r}, which had no metadata, to the trash."
     else:
-        told = f"{version.name!r} is in the trash now."
+        told = f"Moved {version.name!r} to the trash."
         if not await hub.files.has_bytes(version):
-            told = f"The metadata of {version.name!r} is deleted; its file was missing."
+            told = f"Deleted the metadata of {version.name!r}; its bytes were missing."
     return JSONResponse({"message": told, "id": version.number})
 
 
@@ -227,7 +227,7 @@ async def _content(
 
 
 async def _array(pages: AsyncIterator[Page], limit: int | None) -> AsyncIterator[str]:
-    """At most *limit* records as a JSON list, a page of them at a time."""
+    """At most *limit* records as a JSON list, page by page."""
     separator, left = "[", limit
     async for page in pages:
         items = page.items[:left]
@@ -266,7 +266,7 @@ def _place(form: Form, *, new: bool) -> ChunkInfo:
 
 
 def _field(form: Form, name: str) -> str | None:
-    """The form's last field of that name; None if there is none or it is empty."""
+    """The last value of a form field; None if it is absent or empty."""
     return form.texts.get(name) or None
 
 
@@ -280,5 +280,5 @@ def _required(form: Form, name: str, otherwise: str | None = None) -> str:
 def _number(form: Form, name: str) -> int:
     text = _required(form, name)
     if not _NUMBER.fullmatch(text):
-        raise Unprocessable(f"{name} is a number in decimal digits.", {"field": name})
+        raise Unprocessable(f"{name} must be a number in decimal digits.", {"field": name})
     return int(text)

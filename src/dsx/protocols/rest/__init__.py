@@ -23,6 +23,6 @@ PARTS = (files, uploads, tasks, trash, archive, datasets, accounts, tokens, oidc
 
 
 def include(app: FastAPI) -> None:
-    """Add the routes to *app*, part by part: of a router of routers, each is tried twice."""
+    """Add the routes to *app*, router by router: a nested router would match each path twice."""
     for part in PARTS:
         app.include_router(part.router, prefix=PREFIX, responses=RESPONSES)

@@ -17,14 +17,16 @@ from dsx.hub.clock import time_text
 _ID = "019a9f3c-0000-7000-8000-00000000000b"
 _YEARS = 10 * 366 * 24 * 3600
 UserName = Annotated[str, Path(description="Name of a user.", examples=["alice"], max_length=64)]
-Id = Annotated[str, Path(description="Id, as it was told.", examples=[_ID], max_length=64)]
+Id = Annotated[
+    str, Path(description="Id from the list or creation response.", examples=[_ID], max_length=64)
+]
 Secret = Annotated[str, Field(max_length=1024)]
 Seconds = Annotated[float, Field(gt=0, le=_YEARS)]
 Quota = Annotated[int, Field(ge=-1, le=(1 << 62) - 1)]
 
 
 class SignUp(BaseModel):
-    """An account to make."""
+    """An account to create."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -33,8 +35,8 @@ class SignUp(BaseModel):
 
     username: str = Field(max_length=64, description="Letters, digits and ._@+-")
     password: Secret = Field(description="8 to 256 characters.")
-    invite: Secret | None = Field(None, description="The invitation, where one is needed.")
-    role: Role | None = Field(None, description="For admins to give; default: member.")
+    invite: Secret | None = Field(None, description="Invitation, if sign-up requires one.")
+    role: Role | None = Field(None, description="Only admins may set it; default: member.")
 
 
 class User(BaseModel):
@@ -45,8 +47,8 @@ class User(BaseModel):
     username: str
     role: Role
     disabled: bool
-    quota_bytes: int | None = Field(description="Null: the hub's default.")
-    quota_files: int | None = Field(description="Null: the hub's default.")
+    quota_bytes: int | None = Field(description="Null: the hub's default applies.")
+    quota_files: int | None = Field(description="Null: the hub's default applies.")
     created: str
 
     @classmethod
@@ -65,31 +67,35 @@ class User(BaseModel):
 
 
 class UserList(BaseModel):
-    """Accounts by number."""
+    """Accounts, ordered by number."""
 
     items: list[User]
     next: int | None = Field(description="`after` of the next page; null on the last.")
 
 
 class UserPatch(BaseModel):
-    """Changes to an account; what is absent stays."""
+    """Changes to an account; absent fields stay as they are."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"role": "reader"}]})
 
     role: Role | None = None
     disabled: bool | None = None
-    quota_bytes: Quota | None = Field(None, description="-1: the hub's default.")
-    quota_files: Quota | None = Field(None, description="-1: the hub's default.")
+    quota_bytes: Quota | None = Field(None, description="-1 restores the hub's default.")
+    quota_files: Quota | None = Field(None, description="-1 restores the hub's default.")
     password: Secret | None = None
-    current_password: Secret | None = Field(None, description="To change one's own password.")
+    current_password: Secret | None = Field(
+        None, description="Required to change your own password."
+    )
 
 
 class Departure(BaseModel):
-    """An account that has ended."""
+    """A deleted account."""
 
     username: str
-    files: int = Field(description="How many files it left, those in its trash included.")
-    heir: str | None = Field(description="Who has them; null: the trash of the hub's own key.")
+    files: int = Field(description="Number of files it left, including those in its trash.")
+    heir: str | None = Field(
+        description="Account that received them; null: the trash of the hub's API key."
+    )
 
     @classmethod
     def of(cls, departure: departures.Departure) -> Self:
@@ -98,13 +104,13 @@ class Departure(BaseModel):
 
 
 class Me(BaseModel):
-    """Who you are, and what you may do."""
+    """The account behind a credential, and its permissions."""
 
     id: str
     number: int
     username: str
     scopes: list[Scope]
-    places: list[PlaceModel] | None = Field(description="Null: everywhere.")
+    places: list[PlaceModel] | None = Field(description="Where it is valid; null: everywhere.")
 
     @classmethod
     def of(cls, principal: principals.Principal) -> Self:
@@ -119,13 +125,13 @@ class Me(BaseModel):
 
 
 class UsageModel(BaseModel):
-    """What you store, versions and trash included, and may store at most."""
+    """Storage used, including old versions and trash, and the quotas."""
 
     bytes: int
     files: int
-    staged: int = Field(description="Bytes unfinished uploads have or were promised; they count.")
-    quota_bytes: int | None = Field(description="Null: any number.")
-    quota_files: int | None = Field(description="Null: any number.")
+    staged: int = Field(description="Bytes reserved by unfinished uploads; they count.")
+    quota_bytes: int | None = Field(description="Null: unlimited.")
+    quota_files: int | None = Field(description="Null: unlimited.")
 
     @classmethod
     def of(cls, usage: Usage) -> Self:
@@ -140,9 +146,9 @@ class UsageModel(BaseModel):
 
 
 class PlaceModel(BaseModel):
-    """A part of a space: one file (by id or number), a category, a prefix of names, a dataset.
+    """Part of a space: a file (by id or number), a category, a name prefix or a dataset.
 
-    A prefix ends at a slash: `proj` is everything below `proj/`, and nothing else.
+    A prefix ends at a slash: `proj` covers everything below `proj/` and nothing else.
     """
 
     model_config = ConfigDict(
@@ -153,7 +159,7 @@ class PlaceModel(BaseModel):
     value: str = Field(min_length=1, max_length=1024)
 
     def place(self) -> ResourceScope:
-        """The place it tells."""
+        """The scope it describes."""
         return ResourceScope(self.kind, self.value)
 
     @classmethod
@@ -165,18 +171,18 @@ class PlaceModel(BaseModel):
 
 
 class NewToken(BaseModel):
-    """A token to make."""
+    """A token to create."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"name": "laptop", "scopes": ["read"]}]}
     )
 
-    name: str = Field("token", min_length=1, max_length=100, description="To tell it by.")
+    name: str = Field("token", min_length=1, max_length=100, description="Label.")
     scopes: list[Scope] = Field(["read"], min_length=1, max_length=4)
     places: list[PlaceModel] | None = Field(
-        None, min_length=1, max_length=100, description="Where it is good; null: everywhere."
+        None, min_length=1, max_length=100, description="Where it is valid; null: everywhere."
     )
-    seconds: Seconds | None = Field(None, description="For how long; null: until it is revoked.")
+    seconds: Seconds | None = Field(None, description="Lifetime; null: until revoked.")
 
 
 class Token(BaseModel):
@@ -188,7 +194,7 @@ class Token(BaseModel):
     places: list[PlaceModel] | None
     created: str
     expires: str | None
-    used: str | None = Field(description="When it was last shown, to about a minute.")
+    used: str | None = Field(description="Time of last use, to about a minute.")
 
     @classmethod
     def of(cls, token: principals.Token) -> Self:
@@ -205,9 +211,9 @@ class Token(BaseModel):
 
 
 class MadeToken(Token):
-    """A token that was just made: its secret is told only now."""
+    """A new token with its secret, which is returned only here."""
 
-    token: str = Field(description="The secret. Keep it: nobody can tell it again.")
+    token: str = Field(description="The secret. Store it: it cannot be retrieved again.")
 
     @classmethod
     def made(cls, token: principals.Token, secret: str) -> Self:
@@ -222,12 +228,12 @@ class TokenList(BaseModel):
 
 
 class NewInvite(BaseModel):
-    """An invitation to make."""
+    """An invitation to create."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"role": "member"}]})
 
     role: Role = "member"
-    seconds: Seconds = Field(7 * 24 * 3600, description="For how long it is good.")
+    seconds: Seconds = Field(7 * 24 * 3600, description="Lifetime.")
 
 
 class SignIn(BaseModel):
@@ -243,7 +249,7 @@ class SignIn(BaseModel):
 
 
 class NewShare(BaseModel):
-    """Something to share: with a user, or, if none is named, by a link."""
+    """Something to share: with a user or, if none is named, by a link."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -251,25 +257,25 @@ class NewShare(BaseModel):
     )
 
     place: PlaceModel
-    user: str | None = Field(None, max_length=64, description="With whom; null: by a link.")
-    seconds: Seconds | None = Field(None, description="For how long; null: until it is ended.")
-    password: Secret | None = Field(None, description="What a link asks for besides.")
+    user: str | None = Field(None, max_length=64, description="Recipient; null: create a link.")
+    seconds: Seconds | None = Field(None, description="Lifetime; null: until revoked.")
+    password: Secret | None = Field(None, description="Password that the link requires.")
     downloads: int | None = Field(
-        None, ge=1, le=1_000_000_000, description="How often a link may be used."
+        None, ge=1, le=1_000_000_000, description="Maximum number of downloads by the link."
     )
 
 
 class Share(BaseModel):
-    """What is shared."""
+    """A share, without its secret."""
 
     id: str
     place: PlaceModel
     kind: Literal["user", "link"]
-    owner: str = Field(description="The owner's id; for what others share with you, their name.")
+    owner: str = Field(description="The owner's id; in received shares, the owner's name.")
     grantee: str | None = Field(None, description="Name of the user it is shared with.")
-    name: str | None = Field(None, description="Name of the file, if it is one.")
-    password: bool = Field(description="Whether the link asks for one.")
-    there: bool = Field(True, description="False: the file is deleted.")
+    name: str | None = Field(None, description="Name of the file, if a file is shared.")
+    password: bool = Field(description="Whether the link requires a password.")
+    there: bool = Field(True, description="False if the file has been deleted.")
     downloads: int | None
     downloaded: int
     created: str
@@ -277,7 +283,7 @@ class Share(BaseModel):
 
     @classmethod
     def of(cls, share: principals.Share, called: Called | None = None) -> Self:
-        """The JSON of *share*, of which *called* tells names."""
+        """The JSON of *share*, with the names in *called*."""
         called = called or Called()
         return cls(
             id=share.id,
@@ -296,9 +302,9 @@ class Share(BaseModel):
 
 
 class MadeShare(Share):
-    """A share that was just made."""
+    """A new share."""
 
-    url: str | None = Field(None, description="The link, told only now; null: none was made.")
+    url: str | None = Field(None, description="The link, returned only here; null: no link.")
 
 
 class ShareList(BaseModel):
@@ -309,13 +315,13 @@ class ShareList(BaseModel):
 
 
 class Entry(BaseModel):
-    """What somebody did, or was refused."""
+    """One action or refused attempt."""
 
     number: int
     at: str
-    principal: str = Field(description="Owner id; empty: nobody known.")
+    principal: str = Field(description="Owner id; empty: unauthenticated.")
     username: str | None
-    via: str = Field(description="Id of the token, session or share that was shown.")
+    via: str = Field(description="Id of the token, session or share used.")
     address: str
     action: str
     target: str

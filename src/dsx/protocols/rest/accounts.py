@@ -1,4 +1,4 @@
-"""``/api/v1/users``, ``/invites``, ``/account``, ``/audit``: accounts, and what they did."""
+"""``/api/v1/users``, ``/invites``, ``/account``, ``/audit``: accounts and their actions."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ router = PrefixRouter(tags=["accounts"], dependencies=[NotKept])
 @router.post(
     "/users",
     status_code=201,
-    summary="Make an account",
+    summary="Create an account",
     responses=documented(403, 409, 429),
 )
 async def create_user(new: SignUp, request: Request, hub: HubDep, caller: CallerDep) -> User:
-    """Sign up, where that is open or with an invitation; admins always may, for anybody."""
+    """Sign up, if sign-up is open or with an invitation. Admins may always create accounts."""
     user = await hub.accounts.users.sign_up(
         new.username,
         new.password,
@@ -55,7 +55,7 @@ async def list_users(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[int, Query(ge=0, le=(1 << 62) - 1)] = 0,
 ) -> UserList:
-    """All accounts by number; for admins."""
+    """List all accounts, ordered by number. Admins only."""
     found = await hub.accounts.users.list(principal, after=after, limit=limit)
     following = found[-1].number if len(found) == limit else None
     return UserList(items=[User.of(user) for user in found], next=following)
@@ -63,7 +63,7 @@ async def list_users(
 
 @router.get("/users/{name}", summary="Read an account", responses=documented(403, 404))
 async def get_user(name: UserName, hub: HubDep, principal: PrincipalDep) -> User:
-    """Your own account; admins: any."""
+    """Return your own account; admins may read any."""
     return User.of(await hub.accounts.users.get(principal, name))
 
 
@@ -71,10 +71,10 @@ async def get_user(name: UserName, hub: HubDep, principal: PrincipalDep) -> User
 async def patch_user(
     name: UserName, changes: UserPatch, hub: HubDep, principal: PrincipalDep
 ) -> User:
-    """Your own password, telling the current one; admins: anything of any account.
+    """Change your own password, giving the current one. Admins may change any account.
 
     A new password or role ends the account's sessions and signed tokens. A disabled account cannot
-    do anything, its files stay.
+    do anything; its files stay.
     """
     wanted = UserChanges(**changes.model_dump(exclude={"current_password"}))
     current = changes.current_password
@@ -87,27 +87,31 @@ async def delete_user(
     hub: HubDep,
     principal: PrincipalDep,
     heir: Annotated[
-        str | None, Query(max_length=64, description="Who gets its files; default: the trash.")
+        str | None,
+        Query(max_length=64, description="Account that receives its files; default: the trash."),
     ] = None,
     days: Annotated[
-        float | None, Query(ge=0, le=3660, description="Days in the trash; default: as any file.")
+        float | None,
+        Query(ge=0, le=3660, description="Days in the trash; default: as for any file."),
     ] = None,
 ) -> Departure:
-    """End an account, its tokens, sessions, shares, uploads and tasks; for admins.
+    """Delete an account with its tokens, sessions, shares, uploads and tasks. Admins only.
 
-    Its files go to an heir, under their names, or below the account's where those are taken; or to
-    the trash of the hub's own key, from where they are dropped for good after some days.
+    Its files go to the heir, under their own names or, where those are taken, below the account's
+    name. Without an heir they go to the trash of the hub's API key and are later purged.
     """
     return Departure.of(await hub.departures.delete(principal, name, heir=heir, days=days))
 
 
-@router.post("/invites", status_code=201, summary="Invite somebody", responses=documented(403, 409))
+@router.post(
+    "/invites", status_code=201, summary="Create an invitation", responses=documented(403, 409)
+)
 async def create_invite(
     hub: HubDep, principal: PrincipalDep, new: NewInvite | None = None
 ) -> MadeToken:
-    """An invitation with which one person can sign up once; for admins to make.
+    """Create an invitation that is valid for one sign-up. Admins only.
 
-    409 where sign-up is closed: nobody could use it.
+    409 if sign-up is closed, as the invitation could not be used.
     """
     new = new or NewInvite()
     token, secret = await hub.accounts.tokens.invite(principal, new.role, new.seconds)
@@ -116,13 +120,13 @@ async def create_invite(
 
 @router.get("/account", summary="Who am I?", response_model=Me)
 async def get_account(principal: PrincipalDep) -> JSONResponse:
-    """Who your credential says you are, and what you may do with it."""
+    """Return the account of your credential and what the credential permits."""
     return JSONResponse(Me.of(principal).model_dump(), headers={"Cache-Control": "no-store"})
 
 
-@router.get("/account/usage", summary="What do I store?", responses=documented(403))
+@router.get("/account/usage", summary="Read my storage usage", responses=documented(403))
 async def get_usage(hub: HubDep, principal: PrincipalDep) -> UsageModel:
-    """Bytes and files in your space, and your quotas."""
+    """Return the bytes and files in your space, and your quotas."""
     return UsageModel.of(await hub.accounts.users.usage(principal))
 
 
@@ -133,10 +137,12 @@ async def list_audit(
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     before: Annotated[int | None, Query(ge=0, le=(1 << 62) - 1)] = None,
-    user: Annotated[str | None, Query(max_length=64, description="Only theirs.")] = None,
+    user: Annotated[
+        str | None, Query(max_length=64, description="Only actions of this user.")
+    ] = None,
     outcome: Literal["done", "refused"] | None = None,
 ) -> AuditLog:
-    """Every change and every refused attempt, newest first: admins see all, others their own."""
+    """List changes and refused attempts, newest first. Admins see all, others their own."""
     found = await hub.accounts.audit.list(
         principal, before=before, limit=limit, user=user, outcome=outcome
     )

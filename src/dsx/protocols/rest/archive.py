@@ -32,7 +32,7 @@ _RESPONSES = DOWNLOADS | documented(404, 409, 410, 412, 413, 416)
 @router.head(
     "",
     operation_id="download_archive_head",
-    summary="Ask about a ZIP",
+    summary="Read a ZIP's headers",
     response_class=Response,
     responses=_RESPONSES,
 )
@@ -42,7 +42,7 @@ async def download_archive(
     principal: PrincipalDep,
     id: Annotated[list[str], Query(min_length=1, max_length=1000, examples=[["1", "2"]])],  # noqa: A002
 ) -> ContentResponse:
-    """Stored (uncompressed) entries, so the length is known and ranges resume a download."""
+    """Download files as a ZIP. Entries are uncompressed: the length is known, ranges resume."""
     return await _respond(request, hub, principal, id)
 
 
@@ -56,7 +56,7 @@ async def download_archive(
 async def request_archive(
     request: Request, wanted: ArchiveRequest, hub: HubDep, principal: PrincipalDep
 ) -> ContentResponse:
-    """The same for more ids than fit into a URL."""
+    """Download files as a ZIP, with more ids than fit into a URL."""
     return await _respond(request, hub, principal, [str(id_) for id_ in wanted.ids])
 
 

@@ -31,13 +31,13 @@ _MANIFEST_EXAMPLE = {
 
 @router.get("", summary="List datasets")
 async def list_datasets(hub: HubDep, principal: PrincipalDep) -> DatasetList:
-    """Every directory under DSX_DATASET_PATH, with the progress of its index."""
+    """List the directories under DSX_DATASET_PATH, with the progress of their indexes."""
     return DatasetList(items=[Dataset.of(info) for info in await hub.datasets.list(principal)])
 
 
 @router.get("/{dataset}", summary="Read a dataset's state", responses=documented(404, 503))
 async def get_dataset(dataset: DatasetName, hub: HubDep, principal: PrincipalDep) -> Dataset:
-    """Size, number of files and how far the index is."""
+    """Return a dataset's size, number of files and index progress."""
     return Dataset.of(await hub.datasets.info(principal, dataset))
 
 
@@ -54,10 +54,10 @@ async def get_dataset(dataset: DatasetName, hub: HubDep, principal: PrincipalDep
 async def get_manifest(
     request: Request, dataset: DatasetName, hub: HubDep, principal: PrincipalDep
 ) -> Response:
-    """Every file with size, fingerprint and, once it has been read whole, SHA-256; streamed.
+    """Stream every file with its size, fingerprint and, once it has been hashed, its SHA-256.
 
-    By path; but a large dataset's first manifest is sent while it is made, in no order and without
-    an ETag.
+    Sorted by path. The first manifest of a large dataset is sent while it is built: unsorted and
+    without an ETag.
     """
     return await manifest_response(request, hub.datasets, principal, dataset)
 
@@ -72,17 +72,17 @@ async def get_manifest(
 @router.head(
     "/{dataset}/files/{path:path}",
     operation_id="download_dataset_file_head",
-    summary="Ask about a file of a dataset",
+    summary="Read the headers of a dataset's file",
     response_class=Response,
     responses=DOWNLOADS | documented(404, 412, 416, 503),
 )
 async def download_dataset_file(
     request: Request, dataset: DatasetName, path: str, hub: HubDep, principal: PrincipalDep
 ) -> ContentResponse:
-    """The bytes: whole or in ranges, with ETag, conditions and, where known, Repr-Digest.
+    """Return the bytes, whole or in ranges, with ETag, conditions and, if known, Repr-Digest.
 
-    `Cache-Control: no-cache` says that the bytes were not those of the digest: it is not told again
-    before they have been read anew.
+    `Cache-Control: no-cache` reports that the bytes did not match the digest: the file is hashed
+    again before the digest is sent again.
     """
     recheck = "no-cache" in request.headers.get("cache-control", "")
     content = await hub.datasets.content(principal, dataset, path, recheck=recheck)
@@ -102,10 +102,10 @@ async def download_dataset_file(
 async def pack_dataset(
     dataset: DatasetName, wanted: PackRequest, hub: HubDep, principal: PrincipalDep
 ) -> StreamingResponse:
-    """Members come in the asked order, each with its SHA-256 as pax record `DSX.sha256`.
+    """Stream files as one TAR in the requested order, SHA-256 in pax record `DSX.sha256`.
 
-    A file that goes meanwhile is left out. After a broken connection, ask again with `start` = the
-    number of files of the list that are done.
+    A file that disappears meanwhile is left out. After a broken connection, repeat the request
+    with `start` set to the number of listed files already received.
     """
     stream = await hub.datasets.pack(principal, dataset, wanted.paths, wanted.start)
     return StreamingResponse(stream, media_type="application/x-tar")

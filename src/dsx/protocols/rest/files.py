@@ -54,7 +54,7 @@ Version = Annotated[
 def _if_match(
     request: Request,
     if_match: Annotated[
-        str | None, Header(description="ETags one of which the file has to have now; `*`: any.")
+        str | None, Header(description="ETags, one of which must be current; `*`: any.")
     ] = None,
 ) -> frozenset[str] | None:
     return None if if_match is None else only_if_match(request.headers)
@@ -70,7 +70,7 @@ Sort = Literal["created", "-created", "name", "-name", "size", "-size"]
     response_model=File,
     summary="Store a file",
     responses={
-        200: {"model": File, "description": "It was there already."},
+        200: {"model": File, "description": "The file already has these bytes (`if_changed`)."},
         **documented(408, 412, 413, 507),
     },
     openapi_extra={
@@ -90,7 +90,7 @@ async def create_file(
     tag: Annotated[list[str] | None, Query(max_length=256)] = None,
     metadata: Annotated[str | None, Query(description="A JSON object.", examples=["{}"])] = None,
     if_changed: Annotated[
-        bool, Query(description="Make no version of what the file of that name is already.")
+        bool, Query(description="Do not create a version if the file already has these bytes.")
     ] = False,
     absent: OnlyIfAbsent,
     repr_digest: Annotated[
@@ -101,10 +101,11 @@ async def create_file(
     """Store the body as a new file, or as a new version of the file of that name.
 
     Send the bytes raw, with their own Content-Type, or as the part `file` of a form whose fields
-    stand in for the query. The answer comes when the bytes are on disk and the file is listed.
+    replace the query parameters. The response is sent once the bytes are on disk and the file is
+    listed.
 
-    With `if_changed`, bytes that the file of that name has already make no version, unless a
-    category, tags, metadata or a type is given that it has not: 200, and the version there is.
+    With `if_changed`, no version is created if the file already has these bytes and the given
+    category, tags, metadata and type: the response is then 200 with the existing version.
     """
     expected = _expected(repr_digest)
     receiver = await hub.files.receive(principal, announced(request))
@@ -140,9 +141,9 @@ async def create_file(
 
 @router.post("/lookup", summary="Look files up by name")
 async def look_up_files(wanted: Names, hub: HubDep, principal: PrincipalDep) -> FileList:
-    """The newest versions of those of your files that have one of these names, in any order.
+    """Return the newest versions of your files with these names, in any order.
 
-    A file whose bytes are damaged is not among them: it is to be stored again.
+    Files whose bytes are damaged are left out: store them again.
     """
     found = await hub.files.find_many(principal, wanted.names)
     return FileList(items=[File.of(version) for version in found])
@@ -156,20 +157,22 @@ async def list_files(
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(max_length=4096, description="`next` of a page.")] = None,
-    name: Annotated[str | None, Query(max_length=1024, description="Glob, as `img_*.png`.")] = None,
+    name: Annotated[str | None, Query(max_length=1024, description="Glob: `img_*.png`.")] = None,
     regex: Annotated[
-        str | None, Query(max_length=1000, description="RE2 expression found in the name.")
+        str | None, Query(max_length=1000, description="RE2 expression to search the name for.")
     ] = None,
     category: Annotated[str | None, Query(max_length=255)] = None,
-    tag: Annotated[list[str] | None, Query(max_length=32, description="All of these.")] = None,
+    tag: Annotated[
+        list[str] | None, Query(max_length=32, description="Tags that all must match.")
+    ] = None,
     created_from: Annotated[Date | None, Query(description="Inclusive.")] = None,
     created_to: Annotated[Date | None, Query(description="Exclusive.")] = None,
     sort: Sort = "-created",
     owner: Annotated[
-        str | None, Query(max_length=64, description="Another user, who shares files with you.")
+        str | None, Query(max_length=64, description="Another user who shares files with you.")
     ] = None,
 ) -> Response:
-    """The newest version of every file, a page at a time; filters combine with AND."""
+    """List the newest version of every file, page by page; filters combine with AND."""
     query = FileQuery(
         limit=limit,
         cursor=cursor,
@@ -191,7 +194,7 @@ async def list_files(
 
 @router.get("/{id}", summary="Read a file's record", responses=documented(404))
 async def get_file(id: FileId, hub: HubDep, principal: PrincipalDep) -> File:  # noqa: A002
-    """Everything known of one version, but its bytes."""
+    """Return the record of one version, without its bytes."""
     return File.of(await hub.files.get(principal, id))
 
 
@@ -208,7 +211,7 @@ async def list_versions(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(max_length=4096, description="`next` of a page.")] = None,
 ) -> Response:
-    """The versions of the file that *id* is a version of, newest first, a page at a time."""
+    """List the versions of the file to which *id* belongs, newest first, page by page."""
     page = await hub.files.versions(principal, id, limit=limit, cursor=cursor)
     return await listing(page.items, File.of, next=page.next)
 
@@ -220,7 +223,7 @@ async def get_version(
     hub: HubDep,
     principal: PrincipalDep,
 ) -> File:
-    """The record of one version of the file that *id* is a version of."""
+    """Return one version's record of the file to which *id* belongs."""
     return File.of(await hub.files.version(principal, id, version))
 
 
@@ -236,7 +239,7 @@ async def delete_version(
     hub: HubDep,
     principal: PrincipalDep,
 ) -> None:
-    """Move that version alone to the trash; if it is the newest, the one before it then is."""
+    """Move this version to the trash; if it is the newest, the previous one becomes newest."""
     await hub.trash.delete_version(principal, id, version)
 
 
@@ -268,7 +271,7 @@ async def patch_file(
 @router.head(
     "/{id}/content",
     operation_id="download_file_head",
-    summary="Ask about a download",
+    summary="Read a download's headers",
     response_class=Response,
     responses=DOWNLOADS | documented(404, 410, 412, 416),
 )
@@ -278,7 +281,10 @@ async def download_file(
     hub: HubDep,
     principal: PrincipalDep,
 ) -> ContentResponse:
-    """The bytes: whole or in ranges, with ETag, conditions and Repr-Digest (RFC 9110, 9530)."""
+    """Return the bytes, whole or in ranges, with ETag, conditions and Repr-Digest.
+
+    See RFC 9110 and RFC 9530.
+    """
     return ContentResponse(request, await hub.files.content(principal, id))
 
 
@@ -291,7 +297,7 @@ async def delete_file(
     principal: PrincipalDep,
     if_match: IfMatch,
 ) -> None:
-    """Move an older version alone to the trash; with the newest one, or the file's id, the file."""
+    """Move a file to the trash, or one version, if *id* is that of an older version."""
     await hub.trash.delete(principal, id, only_if_match=if_match)
 
 
@@ -317,5 +323,5 @@ def _object(text: str | None) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise Invalid("metadata is a JSON object.")
+        raise Invalid("metadata must be a JSON object.")
     return value

@@ -48,9 +48,9 @@ class File(BaseModel):
 
     id: str = Field(description="Public id (UUIDv7) of this version.")
     number: int = Field(description="Small integer id, never reused.")
-    file: str = Field(description="Id of the file: where one is asked for, its newest version.")
-    version: int = Field(description="1, 2, 3 …: which version of the file it is.")
-    latest: bool = Field(description="The newest of the file; of what was deleted, likewise.")
+    file: str = Field(description="Id of the file; in paths it stands for the newest version.")
+    version: int = Field(description="Number of this version of the file: 1, 2, 3 …")
+    latest: bool = Field(description="Whether it is the newest version, or was when deleted.")
     owner: str
     name: str
     category: str
@@ -60,9 +60,9 @@ class File(BaseModel):
     created: str = Field(description="ISO 8601, UTC, microseconds.")
     metadata: dict[str, Any]
     tags: list[str]
-    trashed: str | None = Field(description="When it went to the trash.")
-    expires: str | None = Field(description="When the trash drops it for good.")
-    url: str = Field(description="Where its bytes are.")
+    trashed: str | None = Field(description="When it was moved to the trash.")
+    expires: str | None = Field(description="When it will be purged from the trash.")
+    url: str = Field(description="URL of the bytes.")
 
     @classmethod
     def of(cls, version: FileVersion) -> Self:
@@ -96,7 +96,7 @@ class FilePage(BaseModel):
 
 
 class FileList(BaseModel):
-    """Some files, all at once."""
+    """Files, unpaged."""
 
     items: list[File]
 
@@ -112,7 +112,7 @@ class Names(BaseModel):
 
 
 class FilePatch(BaseModel):
-    """Changes to a file; what is absent stays."""
+    """Changes to a file; absent fields stay as they are."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -123,7 +123,7 @@ class FilePatch(BaseModel):
     category: str | None = None
     tags: list[str] | None = Field(None, max_length=256)
     metadata: dict[str, Any] | None = Field(
-        None, description="Merged into the present metadata (RFC 7396); null removes a key."
+        None, description="Merged into the current metadata (RFC 7396); null removes a key."
     )
 
 
@@ -132,21 +132,21 @@ class Restore(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": None}]})
 
-    name: str | None = Field(None, description="A new name, if the old one is taken.")
+    name: str | None = Field(None, description="New name; default: the old one.")
     version: int | None = Field(
-        None, ge=1, le=(1 << 31) - 1, description="Only that version of the file."
+        None, ge=1, le=(1 << 31) - 1, description="Restore only this version."
     )
 
 
 class Purged(BaseModel):
-    """How many files are gone for good."""
+    """Number of files purged."""
 
     purged: int
-    task: str | None = Field(None, description="Of the task that goes on; null: it is done.")
+    task: str | None = Field(None, description="Id of the task that continues; null: done.")
 
 
 class ArchiveRequest(BaseModel):
-    """Which files go into the ZIP, in this order."""
+    """Files to put into the ZIP, in this order."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"ids": ["1", "2"]}]})
 
@@ -156,27 +156,27 @@ class ArchiveRequest(BaseModel):
 
 
 class PackRequest(BaseModel):
-    """Which files of a dataset to pack, in this order."""
+    """Files of a dataset to pack, in this order."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"paths": ["train/img_001.jpg"]}]}
     )
 
     paths: list[str] | None = Field(
-        None, max_length=100_000, fail_fast=True, description="Null: every file, by path."
+        None, max_length=100_000, fail_fast=True, description="Null: all files, by path."
     )
-    start: int = Field(0, ge=0, description="Index of the first member to send: resumes a pack.")
+    start: int = Field(0, ge=0, description="Index of the first file to send, to resume.")
 
 
 class LeftOut(BaseModel):
-    """Files of a directory that its dataset leaves out for one reason."""
+    """Files excluded from a dataset for one reason."""
 
     count: int
-    paths: list[str] = Field(description="The first of them.")
+    paths: list[str] = Field(description="The first few paths.")
 
 
 class Dataset(BaseModel):
-    """A dataset served in place, and how far its index is."""
+    """A dataset served in place, with the progress of its index."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -205,7 +205,7 @@ class Dataset(BaseModel):
     indexed: str | None = Field(description="When the last scan ended.")
     trouble: str | None = Field(None, description="Why it is unavailable.")
     left_out: dict[str, LeftOut] = Field(
-        default_factory=dict, description="What the dataset leaves out, by reason."
+        default_factory=dict, description="Excluded files, by reason."
     )
 
     @classmethod

@@ -35,17 +35,17 @@ Told = Annotated[str | None, Query(max_length=_LONGEST)]
     "",
     status_code=302,
     response_class=RedirectResponse,
-    summary="Sign in elsewhere",
+    summary="Sign in with OpenID Connect",
     responses=documented(404),
 )
 async def begin_oidc(
     request: Request,
     hub: HubDep,
     next: Annotated[  # noqa: A002
-        str, Query(max_length=1024, description="Path of this site to go to in the end.")
+        str, Query(max_length=1024, description="Path on this site to redirect to afterwards.")
     ] = "/",
 ) -> RedirectResponse:
-    """Send the browser to the provider that the operator has set up; 404 if there is none."""
+    """Redirect the browser to the configured OpenID Provider; 404 if none is configured."""
     own = request.url.path.removeprefix(root_of(request)).rstrip("/")
     url, kept = await _oidc(hub).begin(url_of(request, f"{own}/callback"), next)
     response = _redirect(url)
@@ -57,10 +57,10 @@ async def begin_oidc(
     "/callback",
     status_code=302,
     response_class=RedirectResponse,
-    summary="Come back from there",
+    summary="Finish signing in with OpenID Connect",
     responses=documented(403, 404),
 )
-@ignores_unknown  # RFC 6749 §4.1.2: of what a provider adds, the unknown is ignored
+@ignores_unknown  # RFC 6749 §4.1.2: unrecognized parameters of the provider are ignored
 async def finish_oidc(
     *,
     request: Request,
@@ -70,9 +70,9 @@ async def finish_oidc(
     error: Told = None,
     iss: Told = None,
 ) -> RedirectResponse:
-    """Where the provider sends the browser back to: opens a session, then goes to `next`.
+    """Handle the provider's redirect: open a session, then redirect to `next`.
 
-    An account is made for who comes the first time, unless sign-up is closed.
+    The first sign-in creates an account, unless sign-up is closed.
     """
     told = {"code": code, "state": state, "error": error, "iss": iss}
     answer = {name: value for name, value in told.items() if value is not None}
@@ -87,14 +87,14 @@ async def finish_oidc(
 
 
 def _within(request: Request, path: str) -> str:
-    """*path* of the site, below the path that the hub has there."""
+    """*path*, moved below the hub's root path unless it already is."""
     root = root_of(request)
     return path if path == root or path.startswith(f"{root}/") else path_of(request, path)
 
 
 def _oidc(hub: Hub) -> OidcSignIn:
     if hub.accounts.oidc is None:
-        raise NotFound("Signing in with an account elsewhere is not set up here.")
+        raise NotFound("OpenID Connect sign-in is not configured.")
     return hub.accounts.oidc
 
 

@@ -1,4 +1,4 @@
-"""``/api/v1/scrub``: how far the checking of stored bytes is, and what it found; for admins."""
+"""``/api/v1/scrub``: progress and findings of the integrity scrub; admins only."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from dsx.hub.integrity.scrub import Finding, Status
 router = PrefixRouter(prefix="/scrub", tags=["scrub"])
 
 _IN_PLACE = 1000
-"""Of so many damaged files of datasets it is told."""
+"""Most damaged dataset files reported."""
 
 
 class CycleModel(BaseModel):
-    """One round over everything."""
+    """One pass over all stored bytes."""
 
     begun: str
-    ended: str | None = Field(description="None while it goes on.")
+    ended: str | None = Field(description="Null while it is running.")
     checked: int
     checked_bytes: int
-    found: int = Field(description="How many of those that were checked were damaged.")
+    found: int = Field(description="How many of the checked ones were damaged.")
 
 
 class KindModel(BaseModel):
-    """How far one kind of stored bytes is."""
+    """Scrub progress of one kind of stored bytes."""
 
     name: str = Field(description="`blobs`: the bytes of files; `datasets`: files in place.")
     running: bool
-    requested: bool = Field(description="Somebody asked for a cycle at once.")
+    requested: bool = Field(description="Whether an immediate cycle was requested.")
     total: int
     total_bytes: int
-    cycle: CycleModel | None = Field(description="The present cycle, or the one that ended last.")
-    last: CycleModel | None = Field(description="The cycle that ended last.")
+    cycle: CycleModel | None = Field(description="The current cycle, or the last one.")
+    last: CycleModel | None = Field(description="The last complete cycle.")
 
     @classmethod
     def of(cls, status: Status) -> Self:
@@ -67,12 +67,12 @@ class KindModel(BaseModel):
 
 
 class ScrubModel(BaseModel):
-    """The whole scrub."""
+    """State of the scrub."""
 
-    days: float | None = Field(description="Days of a cycle; None: on request only.")
-    rate: int | None = Field(description="Bytes a second at most.")
-    damaged: int = Field(description="Blobs that are damaged and not healed yet.")
-    damaged_in_place: int = Field(description="Files of datasets that are damaged, up to 1000.")
+    days: float | None = Field(description="Days per cycle; null: only on request.")
+    rate: int | None = Field(description="Maximum bytes per second.")
+    damaged: int = Field(description="Damaged blobs that are not repaired yet.")
+    damaged_in_place: int = Field(description="Damaged dataset files, at most 1000.")
     kinds: list[KindModel]
 
 
@@ -86,13 +86,13 @@ class ConcernedFile(BaseModel):
 
 
 class FindingModel(BaseModel):
-    """Bytes that are damaged."""
+    """A damaged blob."""
 
     sha256: str
     size: int
     problem: str
     found: str = Field(description="When it was found.")
-    files: list[ConcernedFile] = Field(description="The first ten versions that have these bytes.")
+    files: list[ConcernedFile] = Field(description="The first ten versions with these bytes.")
 
     @classmethod
     def of(cls, finding: Finding) -> Self:
@@ -111,14 +111,14 @@ class FindingModel(BaseModel):
 
 
 class FindingList(BaseModel):
-    """Some findings, and where the next ones begin."""
+    """A page of findings."""
 
     items: list[FindingModel]
     next: str | None
 
 
 class DatasetFinding(BaseModel):
-    """A file of a dataset whose bytes have changed by themselves."""
+    """A dataset file whose bytes changed without being written."""
 
     dataset: str
     path: str
@@ -137,14 +137,14 @@ class DatasetFinding(BaseModel):
 
 
 class DatasetFindings(BaseModel):
-    """The first thousand of them."""
+    """Damaged dataset files, at most 1000."""
 
     items: list[DatasetFinding]
 
 
-@router.get("", summary="How far is the scrub?", responses=documented(403))
+@router.get("", summary="Read the scrub's progress", responses=documented(403))
 async def get_scrub(hub: HubDep, principal: PrincipalDep) -> ScrubModel:
-    """The cycle that is running, the last one that ended, and how many blobs are damaged."""
+    """Return the current and the last complete cycle, and the number of damaged blobs."""
     found = await hub.integrity.scrub.status(principal)
     return ScrubModel(
         days=hub.integrity.scrub.days,
@@ -157,19 +157,19 @@ async def get_scrub(hub: HubDep, principal: PrincipalDep) -> ScrubModel:
 
 @router.post("", status_code=202, summary="Check everything now", responses=documented(403))
 async def start_scrub(hub: HubDep, principal: PrincipalDep) -> ScrubModel:
-    """Begin a cycle at once, as fast as `DSX_SCRUB_RATE` allows; it goes on in the background."""
+    """Start a cycle now, in the background, as fast as `DSX_SCRUB_RATE` allows."""
     await hub.integrity.scrub.request(principal)
     return await get_scrub(hub, principal)
 
 
-@router.get("/findings", summary="List damaged bytes", responses=documented(403))
+@router.get("/findings", summary="List damaged blobs", responses=documented(403))
 async def list_findings(
     hub: HubDep,
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str, Query(max_length=64)] = "",
 ) -> FindingList:
-    """What is damaged, by digest, until the right bytes are stored again."""
+    """List damaged blobs by digest. A blob is listed until its bytes are stored again."""
     found = await hub.integrity.scrub.findings(principal, after, limit)
     following = found[-1].damage.digest if len(found) == limit else None
     return FindingList(items=[FindingModel.of(one) for one in found], next=following)
@@ -179,6 +179,6 @@ async def list_findings(
     "/findings/datasets", summary="List damaged files of datasets", responses=documented(403)
 )
 async def list_dataset_findings(hub: HubDep, principal: PrincipalDep) -> DatasetFindings:
-    """Files in place whose bytes differ from their SHA-256, though nobody has written to them."""
+    """List dataset files whose bytes differ from their SHA-256 though they were not written."""
     found = await hub.datasets.damage(principal, _IN_PLACE)
     return DatasetFindings(items=[DatasetFinding.of(one) for one in found])

@@ -1,4 +1,4 @@
-"""``/api/v1/shares``: let one user, or whoever has a link, read something."""
+"""``/api/v1/shares``: give one user, or anyone with a link, read access."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ router = PrefixRouter(prefix="/shares", tags=["shares"], dependencies=[NotKept])
 async def create_share(
     new: NewShare, request: Request, hub: HubDep, principal: PrincipalDep
 ) -> MadeShare:
-    """A file, a category, a prefix or a dataset: with `user`, or by a link whoever has it may use.
+    """Share a file, category, prefix or dataset with `user` or, without one, by a link.
 
-    Shares allow reading only. What is added to a shared category later is shared, too.
+    Shares are read-only. Files added to a shared category later are shared, too.
     """
     place = new.place.place()
     if new.user is not None:
         if new.password is not None or new.downloads is not None:
-            raise Invalid("A password and a number of downloads are for links: name no user.")
+            raise Invalid("A share with a user takes no password and no downloads: omit them.")
         share = await hub.accounts.shares.with_user(principal, place, new.user, seconds=new.seconds)
         return MadeShare(**Share.of(share).model_dump())
     share, secret = await hub.accounts.shares.by_link(
@@ -48,7 +48,7 @@ async def list_shares(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str, Query(max_length=64)] = "",
 ) -> ShareList:
-    """What you share, oldest first."""
+    """List your shares, oldest first."""
     found = await hub.accounts.shares.list(principal, after=after, limit=limit)
     following = found[-1][0].id if len(found) == limit else None
     return ShareList(items=[Share.of(*one) for one in found], next=following)
@@ -56,12 +56,12 @@ async def list_shares(
 
 @router.get("/received", summary="List what is shared with me", responses=documented(403))
 async def list_received(hub: HubDep, principal: PrincipalDep) -> ShareList:
-    """What others share with you: read it at `GET /api/v1/files?owner=NAME`."""
+    """List what others share with you. Read it with `GET /api/v1/files?owner=NAME`."""
     found = await hub.accounts.shares.received(principal)
     return ShareList(items=[Share.of(*one) for one in found])
 
 
 @router.delete("/{id}", status_code=204, summary="End a share", responses=documented(403, 404))
 async def end_share(id: Id, hub: HubDep, principal: PrincipalDep) -> None:  # noqa: A002
-    """From now on nobody can use it."""
+    """Revoke a share; it stops working immediately."""
     await hub.accounts.shares.end(principal, id)

@@ -29,7 +29,7 @@ from dsx.protocols.rest.transfer_models import NewTask, Task, TaskId, TaskList
 router = PrefixRouter(prefix="/tasks", tags=["tasks"])
 
 _FEW = 20
-"""Events that are not worth the way to another thread."""
+"""Up to this many events are encoded on the event loop: a thread would cost more."""
 _RESPONSES = DOWNLOADS | documented(404, 409, 410, 412, 413, 416)
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -43,7 +43,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
 async def create_task(
     request: Request, hub: HubDep, principal: PrincipalDep, new: NewTask | None = None
 ) -> Task:
-    """A task to transfer something under: its id opens the control of it to any connection."""
+    """Create a task for a transfer, which any connection can then control by the task's id."""
     new = new or NewTask()
     query = FileQuery(
         glob=new.glob, regex=new.regex, category=new.category, tags=tuple(new.tags), sort="created"
@@ -66,9 +66,9 @@ async def list_tasks(
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     before: Annotated[str | None, Query(max_length=64, description="`next` of a page.")] = None,
-    everyone: Annotated[bool, Query(description="Those of all owners; for admins.")] = False,
+    everyone: Annotated[bool, Query(description="Tasks of all owners. Admins only.")] = False,
 ) -> TaskList:
-    """Tasks, newest first; those of uploads among them, which have the upload's id."""
+    """List tasks, newest first. An upload's task has the upload's id."""
     found, following = await hub.transfers.tasks.list(
         principal, before=before, limit=limit, everyone=everyone
     )
@@ -88,17 +88,15 @@ async def watch_tasks(
     id: Annotated[str | None, Query(max_length=64, description="Only this task.")] = None,  # noqa: A002
     seconds: Annotated[
         float | None,
-        Query(gt=0, le=86400, description="How long at most; default: as long as the hub allows."),
+        Query(gt=0, le=86400, description="Maximum duration; default: the hub's limit."),
     ] = None,
 ) -> StreamingResponse:
-    """Server-sent events: `task` with a task's JSON, at first and whenever one changes.
+    """Stream an event `task` with a task's JSON for each task, then whenever one changes.
 
-    The stream ends with the credential that opened it, and after `DSX_EVENT_SECONDS`.
+    The stream ends when its credential does, and after `DSX_EVENT_SECONDS`.
     """
     if id is None:
-        await hub.transfers.tasks.list(
-            principal, limit=1
-        )  # while there is still an answer to refuse with
+        await hub.transfers.tasks.list(principal, limit=1)  # raises before the response starts
     else:
         await hub.transfers.tasks.get(principal, id)
     longest = min(seconds or hub.event_seconds, hub.event_seconds)
@@ -110,30 +108,30 @@ async def watch_tasks(
 
 @router.get("/{id}", summary="Read a task", responses=documented(404))
 async def get_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:  # noqa: A002
-    """How far the transfer is."""
+    """Return a task's state and progress."""
     return Task.of(await hub.transfers.tasks.get(principal, id))
 
 
 @router.post("/{id}/pause", summary="Pause", responses=documented(404, 409))
 async def pause_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:  # noqa: A002
-    """Have the transfer wait, within a second, wherever it runs.
+    """Pause a transfer within a second, on whichever server it runs.
 
-    Its request is kept open for a while and then closed; what has come is kept.
+    Its request is held open for a while, then closed; the bytes received are kept.
     """
     return Task.of(await hub.transfers.tasks.pause(principal, id))
 
 
 @router.post("/{id}/resume", summary="Resume", responses=documented(404, 409))
 async def resume_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:  # noqa: A002
-    """Let the transfer go on; if its request was closed, from where it stands."""
+    """Resume a transfer; if its request was closed, the client continues from the offset."""
     return Task.of(await hub.transfers.tasks.resume(principal, id))
 
 
 @router.post("/{id}/abort", summary="Abort", responses=documented(404, 409, 410))
 async def abort_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:  # noqa: A002
-    """End the transfer and drop what it had, within a second, wherever it runs.
+    """Abort a transfer and drop its data within a second, on whichever server it runs.
 
-    An admin may abort anybody's.
+    Admins may abort any task.
     """
     return Task.of(await hub.transfers.tasks.abort(principal, id))
 
@@ -141,14 +139,14 @@ async def abort_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task: 
 @router.get(
     "/{id}/content",
     operation_id="download_task",
-    summary="Download what a task is about",
+    summary="Download a task's files",
     response_class=Response,
     responses=_RESPONSES,
 )
 @router.head(
     "/{id}/content",
     operation_id="download_task_head",
-    summary="Ask about a task's download",
+    summary="Read the headers of a task's download",
     response_class=Response,
     responses=_RESPONSES,
 )
@@ -158,9 +156,9 @@ async def download_task(
     hub: HubDep,
     principal: PrincipalDep,
 ) -> Response:
-    """A ZIP of the task's files, of a length that is known: ranges go on where it was paused."""
+    """Download the task's files as a ZIP of known length; resume it with ranges."""
     content = await hub.transfers.tasks.content(principal, id, present(request))
-    if request.method == "HEAD":  # which transfers nothing
+    if request.method == "HEAD":  # transfers nothing
         return ContentResponse(request, content)
     return ControlledResponse(
         request, content, partial(hub.transfers.tasks.transfer, principal, id)
@@ -169,12 +167,12 @@ async def download_task(
 
 @router.post("/{id}/delete", summary="Carry out a delete", responses=documented(404, 409, 410))
 async def delete_task(id: TaskId, hub: HubDep, principal: PrincipalDep) -> Task:  # noqa: A002
-    """Move the task's files to the trash; answered when all are there. Again: goes on."""
+    """Move the task's files to the trash, then respond. Repeat the request to continue."""
     return Task.of(await hub.transfers.tasks.delete(principal, id))
 
 
 class _News:
-    """What has changed of a principal's tasks, or of the one that is *wanted*."""
+    """Changes to a principal's tasks, or to the *wanted* one."""
 
     def __init__(self, hub: Hub, principal: Principal, wanted: str | None) -> None:
         self._hub = hub
@@ -185,18 +183,18 @@ class _News:
 
     @property
     def more(self) -> bool:
-        """Whether there may be more at once."""
+        """Whether more events may be available immediately."""
         return self._seen.more and self._wanted is None
 
     async def __call__(self) -> list[Event]:
-        """Those tasks that have changed since the last call, or the first some hundred of them."""
+        """The tasks changed since the last call, a few hundred at most."""
         if self._wanted is not None:
             return await self._of_one(self._wanted)
         new = await self._hub.transfers.tasks.changed(self._principal, self._seen)
         return await run_in_thread(_events, new) if len(new) > _FEW else _events(new)
 
     async def _of_one(self, wanted: str) -> list[Event]:
-        with suppress(NotFound):  # once it is forgotten there is no more to tell
+        with suppress(NotFound):  # the task has been deleted: no more events
             task = await self._hub.transfers.tasks.get(self._principal, wanted)
             if task.updated != self._last:
                 self._last = task.updated

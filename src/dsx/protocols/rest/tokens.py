@@ -1,4 +1,4 @@
-"""``/api/v1/tokens`` and ``/api/v1/session``: credentials made from credentials."""
+"""``/api/v1/tokens`` and ``/api/v1/session``: tokens and browser sessions."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from dsx.protocols.rest.account_models import (
 router = PrefixRouter(tags=["accounts"], dependencies=[NotKept])
 
 
-@router.post("/tokens", status_code=201, summary="Make a token", responses=documented(403))
+@router.post("/tokens", status_code=201, summary="Create a token", responses=documented(403))
 async def create_token(
     hub: HubDep, principal: PrincipalDep, new: NewToken | None = None
 ) -> MadeToken:
-    """A credential for a program: with few scopes, for some places only, for a while.
+    """Create a credential for a program, limited in scopes, places and lifetime.
 
-    Its secret is in this answer and nowhere else.
+    The secret is returned only in this response.
     """
     new = new or NewToken()
     places = None if new.places is None else [place.place() for place in new.places]
@@ -48,7 +48,7 @@ async def create_token(
 
 @router.get("/tokens", summary="List tokens", responses=documented(403))
 async def list_tokens(hub: HubDep, principal: PrincipalDep) -> TokenList:
-    """Your tokens, oldest first, and when each was last used."""
+    """List your tokens, oldest first, with the time of last use."""
     return TokenList(items=[Token.of(token) for token in await hub.accounts.tokens.list(principal)])
 
 
@@ -56,7 +56,7 @@ async def list_tokens(hub: HubDep, principal: PrincipalDep) -> TokenList:
     "/tokens/{id}", status_code=204, summary="Revoke a token", responses=documented(403, 404)
 )
 async def revoke_token(id: Id, hub: HubDep, principal: PrincipalDep) -> None:  # noqa: A002
-    """End a token or a session, at once and everywhere."""
+    """Revoke a token or a session, immediately and on all servers."""
     await hub.accounts.tokens.revoke(principal, id)
 
 
@@ -66,7 +66,7 @@ async def revoke_token(id: Id, hub: HubDep, principal: PrincipalDep) -> None:  #
 async def open_session(who: SignIn, request: Request, response: Response, hub: HubDep) -> User:
     """Exchange name and password for a cookie that scripts cannot read.
 
-    It counts only in requests that the browser says come from the hub's own pages.
+    It is accepted only in requests that the browser marks as coming from the hub's own pages.
     """
     same_site(request)
     user = await hub.accounts.users.sign_in(
@@ -82,6 +82,6 @@ async def open_session(who: SignIn, request: Request, response: Response, hub: H
 async def close_session(
     request: Request, response: Response, hub: HubDep, principal: PrincipalDep
 ) -> None:
-    """End the session whose cookie the request shows."""
+    """End the session whose cookie the request carries."""
     forget_session(request, response)
     await hub.accounts.tokens.close_session(principal)

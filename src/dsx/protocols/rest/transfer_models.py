@@ -56,46 +56,48 @@ class NewUpload(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"name": "a.bin", "length": 3000000}]}
     )
 
-    name: str = Field(description="Of the file it becomes.")
+    name: str = Field(description="Name of the file.")
     length: int | None = Field(
-        None, ge=0, le=(1 << 62) - 1, description="Bytes in all; null: told when it is finished."
+        None, ge=0, le=(1 << 62) - 1, description="Total bytes; null: given when finishing."
     )
     category: str | None = None
     content_type: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     tags: list[str] = Field(default_factory=list, max_length=256)
-    sha256: Hex | None = Field(None, description="Of the whole, verified; may spare sending it.")
-    md5: Hex | None = Field(None, description="Of the whole, verified.")
-    sha1: Hex | None = Field(None, description="Of the whole, verified.")
+    sha256: Hex | None = Field(
+        None, description="Of the whole file, verified; may avoid sending it."
+    )
+    md5: Hex | None = Field(None, description="Of the whole file, verified.")
+    sha1: Hex | None = Field(None, description="Of the whole file, verified.")
     only_if_absent: bool = Field(False, description="Only if the name is free.")
-    task: str | None = Field(None, description="A pending task that is to control it.")
+    task: str | None = Field(None, description="Id of a pending task to control it.")
 
 
 class Challenge(BaseModel):
     """How to prove that you have the bytes: see the route `prove`."""
 
     nonce: str = Field(description="32 bytes in hexadecimal.")
-    places: list[list[int]] = Field(description="[start, stop] of what to quote, in order.")
+    places: list[list[int]] = Field(description="[start, stop] of the ranges to prove.")
 
 
 class Upload(BaseModel):
-    """Bytes on their way in."""
+    """An upload."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [UPLOAD_EXAMPLE]})
 
     id: str = Field(description="Also the id of the task that controls it.")
     name: str | None
-    length: int | None = Field(description="Bytes in all; null: not known yet.")
-    offset: int = Field(description="Bytes on disk without a gap: where it goes on in order.")
-    received: list[list[int]] = Field(description="[start, stop] of all that is on disk.")
+    length: int | None = Field(description="Total bytes; null: not known yet.")
+    offset: int = Field(description="Bytes on disk without a gap: where to continue.")
+    received: list[list[int]] = Field(description="[start, stop] of the ranges on disk.")
     state: Literal["open", "finished", "aborted", "expired"]
-    owner: str = Field(description="Id of whose it is.")
+    owner: str = Field(description="The owner's id.")
     paused: bool
     created: str
-    expires: str = Field(description="When it is dropped unless something arrives.")
+    expires: str = Field(description="When it is dropped unless more bytes arrive.")
     url: str
-    challenge: Challenge | None = Field(description="Answer it, and the bytes may not be needed.")
-    file: File | None = Field(description="What it became.")
+    challenge: Challenge | None = Field(description="Answer it to avoid sending the bytes.")
+    file: File | None = Field(description="The file, once the upload is finished.")
 
     @classmethod
     def of(cls, upload: UploadValue, file: File | None = None) -> Self:
@@ -131,14 +133,14 @@ class UploadList(BaseModel):
 
 
 class Finish(BaseModel):
-    """How an upload ends."""
+    """How to finish an upload."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"length": 3000000}]})
 
     length: int | None = Field(
-        None, ge=0, le=(1 << 62) - 1, description="Bytes in all, if that was not told before."
+        None, ge=0, le=(1 << 62) - 1, description="Total bytes, if not declared before."
     )
-    sha256: Hex | None = Field(None, description="Of the whole, verified before it is a file.")
+    sha256: Hex | None = Field(None, description="Of the whole file, verified first.")
 
 
 class Proof(BaseModel):
@@ -146,11 +148,11 @@ class Proof(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"proof": "0" * 64}]})
 
-    proof: Hex = Field(description="SHA-256 of the nonce followed by the bytes at the places.")
+    proof: Hex = Field(description="SHA-256 of the nonce followed by the bytes at `places`.")
 
 
 class NewTask(BaseModel):
-    """A task to begin."""
+    """A task to create."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -158,14 +160,14 @@ class NewTask(BaseModel):
     )
 
     kind: Literal["download", "delete"] | None = Field(
-        None, description="null: an upload takes it up later."
+        None, description="null: an upload is assigned to it later."
     )
-    name: str = Field("", max_length=1024, description="What to call it, for people.")
+    name: str = Field("", max_length=1024, description="Label.")
     ids: list[Annotated[str, Field(max_length=64)]] = Field(
-        default_factory=list, max_length=10_000, fail_fast=True, description="These files."
+        default_factory=list, max_length=10_000, fail_fast=True, description="Ids of the files."
     )
-    glob: str | None = Field(None, max_length=1024, description="Or those: names, as `img_*.png`.")
-    regex: str | None = Field(None, max_length=1000, description="RE2 found in the name.")
+    glob: str | None = Field(None, max_length=1024, description="Or names: `img_*.png`.")
+    regex: str | None = Field(None, max_length=1000, description="RE2 to search names for.")
     category: str | None = Field(None, max_length=255)
     tags: list[str] = Field(default_factory=list, max_length=32)
 
@@ -177,19 +179,19 @@ class Task(BaseModel):
 
     id: str
     kind: Literal["upload", "download", "delete", "empty"] | None = Field(
-        description="`empty`: of the trash."
+        description="`empty`: empties the trash."
     )
     state: Literal["pending", "running", "waiting", "paused", "completed", "aborted", "expired"] = (
-        Field(description="`waiting`: begun, and nobody goes on with it just now.")
+        Field(description="`waiting`: begun, and no request is working on it now.")
     )
-    owner: str = Field(description="Id of whose it is.")
+    owner: str = Field(description="The owner's id.")
     name: str
-    done: int = Field(description="Bytes, or of a delete files, so far.")
-    total: int | None = Field(description="Of how many, if known.")
+    done: int = Field(description="Bytes so far; for deletes, files.")
+    total: int | None = Field(description="Total in the same unit, if known.")
     message: str | None
     created: str
     updated: str
-    expires: str | None = Field(description="When it ends by itself; null: with its upload.")
+    expires: str | None = Field(description="When it expires; null: with its upload.")
 
     @classmethod
     def of(cls, task: TaskValue) -> Self:
@@ -210,7 +212,7 @@ class Task(BaseModel):
 
 
 class TaskList(BaseModel):
-    """Tasks, those with the greatest ids first."""
+    """Tasks, greatest ids first."""
 
     items: list[Task]
     next: str | None = Field(description="`before` of the next page; null on the last.")

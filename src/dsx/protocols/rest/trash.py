@@ -1,4 +1,4 @@
-"""``/api/v1/trash``: deleted files, until they are restored or dropped."""
+"""``/api/v1/trash``: deleted files, until they are restored or purged."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dsx.protocols.rest.models import File, FileId, FilePage, Purged, Restore
 router = PrefixRouter(prefix="/trash", tags=["trash"])
 
 _EMPTYING = documented(409, 410)
-_EMPTYING[202] = {"model": Purged, "description": "It goes on: see the task."}
+_EMPTYING[202] = {"model": Purged, "description": "The purge continues: see the task."}
 _PATIENCE = 5.0
-"""Seconds that are waited for the trash to be empty."""
+"""Seconds to wait for the trash to be empty before responding."""
 
 
 @router.get("", summary="List the trash", response_model=FilePage)
@@ -27,7 +27,7 @@ async def list_trash(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(max_length=4096)] = None,
 ) -> Response:
-    """What was deleted, latest first, by its newest version, and when that will be dropped."""
+    """List deleted files by their newest version, last deleted first, with their expiry."""
     page = await hub.trash.list(principal, limit=limit, cursor=cursor)
     return await listing(page.items, File.of, next=page.next)
 
@@ -39,9 +39,9 @@ async def restore_file(
     principal: PrincipalDep,
     how: Restore | None = None,
 ) -> File:
-    """Bring back what was deleted at once, under its old name or a new one.
+    """Restore everything deleted together, under its old name or a new one.
 
-    An older version among it comes back alone, as `version` does.
+    The id of an older version, or `version`, restores that version alone.
     """
     how = how or Restore()
     restored = await hub.trash.restore(principal, id, name=how.name, number=how.version)
@@ -50,7 +50,7 @@ async def restore_file(
 
 @router.delete("/{id}", status_code=204, summary="Purge a file", responses=documented(404))
 async def purge_file(id: FileId, hub: HubDep, principal: PrincipalDep) -> None:  # noqa: A002
-    """Drop for good what was deleted at once; of an older version among it, that one alone."""
+    """Purge everything deleted together; the id of an older version purges that one alone."""
     await hub.trash.purge(principal, id)
 
 
@@ -66,10 +66,10 @@ async def empty_trash(
     principal: PrincipalDep,
     confirm: Annotated[Literal["all"], Query()],
 ) -> Purged:
-    """Drop everything in the trash for good; `confirm=all` says you mean it.
+    """Purge everything in the trash; `confirm=all` is required.
 
-    If that takes long, the answer is 202 with the task that goes on with it. Asking again is no
-    harm: it waits for the same task.
+    If it takes long, the response is 202 with the task that continues it. Repeating the request
+    is safe: it waits for the same task.
     """
     _ = confirm
     task = await hub.transfers.tasks.empty_trash(principal, _PATIENCE)

@@ -53,10 +53,10 @@ async def create_upload(
     principal: PrincipalDep,
     absent: OnlyIfAbsent,
 ) -> Upload:
-    """Reserve room for a file and get a place to send its parts to.
+    """Reserve space for a file and return the URL to send its parts to.
 
-    If you tell its `sha256`, the answer has a `challenge`: answering it may finish the upload
-    without its bytes.
+    If `sha256` is given, the response has a `challenge`: answering it may finish the upload
+    without sending the bytes.
     """
     digests = {"sha256": new.sha256, "md5": new.md5, "sha1": new.sha1}
     upload = await hub.transfers.uploads.create(
@@ -84,9 +84,9 @@ async def list_uploads(
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str, Query(max_length=64)] = "",
-    everyone: Annotated[bool, Query(description="Those of all owners; for admins.")] = False,
+    everyone: Annotated[bool, Query(description="Uploads of all owners. Admins only.")] = False,
 ) -> UploadList:
-    """The uploads that are not finished yet, oldest first."""
+    """List unfinished uploads, oldest first."""
     found = await hub.transfers.uploads.list(principal, after=after, limit=limit, everyone=everyone)
     following = found[-1].id if len(found) == limit else None
     return UploadList(items=[Upload.of(upload) for upload in found], next=following)
@@ -94,7 +94,7 @@ async def list_uploads(
 
 @router.get("/{id}", summary="Read an upload", responses=documented(404, 410))
 async def get_upload(id: UploadId, hub: HubDep, principal: PrincipalDep) -> Upload:  # noqa: A002
-    """What is on disk of it; never waits for who is writing."""
+    """Return what is on disk, without waiting for requests that are writing."""
     return await _shown(hub, principal, await hub.transfers.uploads.get(principal, id))
 
 
@@ -107,18 +107,18 @@ async def get_upload(id: UploadId, hub: HubDep, principal: PrincipalDep) -> Uplo
 async def put_part(
     *,
     id: UploadId,  # noqa: A002
-    offset: Annotated[int, Path(ge=0, le=(1 << 62) - 1, description="Where the bytes go.")],
+    offset: Annotated[int, Path(ge=0, le=(1 << 62) - 1, description="Offset of the part.")],
     request: Request,
     hub: HubDep,
     principal: PrincipalDep,
     content_digest: Annotated[
-        str | None, Header(description="Of this body: `sha-256=:base64:` (RFC 9530), verified.")
+        str | None, Header(description="`sha-256=:base64:` of this body (RFC 9530), verified.")
     ] = None,
 ) -> Upload:
-    """Store the body at *offset*; when the answer comes, it is on disk.
+    """Store the body at *offset*; it is on disk when the response is sent.
 
-    Parts may come in any order, in parallel and again. Other bytes for what has arrived before are
-    refused; a newer request for the same bytes takes over from an older one.
+    Parts may be sent in any order, in parallel and repeatedly. Bytes that differ from those
+    already stored are refused; a newer request for the same bytes takes over from an older one.
     """
     addition = AppendRequest(
         offset,
@@ -148,13 +148,13 @@ async def finish_upload(
     principal: PrincipalDep,
     how: Finish | None = None,
 ) -> File:
-    """Make the file, in one step, once all bytes are there. Finishing again gives the same file."""
+    """Create the file, atomically, from a complete upload. Repeating returns the same file."""
     how = how or Finish()
     version = await hub.transfers.uploads.finish(
         principal, id, length=how.length, sha256=how.sha256
     )
     if version is None:
-        raise Conflict("The upload is a partial one: it becomes no file by itself.", {"id": id})
+        raise Conflict("A partial upload cannot become a file by itself.", {"id": id})
     return _made(request, response, version)
 
 
@@ -173,7 +173,7 @@ async def prove(
     hub: HubDep,
     principal: PrincipalDep,
 ) -> File:
-    """Prove that you have bytes that the hub has, and get the file. 403: send the bytes.
+    """Create the file by proving that you have bytes the hub already has. 403: send the bytes.
 
     The proof is the SHA-256 of the challenge's nonce (32 bytes) followed by the file's bytes at the
     challenge's places.
@@ -183,9 +183,9 @@ async def prove(
 
 @router.delete("/{id}", status_code=204, summary="Abort", responses=documented(404, 410))
 async def abort_upload(id: UploadId, hub: HubDep, principal: PrincipalDep) -> None:  # noqa: A002
-    """Drop the upload and its bytes. A finished one has become a file, and stays.
+    """Abort an upload and drop its bytes. The file of a finished upload stays.
 
-    An admin may abort anybody's.
+    Admins may abort any upload.
     """
     await hub.transfers.uploads.abort(principal, id)
 
