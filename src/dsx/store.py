@@ -73,9 +73,9 @@ def reserve_of(settings: Settings) -> Reserve | None:
 def _require_hub(settings: Settings) -> None:
     """Raise `NotFound` unless a server has been started with these settings."""
     place = settings.data_dir.absolute()
-    hint = "Say where the server keeps its data with --data-dir or DSX_DATA_DIR."
+    hint = "Set the server's data directory with --data-dir or DSX_DATA_DIR."
     if not settings.data_dir.is_dir():
-        raise NotFound(f"There is no hub in {place}: that is no directory. {hint}")
+        raise NotFound(f"There is no hub in {place}: it is not a directory. {hint}")
     database = sqlite_file(settings.database)
     if database is not None and not database.is_file():
         raise NotFound(f"There is no hub in {place}: {database} is missing. {hint}")
@@ -96,8 +96,9 @@ def _check_accessible(settings: Settings) -> None:
             owner = path.parent.stat().st_uid
         if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)):
             raise Invalid(
-                f"{path} is closed to this user ({os.geteuid()}), it is user {owner}'s: run the "
-                f"server as that one, or give it away with chown -R {os.geteuid()}."
+                f"{path} is not accessible to this user ({os.geteuid()}); it belongs to user "
+                f"{owner}: run the server as that user, or change the owner with chown -R "
+                f"{os.geteuid()}."
             )
 
 
@@ -133,7 +134,7 @@ def open_blobs(url: str, data_dir: Path) -> BlobStore:
         return store
     if parts.scheme == "memory":
         return MemoryStore()
-    raise ValueError(f"DSX_STORAGE_URL: {parts.scheme or url!r} is not a known kind of store")
+    raise ValueError(f"DSX_STORAGE_URL: unknown kind of store {parts.scheme or url!r}")
 
 
 def api_keys(settings: Settings) -> tuple[str, ...]:
@@ -143,7 +144,9 @@ def api_keys(settings: Settings) -> tuple[str, ...]:
     path = settings.data_dir / ADMIN_KEY_FILE
     key, new = load_or_create_secret(path, KEY_PREFIX)
     if new:
-        log.warning("no DSX_API_KEY is set: an admin key was made", kept_in=str(path.absolute()))
+        log.warning(
+            "DSX_API_KEY is not set: an admin key was created", kept_in=str(path.absolute())
+        )
     return (key,)
 
 

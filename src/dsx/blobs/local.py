@@ -257,7 +257,7 @@ async def _read(descriptor: int, wanted: ByteRange) -> AsyncIterator[bytes]:
             with disk():
                 chunk = await asyncio.to_thread(os.pread, descriptor, size, position)
             if not chunk:
-                raise Damaged("The blob is shorter than it was when it was opened.")
+                raise Damaged("The blob was truncated while it was being read.")
             yield chunk
             position += len(chunk)
     finally:

@@ -32,7 +32,7 @@ class MemoryStore(BlobStore, Stages):
         async for chunk in chunks:
             data += chunk
         if len(data) != size or digest_of(data) != digest:
-            raise DigestMismatch("The bytes are not those of the announced digest and size.")
+            raise DigestMismatch("The bytes do not match the expected digest and size.")
         self.blobs[digest] = bytes(data)
 
     async def open(
@@ -175,7 +175,7 @@ class MemoryStage(Stage):
         if self._sealed == (digest, size):
             return
         if len(self._data) < size:
-            raise DigestMismatch(f"The upload does not hold {size} bytes.")
+            raise DigestMismatch(f"The upload has fewer than {size} bytes.")
         self._store.blobs.setdefault(digest, bytes(self._data[:size]))
         self._store.staged.pop(self.id, None)
         self._sealed = (digest, size)

@@ -133,7 +133,7 @@ class S3Store(StageDirectory, BlobStore):
                 if fruitless > _RESUMPTIONS:
                     raise designed(error, "reading a blob") from None
             if fruitless > _RESUMPTIONS:
-                raise Damaged("The blob is shorter than it was when it was opened.")
+                raise Damaged("The blob was truncated while it was being read.")
             body = None
 
     async def stat(self, digests: Iterable[Digest]) -> dict[Digest, int]:
@@ -334,7 +334,7 @@ class S3Stage(StageFile):
             hasher.update(data)
             yield data
         if hasher.hexdigest() != digest:
-            raise DigestMismatch("The bytes on the disk are not the ones that were received.")
+            raise DigestMismatch("The bytes on disk differ from the bytes received.")
 
 
 def key(digest: Digest) -> str:

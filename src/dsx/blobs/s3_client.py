@@ -48,11 +48,13 @@ class Clients:
         """Reach the bucket of *url*; asks nothing yet. `ValueError` if the URL is no such thing."""
         parts = urlsplit(url)
         if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc:
-            raise ValueError("DSX_STORAGE_URL: a bucket is named s3://bucket or s3://bucket/prefix")
+            raise ValueError("DSX_STORAGE_URL must be s3://bucket or s3://bucket/prefix")
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         if unknown := options.keys() - _OPTIONS:
             known = ", ".join(sorted(_OPTIONS))
-            raise ValueError(f"DSX_STORAGE_URL: {min(unknown)!r} is none of {known}")
+            raise ValueError(
+                f"DSX_STORAGE_URL: unknown option {min(unknown)!r}; the options are {known}"
+            )
         self.name = parts.netloc
         self.prefix = unquote(parts.path).strip("/")
         self.quick = self._client(options, _QUICK, seconds=10)
@@ -81,13 +83,13 @@ def designed(error: BaseError | FileNotFoundError, doing: str) -> DSXError:
 def meaning(error: BaseError | FileNotFoundError) -> DSXError:
     """The failure of the hub that the engine's *error* means."""
     if any(sign in str(error) for sign in _FULL):
-        return StorageFull("The object storage has no room.")
+        return StorageFull("The object store is full.")
     if isinstance(error, FileNotFoundError) or "NoSuchBucket" in str(error):
-        return Unavailable("The bucket of the object storage does not exist.")
+        return Unavailable("The object store's bucket does not exist.")
     refused = isinstance(error, (PermissionDeniedError, UnauthenticatedError))
     if refused or "403 Forbidden" in str(error):
-        return Unavailable("The object storage refuses the hub's credentials.")
-    return Unavailable("The object storage does not answer.")
+        return Unavailable("The object store rejected the hub's credentials.")
+    return Unavailable("The object store is not responding.")
 
 
 def words(error: BaseError | FileNotFoundError) -> str:

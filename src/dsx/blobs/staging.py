@@ -74,7 +74,7 @@ class StageDirectory(Stages):
         full = room <= 0 and not existing and self.owed(self._staging) > 0
         if full or 0 < reserve > room:
             raise StorageFull(
-                f"There is no room for {reserve} bytes. {MORE_ROOM}", {"needed": reserve}
+                f"Not enough space for {reserve} bytes. {MORE_ROOM}", {"needed": reserve}
             )
         with disk():
             stage = self._make_stage(name, self._staging / name, existing=existing)
@@ -104,7 +104,7 @@ class StageDirectory(Stages):
                 if hasher.size > size:
                     break
             if (hasher.digest, hasher.size) != (digest, size):
-                raise DigestMismatch("The bytes are not those of the announced digest and size.")
+                raise DigestMismatch("The bytes do not match the expected digest and size.")
             yield stage
         finally:
             await stage.discard()
@@ -261,7 +261,7 @@ class StageFile(Stage):
         """How many bytes there are; `DigestMismatch` if fewer than *size*."""
         held = os.fstat(self._descriptor).st_size
         if held < size:
-            raise DigestMismatch(f"The upload does not hold {size} bytes.")
+            raise DigestMismatch(f"The upload has fewer than {size} bytes.")
         return held
 
     async def discard(self) -> None:
@@ -322,8 +322,8 @@ class _Writeback:
         """Raise `StorageFailed` if what was written before may be lost."""
         if self.failed:
             raise StorageFailed(
-                "The disk has failed while bytes were written; those that were not acknowledged "
-                "are lost. Ask where the upload stands, and send them again."
+                "The disk failed while bytes were written; those not acknowledged are lost. "
+                "Query the upload's offset and send them again."
             )
 
 

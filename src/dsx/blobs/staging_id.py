@@ -31,7 +31,7 @@ def staging_id(directory: Path) -> str:
         _make(directory, path)
         found = _read(path)
     if found is None:
-        raise ValueError(f"{path} does not hold the identity of a staging directory; remove it")
+        raise ValueError(f"{path} does not hold the id of a staging directory; remove it")
     return found
 
 

@@ -32,5 +32,5 @@ def decode(cursor: str, sort: str) -> tuple[Key, int]:
     if fits and wanted is str:
         fits = not _UNTEXT.search(key)
     if not fits or (wanted is int and abs(key) >= 1 << 63) or not 0 <= number < 1 << 63:
-        raise Invalid("The cursor is not one of this listing: use `next` of the page before.")
+        raise Invalid("The cursor is not from this listing: use `next` of the previous page.")
     return key, number

@@ -119,8 +119,8 @@ class Catalog:
         known = {one.revision for one in scripts.walk_revisions()}
         if current is not None and current not in known:
             raise Unusable(
-                "The catalog was made by a newer version of DSX Hub: install that one, or put back "
-                "the catalog that you kept from before."
+                "The catalog was created by a newer version of DSX Hub: install that "
+                "version, or restore the catalog that you kept from before."
             )
         if current == newest:
             self._current = current
@@ -132,7 +132,7 @@ class Catalog:
             raise self._damage
         current = await self.read(_revision)
         if self._current is not None and current != self._current:
-            raise Unusable("The catalog was changed by another version of DSX Hub.")
+            raise Unusable("The catalog was upgraded by another version of DSX Hub.")
 
     async def verify(self, *, thorough: bool) -> None:
         """Raise `Unusable` if the database's file is damaged; unless *thorough*, if it is small."""
@@ -169,7 +169,7 @@ class Catalog:
         try:
             running = loop.run_in_executor(threads, self._transact, work, immediate, durable)
         except RuntimeError:  # of an executor that takes no more
-            raise Unavailable("The catalog is closed: the server stops.") from None
+            raise Unavailable("The catalog is closed: the server is shutting down.") from None
         return await running
 
     def _transact(self, work: Callable[[Connection], T], immediate: bool, durable: bool) -> T:
@@ -187,7 +187,7 @@ class Catalog:
             raise self.to_dsx_error(error) from error
         except DBAPIError as error:
             if self._log is not None and _lost_a_sync(error):
-                log.warning("the catalog's disk failed: its log is recovered", why=str(error.orig))
+                log.warning("the catalog's disk failed, recovering its log", why=str(error.orig))
                 self._log.recover()
             raise self.to_dsx_error(error) from error
 
@@ -313,8 +313,8 @@ def to_dsx_error(error: Exception) -> Exception:
         return Unusable(_DAMAGED.format(original))
     if isinstance(error, OperationalError | sqlite3.DatabaseError):
         # Where the database is concerns the operator, not whoever is answered.
-        log.error("the catalog does not answer", error=str(original))
-        return Unavailable("The catalog does not answer; the server's log says more.")
+        log.error("the catalog is not responding", error=str(original))
+        return Unavailable("The catalog is not responding; see the server's log.")
     if isinstance(error, DataError):  # PostgreSQL's text has no NUL, its numbers an end
-        return Invalid("The request has a character or a number that the catalog cannot hold.")
+        return Invalid("The request has a character or number that the catalog cannot store.")
     return error

@@ -231,7 +231,7 @@ def rename(connection: Connection, file: str, name: str) -> None:
     try:
         connection.execute(update(files).where(files.c.file == file).values(name=name))
     except IntegrityError:
-        raise AlreadyExists(f"There is a file named {name!r} already.") from None
+        raise AlreadyExists(f"A file named {name!r} already exists.") from None
     labels.refresh(connection, file)
 
 

@@ -62,7 +62,7 @@ def unescape(pattern: str) -> str | None:
 def check_pattern(pattern: str, field: str) -> str:
     """Return *pattern* if a name could have its characters, else raise `Unprocessable`."""
     if _UNTEXT.search(pattern):
-        reason = "a pattern is UTF-8 text without NUL"
+        reason = "a pattern must be UTF-8 text without NUL"
         raise Unprocessable(f"{reason.capitalize()}.", {"field": field, "reason": reason})
     return pattern
 
@@ -82,8 +82,8 @@ def _compile(pattern: str, field: str) -> Any:
         reason = told.decode(errors="replace") if isinstance(told, bytes) else str(error)
         position = _position(pattern, reason)
         raise Unprocessable(
-            f"Not an RE2 expression: {reason}, at character {position}. RE2 has no look-around "
-            "and no back-references.",
+            f"Invalid RE2 expression: {reason}, at character {position}. RE2 has no "
+            "look-around and no back-references.",
             {"field": field, "reason": reason, "position": position},
         ) from None
 

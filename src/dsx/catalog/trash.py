@@ -67,12 +67,12 @@ def restore(connection: Connection, version: FileVersion, *, alone: bool = False
     back = update(files).where(*where).values(trashed=None, expires=None, latest=False)
     restored = connection.execute(back).rowcount
     if not restored:
-        raise NotFound(f"{version.name!r} was dropped from the trash just now.")
+        raise NotFound(f"{version.name!r} was just deleted from the trash.")
     try:
         _mark(connection, version.file, None)
     except IntegrityError:
         raise AlreadyExists(
-            "There is a file of that name already: restore under another name."
+            "A file of that name already exists: restore under another name."
         ) from None
     _mark(connection, version.file, version.trashed)
     labels.refresh(connection, version.file)

@@ -62,7 +62,7 @@ def add(
             made = connection.execute(insert(users).values(values).returning(users))
             row = made.mappings().one()
     except IntegrityError:
-        raise AlreadyExists(f"There is a user named {name!r} already.") from None
+        raise AlreadyExists(f"A user named {name!r} already exists.") from None
     return of(row)
 
 

@@ -57,7 +57,9 @@ def from_digest_field(value: str) -> dict[str, bytes]:
     """
     found = _digests(value)
     if not found:
-        raise Invalid("A digest field is sha-256=:base64: (RFC 9530); sha and md5 are known, too.")
+        raise Invalid(
+            "A digest field must be sha-256=:base64: (RFC 9530); sha and md5 are also accepted."
+        )
     return found
 
 

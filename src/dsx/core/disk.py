@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from dsx.core.errors import DSXError, StorageFailed, StorageFull, TooLarge
 
-MORE_ROOM = "Delete files and empty the trash, or ask the operator for more room."
+MORE_ROOM = "Delete files and empty the trash, or ask the operator for more space."
 """What to do about a full disk."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FAILING = {
@@ -36,9 +36,7 @@ def meaning(error: OSError) -> DSXError | None:
     if error.errno in _FULL:
         return StorageFull(f"The disk is full. {MORE_ROOM}")
     if error.errno == errno.EFBIG:
-        return TooLarge("No file of this disk can be that large.")
+        return TooLarge("The file system does not support files that large.")
     if error.errno in _FAILING:
-        return StorageFailed(
-            "The disk has failed; what was acknowledged before is kept, nothing else."
-        )
+        return StorageFailed("The disk failed; only bytes acknowledged before are kept.")
     return None

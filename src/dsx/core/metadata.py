@@ -54,9 +54,9 @@ def _check(value: Any, depth: int) -> None:
     elif isinstance(value, int) and abs(value) >= _MAX_INTEGER:
         raise Invalid("An integer in metadata has at most 1000 digits.")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise Invalid("Metadata is JSON: NaN and Infinity are not.")
+        raise Invalid("Metadata must be JSON, without NaN or Infinity.")
 
 
 def _check_text(text: str) -> None:
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise Invalid("Metadata is UTF-8 text without NUL.")
+        raise Invalid("Metadata must be UTF-8 text without NUL.")

@@ -25,7 +25,7 @@ _DEVICES = r"con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]"
 _RESERVED = re.compile(rf"(?:{_DEVICES})(?:\..*)?", re.IGNORECASE | re.DOTALL)
 # Windows looks at what precedes the first dot, and drops spaces and dots that end a name.
 _NOT_EVERYWHERE = re.compile(rf"(?:{_DEVICES}) *(?:\..*)?|.*[. ]", re.IGNORECASE | re.DOTALL)
-_DEVICE = "it is a device of Windows"
+_DEVICE = "it is a Windows device name"
 _SPECIAL = re.compile(r'[<>:"|?*]')
 
 
@@ -41,10 +41,10 @@ def check_file_name(name: str) -> str:
     check_stored_name(name)
     for segment in name.split("/"):
         if special := _SPECIAL.search(segment):
-            raise _not_everywhere(segment, f"Windows has no {special[0]} in names")
+            raise _not_everywhere(segment, f"Windows does not allow {special[0]} in names")
         if _NOT_EVERYWHERE.fullmatch(segment):
             ends = segment.endswith((".", " "))
-            why = "Windows drops the dot or space at its end" if ends else _DEVICE
+            why = "Windows drops a trailing dot or space" if ends else _DEVICE
             raise _not_everywhere(segment, why)
     return name
 
@@ -71,7 +71,7 @@ def check_relative_path(path: str) -> str:
     asks only that no segment be empty, ``.`` or ``..`` and that there be no NUL.
     """
     if "\0" in path or not is_utf8(path):
-        raise Invalid("A path is UTF-8 text without NUL.")
+        raise Invalid("A path must be UTF-8 text without NUL.")
     for segment in path.split("/"):
         _check_segment(segment)
     return path
@@ -80,7 +80,7 @@ def check_relative_path(path: str) -> str:
 def check_dataset_name(name: str) -> str:
     """Return *name* if it is one path segment that may name a dataset, else `Invalid`."""
     if "/" in check_relative_path(name) or name.startswith("."):
-        raise Invalid("A dataset's name is one path segment that does not start with a dot.")
+        raise Invalid("A dataset's name must be one path segment that does not start with a dot.")
     return name
 
 
@@ -117,17 +117,19 @@ def _check_text(what: str, text: str, limit: int) -> str:
     if not text:
         raise Invalid(f"{what} must not be empty.")
     if not is_utf8(text) or _CONTROL.search(text):
-        raise Invalid(f"{what} is UTF-8 text without control characters.")
+        raise Invalid(f"{what} must be UTF-8 text without control characters.")
     if len(text.encode()) > limit:
-        raise Invalid(f"{what} is at most {limit} bytes long.", {"limit": limit})
+        raise Invalid(f"{what} must be at most {limit} bytes long.", {"limit": limit})
     return text
 
 
 def _check_segment(segment: str) -> None:
     if segment in {"", ".", ".."}:
-        raise Invalid("A path has no empty, '.' or '..' segments and no leading or trailing '/'.")
+        raise Invalid(
+            "A path must not have empty, '.' or '..' segments, or a leading or trailing '/'."
+        )
     if len(segment.encode()) > MAX_SEGMENT_BYTES:
-        raise Invalid(f"A path segment is at most {MAX_SEGMENT_BYTES} bytes long.")
+        raise Invalid(f"A path segment must be at most {MAX_SEGMENT_BYTES} bytes long.")
 
 
 def _not_everywhere(segment: str, why: str) -> Invalid:

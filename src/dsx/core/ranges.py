@@ -57,7 +57,7 @@ def parse_range(header: str, size: int) -> list[ByteRange] | None:
     satisfiable = sorted(r for r in found if r.start < r.stop)
     if not satisfiable:
         raise RangeUnsatisfiable(
-            f"No byte of the asked range exists; the size is {size}.", {"size": size}
+            f"No byte of the requested range exists; the size is {size}.", {"size": size}
         )
     return _merge(satisfiable)
 

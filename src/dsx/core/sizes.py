@@ -13,5 +13,7 @@ def parse_size(text: str) -> int:
     """The bytes that *text* tells; `ValueError` if it is no size."""
     match = _SIZE.fullmatch(text.strip())
     if match is None or match[2].lower() not in _UNITS:
-        raise ValueError("a size is a number of bytes with an optional unit, as in 16MiB or 2TB")
+        raise ValueError(
+            "a size must be a number of bytes with an optional unit, as in 16MiB or 2TB"
+        )
     return int(float(match[1]) * _UNITS[match[2].lower()])

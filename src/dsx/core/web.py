@@ -18,7 +18,7 @@ def path_prefix(text: str) -> str:
     path = text.strip().rstrip("/").removeprefix("/")
     parts = path.split("/") if path else []
     if any(part in {".", ".."} or not _SEGMENT.fullmatch(part) for part in parts):
-        raise ValueError("it is a path, as /hub")
+        raise ValueError("it must be a path, such as /hub")
     return f"/{path}" if path else ""
 
 
@@ -35,7 +35,7 @@ def web_address(text: str) -> str:
     except ValueError:
         whole = False
     if not whole or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError("it is a URL, as https://lab.example/hub")
+        raise ValueError("it must be a URL, such as https://lab.example/hub")
     return parts._replace(path=path_prefix(parts.path)).geturl()
 
 

@@ -17,7 +17,7 @@ def now() -> Micros:
     """This instant; `Unavailable` where the clock says that it is before 1970, for it is not."""
     instant = time.time_ns() // 1000
     if instant < 0:
-        raise Unavailable("The server's clock is before 1970: its operator has to set it.")
+        raise Unavailable("The server's clock is before 1970: its operator must set it.")
     return instant
 
 

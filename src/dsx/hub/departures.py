@@ -78,12 +78,14 @@ class Departures:
         access.require(principal, "admin")
         access.require_whole(principal)
         if heir is not None and days is not None:
-            raise Invalid("Files go to an heir, or to the trash for some days: name one of them.")
+            raise Invalid(
+                "Choose what happens to the files: either an heir, or the trash for some days."
+            )
 
         def shut_out(connection: Connection) -> tuple[User, str, str | None]:
             user = _named(connection, name)
             if user.id == principal.id:
-                raise Conflict("This is your own account; another admin can delete it.")
+                raise Conflict("You cannot delete your own account; another admin can.")
             to, heir_name = _heir(connection, user, heir)
             users.change(connection, user, {"disabled": True}, ends=True)
             records.end_credentials(connection, user.id)
@@ -151,7 +153,7 @@ def _heir(connection: Connection, user: User, heir: str | None) -> tuple[str, st
         return access.ADMIN, heir
     found = _named(connection, heir)
     if found.id == user.id or found.disabled:
-        raise Conflict(f"{found.name!r} cannot have the files: name another account.")
+        raise Conflict(f"{found.name!r} cannot receive the files: choose another account.")
     return found.id, found.name
 
 

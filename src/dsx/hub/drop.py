@@ -79,11 +79,11 @@ class _Found:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
-            raise Conflict(f"{name!r} is being deleted already, or is in use.") from None
+            raise Conflict(f"{name!r} is already being deleted, or is in use.") from None
         self._before = os.fstat(self._file)
         if self._before.st_nlink == 0:  # who held it has just disposed of it
             self.close()
-            raise NotFound(f"{name!r} is gone.")
+            raise NotFound(f"{name!r} no longer exists.")
         self.size = self._before.st_size
 
     def copy(self, receiver: Receiver) -> None:
@@ -91,7 +91,7 @@ class _Found:
             receiver.write(data)
         after = os.fstat(self._file)
         if _state(after) != _state(self._before) or receiver.size != after.st_size:
-            raise Conflict(f"{self._name!r} is being written; delete it when it is whole.")
+            raise Conflict(f"{self._name!r} is being written; delete it once it is complete.")
 
     def remove(self) -> None:
         """Unlink it, unless another file has taken its name meanwhile, or it has changed."""

@@ -62,14 +62,14 @@ class Limits:
             raise over_quota(most_bytes, used, more)
         if most_files is not None and found.files >= most_files:
             raise TooLarge(
-                f"The quota is {most_files} files, versions and trash included; delete some, and "
-                "empty the trash, to make room.",
+                f"The quota is {most_files} files, including versions and trash; delete some "
+                "and empty the trash to make room.",
                 {"quota_files": most_files, "used_files": found.files, "limit": most_files},
             )
 
     def check_uploads(self, connection: Connection, owner: str) -> None:
         """Raise `TooMany` if *owner* may begin no other upload."""
-        check_number(usage.of(connection, owner).uploads, self.uploads, "uploads under way")
+        check_number(usage.of(connection, owner).uploads, self.uploads, "unfinished uploads")
 
     def standing(self, connection: Connection, owner: str) -> tuple[int | None, int]:
         """The bytes *owner* may have (None: any number), and those that are counted."""
@@ -92,7 +92,7 @@ def check_number(found: int, most: int | None, what: str) -> None:
     """Raise `TooMany` unless *found* of *what* leave room for another; None: any number does."""
     if most is not None and found >= most:
         raise TooMany(
-            f"There are {found} {what} of yours, and there may be {most}: end some of them first.",
+            f"You have {found} {what}, and {most} are allowed: end some of them first.",
             {"limit": most, "found": found},
         )
 
@@ -100,8 +100,8 @@ def check_number(found: int, most: int | None, what: str) -> None:
 def over_quota(most: int, used: int, more: int) -> TooLarge:
     """The failure of who has *used* bytes and may not have *more*, for *most* are the quota."""
     return TooLarge(
-        f"That is {used + more - most} bytes over the quota; delete files, and empty the trash, or "
-        "end unfinished uploads, to make room.",
+        f"This exceeds the quota by {used + more - most} bytes; delete files and "
+        "empty the trash, or abort unfinished uploads, to make room.",
         {"quota": most, "used": used, "limit": max(0, most - used)},
     )
 
@@ -114,7 +114,7 @@ def check_room(connection: Connection, room: int | None, needed: int) -> None:
     available = max(0, room - usage.reserved(connection))
     if needed > available:
         raise StorageFull(
-            f"There is no room for {needed} bytes. {MORE_ROOM}",
+            f"Not enough space for {needed} bytes. {MORE_ROOM}",
             {"needed": needed, "available": available},
         )
 
@@ -127,6 +127,6 @@ def too_large(limit: int) -> TooLarge:
 def inconsistent(known: int | None, told: int | None) -> Invalid:
     """The failure of a request that contradicts the upload's length."""
     return Invalid(
-        f"The upload's length does not change: it is {known}, not {told}.",
+        f"The upload's length cannot change: it is {known}, not {told}.",
         {"length": known, "told": told},
     )

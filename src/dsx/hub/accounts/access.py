@@ -83,16 +83,20 @@ def require_present(connection: Connection, principal: Principal) -> None:
     For what a request does long after it came: a body may take hours to arrive.
     """
     if principal.via and not tokens.is_known(connection, principal.via, now()):
-        raise Unauthenticated("The token has expired or was revoked meanwhile; nothing is stored.")
+        raise Unauthenticated(
+            "The token expired or was revoked during the request; nothing is stored."
+        )
     if not principal.number:
         return
     user = users.by_id(connection, principal.id)
     if user is None or user.disabled:
-        raise Unauthenticated("The account was disabled or deleted meanwhile; nothing is stored.")
+        raise Unauthenticated(
+            "The account was disabled or deleted during the request; nothing is stored."
+        )
     if principal.via:
         require(principal_of(user), "write")
     elif user.generation != principal.generation:
-        raise Unauthenticated("The account has another password or role now; sign in again.")
+        raise Unauthenticated("The account's password or role has changed; sign in again.")
 
 
 def require_task(principal: Principal, kind: TaskKind | None) -> None:
@@ -108,7 +112,7 @@ def require_task(principal: Principal, kind: TaskKind | None) -> None:
 def require_account(principal: Principal) -> None:
     """Raise `Denied` for who is nobody, or part of somebody: a link, or a token for some places."""
     if principal.link or principal.places is not None:
-        raise Denied("A share link, or a token limited to some places, may not do this.")
+        raise Denied("Share links and tokens limited to some places may not do this.")
     if principal.id == ANONYMOUS:
         raise Denied("This needs an account: sign in.")
 
@@ -121,7 +125,7 @@ def require_whole(principal: Principal) -> None:
     """
     require_account(principal)
     if principal.partial:
-        raise Denied("A token that allows less than its owner may do cannot do this.")
+        raise Denied("A token with fewer scopes than its owner may not do this.")
 
 
 def ends(principal: Principal, instant: Micros, seconds: float | None) -> Micros | None:
@@ -140,7 +144,7 @@ def require_place(principal: Principal, name: str, category: str, file: str = ""
     """Raise `Denied` unless *principal* may have a *file* of that name and category."""
     if not _within(principal.places, file, name, category):
         raise Denied(
-            "This token is limited to other places.",
+            "The token does not cover this file: see places for its limits.",
             {"places": [f"{place.kind}:{place.value}" for place in principal.places or ()]},
         )
 
@@ -179,7 +183,7 @@ def file(
     elif not trashed and _shared(connection, principal, version):
         if scope == "read":
             return version
-        raise Denied("The file is another user's: it may be read, not changed.")
+        raise Denied("The file belongs to another user and is read-only for you.")
     raise hidden(files.unknown(ref, trashed=trashed))
 
 
@@ -273,7 +277,7 @@ def space(
         return id_, None
     granted = shares.granted(connection, id_, principal.id, now()) if id_ else []
     if id_ is None or not granted or principal.places is not None:
-        raise hidden(NotFound(f"There are no files of {owner!r} for you."))
+        raise hidden(NotFound(f"{owner!r} shares no files with you."))
     return id_, granted
 
 
@@ -337,12 +341,12 @@ def owns(connection: Connection, principal: Principal, place: ResourceScope) -> 
     require(principal, "write")
     require(principal, "read")  # a share shows what is there to whoever makes it, too
     if place.kind == "dataset" and not principal.admin:
-        raise Denied("Datasets in place are the operator's: an admin can share them.")
+        raise Denied("Datasets in place belong to the operator: ask an admin to share them.")
     if place.kind != "file":
         return place
     version = file(connection, principal, place.value)
     if version.owner != principal.id:
-        raise Denied("The file is another user's: its owner can share it.")
+        raise Denied("The file belongs to another user: ask its owner to share it.")
     return ResourceScope("file", version.file)
 
 
@@ -382,7 +386,7 @@ def _require_all(connection: Connection, principal: Principal, file_: str) -> No
     if principal.places is None:
         return
     if not all(_lies_within(principal, one) for one in files.versions(connection, file_)):
-        raise Denied("This token is limited to other places than versions of that file are in.")
+        raise Denied("The token does not cover all versions of that file.")
 
 
 def _shared(

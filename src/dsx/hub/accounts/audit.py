@@ -60,14 +60,14 @@ class Audit:
         access.require(principal, "read")
         access.require_account(principal)
         if user is not None and not principal.admin and user != principal.name:
-            raise NotFound(f"There is nothing of {user!r} for you.")
+            raise NotFound(f"You may not see the log entries of {user!r}.")
 
         def work(connection: Connection) -> Sequence[Event]:
             owners: Sequence[str] | None = [principal.id]
             if principal.admin:
                 owners = records.called(connection, user) if user else None
             if owners == []:
-                raise NotFound(f"The log knows nobody called {user!r}.")
+                raise NotFound(f"The log has no entries of {user!r}.")
             return records.page(
                 connection, before=before, limit=limit, principals=owners, outcome=outcome
             )

@@ -58,7 +58,7 @@ class Authenticator:
         """Accept *keys*, whose hashes are kept; *anonymous*: what may do who shows nothing."""
         self._keys = [text_digest(key) for key in keys if key]
         if not self._keys:
-            raise ValueError("at least one API key is needed")
+            raise ValueError("at least one API key is required")
         self._catalog = catalog
         self._accounts = accounts
         self._shares = shares
@@ -71,8 +71,8 @@ class Authenticator:
         if credential is None:
             if not self._anonymous:
                 raise Unauthenticated(
-                    "This needs a credential: send 'Authorization: Bearer <token or API key>', or "
-                    "the name and password of an account as Basic."
+                    "This request needs a credential: send 'Authorization: Bearer <token or API "
+                    "key>', or the name and password of an account as Basic."
                 )
             principal = Principal(access.ANONYMOUS, name=access.ANONYMOUS, scopes=self._anonymous)
         else:
@@ -117,7 +117,7 @@ class Authenticator:
             return access.principal_of(user)
         if secret.count(".") == _JWT_DOTS:
             return access.principal_of(await self._accounts.of_jwt(secret))
-        raise Unauthenticated("The API key or token is not known here; check DSX_API_KEY.")
+        raise Unauthenticated("Unknown API key or token: check DSX_API_KEY.")
 
     def _is_key(self, secret: str) -> bool:
         """Takes the same time whichever key matches, and whether any does."""
@@ -153,7 +153,7 @@ def _principal(token: Token, user: User | None) -> Principal:
     if user is not None:
         return access.principal_of(user, token)
     if token.owner != access.ADMIN:
-        raise Unauthenticated("Nobody has this token any more.")
+        raise Unauthenticated("The token's account no longer exists.")
     return replace(
         access.service(),
         scopes=token.scopes,

@@ -30,7 +30,7 @@ _ALGORITHMS = [f"{family}{bits}" for family in ("RS", "PS", "ES") for bits in (2
 _ALGORITHMS.append("EdDSA")  # none that a shared secret signs: it would be no proof of the issuer
 _REQUIRED = ["iss", "sub", "aud", "exp", "iat"]
 _LONGEST_SUBJECT = 255  # characters, OpenID Connect Core §2
-_FAILED = "The provider's answer proves nothing; sign in again."
+_FAILED = "The provider's response could not be verified; sign in again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class Provider:
             identifier = jwt.get_unverified_header(token).get("kid")
             claims = self._decoded(token, self._keys_for(identifier))
         except (jwt.PyJWTError, TypeError, ValueError) as error:
-            log.warning("ID token refused", error=repr(error))
+            log.warning("ID token rejected", error=repr(error))
             raise Denied(_FAILED) from None
         audience, party = claims["aud"], claims.get("azp")
         several = isinstance(audience, list) and len(audience) > 1
@@ -142,7 +142,7 @@ class Provider:
         return claims
 
     def _decoded(self, token: str, keys: list[jwt.PyJWK]) -> dict[str, Any]:
-        failure: Exception = jwt.InvalidKeyError("the token names no key of the issuer's")
+        failure: Exception = jwt.InvalidKeyError("the token names no key of the issuer")
         for key in keys:
             try:
                 return jwt.decode(
@@ -176,7 +176,7 @@ class Provider:
     def _endpoint(self, name: str) -> str:
         endpoint = self._metadata().get(name)
         if not isinstance(endpoint, str):
-            raise Unavailable(f"The provider publishes no {name}: see DSX_OIDC_ISSUER.")
+            raise Unavailable(f"The provider publishes no {name}: check DSX_OIDC_ISSUER.")
         return endpoint
 
     def _metadata(self) -> Mapping[str, Any]:
@@ -188,8 +188,8 @@ class Provider:
                     found = _read(session, f"{issuer}/.well-known/openid-configuration")
                 if str(found.get("issuer")).rstrip("/") != issuer:
                     raise Unavailable(
-                        f"What {issuer} publishes is of {found.get('issuer')!r}: DSX_OIDC_ISSUER "
-                        "has to be spelled as the provider spells it."
+                        f"{issuer} identifies itself as {found.get('issuer')!r}: set "
+                        "DSX_OIDC_ISSUER to the provider's exact spelling."
                     )
                 self._document = time.monotonic(), found
             return self._document[1]
@@ -220,23 +220,24 @@ def _read(session: requests.Session, url: str, **more: Any) -> dict[str, Any]:
     except (requests.RequestException, ValueError) as error:
         raise _silent(error) from error
     if not isinstance(found, dict):
-        raise Unavailable("The provider's answer makes no sense.")
+        raise Unavailable("The provider's response is not a JSON object.")
     return found
 
 
 def _refusal(code: str) -> Denied | Unavailable:
     """What the provider's refusal to exchange a code means to whoever signs in."""
     if code == "invalid_grant":
-        return Denied("This sign-in has been used, or is too old; begin again.")
-    log.error("the OpenID provider refuses the hub", error=code)
+        return Denied("This sign-in was already used or has expired; start again.")
+    log.error("the OpenID provider rejected the hub", error=code)
     return Unavailable(
-        f"The provider refuses this hub ({code}): see DSX_OIDC_CLIENT_ID, DSX_OIDC_CLIENT_SECRET."
+        f"The provider rejected this hub ({code}): check DSX_OIDC_CLIENT_ID and "
+        "DSX_OIDC_CLIENT_SECRET."
     )
 
 
 def _silent(error: Exception) -> Unavailable:
-    log.warning("the OpenID provider gives no answer", error=repr(error))
-    return Unavailable("The provider gives no answer; try again in a while.")
+    log.warning("no response from the OpenID provider", error=repr(error))
+    return Unavailable("The provider is not responding; try again later.")
 
 
 def _fresh(since: float) -> bool:

@@ -27,7 +27,7 @@ PATIENCE = 600
 _THREADS = 4
 _WAITING = 32
 _STRANGE = re.compile(r"[\x00-\x20\x7f\\]")
-_TOO_LATE = "This sign-in was begun too long ago, or in another browser or window: begin it again."
+_TOO_LATE = "This sign-in has expired, or was started in another browser or window: start again."
 
 
 class OidcSignIn:
@@ -77,7 +77,7 @@ class OidcSignIn:
             raise Denied(f"The provider did not sign you in: {answer['error'][:100]!r}.")
         code = answer.get("code")
         if not code:
-            raise Denied("The provider sent no code; begin again.")
+            raise Denied("The provider sent no code; start again.")
         claims = await self._ask(lambda: self._claims(exchange, code, answer.get("iss")))
         return await self._user(claims, address), then
 
@@ -87,7 +87,7 @@ class OidcSignIn:
 
     def _claims(self, exchange: Exchange, code: str, issuer: str | None) -> dict[str, Any]:
         if issuer is not None and issuer != self._provider.issuer:  # RFC 9207
-            raise Denied("The answer is another provider's; begin again.")
+            raise Denied("The response is from another provider; start again.")
         return self._provider.claims(exchange, code)
 
     async def _user(self, claims: Mapping[str, Any], address: str) -> User:
@@ -101,7 +101,7 @@ class OidcSignIn:
 
     async def _ask(self, work: Callable[[], T]) -> T:
         if self._waiting >= _WAITING:
-            raise Unavailable("Too many are signing in; try again in a moment.")
+            raise Unavailable("Too many sign-ins are in progress; try again in a moment.")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -112,5 +112,5 @@ class OidcSignIn:
 def check_local(path: str) -> str:
     """*path*, if it stays on this site in every browser; else `Invalid`."""
     if not path.startswith("/") or path.startswith("//") or _STRANGE.search(path):
-        raise Invalid("next has to be a path of this site, as /datasets.", {"field": "next"})
+        raise Invalid("next must be a path on this site, such as /datasets.", {"field": "next"})
     return path

@@ -126,7 +126,7 @@ class Refusals:
         try:
             numbers: Sequence[int | None] = await self._catalog.write(work, durable=False)
         except DSXError as error:
-            log.warning("refusals not noted", count=len(rows), error=error.message)
+            log.warning("refusals not recorded", count=len(rows), error=error.message)
             numbers = [group.number for group in groups]
         for group, number, count in zip(groups, numbers, counts, strict=True):
             group.number, group.written = number, count

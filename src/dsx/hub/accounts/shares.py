@@ -106,7 +106,7 @@ class Shares:
         """
         check_place(place)
         if downloads is not None and downloads < 1:
-            raise Invalid("A link may be used at least once.")
+            raise Invalid("downloads must be at least 1.")
         hashed = await self._passwords.hash(password) if password is not None else None
         secret, hash_ = new_secret("link")
         there = await self._is_there(place)
@@ -181,7 +181,9 @@ class Shares:
         """
         share = await self._find(secret)
         if share is None or _over(share) or share.password or share.downloads is not None:
-            raise Unauthenticated("The share link is unknown, over, or has to be opened as a page.")
+            raise Unauthenticated(
+                "The share link is unknown, has ended, or must be opened as a page."
+            )
         return _guest(share)
 
     async def open(
@@ -247,12 +249,12 @@ class Shares:
         self, share: Share, hash_: str, given: str | None, address: str, device: str
     ) -> None:
         if given is None:
-            raise Unauthenticated("The share link asks for a password: send it as Basic.")
+            raise Unauthenticated("The share link needs a password: send it as Basic.")
         if self._passwords.remembers(hash_, given):
             return
         attempt = await self._throttle.enter(share.id, address, subject=share.id, device=device)
         if not await self._passwords.matches(hash_, given):
-            raise Unauthenticated("That is not the password of the share link.")
+            raise Unauthenticated("The password of the share link is wrong.")
         await self._throttle.succeeded(attempt)
 
 

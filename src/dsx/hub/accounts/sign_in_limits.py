@@ -93,7 +93,7 @@ class SignInLimiter:
         attempt, wait = await self._catalog.write(work, durable=False)
         if wait:
             raise RateLimited(
-                "There were too many failed attempts; wait, then try again.",
+                "Too many failed attempts; wait, then try again.",
                 {"retry_after": math.ceil(wait)},
             )
         return attempt
@@ -171,7 +171,7 @@ class RateLimiter:
             self._left.popitem(last=False)
         if left < 1:
             raise RateLimited(
-                "That is too many requests a second.",
+                "Rate limit exceeded.",
                 {"retry_after": max(1, math.ceil((1 - left) / self._rate))},
             )
 

@@ -53,7 +53,7 @@ class SigningKeys:
             id_ = jwt.get_unverified_header(token).get("kid")  # a string, or this raises
             key, retires = await self._key(id_)
             if retires is not None and retires <= now():
-                raise Unauthenticated("The key that signed this token has been rotated out.")
+                raise Unauthenticated("The key that signed this token was retired; sign in again.")
             return jwt.decode(
                 token,
                 key,
@@ -64,7 +64,7 @@ class SigningKeys:
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("The token has expired; sign in again.") from None
         except jwt.InvalidTokenError:
-            raise Unauthenticated("The token is not one that was signed here.") from None
+            raise Unauthenticated("The token was not signed by this hub.") from None
 
     async def rotate(self, grace: float) -> None:
         """Sign with a new key from now on; the old ones verify for *grace* seconds more.
@@ -99,7 +99,7 @@ class SigningKeys:
             for id_, (key, retires) in self._keys.items():
                 if retires is None:
                     return id_, key
-        raise Unavailable("There is no key to sign with.")
+        raise Unavailable("No signing key is available.")
 
     async def _key(self, id_: str | None) -> tuple[str, int | None]:
         await self._refresh(force=False)
@@ -107,7 +107,7 @@ class SigningKeys:
             await self._refresh(force=True)
         if id_ is not None and id_ in self._keys:
             return self._keys[id_]
-        raise Unauthenticated("The token is not one that was signed here.")
+        raise Unauthenticated("The token was not signed by this hub.")
 
     async def _refresh(self, *, force: bool) -> None:
         if not force and time.monotonic() - self._read < _FRESH:
@@ -130,7 +130,7 @@ class SigningKeys:
             return self._box.decrypt(sealed.encode()).decode()
         except InvalidToken:
             raise Unavailable(
-                "The signing keys were encrypted with another secret key: see DSX_SECRET_KEY."
+                "The signing keys were encrypted with another secret key: check DSX_SECRET_KEY."
             ) from None
 
 
@@ -201,13 +201,14 @@ async def check_sealed(catalog: Catalog, secret_keys: Sequence[str], path: Path)
     where = "or end all signed tokens: dsx secrets rotate --grace 0"
     if not secret_keys:
         raise Conflict(
-            f"{path} is gone, and the catalog has keys that were encrypted with it. Put it back, "
-            f"or set DSX_SECRET_KEY; {where}"
+            f"{path} is missing, and the catalog has keys that were encrypted with it. "
+            f"Restore it, or set DSX_SECRET_KEY; {where}"
         )
     try:
         await SigningKeys(catalog, secret_keys).check()
     except Unavailable:
         raise Conflict(
-            "The catalog has keys that were encrypted with another secret key: DSX_SECRET_KEY, or "
-            f"{path}. Put that back (DSX_SECRET_KEY takes several); {where}"
+            "The catalog has keys that were encrypted with another secret key "
+            f"(DSX_SECRET_KEY or {path}). Restore that key (DSX_SECRET_KEY takes "
+            f"several); {where}"
         ) from None

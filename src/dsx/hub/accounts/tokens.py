@@ -93,11 +93,11 @@ class Tokens:
         """
         access.require_whole(principal)
         if not set(scopes) <= principal.scopes:
-            raise Denied("A token cannot be given scopes that you do not have.")
+            raise Denied("A token cannot have scopes that you do not have.")
         if not scopes:
             raise Invalid("A token needs at least one scope.")
         if places is not None and not 0 < len(places) <= MAX_PLACES:
-            raise Invalid(f"A token is limited to 1 to {MAX_PLACES} places, or to none.")
+            raise Invalid(f"A token may be limited to 1 to {MAX_PLACES} places.")
         checked = None if places is None else tuple(check_place(place) for place in places)
         return await self._issue(
             principal, TOKEN, name, scopes=frozenset(scopes), places=checked, seconds=seconds
@@ -122,8 +122,8 @@ class Tokens:
         access.require_whole(principal)
         if not self._invites:
             raise Conflict(
-                "Sign-up is closed here, so nobody could use an invitation: make the account "
-                "yourself, or have the hub started with DSX_SIGNUP=invite."
+                "Sign-up is closed here, so invitations cannot be used: create the account "
+                "yourself, or start the hub with DSX_SIGNUP=invite."
             )
         scopes = OF_ROLE[role]
         return await self._issue(

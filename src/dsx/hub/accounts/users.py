@@ -24,7 +24,7 @@ from dsx.hub.clock import SECOND, now
 from dsx.hub.limits import Limits
 
 SignUp = Literal["open", "invite", "closed"]
-_SIGN_INS = Counter("dsx_sign_ins", "Passwords that were told and not known by heart.", ["outcome"])
+_SIGN_INS = Counter("dsx_sign_ins", "Password sign-ins not served from the cache.", ["outcome"])
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _RESERVED = {access.ADMIN, access.ANONYMOUS}
 
@@ -108,7 +108,7 @@ class Users:
         if not by_admin and self._signup == "invite" and not invite:
             raise Denied("Sign-up needs an invitation here: ask an admin for one.")
         if role is not None and not by_admin:
-            raise Denied("Only an admin gives roles.")
+            raise Denied("Only admins may assign roles.")
         check_name(name)
         if not by_admin and not await self._invited(invite):
             await self._throttle.enter("sign-up", address)
@@ -147,7 +147,7 @@ class Users:
             await self._throttle.succeeded(attempt)
             return user
         _SIGN_INS.labels("failed").inc()
-        raise Unauthenticated("There is no user of that name with that password.")
+        raise Unauthenticated("The user name or password is wrong.")
 
     async def unchanged(self, id_: str, generation: int) -> bool:
         """Whether that account is still as it was when its password was shown."""
@@ -170,7 +170,7 @@ class Users:
         claims = await self._keyring.verify(token)
         user = await self._catalog.read(lambda connection: users.by_id(connection, claims["sub"]))
         if user is None or user.disabled or user.generation != claims.get("gen"):
-            raise Unauthenticated("The token has ended; sign in again.")
+            raise Unauthenticated("The token is no longer valid; sign in again.")
         return user
 
     async def of_subject(self, subject: str, wanted: str, *, address: str = "") -> User:
@@ -264,7 +264,7 @@ class Users:
     async def _confirm(self, user: User, current: str | None, address: str) -> None:
         attempt = await self._throttle.enter(f"confirm {user.id}", address)
         if current is None or not await self._passwords.matches(user.password, current):
-            raise Denied("The current password is another one: tell it as current_password.")
+            raise Denied("current_password is wrong.")
         await self._throttle.succeeded(attempt)
 
     async def _invited(self, invite: str | None) -> bool:
@@ -281,8 +281,8 @@ def check_name(name: str) -> str:
     """*name*, if a user may have it; else `Unprocessable`."""
     if not _NAME.fullmatch(name) or name.casefold() in _RESERVED:
         raise Unprocessable(
-            "A user's name has 1 to 64 letters, digits and ._@+-, begins with a letter or digit, "
-            f"and is none of {', '.join(sorted(_RESERVED))}.",
+            "A user name must have 1 to 64 letters, digits and ._@+-, start with a "
+            f"letter or digit, and not be {' or '.join(sorted(_RESERVED))}.",
             {"field": "username"},
         )
     return name
@@ -298,7 +298,7 @@ def _reachable(connection: Connection, principal: Principal, name: str) -> User:
 def _invited(connection: Connection, invite: str) -> Role:
     token = tokens.take(connection, hash_of(invite), INVITE, now())
     if token is None:
-        raise Denied("The invitation is unknown, used up or too old: ask an admin for another.")
+        raise Denied("The invitation is unknown, used or expired: ask an admin for another.")
     return _role(token)
 
 

@@ -94,8 +94,8 @@ class Checking:
 def damaged(dataset: str, paths: Sequence[str]) -> Damaged:
     """The failure of who asks for files that are damaged."""
     return Damaged(
-        f"The bytes of {paths[0]!r} in dataset {dataset!r} are not what they were, and are not "
-        "served. Put the right file back.",
+        f"The content of {paths[0]!r} in dataset {dataset!r} is damaged and is not "
+        "served. Restore the original file.",
         {"damaged": list(paths[:1000]), "count": len(paths)},
     )
 

@@ -80,21 +80,21 @@ def check_apart(datasets: Path, directories: Mapping[str, Path], files: Mapping[
     for setting, directory in directories.items():
         if contains(directory, datasets) is not None:
             raise Invalid(
-                f"DSX_DATASET_PATH: {datasets} is in {directory} ({setting}), where the hub keeps "
-                "what is nobody's to read. Keep datasets elsewhere."
+                f"DSX_DATASET_PATH: {datasets} is in {directory} ({setting}), where the hub "
+                "keeps private data. Keep datasets elsewhere."
             )
         name = contains(datasets, directory)
         if name and not name.startswith("."):
             raise Invalid(
-                f"{setting}: {directory} is in DSX_DATASET_PATH ({datasets}), and would be (part "
-                f"of) the dataset {name!r}. Set one of them to another directory."
+                f"{setting}: {directory} is in DSX_DATASET_PATH ({datasets}) and would be "
+                f"part of the dataset {name!r}. Set one of them to another directory."
             )
     for setting, file in files.items():
         name = contains(datasets, file.parent)
         if name and not name.startswith("."):
             raise Invalid(
-                f"{setting}: {file} is in DSX_DATASET_PATH ({datasets}), and would be part of the "
-                f"dataset {name!r}. Set one of them to another directory."
+                f"{setting}: {file} is in DSX_DATASET_PATH ({datasets}) and would be part of "
+                f"the dataset {name!r}. Set one of them to another directory."
             )
 
 

@@ -84,7 +84,9 @@ class Followers:
         self._tasks.pop(dataset, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._not_before[dataset] = time.monotonic() + _AGAIN
-            log.warning("a dataset is scanned, not followed", dataset=dataset, why=str(error))
+            log.warning(
+                "cannot watch a dataset, it is scanned instead", dataset=dataset, why=str(error)
+            )
 
     async def _follow(self, known: index.Known, root: Path) -> None:
         watched = await asyncio.to_thread(directory_identity, root)

@@ -43,7 +43,7 @@ class Hashing:
                 try:
                     last = await self._some(dataset, after)
                 except (DSXError, OSError) as error:
-                    log.debug("a dataset was not hashed", dataset=dataset, why=str(error))
+                    log.debug("dataset not hashed", dataset=dataset, why=str(error))
                     last = None
                 if last is None:
                     del turns[dataset]
@@ -91,6 +91,6 @@ class Hashing:
 
     def _give_up(self, number: int, entry: ManifestEntry, error: OSError) -> None:
         """Do not try that file again until it changes."""
-        log.warning("a file cannot be read", path=entry.path, why=error.strerror)
+        log.warning("file unreadable", path=entry.path, why=error.strerror)
         if len(self._unreadable) < _MOST_REMEMBERED:
             self._unreadable.add((number, entry.path, entry.etag))

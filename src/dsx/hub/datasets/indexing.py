@@ -96,8 +96,8 @@ class Indexing:
                 and await asyncio.to_thread(self.root.is_displaced, known.root)
             ):
                 raise NotMounted(
-                    f"Dataset {dataset!r} is not to be seen: DSX_DATASET_PATH is empty, and is "
-                    "another directory than the one that was indexed. Is something not mounted?"
+                    f"Dataset {dataset!r} is not available: DSX_DATASET_PATH is empty and is not "
+                    "the directory that was indexed. Is something not mounted?"
                 ) from None
             raise
 
@@ -195,12 +195,12 @@ class Indexing:
                 await self._note_trouble([known], "DSX_DATASET_PATH is empty: is it not mounted?")
             else:
                 await self._catalog.write(partial(index.drop_dataset, number=known.number))
-                log.info("a dataset is gone", dataset=known.name)
+                log.info("dataset removed", dataset=known.name)
         for dataset in present:
             try:
                 await self.refresh(dataset)
             except (DSXError, OSError) as error:
-                log.debug("a dataset was not scanned", dataset=dataset, why=str(error))
+                log.debug("dataset not scanned", dataset=dataset, why=str(error))
 
     async def aclose(self) -> None:
         """End what goes on in the background."""
@@ -217,7 +217,7 @@ class Indexing:
     def _looked(self, dataset: str, task: asyncio.Task[None]) -> None:
         self._looks.pop(dataset, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.debug("what was noticed was not indexed", dataset=dataset, why=str(error))
+            log.debug("changes not indexed", dataset=dataset, why=str(error))
 
     async def _look_at_noticed(self, dataset: str) -> None:
         while paths := self._noticed.pop(dataset, None):
@@ -273,8 +273,8 @@ class Indexing:
         known = await self.known(dataset)
         if known is not None and known.directory != directory:
             raise NotMounted(
-                f"The directory of dataset {dataset!r} is empty, and is another one than that whose"
-                f" {files} files are indexed. Is something not mounted?"
+                f"The directory of dataset {dataset!r} is empty and is not the one whose "
+                f"{files} files are indexed. Is something not mounted?"
             )
 
     async def _index(
@@ -367,6 +367,6 @@ def _tell(dataset: str, before: index.Known | None, scanned: index.Scanned, **co
     left_out = dict(scanned.left_out)
     if left_out != (before.left_out if before else {}):
         for reason, noted in left_out.items():
-            log.warning("left out of a dataset", dataset=dataset, reason=reason, **noted)
+            log.warning("files left out of a dataset", dataset=dataset, reason=reason, **noted)
     if before is not None and before.trouble is not None:
         log.info("a dataset can be scanned again", dataset=dataset)

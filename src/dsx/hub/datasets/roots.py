@@ -77,6 +77,6 @@ class Root:
 def unknown(dataset: str) -> NotFound:
     """The failure of who asks for a dataset that is not, or is not for them."""
     return NotFound(
-        f"There is no dataset {dataset!r}: no directory of that name in DSX_DATASET_PATH.",
+        f"There is no dataset {dataset!r}: DSX_DATASET_PATH has no directory of that name.",
         {"dataset": dataset},
     )

@@ -38,8 +38,9 @@ def entry_names(versions: Sequence[FileVersion]) -> list[str]:
     clash = in_the_way(names)
     if clash is not None:
         raise Conflict(
-            f"{clash[0]!r} and {clash[1]!r} would be in each other's way: what unpacks the archive "
-            "cannot make both a file and a directory. Download one of them apart.",
+            f"{clash[0]!r} and {clash[1]!r} conflict: extracting the archive cannot "
+            "create both a file and a directory of that name. Download one of them "
+            "separately.",
             {"names": list(clash)},
         )
     return names

@@ -17,8 +17,9 @@ from dsx.core.ranges import ByteRange
 def missing(version: FileVersion) -> Damaged:
     """The failure of a version whose blob is not on the disk."""
     return Damaged(
-        f"The bytes of {version.name!r} are missing from the store. An admin's `dsx scrub --now` "
-        "notes what else is; then uploading the same bytes again heals it.",
+        f"The content of {version.name!r} is missing from the store. Upload the same "
+        "bytes again to restore it; an admin's `dsx scrub --now` finds what else is "
+        "missing.",
         {"id": version.id, "sha256": version.sha256},
     )
 
@@ -32,8 +33,8 @@ def require_intact(version: FileVersion) -> None:
 def damaged(version: FileVersion) -> Damaged:
     """The failure of a version whose bytes are not the ones that were stored."""
     return Damaged(
-        f"The stored bytes of {version.name!r} are damaged and are not served. Upload the same "
-        "bytes again to heal it.",
+        f"The content of {version.name!r} is damaged and is not served. Upload the "
+        "same bytes again to repair it.",
         {"id": version.id, "sha256": version.sha256},
     )
 

@@ -29,6 +29,6 @@ def keep_private(paths: Iterable[Path]) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            log.warning("others may read it", path=str(path), error=error.strerror)
+            log.warning("file is readable by others", path=str(path), error=error.strerror)
         else:
-            log.warning("others could read it; its mode was changed", path=str(path))
+            log.warning("file was readable by others, mode changed", path=str(path))

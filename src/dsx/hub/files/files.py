@@ -398,7 +398,7 @@ def require_match(version: FileVersion | None, digests: frozenset[str] | None) -
     if version is None:
         raise PreconditionFailed("If-Match: there is no file of that name.")
     if digests != ANY and version.sha256 not in digests:
-        raise PreconditionFailed("If-Match: the file has another version now.")
+        raise PreconditionFailed("If-Match: the file has changed.")
 
 
 def _kept(connection: Connection, new: NewFile, blob: BlobInfo, given: Given) -> FileVersion | None:
@@ -412,4 +412,4 @@ def _kept(connection: Connection, new: NewFile, blob: BlobInfo, given: Given) ->
 def refuse_taken(connection: Connection, owner: str, name: str) -> None:
     """Raise `PreconditionFailed` if the owner has a live file of that name."""
     if records.find(connection, owner, name) is not None:
-        raise PreconditionFailed(f"There is a file named {name!r} already.")
+        raise PreconditionFailed(f"A file named {name!r} already exists.")

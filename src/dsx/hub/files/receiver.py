@@ -78,7 +78,7 @@ class Receiver:
         digest = self._hasher.digest
         if expected is not None and digest != expected:
             raise DigestMismatch(
-                "The bytes are not the ones announced: they were changed on the way; send again.",
+                "The bytes do not match their digest: they changed in transit; send them again.",
                 {"expected": expected, "received": digest},
             )
         await asyncio.to_thread(self._stage.sync)
@@ -112,5 +112,5 @@ def as_received() -> Iterator[None]:
         yield
     except DigestMismatch:
         raise StorageFailed(
-            "The bytes on the disk are not the ones that were received; send them again."
+            "The bytes on disk differ from the bytes received; send them again."
         ) from None

@@ -197,7 +197,8 @@ def _rename(connection: Connection, version: FileVersion, name: str) -> None:
     """Have the file of *version*, which is about to come back, do so as *name*."""
     if records.has_live(connection, version.file, version.number):
         raise Unprocessable(
-            f"Versions of {version.name!r} are there: another one comes back under that name.",
+            f"{version.name!r} still has versions outside the trash: restore this one "
+            "under the same name.",
             {"field": "name"},
         )
     file_records.rename(connection, version.file, name)

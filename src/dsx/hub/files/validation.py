@@ -50,5 +50,5 @@ def media_type(given: str | None, name: str) -> str:
     if not given or given == _CURLS_OWN:
         return guess_type(name)
     if not _MEDIA_TYPE.fullmatch(given):
-        raise Invalid("The content type is not of the form type/subtype.")
+        raise Invalid("The content type must have the form type/subtype.")
     return given

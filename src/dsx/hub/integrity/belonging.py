@@ -44,14 +44,14 @@ async def prepare(catalog: Catalog, blobs: BlobStore, *, create: bool) -> None:
         raise NotFound("There is no hub here: its catalog is empty. Is DSX_DATA_DIR right?")
     if current is None and stored:
         raise Conflict(
-            "There are blobs here, but their catalog is gone. Put the catalog back from a backup "
-            "(catalog.db, or the database of DSX_DATABASE_URL). To begin anew without those files, "
-            "choose another data directory, or move `blobs` out of this one."
+            "There are blobs here, but their catalog is missing. Restore the catalog from a "
+            "backup (catalog.db, or the database of DSX_DATABASE_URL). To start without those "
+            "files, choose another data directory, or move `blobs` out of this one."
         )
     if current != newest:
         if not create:
             raise Conflict(
-                "The catalog is of an older version of DSX Hub: `dsx serve` brings it up to date."
+                "The catalog is from an older version of DSX Hub: `dsx serve` upgrades it."
             )
         await catalog.migrate()
     if create and await agreement(catalog, blobs) == "new":
@@ -71,9 +71,13 @@ async def agreement(catalog: Catalog, blobs: BlobStore) -> Agreement:
             )
         return "new"
     if known is None and not (await catalog.read(records.totals))[0]:
-        raise Conflict("The blobs here are another hub's: see DSX_DATA_DIR and DSX_STORAGE_URL.")
+        raise Conflict(
+            "The blobs here belong to another hub: check DSX_DATA_DIR and DSX_STORAGE_URL."
+        )
     if known is not None and known.id != label.id:
-        raise Conflict("The blobs here are another hub's: see DSX_DATA_DIR and DSX_STORAGE_URL.")
+        raise Conflict(
+            "The blobs here belong to another hub: check DSX_DATA_DIR and DSX_STORAGE_URL."
+        )
     return "older" if known is None or known.generation < label.generation else "same"
 
 
@@ -81,8 +85,8 @@ async def renew(catalog: Catalog, blobs: BlobStore, found: Agreement) -> None:
     """Have the generation grow in both, unless the catalog is older: that is not to be hidden."""
     if found == "older":
         log.warning(
-            "the catalog is older than the blobs: what was stored since is not in it. "
-            "`dsx fsck` tells how much that is"
+            "the catalog is older than the blobs and lacks files stored since: run `dsx "
+            "fsck` to count them"
         )
         return
     identity = await catalog.write(partial(identities.renew, id_=str(uuid.uuid4()), now=now()))
@@ -116,5 +120,6 @@ def _read(label: bytes | None) -> HubId | None:
         return HubId(str(note["hub"]), int(note["generation"]), 0)
     except (ValueError, KeyError, TypeError):
         raise Conflict(
-            "The label beside the blobs cannot be read; if they are this hub's, remove blobs/label."
+            "The label beside the blobs cannot be read; if the blobs belong to this "
+            "hub, remove blobs/label."
         ) from None

@@ -117,7 +117,7 @@ def spare(connection: Connection, digest: Digest) -> None:
     """
     begun = tombstones.begun(connection, digest)
     if begun is not None and abs(now() - begun) < LEASE:
-        raise BeingRemoved("Equal bytes are just being removed; try again.")
+        raise BeingRemoved("Identical bytes are being removed; try again.")
     tombstones.drop(connection, [digest])
 
 

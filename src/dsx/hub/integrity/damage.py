@@ -62,7 +62,7 @@ class Inspector:
         if problem is not None:  # memory and controllers err, too: only what is seen twice counts
             problem = await problem_of(self._blobs, digest, size, pace)
         if problem == MISSING and await self._blobs.label() is None:
-            raise Unavailable("The blobs are not where they were: is their directory mounted?")
+            raise Unavailable("The blobs are not available: is their directory mounted?")
         if problem is None or not await run_to_completion(self._set_aside(digest, sealed, problem)):
             return None
         log.error("stored bytes are damaged", digest=digest, size=size, problem=problem)

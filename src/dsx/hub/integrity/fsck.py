@@ -116,16 +116,16 @@ def _refuse_doubtful(report: Report) -> None:
     stored = report.blobs_stored
     if report.agreement == "older":
         raise Conflict(
-            f"The catalog is older than the blobs, {report.orphans} of which it does not name: "
-            "they are files stored after it was saved. Put back a newer catalog; or, if there is "
-            "none, have them set aside with --repair --force.",
+            f"The catalog is older than the blobs: {report.orphans} blobs stored since "
+            "are not in it. Restore a newer catalog; or, if there is none, quarantine "
+            "them with --repair --force.",
             {"orphans": report.orphans, "blobs": stored},
         )
     if report.orphans > max(_FEW, _DOUBTFUL * stored):
         raise Conflict(
-            f"{report.orphans} of {stored} blobs have no record: that is more than crashes leave. "
-            "Is this the right catalog (DSX_DATABASE_URL, DSX_DATA_DIR), and is it whole? If it "
-            "is, have them set aside with --repair --force.",
+            f"{report.orphans} of {stored} blobs have no record, more than crashes leave. Is "
+            "this the right catalog (DSX_DATABASE_URL, DSX_DATA_DIR), and is it complete? If so, "
+            "quarantine them with --repair --force.",
             {"orphans": report.orphans, "blobs": stored},
         )
 

@@ -49,8 +49,8 @@ class Orphans:
         orphans, count, total = await self._look()
         if count > max(_FEW, total * _SHARE):
             log.warning(
-                "many blobs have no record, none is removed: is the catalog an older one? "
-                "`dsx fsck` tells more",
+                "too many blobs without a record, none removed: is the catalog an old one? "
+                "run `dsx fsck`",
                 orphans=count,
                 blobs=total,
             )

@@ -41,7 +41,7 @@ class Quarantine:
         for digest in digests:
             moved += await run_to_completion(self._set_aside(digest))
         if moved:
-            log.warning("blobs without a record were set aside", blobs=moved)
+            log.warning("blobs without a record quarantined", blobs=moved)
         return moved
 
     async def reclaim(self) -> int:

@@ -60,7 +60,7 @@ class Reserve:
         held = self.held
         if not held:
             return False
-        log.warning("the disk is full: the reserve is given up, so that files can be deleted")
+        log.warning("the disk is full: the reserve is released so that files can be deleted")
         with contextlib.suppress(FileNotFoundError):
             os.truncate(self._path, 0)
         return True

@@ -51,7 +51,10 @@ async def refuse_more(upload: Upload, source: BodySource, addition: AppendReques
 
     def write(data: Buffer) -> None:
         if len(data):
-            raise TooLarge(f"The upload ended at {upload.length}.", {"limit": upload.length})
+            raise TooLarge(
+                f"The upload's length is {upload.length}: there is nothing more to send.",
+                {"limit": upload.length},
+            )
 
     await source(write, _at_once)
 
@@ -168,7 +171,7 @@ class Appender:
         current = await self._catalog.write(work, durable=False)
         if current.state != "finished" and current.blob is None:
             raise Gone(
-                "The bytes of the upload are not on the disk any more; begin again.",
+                "The upload's bytes are no longer on disk; start again.",
                 {"id": upload.id},
             )
         if current.state != "finished":
@@ -267,7 +270,7 @@ class Appender:
             before = current = uploads.get_held(connection, upload.owner, upload.id)
             left_behind = before.state == "open" and span.size and not stage.is_current()
             if not present or left_behind:
-                raise Superseded("Another writer took over; ask where the upload stands.")
+                raise Superseded("Another writer took over; query the upload's offset.")
             new = leave or before.received.add(span) != before.received
             expires = now() + self._expiry if new else before.expires  # see `enter_alone`
             current = uploads.advance(connection, current, span, expires)

@@ -68,18 +68,18 @@ def check(upload: Upload, addition: AppendRequest, limits: Limits) -> None:
     """Refuse what can be refused before an older writer is asked to yield."""
     span = addition.span
     if upload.kind == "final":
-        raise Denied("A final upload is made of partial ones; it takes no bytes.")
+        raise Denied("A final upload joins partial ones and takes no bytes.")
     if upload.paused:
         raise Paused("The upload is paused; resume its task first.", {"id": upload.id})
     if not 0 <= span.start <= MAX_LENGTH:
-        raise Invalid("An offset is a number of bytes from 0 on.", {"offset": span.start})
+        raise Invalid("An offset must be a number of bytes, 0 or more.", {"offset": span.start})
     behind = span.start < upload.offset or upload.state == "finished"
     if behind and not addition.part and span.start != upload.offset:
         raise mismatch(upload, span.start)
     if len(upload.received.parts) >= MAX_SPANS and not _joins(upload, span):
         raise Conflict(
-            f"The upload has {MAX_SPANS} pieces with gaps between them: send first what lies in a "
-            "gap, next to a piece that is there.",
+            f"The upload has {MAX_SPANS} pieces with gaps between them: first send bytes "
+            "adjacent to an existing piece.",
             {"limit": MAX_SPANS},
         )
     _check_length(upload, addition, limits)
@@ -99,7 +99,7 @@ def _check_length(upload: Upload, addition: AppendRequest, limits: Limits) -> No
         if addition.last and known is not None and known != stop:
             raise inconsistent(known, stop)
         if known is not None and stop > known:
-            raise TooLarge(f"The body goes beyond the upload's end, {known}.", {"limit": known})
+            raise TooLarge(f"The body exceeds the upload's length, {known}.", {"limit": known})
         limits.check_size(stop)
     limits.check_size(addition.length)
 
@@ -116,6 +116,6 @@ def brought(upload: Upload, addition: AppendRequest) -> int:
 def mismatch(upload: Upload, offset: int) -> OffsetMismatch:
     """The failure of a request that does not go on where the upload stands."""
     return OffsetMismatch(
-        f"The upload stands at {upload.offset}, not at {offset}.",
+        f"The upload's offset is {upload.offset}, not {offset}.",
         {"expected_offset": upload.offset, "offset": offset},
     )

@@ -236,8 +236,8 @@ class Chunks:
             await self._catalog.write(partial(_give_up, key, whole.id))
             await self._drop(principal, whole.id)
             raise type(error)(
-                "The chunks do not make the file that was announced, or were lost; they are "
-                "dropped: send all of them again.",
+                "The chunks were lost or do not match the file's checksum; they were "
+                "deleted: send all of them again.",
                 error.details,
             ) from None
         await self._catalog.write(partial(records.release, key=key, now=now()), durable=False)
@@ -290,7 +290,7 @@ def _check(place: ChunkInfo) -> dict[str, str]:
         return check_digests({_BY_LENGTH.get(len(place.checksum), "checksum"): place.checksum})
     except DSXError:
         raise Unprocessable(
-            "A checksum is the MD5, SHA-1 or SHA-256 of the file in hexadecimal.",
+            "A checksum must be the MD5, SHA-1 or SHA-256 of the file in hexadecimal.",
             {"field": "checksum"},
         ) from None
 
@@ -309,8 +309,9 @@ def _there(connection: Connection, principal: Principal, chunk: Chunk) -> bool:
 
 def _other_bytes(place: ChunkInfo) -> Conflict:
     return Conflict(
-        f"Chunk {place.index} of {place.name!r} came before with other bytes. For another file of "
-        "that name, tell its checksum; it keeps their chunks apart.",
+        f"Chunk {place.index} of {place.name!r} was already received with other "
+        "bytes. To send another file of that name, give its checksum, which keeps "
+        "the chunks apart.",
         {"field": "chunkIndex", "chunk": place.index},
     )
 

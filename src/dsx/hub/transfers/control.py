@@ -91,7 +91,7 @@ class Control:
             if self._grace is None:
                 return
             reason = Paused(
-                "The transfer is paused; resume its task, then go on from where it stands.",
+                "The transfer is paused; resume its task, then continue from the upload's offset.",
                 {"id": self.task},
             )
             loop = asyncio.get_running_loop()
@@ -176,7 +176,11 @@ class Controls:
     async def aclose(self) -> None:
         """Have what still runs record what it has and end, while it can; stop looking."""
         for control in self._running:
-            control.stop(Unavailable("The server stops; what has arrived is kept, go on later."))
+            control.stop(
+                Unavailable(
+                    "The server is shutting down; the bytes received are kept, resume later."
+                )
+            )
         await _within(_LAST_WORDS, self._idle.wait())
         if self._loop_task is not None:
             self._loop_task.cancel()
@@ -188,7 +192,7 @@ class Controls:
             try:
                 await self.look()
             except DSXError as error:
-                log.warning("cannot see what is wanted of transfers", error=error.message)
+                log.warning("cannot read the state of transfers", error=error.message)
             await _within(INTERVAL, self._wake.wait())
         self._loop_task = None
 
@@ -216,7 +220,7 @@ def _obey(control: Control, task: tasks.Standing | None, asked: dict[str, bool])
     elif task is None or task.state == "expired" or task.expires <= now():
         control.stop(Gone("The transfer has expired.", {"id": control.task}))
     elif control.lost or asked.get(control.token or ""):
-        control.stop(Superseded("A newer writer took over; ask where the upload stands."))
+        control.stop(Superseded("A newer writer took over; query the upload's offset."))
     elif task.state == "paused":
         control.pause()
     else:
@@ -230,7 +234,7 @@ def stale(control: Control) -> bool:
 
 def unseen() -> Unavailable:
     """The failure of a writer that cannot find out whether it still may write."""
-    return Unavailable("The catalog does not answer; what has arrived is kept, go on later.")
+    return Unavailable("The catalog is not responding; the bytes received are kept, resume later.")
 
 
 async def _within(seconds: float, event: Awaitable[object]) -> None:

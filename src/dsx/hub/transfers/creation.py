@@ -36,7 +36,7 @@ _HEX = re.compile(r"[0-9a-f]+")
 def described(principal: Principal, new: NewUpload, instant: Micros, expires: Micros) -> Upload:
     """*new* as an upload of *principal*; `Invalid` if its facts are not acceptable."""
     if new.length is not None and not 0 <= new.length <= MAX_LENGTH:
-        raise Invalid("A length is a number of bytes from 0 on.", {"length": new.length})
+        raise Invalid("A length must be a number of bytes, 0 or more.", {"length": new.length})
     expected = check_digests(new.expected)
     id_ = new.id or new.task or str(uuid_utils.uuid7())
     facts = _facts(principal.id, new, new.name or id_)
@@ -78,7 +78,7 @@ def with_parts(connection: Connection, principal: Principal, upload: Upload, now
     if upload.kind != "final":
         return upload
     if not 0 < len(upload.parts) <= MAX_PARTS:
-        raise Invalid(f"A final upload is made of 1 to {MAX_PARTS} partial ones.")
+        raise Invalid(f"A final upload joins 1 to {MAX_PARTS} partial ones.")
     lengths = []
     for id_ in upload.parts:
         try:
@@ -87,7 +87,7 @@ def with_parts(connection: Connection, principal: Principal, upload: Upload, now
         except (NotFound, Gone):
             raise Invalid(f"There is no partial upload {id_!r}.", {"partial": id_}) from None
         if part.kind != "partial":
-            raise Invalid(f"{id_!r} is no partial upload.", {"partial": id_})
+            raise Invalid(f"{id_!r} is not a partial upload.", {"partial": id_})
         lengths.append(part.length)
     return replace(upload, length=total(lengths))
 
@@ -120,7 +120,7 @@ def assign(connection: Connection, upload: Upload, task: str | None) -> None:
         raise Paused("The task is paused; resume it first.", {"id": task})
     values = {"kind": "upload", "state": "running", "name": upload.name, "total": upload.length}
     if not tasks.assign(connection, task, upload.created, **values):
-        raise Conflict("The task has been taken up already, or has ended.", {"id": task})
+        raise Conflict("The task is already in use, or has ended.", {"id": task})
 
 
 def _facts(owner: str, new: NewUpload, name: str) -> NewFile:
@@ -171,7 +171,7 @@ def check_digests(expected: Mapping[str, str]) -> dict[str, str]:
         if algorithm not in ALGORITHMS:
             raise Invalid(f"{algorithm} is not one of {', '.join(ALGORITHMS)}.")
         if not _HEX.fullmatch(text) or len(text) != 2 * ALGORITHMS[algorithm]:
-            raise Invalid(f"{algorithm} is {2 * ALGORITHMS[algorithm]} hexadecimal digits.")
+            raise Invalid(f"{algorithm} must be {2 * ALGORITHMS[algorithm]} hexadecimal digits.")
         found[algorithm] = text
     return found
 

@@ -120,7 +120,9 @@ class Emptying:
                     await self._note(task.id, done)
             await self._end(task.id, done)
         except DSXError as error:
-            log.info("emptying the trash ended", task=task.id, why=error.code, error=error.message)
+            log.info(
+                "emptying the trash stopped", task=task.id, why=error.code, error=error.message
+            )
 
     async def _end(self, id_: str, done: int) -> None:
         def work(connection: Connection) -> None:

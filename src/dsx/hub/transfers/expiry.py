@@ -96,7 +96,7 @@ class UploadExpiry:
         for id_ in await self._catalog.write(
             lambda connection: tasks.delete_expired(connection, instant)
         ):
-            await self.end(id_, "expired", why="The time of its task is over.")
+            await self.end(id_, "expired", why="The task's time has run out.")
             dropped += 1
         return dropped
 

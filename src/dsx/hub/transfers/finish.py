@@ -128,7 +128,7 @@ class Finisher:
         if version is None:
             upload = await self._get(owner, id_)
             raise Incomplete(
-                "The partial uploads that it is made of are not ready yet.",
+                "The partial uploads it joins are not complete.",
                 {"missing": [], "length": upload.length, "offset": upload.offset},
             )
         return version
@@ -171,7 +171,7 @@ class Finisher:
             return None
         version = await self._catalog.read(lambda connection: files.find_number(connection, number))
         if version is None:
-            raise Gone("The file this upload became has been deleted for good.", {"id": upload.id})
+            raise Gone("The file made by this upload was permanently deleted.", {"id": upload.id})
         return version
 
     async def _ready(self, partial_: Upload) -> None:
@@ -190,7 +190,7 @@ class Finisher:
             try:
                 await self.assemble(owner, final)
             except DSXError as error:
-                log.info("final upload not made", id=final, why=error.code, error=error.message)
+                log.info("final upload not finished", id=final, why=error.code, error=error.message)
 
     async def _seal(self, upload: Upload) -> int:
         """The number of the file version that *upload* became."""
@@ -354,7 +354,7 @@ def _copy_all(
         size = min(_CHUNK, stop - position)
         data = _read_back(source, position - start, size)
         if len(data) != size:
-            raise Gone("The bytes of a partial upload are not on the disk any more; begin again.")
+            raise Gone("The bytes of a partial upload are no longer on disk; start again.")
         target.write(position, data)
         feed(position, data)
 

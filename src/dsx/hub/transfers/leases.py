@@ -108,7 +108,7 @@ class Leases:
         while time.monotonic() < deadline:
             asked = await self._catalog.read(partial(writers.asked, tokens=[token, *older]))
             if asked.pop(token, True):
-                raise Superseded("A newer writer took over; ask where the upload stands.")
+                raise Superseded("A newer writer took over; query the upload's offset.")
             if not asked:
                 return
             await asyncio.sleep(_STEP)

@@ -57,9 +57,7 @@ class Losses:
 
 def lost(upload: Upload) -> Gone:
     """The failure of an upload whose stage has vanished."""
-    return Gone(
-        "The bytes of the upload are not on the disk any more; begin again.", {"id": upload.id}
-    )
+    return Gone("The upload's bytes are no longer on disk; start again.", {"id": upload.id})
 
 
 def _missing(stage: Stage, size: int, blob: BlobInfo | None) -> list[ByteRange]:

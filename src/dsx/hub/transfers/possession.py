@@ -52,7 +52,7 @@ async def proven(blobs: BlobStore, digest: Digest, length: int, nonce: str, proo
 async def denial(begun: float) -> Denied:
     """How any proof is refused, whatever the reason: as late after *begun*, and in these words."""
     await asyncio.sleep(begun + DENIAL_SECONDS - time.monotonic())
-    return Denied("The proof does not make this upload; send the bytes.")
+    return Denied("The proof does not match; send the bytes.")
 
 
 async def _answer(blobs: BlobStore, digest: Digest, length: int, nonce: str) -> str | None:

@@ -111,7 +111,7 @@ class RunningHash:
             size = min(_CHUNK, stop - self.hasher.size)
             data = stage.read(self.hasher.size, size)
             if not data:
-                raise Gone("The bytes of the upload are not on the disk any more; begin again.")
+                raise Gone("The upload's bytes are no longer on disk; start again.")
             self.hasher.update(data)
 
 
@@ -162,7 +162,7 @@ def check_announced(upload: Upload, digests: Mapping[str, str]) -> None:
 def another_digest(algorithm: str, expected: str, found: str) -> DigestMismatch:
     """The failure of an upload whose bytes are not the ones that were announced."""
     return DigestMismatch(
-        f"The {algorithm} of the bytes is another than the one announced; the upload is kept as it "
-        "is, abort it and begin again.",
+        f"The {algorithm} of the bytes differs from the expected one; the upload is "
+        "kept: abort it and start again.",
         {"algorithm": algorithm, "expected": expected, "received": found},
     )

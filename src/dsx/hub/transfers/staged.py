@@ -47,8 +47,9 @@ def require_together(final: Upload, parts: Iterable[Upload], stages: Stages) -> 
         found.add(final.staging_id)
     if len(found) > 1:
         raise Conflict(
-            "The partial uploads came to different servers, so none can join them. Several servers "
-            "need a shared staging directory, or a balancer that sends all of one client to one.",
+            "The partial uploads are on different servers and cannot be joined. Several "
+            "servers need a shared staging directory, or a load balancer with sticky "
+            "sessions.",
             {"id": final.id, "staging_ids": sorted(found)},
         )
     for one in found:
@@ -63,8 +64,9 @@ def require_set(key: str, staging_id: str | None, stages: Stages) -> None:
 def _require(id_: str, staging_id: str | None, stages: Stages) -> None:
     if staging_id not in {None, stages.staging_id}:
         raise Elsewhere(
-            "Another server has the bytes of this upload; what has come is kept. Send the request "
-            f"to the server with the staging directory {staging_id}: through a load balancer, try "
-            "again. Several servers need a shared staging directory or sticky uploads.",
+            "Another server has the bytes of this upload, and they are kept. Send the "
+            f"request to the server with the staging directory {staging_id}: through a "
+            "load balancer, try again. Several servers need a shared staging directory "
+            "or sticky sessions.",
             {"id": id_, "staging_id": staging_id, "retry_after": RETRY_AFTER},
         )

@@ -138,7 +138,7 @@ class Tasks:
 
         def work(connection: Connection) -> None:
             living = usage.of(connection, principal.id).tasks
-            check_number(living, self._limits.tasks, "tasks that are not over")
+            check_number(living, self._limits.tasks, "unfinished tasks")
             records.add(connection, task)
 
         await self._catalog.write(work)
@@ -169,7 +169,7 @@ class Tasks:
         if _may_run(task) and task.kind != kind:
             raise Conflict(f"The task is for {task.kind or 'nothing'}.", {"kind": task.kind})
         if asked and asked != task.subject.get("query"):
-            raise Conflict("Which files the task is about was said before, and differently.")
+            raise Conflict("The task's files were already set, and differ.")
         return task
 
     async def get(self, principal: Principal, id_: str) -> Task:
@@ -274,7 +274,7 @@ class Tasks:
     async def _check_download(self, principal: Principal, found: Sequence[int]) -> None:
         """Refuse at once what no archive could have."""
         if not found:
-            raise NotFound("None of your files matches.")
+            raise NotFound("None of your files match.")
         check_count(len(found))
         await run_in_thread(entry_names, await self._files.chosen(principal, found))
 
@@ -348,7 +348,7 @@ class Tasks:
         task = await self._get(principal, id_)
         access.require_task(principal, kind)
         if task.kind != kind:
-            raise Invalid(f"The task is no {kind} task.", {"kind": task.kind})
+            raise Invalid(f"The task is not of kind {kind}.", {"kind": task.kind})
         return task
 
     async def _change(
@@ -390,7 +390,7 @@ def _place(before: str) -> tuple[Micros, str]:
     """What a page ended with: when that task was made, and its id."""
     created, _, id_ = before.partition("_")
     if not (created.isascii() and created.isdecimal() and len(created) < _DIGITS and id_):
-        raise Invalid("before is the `next` of another page.", {"field": "query.before"})
+        raise Invalid("before must be the `next` of another page.", {"field": "query.before"})
     return int(created), id_
 
 

@@ -29,7 +29,7 @@ class TimeLimit:
         """*end* is given the id of a task that is over its *seconds*, and says so."""
         self._catalog = catalog
         self._allowed: Micros = int(seconds * SECOND)
-        self._why = f"It ran for longer than the {seconds:g} seconds that are allowed here."
+        self._why = f"The transfer exceeded the time limit of {seconds:g} seconds."
         self._end = end
         self._acting: asyncio.Task[None] | None = None
 
@@ -54,4 +54,4 @@ class TimeLimit:
             for id_ in late:
                 await self._end(id_, self._why)
         except DSXError as error:
-            log.warning("cannot end what runs for too long", error=error.message)
+            log.warning("cannot end transfers over the time limit", error=error.message)

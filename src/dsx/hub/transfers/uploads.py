@@ -288,7 +288,7 @@ class Uploads:
             finishing = self._finisher.assemble if due == "final" else self._finisher.finish
             await finishing(owner, id_)
         except DSXError as error:
-            log.info("upload not made when resumed", id=id_, why=error.code, error=error.message)
+            log.info("resumed upload not finished", id=id_, why=error.code, error=error.message)
 
     async def _or_due(self, id_: str, finishing: Awaitable[T]) -> T:
         """What *finishing* returns; if the upload is paused, it is finished once it is resumed."""
@@ -308,7 +308,10 @@ class Uploads:
         """
         upload = await self.get(principal, id_, "write")
         if upload.state == "open" and self.limits.checksum and not (digests or upload.expected):
-            raise Invalid("Tell the digest of the file.", {"algorithms": [*ALGORITHMS]})
+            raise Invalid(
+                "Uploads here need a digest: send md5, sha1 or sha256.",
+                {"algorithms": [*ALGORITHMS]},
+            )
         if digests:
             with suppress(Conflict):  # it is finished already, or was just now
                 await self.describe(principal, id_, expected=digests, overrule=True)
@@ -355,7 +358,7 @@ class Uploads:
         begun = time.monotonic()
         upload = await self.get(principal, id_, "write")
         if upload.challenge is None or upload.length is None:
-            raise Denied("There is no challenge to answer; send the bytes.")
+            raise Denied("The upload has no open challenge; send the bytes.")
         asked = partial(uploads.drop_challenge, id_=id_, challenge=upload.challenge)
         first = await self._catalog.write(asked)
         digest = parse_digest(upload.expected["sha256"])

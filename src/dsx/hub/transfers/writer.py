@@ -93,7 +93,7 @@ class StageWriter:
             raise self._miscounted("more")
         if self._limit is not None and self.position + len(view) > self._limit:
             raise TooLarge(
-                f"The body goes beyond the {self._limit} bytes that were announced or are allowed.",
+                f"The body exceeds the {self._limit} bytes declared or allowed.",
                 {"limit": self._limit},
             )
         stop = self.position + len(view)
@@ -130,14 +130,14 @@ class StageWriter:
             hasher.update(self._stage.read(offset, min(_CHUNK, self.position - offset)))
         if not hmac.compare_digest(hasher.digest(), expected.value):
             raise PartCorrupt(
-                f"The {expected.algorithm} of the bytes is another than the one announced: they "
-                "were changed on the way; send them again.",
+                f"The {expected.algorithm} of the bytes differs from the expected one: they "
+                "changed in transit; send them again.",
                 {"offset": self.start},
             )
 
     def _miscounted(self, found: str) -> Invalid:
         return Invalid(
-            f"The request was to bring {self.exactly} bytes; it brings {found}. None were kept.",
+            f"The request declared {self.exactly} bytes but sent {found}. None were kept.",
             {"offset": self.start},
         )
 
@@ -151,5 +151,5 @@ class StageWriter:
                 self._stage.write(piece.start, part)
             elif self._stage.read(piece.start, piece.size) != part:
                 raise Conflict(
-                    "Other bytes have arrived for this part before.", {"offset": piece.start}
+                    "This part was already received with other bytes.", {"offset": piece.start}
                 )
