@@ -15,7 +15,7 @@ CHUNK = 1024 * 1024
 
 
 class MemoryStore(BlobStore, Stages):
-    """A dict. Nothing survives the process, which is the one promise it cannot keep."""
+    """A dict. Nothing survives the process: the one guarantee it does not give."""
 
     def __init__(self) -> None:
         self.blobs: dict[Digest, bytes] = {}

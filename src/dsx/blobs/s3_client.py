@@ -1,6 +1,6 @@
-"""How a bucket is reached: where, with which credentials, how patiently; and what went wrong.
+"""Access to a bucket: address, credentials, timeouts, and the meaning of errors.
 
-``s3://bucket/prefix`` takes all else from the usual variables (``AWS_ENDPOINT_URL``,
+``s3://bucket/prefix`` takes everything else from the usual variables (``AWS_ENDPOINT_URL``,
 ``AWS_REGION``, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` …) or from the URL's query, which
 has the same names without ``AWS_``, in lower case.
 """
@@ -26,7 +26,7 @@ _PATIENT = {
     "read_timeout": timedelta(seconds=30),
     "connect_timeout": timedelta(seconds=3),
 }
-"""A body takes as long as it takes, as long as something comes."""
+"""No total timeout for a body while data keeps arriving."""
 _FULL = ("QuotaExceeded", "InsufficientCapacity", "StorageFull", "507 Insufficient Storage")
 _OPTIONS = {
     "endpoint",
@@ -42,7 +42,7 @@ _OPTIONS = {
 
 
 class Clients:
-    """Two ways to ask one bucket: *quick* for facts, which others may wait for, and *bulk*."""
+    """Two clients of one bucket: *quick* for metadata, which others may wait for, and *bulk*."""
 
     def __init__(self, url: str) -> None:
         """Reach the bucket of *url*; asks nothing yet. `ValueError` if the URL is no such thing."""
@@ -75,13 +75,13 @@ class Clients:
 
 
 def designed(error: BaseError | FileNotFoundError, doing: str) -> DSXError:
-    """The failure of the hub that the engine's *error* means; the engine's words go to the log."""
+    """Return the failure for the engine's *error*; the engine's message is logged."""
     log.warning("%s failed: %s", doing, words(error))
     return meaning(error)
 
 
 def meaning(error: BaseError | FileNotFoundError) -> DSXError:
-    """The failure of the hub that the engine's *error* means."""
+    """Return the failure for the engine's *error*."""
     if any(sign in str(error) for sign in _FULL):
         return StorageFull("The object store is full.")
     if isinstance(error, FileNotFoundError) or "NoSuchBucket" in str(error):
@@ -93,7 +93,7 @@ def meaning(error: BaseError | FileNotFoundError) -> DSXError:
 
 
 def words(error: BaseError | FileNotFoundError) -> str:
-    """What the engine says, for the operator: neither headers nor signatures are part of it."""
+    """Return the engine's message, for the operator, without headers and signatures."""
     return str(error).partition("\n")[0][:500]
 
 

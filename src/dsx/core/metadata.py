@@ -24,9 +24,9 @@ def check_metadata(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """*target* with *patch* applied (RFC 7396): null removes a key, objects merge, others replace.
+    """Return *target* with *patch* applied (RFC 7396): null removes a key, objects are merged.
 
-    Both are at most as deep as the JSON parser let them be; `check_metadata` bounds the result.
+    Both are at most as deep as the JSON parser accepts; `check_metadata` bounds the result.
     """
     if not isinstance(patch, Mapping):
         return patch

@@ -1,6 +1,6 @@
-"""Which names and paths are acceptable. Pure text rules; nothing here touches a file system.
+"""Rules for names and paths. Pure text rules, without access to a file system.
 
-Names are kept byte for byte (no Unicode normalisation): what was stored comes back.
+Names are kept byte for byte (no Unicode normalisation).
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def check_file_name(name: str) -> str:
 
 
 def check_stored_name(name: str) -> str:
-    """Return *name* if a file may have it that was stored before, else raise `Invalid`.
+    """Return *name* if it is valid for a file stored earlier, else raise `Invalid`.
 
-    `check_file_name` was less strict once.
+    `check_file_name` was once less strict.
     """
     _check_text("A file name", name, MAX_NAME_BYTES)
     for segment in name.split("/"):
@@ -67,8 +67,8 @@ def check_stored_name(name: str) -> str:
 def check_relative_path(path: str) -> str:
     """Return *path* if it is a relative POSIX path that stays below its root, else `Invalid`.
 
-    This is the rule for paths of datasets served in place, whose names the file system chose: it
-    asks only that no segment be empty, ``.`` or ``..`` and that there be no NUL.
+    The rule for paths of datasets served in place, whose names the file system chose: only empty,
+    ``.`` and ``..`` segments and NUL are refused.
     """
     if "\0" in path or not is_utf8(path):
         raise Invalid("A path must be UTF-8 text without NUL.")
@@ -78,14 +78,14 @@ def check_relative_path(path: str) -> str:
 
 
 def check_dataset_name(name: str) -> str:
-    """Return *name* if it is one path segment that may name a dataset, else `Invalid`."""
+    """Return *name* if it is one path segment and valid for a dataset, else raise `Invalid`."""
     if "/" in check_relative_path(name) or name.startswith("."):
         raise Invalid("A dataset's name must be one path segment that does not start with a dot.")
     return name
 
 
 def in_the_way(names: Iterable[str]) -> tuple[str, str] | None:
-    """A name of *names* that would have to be a directory for another one, and that one."""
+    """Return a name that another one needs as a directory, and that other one; or None."""
     known = dict.fromkeys(names)
     for name in known:
         end = name.find("/")
@@ -97,7 +97,7 @@ def in_the_way(names: Iterable[str]) -> tuple[str, str] | None:
 
 
 def shown(text: str) -> str:
-    """*text* for a person's eyes: what a terminal would obey or hide is an escape."""
+    """Return *text* for display: characters that a terminal would interpret or hide are escaped."""
     return _UNSEEN.sub(_escape, text)
 
 
@@ -137,7 +137,7 @@ def _not_everywhere(segment: str, why: str) -> Invalid:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether *text* is all of what UTF-8 can say: names of files may be other bytes."""
+    """Return whether *text* is valid UTF-8: names of files may be other bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:

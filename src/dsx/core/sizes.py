@@ -1,4 +1,4 @@
-"""Sizes as people write them: ``16MiB``, ``2TB``, ``1000``."""
+"""Parses human-readable sizes: ``16MiB``, ``2TB``, ``1000``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
-    """The bytes that *text* tells; `ValueError` if it is no size."""
+    """Return the bytes that *text* stands for; `ValueError` if it is not a size."""
     match = _SIZE.fullmatch(text.strip())
     if match is None or match[2].lower() not in _UNITS:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""The drop: a directory for files that came to the server's machine by other ways.
+"""The drop: a directory for files that reached the server by other ways.
 
-Nothing in it is listed or served. What can be done with such a file is to delete it by its name;
-it then goes to the trash like any other, from where it can be restored as an ordinary file.
+Nothing in it is listed or served. Such a file can only be deleted by its name; it then goes to the
+trash like any other, and can be restored from there as an ordinary file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHUNK = 1024 * 1024
 
 
 class Drop:
-    """The files below one directory. They are nobody's, so only admins may dispose of them."""
+    """The files below one directory. They have no owner, so only admins may delete them."""
 
     def __init__(self, directory: Path, files: Files, trash: Trash) -> None:
         """*directory* need not exist."""
@@ -36,12 +36,12 @@ class Drop:
         self._trash = trash
 
     async def delete(self, principal: Principal, name: str) -> FileVersion:
-        """Move the ordinary file *name* to the principal's trash; neither is it listed meanwhile.
+        """Move the ordinary file *name* to the principal's trash; it is never listed in between.
 
         The original is removed once its bytes and its record are durable; a crash in between leaves
-        both. Raises `NotFound` if there is none, for who is no admin as well, `Conflict` if someone
-        still writes to it or deletes it at the same time, `PreconditionFailed` if a file of that
-        name is stored meanwhile, and what else `Files.create` raises.
+        both. Raises `NotFound` if there is none or the caller is no admin, `Conflict` if it is
+        being written or deleted, `PreconditionFailed` if a file of that name is stored meanwhile,
+        and what `Files.create` raises.
         """
         missing = NotFound(f"There is no file named {name!r}.", {"name": name})
         if not principal.admin:
@@ -70,7 +70,7 @@ class Drop:
 
 
 class _Found:
-    """A file in the drop, held against a second deletion. Methods are blocking."""
+    """A file in the drop, locked against a second deletion. Methods are blocking."""
 
     def __init__(self, root: Path, name: str) -> None:
         self._name = name.rsplit("/", 1)[-1]
@@ -94,7 +94,7 @@ class _Found:
             raise Conflict(f"{self._name!r} is being written; delete it once it is complete.")
 
     def remove(self) -> None:
-        """Unlink it, unless another file has taken its name meanwhile, or it has changed."""
+        """Unlink it, unless it has changed or another file has taken its name."""
         with suppress(FileNotFoundError):
             there = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
             if _state(there) == _state(self._before):

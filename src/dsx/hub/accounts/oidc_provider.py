@@ -1,8 +1,7 @@
-"""An OpenID Provider as the hub sees it: where it is, its keys, what it says of who signed in.
+"""An OpenID Provider: its discovery document, its keys, its claims about users.
 
-Everything here blocks: `dsx.hub.accounts.oidc_sign_in` calls it in threads of its own. Nothing but
-the document that the issuer publishes is believed about the provider, and nothing but a signed ID
-token about a user.
+Everything here blocks: `dsx.hub.accounts.oidc_sign_in` calls it in threads of its own. Only the
+issuer's discovery document is trusted about the provider, and only a signed ID token about a user.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _FAILED = "The provider's response could not be verified; sign in again."
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """How the hub is known to a provider; a client without a secret is a public one."""
+    """The hub's registration at a provider; a client without a secret is a public one."""
 
     issuer: str
     client_id: str
@@ -44,7 +43,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What the provider is asked to take back unchanged, or to prove that it knows."""
+    """Values that the provider must return unchanged or prove to know."""
 
     redirect_uri: str
     state: str
@@ -53,7 +52,7 @@ class Exchange:
 
 
 def check_installed() -> None:
-    """`Invalid`, with advice, if the package that signing in elsewhere needs is missing."""
+    """Raise `Invalid`, with advice, if the optional package for OpenID Connect is missing."""
     try:
         import authlib  # noqa: F401, PLC0415 (an extra)
     except ModuleNotFoundError:
@@ -63,7 +62,7 @@ def check_installed() -> None:
 
 
 class Provider:
-    """One provider. Threads may share it."""
+    """One provider. Thread-safe."""
 
     def __init__(self, registration: Registration) -> None:
         check_installed()
@@ -74,12 +73,12 @@ class Provider:
 
     @property
     def issuer(self) -> str:
-        """What the provider calls itself."""
+        """The provider's issuer identifier."""
         issuer: str = self._metadata()["issuer"]
         return issuer
 
     def authorization_url(self, exchange: Exchange) -> str:
-        """Where a browser signs in."""
+        """Return the URL where a browser signs in."""
         with self._session(exchange) as session:
             url, _ = session.create_authorization_url(
                 self._endpoint("authorization_endpoint"),
@@ -90,9 +89,10 @@ class Provider:
         return str(url)
 
     def claims(self, exchange: Exchange, code: str) -> dict[str, Any]:
-        """What the provider says of who came back with *code*, verified.
+        """Return the verified claims about the user who came back with *code*.
 
-        `Denied` if the code is not good, or the answer no proof; `Unavailable` if there is none.
+        `Denied` if the code or the ID token is invalid; `Unavailable` if the provider does not
+        respond.
         """
         from authlib.integrations.base_client import OAuthError  # noqa: PLC0415 (an extra)
 
@@ -114,7 +114,7 @@ class Provider:
             return self._completed(session, claims)
 
     def _completed(self, session: Any, claims: dict[str, Any]) -> dict[str, Any]:
-        """*claims*, with what the provider tells only who asks at its userinfo endpoint."""
+        """Return *claims*, with those that are only available from the userinfo endpoint."""
         metadata = self._metadata()
         if "preferred_username" in claims or "userinfo_endpoint" not in metadata:
             return claims
@@ -124,7 +124,7 @@ class Provider:
         return {**more, **claims}
 
     def _verified(self, token: str, nonce: str) -> dict[str, Any]:
-        """The claims of an ID token (OpenID Connect Core §3.1.3.7), else `Denied`."""
+        """Return the claims of an ID token (OpenID Connect Core §3.1.3.7), else raise `Denied`."""
         try:
             identifier = jwt.get_unverified_header(token).get("kid")
             claims = self._decoded(token, self._keys_for(identifier))
@@ -159,7 +159,7 @@ class Provider:
         raise failure
 
     def _keys_for(self, identifier: str | None) -> list[jwt.PyJWK]:
-        """The issuer's keys of that name; asks for them again if none is known."""
+        """Return the issuer's keys with that id; fetches them again if none is known."""
         for known in (self._keys, None):
             self._keys = known if known and _fresh(known[0]) else self._fetched_keys()
             found = [key for key in self._keys[1] if identifier in (None, key.key_id)]
@@ -180,7 +180,7 @@ class Provider:
         return endpoint
 
     def _metadata(self) -> Mapping[str, Any]:
-        """What the issuer publishes (OpenID Connect Discovery §4)."""
+        """Return the issuer's discovery document (OpenID Connect Discovery §4)."""
         with self._lock:
             if self._document is None or not _fresh(self._document[0]):
                 issuer = self._registration.issuer.rstrip("/")
@@ -212,7 +212,7 @@ class Provider:
 
 
 def _read(session: requests.Session, url: str, **more: Any) -> dict[str, Any]:
-    """The JSON object at *url*; `Unavailable` if there is none."""
+    """Return the JSON object at *url*; `Unavailable` if there is none."""
     try:
         answer = session.get(url, timeout=_TIMEOUT, **more)
         answer.raise_for_status()
@@ -225,7 +225,7 @@ def _read(session: requests.Session, url: str, **more: Any) -> dict[str, Any]:
 
 
 def _refusal(code: str) -> Denied | Unavailable:
-    """What the provider's refusal to exchange a code means to whoever signs in."""
+    """Map the provider's refusal to exchange a code to a failure of the sign-in."""
     if code == "invalid_grant":
         return Denied("This sign-in was already used or has expired; start again.")
     log.error("the OpenID provider rejected the hub", error=code)

@@ -1,7 +1,7 @@
-"""Follows large datasets: sees changes by the system's notifications, as they happen.
+"""Watches large datasets for changes, by the system's notifications.
 
-Small ones need none of it, as they are scanned whenever somebody asks; and there is none of it on
-file systems that other machines write to.
+Small ones are scanned on request instead; and file systems that other machines write to have no
+complete notifications.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _NOTIFYING = frozenset(
     {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "reiserfs"}
     | {"tmpfs", "xfs", "zfs"}
 )
-"""File systems that only this machine writes to, so that it knows of every change."""
+"""File systems that only this machine writes to, so that every change is notified."""
 
 
 class Followers:
-    """Those who follow the datasets of one place."""
+    """The watchers of the datasets of one data directory."""
 
     def __init__(self, catalog: Catalog, indexing: Indexing) -> None:
         self._catalog = catalog
@@ -51,7 +51,7 @@ class Followers:
         self._not_before: dict[str, float] = {}
 
     async def adjust(self) -> None:
-        """Begin to follow each dataset for which that is worth while."""
+        """Begin to watch each dataset for which that is worthwhile."""
         for known in await self._indexing.all_known():
             running = known.name in self._tasks
             if running or len(self._tasks) >= _MOST or known.seconds < _WORTH_SECONDS:
@@ -60,7 +60,7 @@ class Followers:
                 await self._begin(known)
 
     async def aclose(self) -> None:
-        """Follow none any more."""
+        """Stop watching."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -102,7 +102,7 @@ class Followers:
             await asyncio.shield(self._note(known, until=None))
 
     async def _watch(self, known: index.Known, root: Path, watched: str) -> None:
-        """Index what changes, until another directory than *watched* is at *root*."""
+        """Index changes until another directory than *watched* is at *root*."""
         scanned = beaten = -_RESCAN_SECONDS
         pause = _RESCAN_SECONDS
         async for changed in changes(root):
@@ -131,9 +131,9 @@ class Followers:
 
 
 async def changes(root: Path) -> AsyncIterator[set[str]]:
-    """Paths below *root* where something has changed, or none now and then.
+    """Yield paths below *root* with changes, or occasionally none.
 
-    The first are told once the system watches. `OSError` or `RuntimeError` if it does not.
+    Begins once the system watches. `OSError` or `RuntimeError` if it does not.
     """
     stop = threading.Event()
     told = _told(root, stop)
@@ -164,7 +164,7 @@ def _told(root: Path, stop: threading.Event) -> Iterator[set[str]]:
 
 
 def _relative(root: Path, paths: Iterable[str]) -> Iterator[str]:
-    """*paths* below *root*; a directory to which a link leads is told of by the name of either."""
+    """Yield *paths* below *root*; a linked directory is reported by either name."""
     directories: dict[str, str | None] = {}
     for path in paths:
         above, _, name = path.rpartition("/")
@@ -178,9 +178,9 @@ def _relative(root: Path, paths: Iterable[str]) -> Iterator[str]:
 
 
 def notifies(directory: Path) -> bool:
-    """Whether the system tells of every change below *directory*.
+    """Return whether the system notifies of every change below *directory*.
 
-    Of what is mounted further below, and of links, nothing is known here.
+    Says nothing about mounts further below, or links.
     """
     if directory.is_symlink():
         return False

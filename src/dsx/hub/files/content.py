@@ -1,4 +1,4 @@
-"""The bytes of stored files, for whoever sends them."""
+"""The content of stored files, to send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dsx.core.ranges import ByteRange
 
 
 def missing(version: FileVersion) -> Damaged:
-    """The failure of a version whose blob is not on the disk."""
+    """Return the failure of a version whose blob is missing."""
     return Damaged(
         f"The content of {version.name!r} is missing from the store. Upload the same "
         "bytes again to restore it; an admin's `dsx scrub --now` finds what else is "
@@ -31,7 +31,7 @@ def require_intact(version: FileVersion) -> None:
 
 
 def damaged(version: FileVersion) -> Damaged:
-    """The failure of a version whose bytes are not the ones that were stored."""
+    """Return the failure of a version whose bytes have changed."""
     return Damaged(
         f"The content of {version.name!r} is damaged and is not served. Upload the "
         "same bytes again to repair it.",
@@ -40,14 +40,14 @@ def damaged(version: FileVersion) -> Damaged:
 
 
 def blob_slice(blobs: BlobStore, version: FileVersion, start: int, stop: int) -> Piece:
-    """Bytes ``[start, stop)`` of a version: from the local file if there is one."""
+    """Return bytes ``[start, stop)`` of a version: from the local file if there is one."""
     if isinstance(blobs, Locates):
         return FileSlice(partial(_open_blob, blobs, version), start, stop - start)
     return Stream(partial(_fetch, blobs, version, ByteRange(start, stop)), stop - start)
 
 
 def content_of(blobs: BlobStore, version: FileVersion) -> Content:
-    """What downloads of *version* send; raises `Damaged` if it is; so may sending it."""
+    """Return the content of *version* for downloads; it, or sending it, may raise `Damaged`."""
     require_intact(version)
     return Content(
         size=version.size,

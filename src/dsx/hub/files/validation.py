@@ -1,4 +1,4 @@
-"""What may be said of a file beside its bytes, whichever way it comes in."""
+"""Validates the descriptive fields of new files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def new_file(
     metadata: Mapping[str, Any] | None,
     tags: Sequence[str],
 ) -> NewFile:
-    """The facts of a new file, defaults filled in; `Invalid` for what is unacceptable."""
+    """Return the fields of a new file, defaults filled in; `Invalid` for unacceptable ones."""
     return NewFile(
         owner=owner,
         name=check_file_name(name),
@@ -39,14 +39,14 @@ def new_file(
 
 
 def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    """At most 256 acceptable labels."""
+    """Return *tags* if they are at most 256 valid labels; else raise `Invalid`."""
     if len(tags) > MAX_TAGS:
         raise Invalid(f"A file has at most {MAX_TAGS} tags.", {"limit": MAX_TAGS})
     return tuple(check_label("A tag", tag) for tag in tags)
 
 
 def media_type(given: str | None, name: str) -> str:
-    """The content type that was *given*, or what the name suggests."""
+    """Return the *given* content type, or a guess from the name."""
     if not given or given == _CURLS_OWN:
         return guess_type(name)
     if not _MEDIA_TYPE.fullmatch(given):

@@ -1,8 +1,8 @@
-"""Do these blobs belong to this catalog?
+"""Checks that the blobs belong to this catalog.
 
 The catalog has the hub's id and a generation that grows at every start and every hour; a label
-beside the blobs repeats both. So a catalog that was lost, or that was taken from a backup, is told
-from the one that the blobs were stored under, before anybody takes blobs for orphans.
+beside the blobs repeats both. So a lost catalog, or one restored from a backup, is recognized
+before any blobs are taken for orphans.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ log = structlog.get_logger(__name__)
 
 RENEWED_EVERY = 3600 * SECOND
 Agreement = Literal["same", "new", "older"]
-"""``new``: nothing was stored under a label yet. ``older``: than the blobs are."""
+"""``new``: nothing was stored under a label yet. ``older``: the catalog is older than the blobs."""
 
 
 async def prepare(catalog: Catalog, blobs: BlobStore, *, create: bool) -> None:
-    """Bring the schema up to date and label the blobs, if they are this catalog's.
+    """Upgrade the schema and label the blobs, if they belong to this catalog.
 
-    Raises `Conflict` for blobs of another or a lost catalog and for a catalog whose blobs are not
-    there, `Unusable` for a catalog that cannot be used. Unless *create*, `NotFound` for one that is
-    not there, and nothing is made or changed.
+    Raises `Conflict` for blobs of another or a lost catalog and for a catalog without its blobs,
+    `Unusable` for a catalog that cannot be used. Unless *create*, `NotFound` for a missing one, and
+    nothing is created or changed.
     """
     await catalog.verify(thorough=False)
     # First the blobs: a server that starts beside this one makes the schema before it stores any.
@@ -59,7 +59,7 @@ async def prepare(catalog: Catalog, blobs: BlobStore, *, create: bool) -> None:
 
 
 async def agreement(catalog: Catalog, blobs: BlobStore) -> Agreement:
-    """How catalog and label agree; raises `Conflict` if they are not of the same hub."""
+    """Compare catalog and label; raises `Conflict` if they are of different hubs."""
     known = await catalog.read(identities.get)
     label = _read(await blobs.label())
     if label is None:
@@ -82,7 +82,7 @@ async def agreement(catalog: Catalog, blobs: BlobStore) -> Agreement:
 
 
 async def renew(catalog: Catalog, blobs: BlobStore, found: Agreement) -> None:
-    """Have the generation grow in both, unless the catalog is older: that is not to be hidden."""
+    """Increase the generation in both, unless the catalog is older, which must stay visible."""
     if found == "older":
         log.warning(
             "the catalog is older than the blobs and lacks files stored since: run `dsx "
@@ -94,20 +94,20 @@ async def renew(catalog: Catalog, blobs: BlobStore, found: Agreement) -> None:
 
 
 async def renew_in_time(catalog: Catalog, blobs: BlobStore) -> None:
-    """`renew`, if the last time was long enough ago."""
+    """Call `renew` if the last time was long enough ago."""
     known = await catalog.read(identities.get)
     if known is None or abs(now() - known.renewed) > RENEWED_EVERY:
         await renew(catalog, blobs, await agreement(catalog, blobs))
 
 
 async def accept(catalog: Catalog, blobs: BlobStore) -> None:
-    """Let the blobs be this catalog's from now on, as it is."""
+    """Label the blobs as belonging to this catalog as it is."""
     identity = await catalog.write(partial(identities.renew, id_=str(uuid.uuid4()), now=now()))
     await label_blobs(blobs, identity)
 
 
 async def label_blobs(blobs: BlobStore, identity: HubId) -> None:
-    """Note *identity* beside the blobs."""
+    """Store *identity* beside the blobs."""
     note = {"hub": identity.id, "generation": identity.generation}
     await blobs.set_label(json.dumps(note).encode())
 
