@@ -59,9 +59,9 @@ class BlobStore(ABC):
         """Return the sizes in bytes of the stored ones of *digests*; absent ones are left out."""
 
     async def confirm(self, digest: Digest, size: int) -> bool:
-        """Whether there is a blob *digest* of *size* bytes; if so, it survives a crash from here.
+        """Return whether there is a blob *digest* of *size* bytes; if so, make it durable.
 
-        For a blob that somebody else made, of whom nobody knows whether they lived to sync it.
+        For a blob of another process, which may have died before it synced it.
         """
         return (await self.stat([digest])).get(digest) == size
 
@@ -132,7 +132,7 @@ class Locates(ABC):
 
     @abstractmethod
     def locate(self, digest: Digest) -> Path:
-        """Where the blob lies if it is stored. Does no I/O; opening the path tells."""
+        """Return the path of the blob if it is stored. Does no I/O: open the path to find out."""
 
 
 class Stage(ABC):
@@ -198,7 +198,10 @@ class Stage(ABC):
 
     @abstractmethod
     def is_current(self) -> bool:
-        """Whether it is what its id stands for: not sealed, dropped, or superseded (blocking)."""
+        """Return whether its id still refers to it (blocking).
+
+        It does not once it is sealed, dropped, or superseded.
+        """
 
     @abstractmethod
     def seal(self, digest: Digest, size: int) -> None:

@@ -86,7 +86,7 @@ class LocalStore(StageDirectory, BlobStore, Hides, Locates):
         return sizes
 
     async def confirm(self, digest: Digest, size: int) -> bool:
-        """See `BlobStore.confirm`. Who made the blob may have died before they had synced it."""
+        """See `BlobStore.confirm`. The maker of the blob may have died before syncing it."""
         return await asyncio.to_thread(self._confirm, digest, size)
 
     def _confirm(self, digest: Digest, size: int) -> bool:
@@ -227,13 +227,13 @@ class LocalStage(StageFile):
                 sync_directory(target.parent)
             except OSError:
                 # Whether the name is on the disk is unknown, and a second sync would not tell:
-                # who tries again gives it anew. An equal blob that was there must not go, though.
+                # a retry renames again. An equal blob that was there before must stay, though.
                 if not replaces:
                     with contextlib.suppress(OSError):
                         target.rename(self._path)
                 raise
         self._sealed = (digest, size)
-        with contextlib.suppress(OSError):  # a courtesy to operators; nothing depends on it
+        with contextlib.suppress(OSError):  # for operators; nothing depends on it
             os.fchmod(self._descriptor, 0o400)
         self.close()
 

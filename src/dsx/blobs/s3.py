@@ -42,7 +42,7 @@ from dsx.core.digest import Digest
 from dsx.core.errors import Damaged, DigestMismatch, NotFound, RangeUnsatisfiable, Unavailable
 from dsx.core.ranges import ByteRange
 
-if TYPE_CHECKING:  # these exist for type checkers alone
+if TYPE_CHECKING:  # these only exist for type checkers
     from obstore import GetOptions, GetResult, ObjectMeta
 
 T = TypeVar("T")
@@ -299,7 +299,7 @@ class S3Stage(StageFile):
             return
         if not self._there(digest, size):
             self._send(digest, size)
-        with suppress(OSError):  # the blob is there; what stays behind is swept
+        with suppress(OSError):  # the blob exists; leftovers are swept
             self._path.unlink(missing_ok=True)
         self._sealed = (digest, size)
         self.close()

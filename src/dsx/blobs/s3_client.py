@@ -45,7 +45,7 @@ class Clients:
     """Two clients of one bucket: *quick* for metadata, which others may wait for, and *bulk*."""
 
     def __init__(self, url: str) -> None:
-        """Reach the bucket of *url*; asks nothing yet. `ValueError` if the URL is no such thing."""
+        """Configure access to the bucket of *url*, without I/O. `ValueError` for a bad URL."""
         parts = urlsplit(url)
         if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc:
             raise ValueError("DSX_STORAGE_URL must be s3://bucket or s3://bucket/prefix")

@@ -46,7 +46,7 @@ if _sync_file_range is not None:
 
 
 class StageDirectory(Stages):
-    """The stages of a store, one file each. Several processes may use one directory at once."""
+    """The stages of a store, one file each. Several processes may share one directory."""
 
     def __init__(self, staging: Path) -> None:
         """Use the directory *staging*, created if needed (blocking)."""
@@ -154,11 +154,11 @@ class StageFile(Stage):
         self._path = path
         self._descriptor, self._made = _open_locked(path, existing=existing)
         self._open = True
-        self._users = 0  # calls that use the descriptor just now
+        self._users = 0  # calls using the descriptor
         self._gate = threading.Lock()
         self._sealed: tuple[Digest, int] | None = None
         self._unflushed = 0
-        self._dirty = not self._made  # who opened it before may have left it so
+        self._dirty = not self._made  # an earlier holder may have left it so
         self._writeback = _writeback_of(self._descriptor)
         self.check_room: Callable[[int], None] = lambda _: None
         """Raises `StorageFull` if that many bytes do not fit beside the reserved space."""
@@ -195,7 +195,7 @@ class StageFile(Stage):
         """See `Stage.sync`. Also raises if another descriptor's sync of this file has failed."""
         with self._writeback.lock:
             self._writeback.check()
-            self._dirty = False  # a write meanwhile says that it is
+            self._dirty = False  # a concurrent write sets it again
             try:
                 with self._in_use(), disk():
                     os.fdatasync(self._descriptor)
@@ -302,7 +302,7 @@ class StageFile(Stage):
                 self._close()
 
     def _close(self) -> None:
-        with contextlib.suppress(OSError):  # what counts was synced; the descriptor is gone
+        with contextlib.suppress(OSError):  # everything acknowledged was synced
             os.close(self._descriptor)
 
 

@@ -55,7 +55,7 @@ def _make(directory: Path, path: Path) -> None:
         os.close(descriptor)
     try:
         with contextlib.suppress(FileExistsError):
-            os.link(draft, path)  # which, unlike a rename, replaces nothing
+            os.link(draft, path)  # unlike a rename, it replaces nothing
     finally:
         draft.unlink()
     sync_directory(directory)

@@ -11,7 +11,7 @@ import mimetypes
 DEFAULT_TYPE = "application/octet-stream"
 
 # Registered names where there are any (https://www.iana.org/assignments/media-types), else those
-# that the formats' own projects use. Model weights have none: they are bytes.
+# used by the formats' own projects. Model weights have none: they are bytes.
 _OURS = {
     ".arrow": "application/vnd.apache.arrow.file",
     ".arrows": "application/vnd.apache.arrow.stream",

@@ -11,7 +11,7 @@ from dsx.core.errors import Invalid
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
-_MAX_INTEGER = 10**1000  # the interpreter refuses to spell much longer ones
+_MAX_INTEGER = 10**1000  # the interpreter refuses to print much longer ones
 
 
 def check_metadata(value: dict[str, Any]) -> dict[str, Any]:

@@ -15,15 +15,15 @@ MAX_SEGMENT_BYTES = 255
 MAX_LABEL_BYTES = 255
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# What a terminal obeys or hides: controls, what turns the direction of text, and what is not UTF-8.
+# Controls, text direction marks and bytes that are not UTF-8, which terminals obey or hide.
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
-_BYTES = range(0xDC80, 0xDD00)  # bytes of a name that is not UTF-8, as Python has them (PEP 383)
+_BYTES = range(0xDC80, 0xDD00)  # undecodable bytes of a name (PEP 383)
 _DEVICES = r"con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]"
 _RESERVED = re.compile(rf"(?:{_DEVICES})(?:\..*)?", re.IGNORECASE | re.DOTALL)
-# Windows looks at what precedes the first dot, and drops spaces and dots that end a name.
+# Windows checks the part before the first dot, and drops trailing spaces and dots.
 _NOT_EVERYWHERE = re.compile(rf"(?:{_DEVICES}) *(?:\..*)?|.*[. ]", re.IGNORECASE | re.DOTALL)
 _DEVICE = "it is a Windows device name"
 _SPECIAL = re.compile(r'[<>:"|?*]')

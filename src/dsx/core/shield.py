@@ -42,5 +42,5 @@ async def run_to_completion(work: Awaitable[T], undo: Callable[[T], object] | No
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
         if not task.cancelled() and task.exception() is None and undo is not None:
-            undo(task.result())  # a failure is seen: the caller is told of the cancellation
+            undo(task.result())  # retrieves a failure: the caller gets the cancellation
         raise

@@ -64,7 +64,7 @@ class Body:
 def distinct_names(names: Sequence[str]) -> list[str]:
     """Return *names* with " (2)", " (3)" … before the suffix of repeated ones."""
     taken: set[str] = set()
-    series: dict[str, Iterator[str]] = {}  # so that many equal names do not cost their square
+    series: dict[str, Iterator[str]] = {}  # avoids quadratic time for many equal names
     result = []
     for name in names:
         candidate = name

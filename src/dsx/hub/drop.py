@@ -81,7 +81,7 @@ class _Found:
             self.close()
             raise Conflict(f"{name!r} is already being deleted, or is in use.") from None
         self._before = os.fstat(self._file)
-        if self._before.st_nlink == 0:  # who held it has just disposed of it
+        if self._before.st_nlink == 0:  # the previous holder has just removed it
             self.close()
             raise NotFound(f"{name!r} no longer exists.")
         self.size = self._before.st_size

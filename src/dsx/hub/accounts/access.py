@@ -313,7 +313,7 @@ def task(connection: Connection, principal: Principal, found: Task) -> bool:
 def own_task(connection: Connection, principal: Principal, id_: str) -> Task:
     """Return the principal's task of that id; `NotFound` if there is none that it may know of."""
     if principal.link:
-        require(principal, "read")  # which links may not
+        require(principal, "read")  # refuses links
     found = tasks.get(connection, principal.id, id_)
     if not task(connection, principal, found):
         raise hidden(NotFound(f"There is no task {id_!r}."))
@@ -342,7 +342,7 @@ def owns(connection: Connection, principal: Principal, place: ResourceScope) -> 
     """Return *place* in the form to share; `NotFound` or `Denied` if that is not allowed."""
     require_account(principal)
     require(principal, "write")
-    require(principal, "read")  # a share shows what is there to whoever makes it, too
+    require(principal, "read")  # making a share also reveals what exists
     if place.kind == "dataset" and not principal.admin:
         raise Denied("Datasets in place belong to the operator: ask an admin to share them.")
     if place.kind != "file":

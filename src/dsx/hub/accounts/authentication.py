@@ -143,7 +143,7 @@ class Authenticator:
             noting.add_done_callback(self._noting.discard)
 
     async def _touch(self, id_: str) -> None:
-        with suppress(DSXError):  # it is for people to know, nobody's to wait for
+        with suppress(DSXError):  # informational only
             await self._catalog.write(
                 lambda connection: tokens.touch(connection, id_, now()), durable=False
             )

@@ -171,7 +171,7 @@ class Running:
         )
         for part in self._wanted.ranges:
             sent, broken = (sent.add(part), broken) if whole else (sent, broken.add(part))
-        # Who asks for the end and gets it has the beginning, perhaps from an answer that broke off.
+        # A recipient who gets the end has the beginning, perhaps from an interrupted response.
         complete = found.complete or (sent.end == size and _with(sent, broken).covers(size))
         records.change(
             connection,

@@ -22,11 +22,11 @@ from dsx.core.errors import Denied, Invalid, Unavailable
 log = structlog.get_logger(__name__)
 
 _TIMEOUT = (5.0, 10.0)
-_FRESH = 600.0  # seconds for which what the provider publishes is remembered
+_FRESH = 600.0  # seconds for which the provider's documents are cached
 _LEEWAY = 30  # seconds by which its clock may differ
 _SCOPE = "openid profile email"
 _ALGORITHMS = [f"{family}{bits}" for family in ("RS", "PS", "ES") for bits in (256, 384, 512)]
-_ALGORITHMS.append("EdDSA")  # none that a shared secret signs: it would be no proof of the issuer
+_ALGORITHMS.append("EdDSA")  # no HMAC: a shared secret does not prove the issuer
 _REQUIRED = ["iss", "sub", "aud", "exp", "iat"]
 _LONGEST_SUBJECT = 255  # characters, OpenID Connect Core §2
 _FAILED = "The provider's response could not be verified; sign in again."

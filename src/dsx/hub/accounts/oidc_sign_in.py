@@ -41,7 +41,7 @@ class OidcSignIn:
         self._accounts = accounts
         self._box = box
         self._name_claims = (name_claim,) if name_claim else ("preferred_username", "email")
-        # Its own threads: a provider that does not answer must not hold up files.
+        # Its own threads: an unresponsive provider must not delay files.
         self._threads = ThreadPoolExecutor(_THREADS, "oidc")
         self._waiting = 0
 

@@ -17,7 +17,7 @@ from dsx.core.errors import Unprocessable
 
 MIN_LENGTH = 8
 MAX_LENGTH = 256
-_THREADS = 2  # 19 MiB each: a flood of sign-ins takes no more than this, of memory and of cores
+_THREADS = 2  # 19 MiB each: bounds memory and cores in a flood of sign-ins
 _REMEMBERED = 4096
 T = TypeVar("T")
 

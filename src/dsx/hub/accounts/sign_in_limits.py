@@ -73,7 +73,7 @@ class SignInLimiter:
         """
         id_, subjects = self._opened(device)
         pair, named, whence = _keys(name, address)
-        # Of a known browser nothing else counts: it may sit behind an address with strangers.
+        # A known browser only has its own limit: it may share an address with strangers.
         own = text_digest(f"device {name.casefold()} {id_}") if subject in subjects else pair
 
         def work(connection: Connection) -> tuple[Attempt, float]:

@@ -26,8 +26,8 @@ from dsx.core.errors import Conflict, Unauthenticated, Unavailable
 from dsx.hub.clock import SECOND, now
 
 _ALGORITHM = "HS256"
-_FRESH = 1.0  # seconds for which it may be unknown here that another server has retired a key
-_LOOK = 0.1  # seconds between two looks for keys that are unknown here
+_FRESH = 1.0  # seconds until a key retired by another server is noticed
+_LOOK = 0.1  # seconds between two queries for unknown keys
 _LEEWAY = 5  # seconds by which servers' clocks may differ
 
 

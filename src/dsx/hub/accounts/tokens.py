@@ -50,7 +50,7 @@ def check_place(place: ResourceScope) -> ResourceScope:
         case "dataset":
             check_dataset_name(place.value)
         case "prefix":
-            check_stored_name(f"{place.value}x")  # what lies below it is to have a name
+            check_stored_name(f"{place.value}x")  # a name below the prefix must be valid
         case "file":
             check_label("An id", place.value)
     return place

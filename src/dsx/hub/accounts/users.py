@@ -186,7 +186,7 @@ class Users:
                 raise Denied("Sign-up is closed here: ask an admin for an account.")
             users.lock_users(connection)
             user = users.by_subject(connection, subject)
-            if user is not None:  # made since, from another window of the same browser, perhaps
+            if user is not None:  # created meanwhile, perhaps from another window
                 return user
             name = _free_name(wanted, lambda name: users.find(connection, name) is None)
             user = users.add(connection, name, "member", None, now(), subject=subject)

@@ -18,7 +18,7 @@ from dsx.core.names import check_relative_path
 from dsx.hub.datasets.excluded import Private
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LINK = {errno.ELOOP, errno.ENOTDIR}  # what O_NOFOLLOW says of a link to a file, to a directory
+_LINK = {errno.ELOOP, errno.ENOTDIR}  # O_NOFOLLOW on a link to a file, to a directory
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 

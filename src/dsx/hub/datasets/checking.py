@@ -79,10 +79,10 @@ class Checking:
         known, entry = item.key.known, item.key.entry
         try:
             tree = await self._indexing.tree(known.name)
-            for _ in ("once", "again"):  # memory and controllers err, too
+            for _ in ("once", "again"):  # memory and controllers also fail
                 if await _digest(tree, entry, pace) in {None, entry.sha256}:
                     return True
-        except DSXError:  # it is gone, or not to be seen at the moment: nothing is wrong with it
+        except DSXError:  # deleted, or not available at the moment: not damaged
             return True
         mark = partial(index.mark, number=known.number, entry=entry, now=now())
         if not await self._catalog.write(mark):

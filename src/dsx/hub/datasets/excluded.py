@@ -48,7 +48,7 @@ class Private:
         """Return whether the directory of that *status* is one of them, or directly below one."""
         if self.directories and time.monotonic() >= self._looked + _FRESH:
             self._looked = time.monotonic()
-            self._known |= set(self._identities())  # what was moved away meanwhile, too
+            self._known |= set(self._identities())  # also those moved away meanwhile
         return identity(status) in self._known
 
     def has_file(self, status: os.stat_result) -> bool:
@@ -63,7 +63,7 @@ class Private:
         return self._known_files
 
     def _identities(self) -> Iterable[Inode]:
-        # Those right below, too: a shard of the blobs can be bound to another place by itself.
+        # Also those directly below: a shard of the blobs can be bind-mounted elsewhere.
         for directory in self.directories:
             yield from _identities((directory,))
             with contextlib.suppress(OSError), os.scandir(directory) as entries:

@@ -27,12 +27,12 @@ from dsx.hub.datasets.scan import LINKS, directory_identity
 
 log = structlog.get_logger(__name__)
 
-_WORTH_SECONDS = 0.05  # a scan that is quicker is no trouble at each request
-_MOST = 64  # datasets at once: systems limit how many can be followed
-_BEAT = 5.0  # seconds between two notes that a dataset is followed
-_SOON = 0.5  # seconds until one that was followed is followed again
-_AGAIN = 600.0  # seconds until one that could not be followed is tried again
-_RESCAN_SECONDS, _RESCAN_FACTOR = 60.0, 20  # a scan now and then finds what was not notified of
+_WORTH_SECONDS = 0.05  # faster scans are cheap enough for each request
+_MOST = 64  # datasets: systems limit how many can be watched
+_BEAT = 5.0  # seconds between two records that a dataset is watched
+_SOON = 0.5  # seconds until one that was watched is watched again
+_AGAIN = 600.0  # seconds until a failed watch is retried
+_RESCAN_SECONDS, _RESCAN_FACTOR = 60.0, 20  # occasional scans find missed changes
 _MOUNTS = Path("/proc/self/mountinfo")
 _NOTIFYING = frozenset(
     {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "reiserfs"}
@@ -69,7 +69,7 @@ class Followers:
     async def _begin(self, known: index.Known) -> None:
         survey = self._indexing.surveys.get(known.name)
         if survey is None or survey.leads_out or len(survey.links) > LINKS:
-            return  # who watches follows links, and those might lead to all there is
+            return  # a watch follows links, which might lead anywhere
         try:
             tree = await self._indexing.tree(known.name)
         except DSXError:
@@ -95,8 +95,8 @@ class Followers:
                 try:
                     await self._watch(known, root, watched)
                 except FileNotFoundError:
-                    # A directory went just when it was about to be watched. What has happened
-                    # since is not known, so begin again, with a scan.
+                    # A directory was deleted just when it was about to be watched. Changes
+                    # since are unknown, so start again, with a scan.
                     await asyncio.sleep(_SOON)
         finally:
             await asyncio.shield(self._note(known, until=None))
@@ -106,23 +106,25 @@ class Followers:
         scanned = beaten = -_RESCAN_SECONDS
         pause = _RESCAN_SECONDS
         async for changed in changes(root):
-            if time.monotonic() >= scanned + pause:  # at first, too: before, nobody watched
+            if (
+                time.monotonic() >= scanned + pause
+            ):  # also at first: changes before were not watched
                 await asyncio.shield(self._indexing.scan_afresh(known.name))
                 scanned = time.monotonic()
-                known = await self._indexing.known(known.name) or known  # which has its length
+                known = await self._indexing.known(known.name) or known  # has its duration
                 pause = max(_RESCAN_SECONDS, _RESCAN_FACTOR * known.seconds)
             elif changed:
                 await self._take(known.name, changed)
             if time.monotonic() >= beaten + _BEAT:
                 if await asyncio.to_thread(directory_identity, root) != watched:
-                    return  # another one is there now
+                    return  # another directory is there now
                 await self._note(known, until=now())
                 beaten = time.monotonic()
 
     async def _take(self, dataset: str, changed: set[str]) -> None:
         survey = self._indexing.surveys.get(dataset)
         if await self._indexing.look(dataset, changed) and survey is not None and survey.links:
-            await self._indexing.look(dataset, survey.links)  # to what has changed, perhaps
+            await self._indexing.look(dataset, survey.links)  # their targets may have changed
 
     async def _note(self, known: index.Known, until: int | None) -> None:
         await self._catalog.write(

@@ -32,9 +32,9 @@ log = structlog.get_logger(__name__)
 PAGE = 1000
 _FRESH_SECONDS = 1.0
 _FRESH_FACTOR = 2
-_FOLLOWED_SECONDS = 15.0  # a dataset is followed while the last word of that is younger
+_FOLLOWED_SECONDS = 15.0  # a dataset counts as watched if recorded within this
 _CLOCK_STEP = 600  # a last scan this far in the future means that the clock was set back
-_MOST_NOTICED = 5000  # more paths than that are found by a scan
+_MOST_NOTICED = 5000  # with more paths a scan is cheaper
 
 
 class Indexing:
@@ -104,7 +104,7 @@ class Indexing:
     async def refresh(self, dataset: str, asked: Micros | None = None) -> None:
         """Wait until the index is fresh as of *asked*, by default now."""
         asked = now() if asked is None else asked
-        while _stale(await self.known(dataset), asked):  # one that was running may have missed some
+        while _stale(await self.known(dataset), asked):  # a running scan may have missed some
             await asyncio.shield(self.scanning(dataset))
 
     def scanning(self, dataset: str) -> asyncio.Task[None]:
@@ -212,7 +212,7 @@ class Indexing:
     def _scanned(self, dataset: str, task: asyncio.Task[None]) -> None:
         self._scans.pop(dataset, None)
         if not task.cancelled():
-            task.exception()  # whoever waits has it; if nobody does, it is noted in the catalog
+            task.exception()  # waiters get it; the catalog records it anyway
 
     def _looked(self, dataset: str, task: asyncio.Task[None]) -> None:
         self._looks.pop(dataset, None)

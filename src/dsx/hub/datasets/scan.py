@@ -142,7 +142,7 @@ def _look(
             survey.leave_out(_reason(error), path)
         return False
     if stat.S_ISDIR(status.st_mode):
-        # The status of the entry is that of what may be mounted there.
+        # The entry's status is that of a directory mounted there, if any.
         if not tree.private.has_directory(status):
             return True
         survey.leave_out(PRIVATE, path)

@@ -72,7 +72,7 @@ class Files:
         self.blobs = blobs
         self._stages: Stages = blobs
         self._limits = limits
-        self.long = asyncio.Semaphore(1)  # whose turn it is among those who ask for much
+        self.long = asyncio.Semaphore(1)  # serializes large requests
         self._allowances = allowances or Allowances(catalog, limits)
 
     async def receive(
@@ -327,7 +327,7 @@ class Files:
         """
         values: dict[str, Any] = {}
         if changes.metadata is not None:
-            check_metadata(changes.metadata)  # so that merging it is bounded, too
+            check_metadata(changes.metadata)  # also bounds the merge
         if changes.name is not None:
             values["name"] = check_file_name(changes.name)
         if changes.category is not None:

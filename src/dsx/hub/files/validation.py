@@ -14,7 +14,7 @@ from dsx.core.names import check_file_name, check_label
 
 DEFAULT_CATEGORY = "default"
 MAX_TAGS = 256
-_CURLS_OWN = "application/x-www-form-urlencoded"  # what curl says of any raw body: nothing
+_CURLS_OWN = "application/x-www-form-urlencoded"  # curl's default for any raw body
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(;[ -~]{0,100})?", re.ASCII)
 
 

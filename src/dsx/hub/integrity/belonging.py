@@ -37,7 +37,7 @@ async def prepare(catalog: Catalog, blobs: BlobStore, *, create: bool) -> None:
     nothing is created or changed.
     """
     await catalog.verify(thorough=False)
-    # First the blobs: a server that starts beside this one makes the schema before it stores any.
+    # Blobs first: a server starting concurrently makes the schema before it stores any.
     stored = await blobs.label() is not None or bool(await blobs.list(limit=1))
     current, newest = await catalog.revision()
     if current is None and not create:

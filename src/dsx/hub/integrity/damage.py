@@ -59,7 +59,7 @@ class Inspector:
         *sealed*: the time in its record. Raises `Unavailable` if the store does not respond.
         """
         problem = await problem_of(self._blobs, digest, size, pace)
-        if problem is not None:  # memory and controllers err, too: only what is seen twice counts
+        if problem is not None:  # memory and controllers also fail: confirm it
             problem = await problem_of(self._blobs, digest, size, pace)
         if problem == MISSING and await self._blobs.label() is None:
             raise Unavailable("The blobs are not available: is their directory mounted?")
@@ -97,7 +97,7 @@ class Inspector:
 
         async with withheld(self._catalog, digest, mark, now()) as marked:
             if marked:
-                # where the store cannot move it, the mark keeps it from being served
+                # if the store cannot move it, the mark still keeps it from being served
                 with contextlib.suppress(OSError, DSXError):
                     await self._blobs.quarantine([digest])
         return marked

@@ -141,7 +141,7 @@ async def _check_records(catalog: Catalog, blobs: BlobStore, report: Report) -> 
             if problem is None and (report.deep or sizes.get(digest) != size):
                 try:
                     problem = await inspector.inspect(digest, size, sealed)
-                except Unavailable:  # none of the blobs is there, perhaps: nothing is marked
+                except Unavailable:  # perhaps all blobs are missing: mark nothing
                     problem = MISSING
             if problem is not None:
                 named = await catalog.read(partial(files.of_blob, digest=digest, limit=_NAMED))

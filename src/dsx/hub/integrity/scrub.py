@@ -38,9 +38,9 @@ _WEIGHT = 64 * 1024
 _HELD = 15 * SECOND
 _SAVED = 3.0  # seconds between two records of the progress
 _PAGE = 200
-_MARGIN = 0.9  # of the days of a cycle are planned for
+_MARGIN = 0.9  # share of a cycle's days that is planned for
 _SHOWN = 10
-_COUNTED = 30.0  # seconds for which totals are remembered: they cost a look at every row
+_COUNTED = 30.0  # seconds for which totals are cached: they read every row
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ class _Run:
             while items := await self._kind.page(self._cycle.position, _PAGE):
                 begun = self._cycle.begun
                 for item in items:
-                    if self._cycle.begun == begun:  # else another cycle was asked for meanwhile
+                    if self._cycle.begun == begun:  # else another cycle was requested meanwhile
                         await self._check(item)
             self._cycle = _ended(self._cycle)
         except _LostHoldError:

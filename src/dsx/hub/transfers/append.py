@@ -190,7 +190,9 @@ class Appender:
         allowance: Allowance | None,
     ) -> Upload:
         """Write incoming bytes, and record what may be kept of them, even on failure."""
-        hashed = upload.kind != "partial"  # which is copied, not sealed: its hash is nobody's
+        hashed = (
+            upload.kind != "partial"
+        )  # partials are copied, not sealed: nobody needs their hash
         tail = None if addition.checked or not hashed else self._tails.of(upload, addition.digests)
         limit = upload.length if upload.length is not None else self._limits.file_size
         guard = WriteFence(control, self._controls)
@@ -235,7 +237,7 @@ class Appender:
         incoming.go_back(kept=kept)
         try:
             if kept:
-                with suppress(DSXError):  # what is raised is why it came to this
+                with suppress(DSXError):  # raise the original failure instead
                     await record(leave=True)
                     recorded = True
             elif isinstance(failure, StorageFailed):

@@ -162,7 +162,7 @@ class Chunks:
 
         upload = await self._uploads.create(principal, NewUpload(kind="partial"))
         try:
-            # "checked": nothing is recorded on the way, as half a chunk is of no use to anyone.
+            # "checked": nothing is recorded on the way, since half a chunk is useless.
             addition = AppendRequest(0, last=True, checked=True, announced=announced)
             await self._uploads.append(principal, upload.id, hashed, addition)
         except BaseException:
@@ -192,7 +192,7 @@ class Chunks:
         if version is not None:
             return _Placed(False, received, version=version)
         self._limits.check_size(size)
-        self._limits.check_quota(connection, principal.id, 0)  # its chunks count already
+        self._limits.check_quota(connection, principal.id, 0)  # its chunks already count
         records.keep(connection, key, instant, expires, every)
         if received == place.total:
             received -= records.drop_lost(connection, key)
@@ -252,7 +252,7 @@ class Chunks:
             )
             if version is None:
                 raise
-        assert version is not None  # only partial uploads become none
+        assert version is not None  # only partial uploads become no file
         return version
 
     async def _made_by_another(
@@ -268,7 +268,7 @@ class Chunks:
             await asyncio.sleep(_STEP)
 
     async def _drop(self, principal: Principal, id_: str) -> None:
-        with suppress(DSXError):  # it is gone, or will expire
+        with suppress(DSXError):  # it is deleted, or will expire
             await self._uploads.abort(principal, id_)
 
 
@@ -295,7 +295,7 @@ def _check(place: ChunkInfo) -> dict[str, str]:
 
 
 def _key(principal: Principal, place: ChunkInfo) -> str:
-    # Chunks of a limited token are within reach of no other; see `access.upload`.
+    # Chunks of a limited token are visible to no other; see `access.upload`.
     limits = [] if principal.places is None else [principal.via]
     what = [principal.id, limits, place.name, place.total, place.checksum.lower()]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()

@@ -188,7 +188,7 @@ class Controls:
 
     async def _look_on(self) -> None:
         while self._running:
-            self._wake.clear()  # before looking: what changes meanwhile is for the next look
+            self._wake.clear()  # before the check: changes meanwhile trigger the next one
             try:
                 await self.look()
             except DSXError as error:

@@ -124,7 +124,7 @@ def assign(connection: Connection, upload: Upload, task: str | None) -> None:
 
 
 def _facts(owner: str, new: NewUpload, name: str) -> NewFile:
-    if new.kind == "partial":  # what is said of a partial is not inherited by what is made of it
+    if new.kind == "partial":  # a final does not inherit the fields of its partials
         return NewFile(owner, "", DEFAULT_CATEGORY, DEFAULT_TYPE, {}, ())
     return new_file(
         owner,
@@ -141,7 +141,7 @@ def changed_facts(
 ) -> dict[str, Any]:
     """Return the given fields, validated; a new name implies its content type."""
     facts: dict[str, Any] = {}
-    if name is not None and PARENT not in upload.notes:  # it goes by the name of that file
+    if name is not None and PARENT not in upload.notes:  # else it keeps the name of that file
         facts["name"] = check_file_name(name)
         facts["content_type"] = media_type(content_type, name)
     elif content_type is not None:

@@ -71,7 +71,7 @@ class UploadExpiry:
             return [noted] if noted else []
 
         digests = await self._catalog.write(work)
-        if digests is None:  # somebody came in time
+        if digests is None:  # extended just in time
             return
         self._controls.poke()
         self._tails.drop(id_)

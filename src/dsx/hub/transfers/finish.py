@@ -90,7 +90,7 @@ class Finisher:
             if upload.state == "open":
                 uploads.expect(connection, upload, {"sha256": digest})
 
-        # Sealing, which follows, is durable; who has to finish again tells the digest again.
+        # The sealing that follows is durable; a repeated finish declares the digest again.
         await self._catalog.write(work, durable=False)
 
     async def finished(self, upload: Upload) -> Upload:
@@ -151,7 +151,7 @@ class Finisher:
         version = await self._catalog.write(work)
         if version is not None:
             self._tails.drop(id_)
-            with suppress(NotFound):  # no byte has come, or to another server, which sweeps them
+            with suppress(NotFound):  # no byte was received, or by another server, which sweeps it
                 await (await self._stages.stage(id_, existing=True)).discard()
         return version
 
@@ -213,7 +213,7 @@ class Finisher:
                 )
             await stage.discard()
         except StorageFailed:
-            with suppress(DSXError):  # what is raised is why it came to this
+            with suppress(DSXError):  # raise the original failure instead
                 await run_to_completion(self._losses.forget(upload, blob))
             raise
         finally:
@@ -295,7 +295,7 @@ class Finisher:
         self, connection: Connection, upload: Upload, new: NewFile, blob: BlobInfo
     ) -> FileVersion:
         version = files.add(connection, new, blob, now(), id_=upload.id)
-        owner = Principal(upload.owner)  # the token that was shown stands with the upload's begin
+        owner = Principal(upload.owner)  # the audit log has the token at the upload's creation
         note(connection, owner, "file.create", version.id, name=version.name, upload=upload.id)
         self._end(connection, upload, version.number)
         if upload.kind == "final":
@@ -330,7 +330,7 @@ class Finisher:
                     )
                 start = stop
         except BaseException:
-            self._tails.drop(final.id)  # it has hashed what is not recorded
+            self._tails.drop(final.id)  # it has hashed unrecorded bytes
             raise
         finally:
             target.close()

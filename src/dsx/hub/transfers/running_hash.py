@@ -25,7 +25,7 @@ from dsx.core.transfers import Upload
 
 _CHUNK = 1024 * 1024
 _KEPT = 1024
-_STRIDE = 256 * _CHUNK  # what is read back before an answer: a fraction of a second's work
+_STRIDE = 256 * _CHUNK  # read back before a response: a fraction of a second
 
 
 @dataclass(frozen=True, slots=True)

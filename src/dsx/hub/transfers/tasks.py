@@ -36,7 +36,7 @@ from dsx.hub.transfers.uploads import Uploads
 SelectingKind = Literal["download", "delete"]
 SELECTING: frozenset[TaskKind | None] = frozenset(("download", "delete"))
 _DIGITS = 19
-_SETTLED: Micros = 2 * SECOND  # a transaction that began earlier than this has ended
+_SETTLED: Micros = 2 * SECOND  # transactions that began earlier have ended
 
 
 class Seen:
@@ -61,7 +61,7 @@ class Seen:
         self.more = len(new) > self.MOST or len(marks) == records.MARKS
         if chosen:
             self.since = max(self.since, chosen[-1][1])
-        elif self.more:  # so many at the same time: go on behind them
+        elif self.more:  # a full batch with the same time: continue after it
             self.since = marks[-1][1] + _SETTLED + 1
         edge = self.since - _SETTLED
         self._known = {id_: at for id_, at in self._known.items() if at >= edge}

@@ -130,7 +130,7 @@ class Uploads:
             return created
         try:
             await self._finisher.assemble(principal.id, created.id)
-        except DSXError:  # nobody is told its id, so nobody can drop it
+        except DSXError:  # its id is never returned, so the caller cannot drop it
             with suppress(DSXError):
                 await self.expiry.end(created.id, "aborted")
             raise
@@ -314,7 +314,7 @@ class Uploads:
                 {"algorithms": [*ALGORITHMS]},
             )
         if digests:
-            with suppress(Conflict):  # it is finished already, or was just now
+            with suppress(Conflict):  # already finished
                 await self.describe(principal, id_, expected=digests, overrule=True)
         await self.finish(principal, id_)
         upload = await self.get(principal, id_, "write")

@@ -37,7 +37,7 @@ class WriteFence:
     def check(self) -> None:
         """Raise unless it may write (blocking). Queries the catalog if the last check is old."""
         deadline = time.monotonic() + _PATIENCE
-        while stale(self._control):  # a look that took long is no longer good when it ends
+        while stale(self._control):  # a slow check may already be stale when it ends
             looking: Future[None] = asyncio.run_coroutine_threadsafe(self._look(), self._loop)
             try:
                 looking.result(max(0.0, deadline - time.monotonic()))
@@ -100,7 +100,7 @@ class StageWriter:
         if self._tail is None:
             self._put(view)
         elif any(there for _, there in self._received.split(ByteRange(self.position, stop))):
-            self._put(view)  # first: others share the tail, it must not hash what is refused
+            self._put(view)  # first: the shared hash must not include refused bytes
             self._tail.feed(self.position, view)
         else:
             with hash_beside(self._tail.feed, self.position, view):
