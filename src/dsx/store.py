@@ -103,7 +103,7 @@ def _check_accessible(settings: Settings) -> None:
 
 
 def _own_files(settings: Settings) -> list[Path]:
-    """Return the files that a server creates: nobody else has to read them."""
+    """Return the files that a server creates and only its user should read."""
     data = settings.data_dir
     storage = urlsplit(settings.storage)
     root = Path(url2pathname(storage.path)) if storage.scheme == "file" else data

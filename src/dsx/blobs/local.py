@@ -226,7 +226,7 @@ class LocalStage(StageFile):
             try:
                 sync_directory(target.parent)
             except OSError:
-                # Whether the name is on the disk is unknown, and a second sync would not tell:
+                # Whether the name is on disk is unknown, and a second sync would not show it:
                 # a retry renames again. An equal blob that was there before must stay, though.
                 if not replaces:
                     with contextlib.suppress(OSError):

@@ -21,7 +21,7 @@ class LinkDownload:
         share: the link's id.
         item: a hash of the item: path and content.
         recipient: a hash of the recipient's source and program.
-        begun: total bytes that its requests asked for.
+        begun: total bytes of its requests.
         active: number of its requests being answered.
         complete: whether all of it was sent, in one response or several.
         sent: the bytes sent, as pairs; ``broken``: those requested in interrupted responses, some

@@ -159,7 +159,7 @@ class FileChanges:
 
 @dataclass(frozen=True, slots=True)
 class FileQuery:
-    """Which files to list. Filters combine with AND.
+    """Selects files to list. Filters combine with AND.
 
     Attributes:
         limit: items per page.

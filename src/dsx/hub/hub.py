@@ -47,7 +47,7 @@ class TransferServices:
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """What `dsx.wiring` composes and protocols use.
+    """The services that `dsx.wiring` composes and protocols use.
 
     ``fileserver_max``: bytes of one upload by the file server dialect (None: as any other).
     ``event_seconds``: how long a stream of events may last.

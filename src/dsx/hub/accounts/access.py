@@ -1,4 +1,4 @@
-"""What principals may do, whichever protocol they use. The only module with access rules.
+"""Access rules for principals of every protocol. No other module has any.
 
 Each account has a space of its own and owns what is in it. Others read what is shared with them;
 admins read and change everything. A token allows at most what its owner may do, possibly limited to

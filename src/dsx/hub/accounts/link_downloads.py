@@ -1,4 +1,4 @@
-"""Which requests by a link are one download, for links with a limited number of downloads.
+"""Groups the requests by a link into downloads, for links with a limited number of them.
 
 One download is one recipient's complete transfer. Its ranges and its resumptions count once for a
 day; a request for the whole after that is another download. A recipient is known by a cookie, or

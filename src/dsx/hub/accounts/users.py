@@ -31,7 +31,7 @@ _RESERVED = {access.ADMIN, access.ANONYMOUS}
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an owner has stored, versions and trash included, and the quotas.
+    """An owner's usage, versions and trash included, and the quotas.
 
     Attributes:
         staged: bytes received or reserved for its unfinished uploads; they count as used.

@@ -1,4 +1,4 @@
-"""For uploads with one sender at a time: detects whether an earlier sender is still active.
+"""Detects active senders, for uploads with one sender at a time.
 
 A connection may be dead without anyone knowing, and then the newcomer is the same client, retrying.
 So what counts is incoming bytes: while they arrive, a second sender is refused; once they have

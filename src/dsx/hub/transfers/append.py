@@ -190,9 +190,7 @@ class Appender:
         allowance: Allowance | None,
     ) -> Upload:
         """Write incoming bytes, and record what may be kept of them, even on failure."""
-        hashed = (
-            upload.kind != "partial"
-        )  # partials are copied, not sealed: nobody needs their hash
+        hashed = upload.kind != "partial"  # partials are copied, not sealed
         tail = None if addition.checked or not hashed else self._tails.of(upload, addition.digests)
         limit = upload.length if upload.length is not None else self._limits.file_size
         guard = WriteFence(control, self._controls)

@@ -1,4 +1,4 @@
-"""What a request declares about its bytes, and whether the upload accepts it."""
+"""Describes a request that adds bytes, and checks whether the upload accepts it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which server has the bytes of an upload: the one with the staging directory of the first byte.
+"""Ties uploads to servers: the one with the staging directory of the first byte has the bytes.
 
 Servers that share a catalog need not share that directory. Received bytes are a set of intervals in
 the catalog, which does not say which machine's disk has them. So the first byte ties an upload to
