@@ -1,4 +1,4 @@
-"""Opens what a hub keeps: its catalog, its blobs, its keys. Needs no web framework."""
+"""Opens the hub's data: its catalog, its blobs, its keys. Needs no web framework."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ SECRET_KEY_FILE = "secret.key"  # noqa: S105 (a file name)
 async def open_store(
     settings: Settings, *, create: bool = True
 ) -> AsyncIterator[tuple[Catalog, BlobStore]]:
-    """The catalog, its schema up to date, and the blobs of *settings*.
+    """Open the catalog, with an upgraded schema, and the blobs of *settings*.
 
     Unless *create*, `NotFound` or `Conflict` if there is none or it is not up to date; nothing is
-    made. See `dsx.hub.integrity.belonging` for when blobs and catalog are refused.
+    created. See `dsx.hub.integrity.belonging` for when blobs and catalog are refused.
     """
     if create:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ async def open_store(
 
 
 def reserve_of(settings: Settings) -> Reserve | None:
-    """The room that is kept free beside the catalog's file; None: there is no file, or no room."""
+    """Return the reserve beside the catalog's file; None: there is no file, or no space."""
     database = sqlite_file(settings.database)
     if database is None or settings.reserve == 0:
         return None
@@ -73,9 +73,9 @@ def reserve_of(settings: Settings) -> Reserve | None:
 def _require_hub(settings: Settings) -> None:
     """Raise `NotFound` unless a server has been started with these settings."""
     place = settings.data_dir.absolute()
-    hint = "Say where the server keeps its data with --data-dir or DSX_DATA_DIR."
+    hint = "Set the server's data directory with --data-dir or DSX_DATA_DIR."
     if not settings.data_dir.is_dir():
-        raise NotFound(f"There is no hub in {place}: that is no directory. {hint}")
+        raise NotFound(f"There is no hub in {place}: it is not a directory. {hint}")
     database = sqlite_file(settings.database)
     if database is not None and not database.is_file():
         raise NotFound(f"There is no hub in {place}: {database} is missing. {hint}")
@@ -86,7 +86,7 @@ def _require_hub(settings: Settings) -> None:
 
 
 def _check_accessible(settings: Settings) -> None:
-    """Raise `Invalid` if what is there already is another user's, and closed to this one."""
+    """Raise `Invalid` if existing files belong to another user and are not accessible."""
     for path in (settings.data_dir, *_own_files(settings)):
         try:
             owner = path.stat().st_uid
@@ -96,13 +96,14 @@ def _check_accessible(settings: Settings) -> None:
             owner = path.parent.stat().st_uid
         if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)):
             raise Invalid(
-                f"{path} is closed to this user ({os.geteuid()}), it is user {owner}'s: run the "
-                f"server as that one, or give it away with chown -R {os.geteuid()}."
+                f"{path} is not accessible to this user ({os.geteuid()}); it belongs to user "
+                f"{owner}: run the server as that user, or change the owner with chown -R "
+                f"{os.geteuid()}."
             )
 
 
 def _own_files(settings: Settings) -> list[Path]:
-    """What a server makes, as far as the settings tell: nobody else has to read it."""
+    """Return the files that a server creates and only its user should read."""
     data = settings.data_dir
     storage = urlsplit(settings.storage)
     root = Path(url2pathname(storage.path)) if storage.scheme == "file" else data
@@ -118,9 +119,9 @@ def _own_files(settings: Settings) -> list[Path]:
 
 
 def open_blobs(url: str, data_dir: Path) -> BlobStore:
-    """The blob store that *url* names: ``file:///directory``, ``s3://bucket`` or ``memory:``.
+    """Open the blob store *url*: ``file:///directory``, ``s3://bucket`` or ``memory:``.
 
-    Bytes on their way into a bucket are kept in *data_dir*.
+    Incoming bytes for a bucket are kept in *data_dir*.
     """
     parts = urlsplit(url)
     if parts.scheme == "file":
@@ -133,22 +134,24 @@ def open_blobs(url: str, data_dir: Path) -> BlobStore:
         return store
     if parts.scheme == "memory":
         return MemoryStore()
-    raise ValueError(f"DSX_STORAGE_URL: {parts.scheme or url!r} is not a known kind of store")
+    raise ValueError(f"DSX_STORAGE_URL: unknown kind of store {parts.scheme or url!r}")
 
 
 def api_keys(settings: Settings) -> tuple[str, ...]:
-    """The keys that open the hub: those configured, else the data directory's admin key."""
+    """Return the API keys: those configured, else the data directory's admin key."""
     if settings.keys:
         return settings.keys
     path = settings.data_dir / ADMIN_KEY_FILE
     key, new = load_or_create_secret(path, KEY_PREFIX)
     if new:
-        log.warning("no DSX_API_KEY is set: an admin key was made", kept_in=str(path.absolute()))
+        log.warning(
+            "DSX_API_KEY is not set: an admin key was created", kept_in=str(path.absolute())
+        )
     return (key,)
 
 
 def secret_keys(settings: Settings, *, create: bool = True) -> tuple[str, ...]:
-    """The keys that open what is encrypted: those configured, else the data directory's.
+    """Return the secret keys: those configured, else the data directory's.
 
     Unless *create*, none if there is none yet.
     """
@@ -159,6 +162,6 @@ def secret_keys(settings: Settings, *, create: bool = True) -> tuple[str, ...]:
 
 
 async def check_secrets(settings: Settings, catalog: Catalog) -> None:
-    """Raise `Conflict` if the secret key of what is encrypted in *catalog* is lost."""
+    """Raise `Conflict` if the secret key for encrypted data in *catalog* is lost."""
     path = settings.data_dir.absolute() / SECRET_KEY_FILE
     await check_sealed(catalog, secret_keys(settings, create=False), path)

@@ -1,4 +1,4 @@
-"""Puts the hub together: with `dsx.app` the only place that knows every concrete class."""
+"""Assembles the hub: with `dsx.app` the only module that knows every concrete class."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ from dsx.store import (
 )
 
 PLACE_FILE = "place"
-"""Tells this data directory from those of other hubs on the same catalog."""
+"""Distinguishes this data directory from those of other hubs on the same catalog."""
 
 
 @asynccontextmanager
 async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
-    """A hub on the catalog and the blobs of *settings*, closed on the way out."""
+    """Open a hub on the catalog and the blobs of *settings*; closed on exit."""
     check_apart(settings)
     limits = Limits(
         settings.max_file_size,
@@ -120,7 +120,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
 async def _open_accounts(
     settings: Settings, catalog: Catalog, limits: Limits
 ) -> AsyncIterator[AccountServices]:
-    """Who may come in, closed on the way out."""
+    """Open the account services; closed on exit."""
     await check_secrets(settings, catalog)
     passwords = await asyncio.to_thread(Passwords)
     throttle = SignInLimiter(catalog, SealedCookie(secret_keys(settings), "device"))
@@ -171,7 +171,7 @@ def _datasets(settings: Settings, catalog: Catalog) -> Datasets:
 
 
 def _oidc(settings: Settings, accounts: Users) -> OidcSignIn | None:
-    """How accounts elsewhere come in; None if that is not set up."""
+    """Return the sign-in at the external provider; None if that is not configured."""
     if not settings.oidc_issuer:
         return None
     secret = settings.oidc_client_secret
@@ -185,7 +185,7 @@ def _oidc(settings: Settings, accounts: Users) -> OidcSignIn | None:
 
 
 def private(settings: Settings) -> Private:
-    """What is the hub's own, and part of no dataset."""
+    """Return the hub's own files, which are part of no dataset."""
     directories = [
         path
         for directory in settings.own_directories.values()
@@ -198,7 +198,7 @@ def private(settings: Settings) -> Private:
 
 
 def check_apart(settings: Settings) -> None:
-    """`Invalid` if what is the hub's own lies where datasets are served, or the other way round."""
+    """Raise `Invalid` if the hub's own files are among served datasets, or vice versa."""
     database = sqlite_file(settings.database)
     if settings.dataset_path is not None:
         files = {} if database is None else {"DSX_DATABASE_URL": database}

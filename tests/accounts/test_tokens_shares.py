@@ -289,7 +289,7 @@ def test_a_link_with_a_password(alice: RunningHub) -> None:
             assert opened(who, "open sesame").content == b"x"
         wrong = Counter(opened("", f"no {n}").status_code for n in range(15))
         assert wrong == {401: sign_in_limits.PER_PAIR, 429: 15 - sign_in_limits.PER_PAIR}
-        assert opened("", "open sesame").status_code == 200, "known by heart"
+        assert opened("", "open sesame").status_code == 200, "cached"
 
 
 @pytest.mark.parametrize("allowed", [1, 5])

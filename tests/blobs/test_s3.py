@@ -200,8 +200,8 @@ def test_engines_without_room(run: Callable[[Work], None], s3: Ceph, bucket: str
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        ("secret_access_key=hush-hush", "refuses the hub's credentials"),
-        ("endpoint=http://127.0.0.1:9", "does not answer"),
+        ("secret_access_key=hush-hush", "rejected the hub's credentials"),
+        ("endpoint=http://127.0.0.1:9", "is not responding"),
     ],
 )
 def test_what_is_wrong_with_the_settings(

@@ -277,4 +277,4 @@ def test_a_bucket_that_cannot_be_used(
         timeout=30,
     )
     assert done.returncode == 2
-    assert "s3://nowhere: The bucket of the object storage does not exist." in done.stderr
+    assert "s3://nowhere: The object store's bucket does not exist." in done.stderr

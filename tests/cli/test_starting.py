@@ -65,7 +65,7 @@ def test_another_users_data_directory(
         asyncio.run(opened())
 
     told = in_another_user(start)
-    assert f"{data / closed} is closed to this user ({USER}), it is user 0's" in told
+    assert f"{data / closed} is not accessible to this user ({USER}); it belongs to user 0" in told
     assert "chown" in told
 
 

@@ -220,8 +220,12 @@ def test_what_is_left_out_of_a_directory_is_told(dsx: Commands, top: Path) -> No
 
 def test_names_that_are_refused_say_why(dsx: Commands, client: DatasetHubClient, top: Path) -> None:
     """#19: and how to go on."""
-    reasons = {"a:b": "Windows has no :", "a|b": "Windows has no |", "con": "it is a device"}
-    reasons |= {"a\\b": "a backslash", "x.": "the dot or space"}
+    reasons = {
+        "a:b": "Windows does not allow :",
+        "a|b": "Windows does not allow |",
+        "con": "it is a Windows device",
+    }
+    reasons |= {"a\\b": "a backslash", "x.": "dot or space"}
     contents = fill(top, "good")
     for name, why in reasons.items():
         fill(top, name)
@@ -292,7 +296,7 @@ def test_failures_in_json(dsx: Commands, client: DatasetHubClient, top: Path) ->
     found = {item.get("name") or item["path"]: item for item in lines(done)}
     assert set(found) == {f"{top.name}/a", f"{top.name}/b", f"{top.name}/c"}
     assert found[f"{top.name}/b"]["code"] == 5
-    assert "There is a file named" in found[f"{top.name}/b"]["error"]
+    assert "already exists" in found[f"{top.name}/b"]["error"]
     assert stored(client, top)[f"{top.name}/b"] == b"before"
 
 

@@ -69,11 +69,11 @@ def test_h7_a_lost_catalog_is_an_error_and_no_blob_goes(
     assert len(kept) == 3
     for path in stopped.data_dir.glob("catalog.db*"):
         path.unlink()
-    assert "their catalog is gone" in serve(tmp_path, 5)
+    assert "their catalog is missing" in serve(tmp_path, 5)
     assert not (stopped.data_dir / "catalog.db").exists()
     assert "There is no hub" in fsck(tmp_path, "--repair", code=3)
     (stopped.data_dir / "catalog.db").touch()  # as `sqlite3 catalog.db` by mistake leaves it
-    assert "their catalog is gone" in serve(tmp_path, 5)
+    assert "their catalog is missing" in serve(tmp_path, 5)
     assert blobs(stopped) == kept
 
 
@@ -86,12 +86,12 @@ def test_h7_a_catalog_older_than_the_blobs_repairs_nothing(
         later = hub.store("later", b"later")
     shutil.copy(backup, hub.data_dir / "catalog.db")
     assert "older than the blobs" in fsck(tmp_path)
-    assert "Put back a newer catalog" in fsck(tmp_path, "--repair", code=5)
+    assert "Restore a newer catalog" in fsck(tmp_path, "--repair", code=5)
     assert len(blobs(hub)) == 4
     with running_hub(tmp_path) as hub:  # it starts: a backup is there to be used
         assert "older than the blobs" in hub.log.read_text()
         assert len(hub.get("/api/v1/files").json()["items"]) == 3
-    assert "Put back a newer catalog" in fsck(tmp_path, "--repair", code=5)  # it is not forgotten
+    assert "Restore a newer catalog" in fsck(tmp_path, "--repair", code=5)  # it is not forgotten
     assert "1 blobs in quarantine" in fsck(tmp_path, "--repair", "--force")
     assert [path.name for path in (hub.data_dir / "quarantine").iterdir()] == [later["sha256"]]
     assert "older" not in fsck(tmp_path, "--repair")
@@ -149,7 +149,7 @@ def test_h7_blobs_of_another_hub_and_blobs_that_are_not_there(
     assert "Is their directory mounted" in serve(tmp_path, 5)
     shutil.rmtree(stopped.data_dir / "blobs")
     shutil.copytree(hub.data_dir / "blobs", stopped.data_dir / "blobs")
-    assert "another hub's" in serve(tmp_path, 5)
+    assert "belong to another hub" in serve(tmp_path, 5)
     shutil.rmtree(stopped.data_dir / "blobs")
     away.rename(stopped.data_dir / "blobs")
     with running_hub(tmp_path) as again:
@@ -218,8 +218,8 @@ def test_m7_a_newer_catalog_is_one_line(tmp_path: Path, stopped: RunningHub) -> 
     with sqlite3.connect(stopped.data_dir / "catalog.db") as catalog:
         catalog.execute("UPDATE alembic_version SET version_num = '9999'")
     catalog.close()
-    assert "made by a newer version" in serve(tmp_path, 6)
-    assert "made by a newer version" in fsck(tmp_path, code=6)
+    assert "created by a newer version" in serve(tmp_path, 6)
+    assert "created by a newer version" in fsck(tmp_path, code=6)
 
 
 def test_m7_a_catalog_that_is_damaged_while_the_hub_runs(tmp_path: Path) -> None:

@@ -115,5 +115,5 @@ def test_where_the_database_is_stays_inside() -> None:
     """503 and ``/ready`` told its host and port to strangers."""
     refused = Exception("connection to server at 127.0.0.1, port 9 failed: somebody")
     told = str(database.to_dsx_error(OperationalError("SELECT 1", {}, refused)))
-    assert "does not answer" in told
+    assert "is not responding" in told
     assert not {"127.0.0.1", "9", "somebody"} & set(told.replace(",", "").split())

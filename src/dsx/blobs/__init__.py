@@ -1,1 +1,1 @@
-"""Where bytes live: immutable blobs named by the SHA-256 of their content."""
+"""Blob stores: immutable blobs named by the SHA-256 of their content."""

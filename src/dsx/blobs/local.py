@@ -1,9 +1,9 @@
-"""Blobs in a directory of this machine.
+"""Blobs in a local directory.
 
-``blobs/ab/<digest>`` holds sealed blobs, read-only; ``staging/`` holds bytes on their way in;
-``quarantine/<digest>`` what was set aside, its modification time the instant at which it was.
-A blob appears by rename, after its bytes are durable, and is acknowledged after its directory
-entry is: a crash leaves either nothing or the whole blob, and perhaps a stage for `sweep`.
+``blobs/ab/<digest>`` holds sealed blobs, read-only; ``staging/`` holds incoming bytes;
+``quarantine/<digest>`` holds quarantined blobs, whose modification time is that of the quarantine.
+A blob appears by rename, after its bytes are durable, and is acknowledged after its directory entry
+is: a crash leaves either nothing or the whole blob, and perhaps a stage for `sweep`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _BLOB_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class LocalStore(StageDirectory, BlobStore, Hides, Locates):
-    """The directory store. Several processes may use one directory at once."""
+    """The directory store. Several processes may use one directory concurrently."""
 
     def __init__(self, root: Path) -> None:
-        """Use *root*, which is made if need be (blocking: construct before serving)."""
+        """Use *root*, created if needed (blocking: construct before serving)."""
         self._blobs = root / "blobs"
         self._quarantine = root / "quarantine"
         self._label = self._blobs / "label"
@@ -86,7 +86,7 @@ class LocalStore(StageDirectory, BlobStore, Hides, Locates):
         return sizes
 
     async def confirm(self, digest: Digest, size: int) -> bool:
-        """See `BlobStore.confirm`. Who made the blob may have died before they had synced it."""
+        """See `BlobStore.confirm`. The maker of the blob may have died before syncing it."""
         return await asyncio.to_thread(self._confirm, digest, size)
 
     def _confirm(self, digest: Digest, size: int) -> bool:
@@ -112,7 +112,7 @@ class LocalStore(StageDirectory, BlobStore, Hides, Locates):
         )
 
     def _walk(self, after: str) -> Iterator[Digest]:
-        """Digests greater than *after*, one directory in memory at a time."""
+        """Yield digests greater than *after*, one directory in memory at a time."""
         for first in names(self._blobs, after[:2]):
             for name in names(self._blobs / first, after):
                 if name > after and _BLOB_NAME.fullmatch(name):
@@ -211,7 +211,7 @@ class LocalStage(StageFile):
         self._store = store
 
     async def prepare(self, digest: Digest, size: int) -> None:  # noqa: ARG002 (one is enough)
-        """See `Stage.prepare`. The bytes are made durable; what is left is to give them a name."""
+        """See `Stage.prepare`. Makes the bytes durable; only the rename is left."""
         await run_in_thread(self.settle, size)
 
     def seal(self, digest: Digest, size: int) -> None:
@@ -226,14 +226,14 @@ class LocalStage(StageFile):
             try:
                 sync_directory(target.parent)
             except OSError:
-                # Whether the name is on the disk is unknown, and a second sync would not tell:
-                # who tries again gives it anew. An equal blob that was there must not go, though.
+                # Whether the name is on disk is unknown, and a second sync would not show it:
+                # a retry renames again. An equal blob that was there before must stay, though.
                 if not replaces:
                     with contextlib.suppress(OSError):
                         target.rename(self._path)
                 raise
         self._sealed = (digest, size)
-        with contextlib.suppress(OSError):  # a courtesy to operators; nothing depends on it
+        with contextlib.suppress(OSError):  # for operators; nothing depends on it
             os.fchmod(self._descriptor, 0o400)
         self.close()
 
@@ -257,7 +257,7 @@ async def _read(descriptor: int, wanted: ByteRange) -> AsyncIterator[bytes]:
             with disk():
                 chunk = await asyncio.to_thread(os.pread, descriptor, size, position)
             if not chunk:
-                raise Damaged("The blob is shorter than it was when it was opened.")
+                raise Damaged("The blob was truncated while it was being read.")
             yield chunk
             position += len(chunk)
     finally:

@@ -15,7 +15,7 @@ CHUNK = 1024 * 1024
 
 
 class MemoryStore(BlobStore, Stages):
-    """A dict. Nothing survives the process, which is the one promise it cannot keep."""
+    """A dict. Nothing survives the process: the one guarantee it does not give."""
 
     def __init__(self) -> None:
         self.blobs: dict[Digest, bytes] = {}
@@ -32,7 +32,7 @@ class MemoryStore(BlobStore, Stages):
         async for chunk in chunks:
             data += chunk
         if len(data) != size or digest_of(data) != digest:
-            raise DigestMismatch("The bytes are not those of the announced digest and size.")
+            raise DigestMismatch("The bytes do not match the expected digest and size.")
         self.blobs[digest] = bytes(data)
 
     async def open(
@@ -175,7 +175,7 @@ class MemoryStage(Stage):
         if self._sealed == (digest, size):
             return
         if len(self._data) < size:
-            raise DigestMismatch(f"The upload does not hold {size} bytes.")
+            raise DigestMismatch(f"The upload has fewer than {size} bytes.")
         self._store.blobs.setdefault(digest, bytes(self._data[:size]))
         self._store.staged.pop(self.id, None)
         self._sealed = (digest, size)

@@ -1,8 +1,8 @@
-"""Who may still write to which bytes of a file, as the kernel knows it.
+"""Tracks who may still write to which bytes of a file, by kernel locks.
 
 An open file description lock (https://man7.org/linux/man-pages/man2/F_OFD_SETLK.2const.html) lasts
-as long as the file is open, and a write that is going on keeps it open: so it tells of processes
-that are stopped and of writes that are stuck, and ends with their process. It hinders nobody.
+as long as the file is open, and a running write keeps it open: so it covers stopped processes and
+stuck writes, and ends with their process. It blocks nobody.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _END = 1 << 62
 
 
 def occupy(descriptor: int, span: ByteRange) -> None:
-    """Mark *span* until the file is closed; that others have marked parts of it is no matter.
+    """Mark *span* until the file is closed; marks of others may overlap it.
 
-    Where the file system has no such locks, nothing is marked: `is_occupied` says so, too.
+    On file systems without such locks, nothing is marked, and `is_occupied` returns so.
     """
     with contextlib.suppress(OSError):
         fcntl.fcntl(descriptor, _SET, _lock(fcntl.F_RDLCK, span))
 
 
 def is_occupied(path: Path, span: ByteRange) -> bool:
-    """Whether anybody has marked bytes of *span*, or that cannot be found out (blocking)."""
+    """Return whether anybody has marked bytes of *span*, or that is unknown (blocking)."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

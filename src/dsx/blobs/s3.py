@@ -1,23 +1,23 @@
-"""Blobs in a bucket of an S3 engine; bytes on their way in are files of this machine.
+"""Blobs in a bucket of an S3 engine; incoming bytes are local files.
 
-The object ``blobs/ab/<digest>`` is a blob. Its key says what it holds, so engines are asked for
-little: writing an object is atomic, what was written is there for the next request, and equal
-bytes may be written twice. There are no conditional writes, and listings serve `list` alone.
+The object ``blobs/ab/<digest>`` is a blob. Its key determines its content, so little is required of
+engines: writing an object is atomic, a written object is visible to the next request, and equal
+bytes may be written twice. There are no conditional writes, and listings are only used by `list`.
 
-Bytes are collected in a stage directory and hashed there; what goes into the bucket is hashed once
-more on its way, and the last request, the one that makes it an object, is sent only if that is the
-object's name. So no object ever appears under a digest it does not have.
+Bytes are collected in a stage directory and hashed there; they are hashed once more while being
+sent to the bucket, and the last request, which creates the object, is sent only if the hash matches
+its name. So no object ever appears under a digest it does not have.
 
 Sending takes long, and sealing happens in a transaction of the catalog that others wait for. That
-is what `Stage.prepare` is for: it sends the bytes, ``seal`` then asks whether they are (still)
-there. A removal of equal bytes holds the same claim as sealing does, so it has happened before,
-and ``seal`` sees that the bytes are gone and sends them again, or it comes after the record is
-made and spares them.
+is what `Stage.prepare` is for: it sends the bytes, ``seal`` then checks that they are (still)
+there. A removal of equal bytes holds the same lock as sealing does: either it has happened before,
+and ``seal`` finds the bytes gone and sends them again, or it comes after the record is made and
+spares them.
 
-Two things are the operator's: a life-cycle rule that ends incomplete multipart uploads, which a
-crash in the middle of sending leaves behind; and an engine that forgets a request once its sender
-has given up. A deletion that is carried out after the hub was told that it failed takes a blob
-away that may have been stored again since.
+The operator must provide two things: a life-cycle rule that ends incomplete multipart uploads,
+which a crash in the middle of sending leaves behind; and an engine that drops a request once its
+sender has given up. A deletion that is carried out after the hub was informed of its failure
+removes a blob that may have been stored again since.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ from dsx.core.digest import Digest
 from dsx.core.errors import Damaged, DigestMismatch, NotFound, RangeUnsatisfiable, Unavailable
 from dsx.core.ranges import ByteRange
 
-if TYPE_CHECKING:  # these exist for type checkers alone
+if TYPE_CHECKING:  # these only exist for type checkers
     from obstore import GetOptions, GetResult, ObjectMeta
 
 T = TypeVar("T")
 CHUNK = 1024 * 1024
 PART = 8 * CHUNK
-"""What is no longer is sent in one request; anything else in parts of at least this size."""
+"""Blobs up to this size are sent in one request; others in parts of at least this size."""
 _MAX_PARTS = 9_000
 _PARTS_AT_ONCE = 4
 _REQUESTS_AT_ONCE = 32
 _RESUMPTIONS = 3
 _PAGE = 1000
 _FAREWELL = 5.0
-"""Seconds a cancelled sender takes to give back the parts that have arrived."""
+"""Seconds a cancelled sender may take to delete the parts it has sent."""
 _BLOBS = "blobs/"
 _QUARANTINE = "quarantine/"
 _LABEL = "label"
@@ -63,15 +63,15 @@ _KEY = re.compile(r"blobs/([0-9a-f]{2})/\1[0-9a-f]{62}|quarantine/[0-9a-f]{64}")
 
 
 class S3Store(StageDirectory, BlobStore):
-    """The bucket store. Any number of hubs may use one bucket at once."""
+    """The bucket store. Any number of hubs may use one bucket concurrently."""
 
     def __init__(self, url: str, staging: Path) -> None:
-        """Use the bucket that *url* names and the directory *staging*, made if need be."""
+        """Use the bucket of *url* and the directory *staging*, created if needed."""
         super().__init__(staging)
         self.clients = Clients(url)
 
     def check(self) -> None:
-        """Return if the bucket can be used; `Unavailable` says why not (blocking)."""
+        """Raise `Unavailable` with the reason unless the bucket can be used (blocking)."""
         try:
             next(iter(obstore.list(self.clients.quick, prefix=_BLOBS, chunk_size=1)), None)
         except BaseError as error:
@@ -105,7 +105,7 @@ class S3Store(StageDirectory, BlobStore):
             raise _absent(digest) from None
 
     async def _get(self, digest: Digest, wanted: ByteRange | None) -> GetResult | None:
-        """An answer with the blob's bytes; None if *wanted* begins beyond its end."""
+        """Return a response with the blob's bytes; None if *wanted* begins beyond its end."""
         options: GetOptions = {"range": (wanted.start, wanted.stop)} if wanted else {}
         try:
             return await obstore.get_async(self.clients.bulk, key(digest), options=options)
@@ -119,7 +119,7 @@ class S3Store(StageDirectory, BlobStore):
     async def _read(
         self, digest: Digest, wanted: ByteRange, body: GetResult | None
     ) -> AsyncIterator[bytes]:
-        """The bytes *wanted*, of *body* first; asked for anew from where that breaks off."""
+        """Yield the bytes *wanted*, of *body* first; requested again where that breaks off."""
         position, fruitless = wanted.start, 0
         while position < wanted.stop:
             body = body or await self._get(digest, ByteRange(position, wanted.stop))
@@ -133,11 +133,11 @@ class S3Store(StageDirectory, BlobStore):
                 if fruitless > _RESUMPTIONS:
                     raise designed(error, "reading a blob") from None
             if fruitless > _RESUMPTIONS:
-                raise Damaged("The blob is shorter than it was when it was opened.")
+                raise Damaged("The blob was truncated while it was being read.")
             body = None
 
     async def stat(self, digests: Iterable[Digest]) -> dict[Digest, int]:
-        """See `BlobStore.stat`. One request each: no listing is asked."""
+        """See `BlobStore.stat`. One request each, without listings."""
         wanted = list(dict.fromkeys(digests))
         sizes = await self._each(
             lambda bucket, digest: obstore.head_async(bucket, key(digest)),
@@ -147,12 +147,12 @@ class S3Store(StageDirectory, BlobStore):
         return {digest: meta["size"] for digest, meta in sizes.items()}
 
     async def list(self, after: Digest | None = None, limit: int = 1000) -> Sequence[Digest]:
-        """See `BlobStore.list`. As true as the engine's listings: most are, at once."""
+        """See `BlobStore.list`. As consistent as the engine's listings, mostly immediately."""
         listed = await self._listed(_BLOBS, key(after) if after else None, limit)
         return [Digest(meta["path"].rpartition("/")[2]) for meta in listed]
 
     async def _listed(self, prefix: str, offset: str | None, limit: int) -> Sequence[ObjectMeta]:
-        """What lies under *prefix* beyond *offset* and is named after a digest."""
+        """Return the objects under *prefix* beyond *offset* that are named after a digest."""
         found: list[ObjectMeta] = []
         pages = obstore.list(self.clients.bulk, prefix=prefix, offset=offset, chunk_size=_PAGE)
         if limit <= 0:
@@ -227,7 +227,7 @@ class S3Store(StageDirectory, BlobStore):
         digests: Iterable[Digest],
         doing: str,
     ) -> None:
-        """Copying takes the engine as long as the blob is large: not a quick request."""
+        """Move blobs by copying, which takes as long as they are large: not a quick request."""
         await self._each(move, list(digests), doing, self.clients.bulk)
 
     async def _each(
@@ -237,7 +237,7 @@ class S3Store(StageDirectory, BlobStore):
         doing: str,
         bucket: Bucket | None = None,
     ) -> dict[Digest, T]:
-        """What *ask* answers for each of *digests*, many at a time; absent ones are left out."""
+        """Return the results of *ask* for *digests*, many at a time; absent ones are left out."""
         answers: dict[Digest, T] = {}
         left = iter(digests)
 
@@ -262,7 +262,7 @@ class S3Store(StageDirectory, BlobStore):
         return S3Stage(self, name, path, existing=existing)
 
     async def aclose(self) -> None:
-        """See `BlobStore.aclose`. Nothing is held between calls but idle connections."""
+        """See `BlobStore.aclose`. Only idle connections are held between calls."""
 
 
 class S3Stage(StageFile):
@@ -276,7 +276,7 @@ class S3Stage(StageFile):
     async def prepare(self, digest: Digest, size: int) -> None:
         """See `Stage.prepare`: sends the bytes, unless an equal blob is there.
 
-        If it is cancelled, what was sent so far is taken back.
+        A cancellation deletes what was sent so far.
         """
         if self._sealed == (digest, size) or await asyncio.to_thread(self._there, digest, size):
             return
@@ -299,13 +299,13 @@ class S3Stage(StageFile):
             return
         if not self._there(digest, size):
             self._send(digest, size)
-        with suppress(OSError):  # the blob is there; what stays behind is swept
+        with suppress(OSError):  # the blob exists; leftovers are swept
             self._path.unlink(missing_ok=True)
         self._sealed = (digest, size)
         self.close()
 
     def _there(self, digest: Digest, size: int) -> bool:
-        """Whether the bucket has the blob, of bytes that the stage has, too (blocking)."""
+        """Return whether the bucket has the blob and the stage its bytes (blocking)."""
         self.check_length(size)
         try:
             return obstore.head(self._clients.quick, key(digest))["size"] == size
@@ -322,9 +322,9 @@ class S3Stage(StageFile):
             raise designed(error, "sending a blob") from None
 
     def _pieces(self, digest: Digest, size: int) -> Iterator[bytes]:
-        """The bytes on their way out; `DigestMismatch` at the end if they are not *digest*'s.
+        """Yield the bytes to send; `DigestMismatch` at the end if they do not match *digest*.
 
-        It is read in obstore's threads, not in the event loop's.
+        Consumed in obstore's threads, not in the event loop's.
         """
         hasher = hashlib.sha256()
         for offset in range(0, size, CHUNK):
@@ -334,23 +334,23 @@ class S3Stage(StageFile):
             hasher.update(data)
             yield data
         if hasher.hexdigest() != digest:
-            raise DigestMismatch("The bytes on the disk are not the ones that were received.")
+            raise DigestMismatch("The bytes on disk differ from the bytes received.")
 
 
 def key(digest: Digest) -> str:
-    """The key of the object that is the blob."""
+    """Return the key of the blob's object."""
     return f"{_BLOBS}{digest[:2]}/{digest}"
 
 
 def aside(digest: Digest) -> str:
-    """The key of the object that is the blob in quarantine."""
+    """Return the key of the blob's object in quarantine."""
     return f"{_QUARANTINE}{digest}"
 
 
 def _moving(
     origin: Callable[[Digest], str], target: Callable[[Digest], str], *, replace: bool
 ) -> Callable[[Bucket, Digest], Awaitable[None]]:
-    """A request to name an object differently: S3 can only copy it and delete the old one."""
+    """Return a request that renames an object: S3 can only copy it and delete the old one."""
 
     async def move(bucket: Bucket, digest: Digest) -> None:
         there = False
@@ -370,7 +370,7 @@ def _absent(digest: Digest) -> NotFound:
 
 
 def _parts(size: int) -> dict[str, Any]:
-    """Options for sending *size* bytes: few at once, many in parts, of which S3 takes 10,000."""
+    """Return options for sending *size* bytes: in one request, or in at most 10,000 parts."""
     smallest = -(-size // _MAX_PARTS)
     part = max(PART, -(-smallest // CHUNK) * CHUNK)
     return {"use_multipart": size > PART, "chunk_size": part, "max_concurrency": _PARTS_AT_ONCE}

@@ -1,6 +1,6 @@
-"""How a bucket is reached: where, with which credentials, how patiently; and what went wrong.
+"""Access to a bucket: address, credentials, timeouts, and the meaning of errors.
 
-``s3://bucket/prefix`` takes all else from the usual variables (``AWS_ENDPOINT_URL``,
+``s3://bucket/prefix`` takes everything else from the usual variables (``AWS_ENDPOINT_URL``,
 ``AWS_REGION``, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` …) or from the URL's query, which
 has the same names without ``AWS_``, in lower case.
 """
@@ -26,7 +26,7 @@ _PATIENT = {
     "read_timeout": timedelta(seconds=30),
     "connect_timeout": timedelta(seconds=3),
 }
-"""A body takes as long as it takes, as long as something comes."""
+"""No total timeout for a body while data keeps arriving."""
 _FULL = ("QuotaExceeded", "InsufficientCapacity", "StorageFull", "507 Insufficient Storage")
 _OPTIONS = {
     "endpoint",
@@ -42,17 +42,19 @@ _OPTIONS = {
 
 
 class Clients:
-    """Two ways to ask one bucket: *quick* for facts, which others may wait for, and *bulk*."""
+    """Two clients of one bucket: *quick* for metadata, which others may wait for, and *bulk*."""
 
     def __init__(self, url: str) -> None:
-        """Reach the bucket of *url*; asks nothing yet. `ValueError` if the URL is no such thing."""
+        """Configure access to the bucket of *url*, without I/O. `ValueError` for a bad URL."""
         parts = urlsplit(url)
         if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc:
-            raise ValueError("DSX_STORAGE_URL: a bucket is named s3://bucket or s3://bucket/prefix")
+            raise ValueError("DSX_STORAGE_URL must be s3://bucket or s3://bucket/prefix")
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         if unknown := options.keys() - _OPTIONS:
             known = ", ".join(sorted(_OPTIONS))
-            raise ValueError(f"DSX_STORAGE_URL: {min(unknown)!r} is none of {known}")
+            raise ValueError(
+                f"DSX_STORAGE_URL: unknown option {min(unknown)!r}; the options are {known}"
+            )
         self.name = parts.netloc
         self.prefix = unquote(parts.path).strip("/")
         self.quick = self._client(options, _QUICK, seconds=10)
@@ -73,25 +75,25 @@ class Clients:
 
 
 def designed(error: BaseError | FileNotFoundError, doing: str) -> DSXError:
-    """The failure of the hub that the engine's *error* means; the engine's words go to the log."""
+    """Return the failure for the engine's *error*; the engine's message is logged."""
     log.warning("%s failed: %s", doing, words(error))
     return meaning(error)
 
 
 def meaning(error: BaseError | FileNotFoundError) -> DSXError:
-    """The failure of the hub that the engine's *error* means."""
+    """Return the failure for the engine's *error*."""
     if any(sign in str(error) for sign in _FULL):
-        return StorageFull("The object storage has no room.")
+        return StorageFull("The object store is full.")
     if isinstance(error, FileNotFoundError) or "NoSuchBucket" in str(error):
-        return Unavailable("The bucket of the object storage does not exist.")
+        return Unavailable("The object store's bucket does not exist.")
     refused = isinstance(error, (PermissionDeniedError, UnauthenticatedError))
     if refused or "403 Forbidden" in str(error):
-        return Unavailable("The object storage refuses the hub's credentials.")
-    return Unavailable("The object storage does not answer.")
+        return Unavailable("The object store rejected the hub's credentials.")
+    return Unavailable("The object store is not responding.")
 
 
 def words(error: BaseError | FileNotFoundError) -> str:
-    """What the engine says, for the operator: neither headers nor signatures are part of it."""
+    """Return the engine's message, for the operator, without headers and signatures."""
     return str(error).partition("\n")[0][:500]
 
 

@@ -1,10 +1,10 @@
-"""Bytes on their way in, as files in a directory of this machine.
+"""Incoming bytes, as files in a local directory.
 
-What a stage becomes when it is sealed is the business of the store that is built on this.
+What a stage becomes when it is sealed is defined by the store that is built on this.
 
 A failed sync is final. The kernel reports it once and then treats the dirty pages as clean, or
-drops them; a second sync would succeed and mean nothing. So all that was written to the file since
-its last good sync is lost, by whichever descriptor, and has to be written again through a new one.
+drops them; a second sync would succeed and mean nothing. So all bytes written to the file since its
+last successful sync are lost, by whichever descriptor, and must be written again through a new one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from dsx.core.ranges import ByteRange
 from dsx.core.shield import run_in_thread, run_to_completion
 
 WRITE_BEHIND = 8 * 1024 * 1024
-"""Dirty bytes after which the disk is set to work, so that ``sync`` finds little left to do."""
+"""Dirty bytes after which writeback is started, so that ``sync`` finds little left to do."""
 _SYNC_FILE_RANGE_WRITE = 2
 _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
 if _sync_file_range is not None:
@@ -46,19 +46,19 @@ if _sync_file_range is not None:
 
 
 class StageDirectory(Stages):
-    """The stages of a store, one file each. Several processes may use one directory at once."""
+    """The stages of a store, one file each. Several processes may share one directory."""
 
     def __init__(self, staging: Path) -> None:
-        """Use the directory *staging*, which is made if need be (blocking)."""
+        """Use the directory *staging*, created if needed (blocking)."""
         self._staging = staging
         self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.staging_id = staging_id(self._staging)
         self.owed: Callable[[Path], int] = lambda _: 0
-        """Bytes of a directory's disk that are free and not for stages; may be set."""
+        """Returns the free bytes of a directory's disk that stages may not use; may be set."""
 
     @abstractmethod
     def _make_stage(self, name: str, path: Path, *, existing: bool) -> StageFile:
-        """The store's own kind of stage on the file *path* (blocking)."""
+        """Create the store's own kind of stage on the file *path* (blocking)."""
 
     async def stage(
         self, id_: str | None = None, reserve: int = 0, *, existing: bool = False
@@ -74,7 +74,7 @@ class StageDirectory(Stages):
         full = room <= 0 and not existing and self.owed(self._staging) > 0
         if full or 0 < reserve > room:
             raise StorageFull(
-                f"There is no room for {reserve} bytes. {MORE_ROOM}", {"needed": reserve}
+                f"Not enough space for {reserve} bytes. {MORE_ROOM}", {"needed": reserve}
             )
         with disk():
             stage = self._make_stage(name, self._staging / name, existing=existing)
@@ -91,7 +91,7 @@ class StageDirectory(Stages):
     async def staged(
         self, digest: Digest, size: int, chunks: AsyncIterator[bytes]
     ) -> AsyncIterator[Stage]:
-        """A stage with the bytes of *chunks*, which is dropped unless it is sealed in the block.
+        """Provide a stage with the bytes of *chunks*, dropped unless it is sealed in the block.
 
         `DigestMismatch` unless they are *size* bytes and hash to *digest*.
         """
@@ -104,7 +104,7 @@ class StageDirectory(Stages):
                 if hasher.size > size:
                     break
             if (hasher.digest, hasher.size) != (digest, size):
-                raise DigestMismatch("The bytes are not those of the announced digest and size.")
+                raise DigestMismatch("The bytes do not match the expected digest and size.")
             yield stage
         finally:
             await stage.discard()
@@ -147,21 +147,21 @@ class StageDirectory(Stages):
 
 
 class StageFile(Stage):
-    """A file of a stage directory. Whoever has it open holds a shared lock; `sweep` respects it."""
+    """A file of a stage directory. Holders have a shared lock, which `sweep` respects."""
 
     def __init__(self, name: str, path: Path, *, existing: bool) -> None:
         self.id = name
         self._path = path
         self._descriptor, self._made = _open_locked(path, existing=existing)
         self._open = True
-        self._users = 0  # calls that use the descriptor just now
+        self._users = 0  # calls using the descriptor
         self._gate = threading.Lock()
         self._sealed: tuple[Digest, int] | None = None
         self._unflushed = 0
-        self._dirty = not self._made  # who opened it before may have left it so
+        self._dirty = not self._made  # an earlier holder may have left it so
         self._writeback = _writeback_of(self._descriptor)
         self.check_room: Callable[[int], None] = lambda _: None
-        """Raises `StorageFull` if so many bytes do not fit beside what is not for stages."""
+        """Raises `StorageFull` if that many bytes do not fit beside the reserved space."""
 
     def write(self, offset: int, data: Buffer) -> None:
         """See `Stage.write`."""
@@ -192,10 +192,10 @@ class StageFile(Stage):
             occupy(self._descriptor, span)
 
     def sync(self) -> None:
-        """See `Stage.sync`. Raises, too, if another descriptor's sync of this file has failed."""
+        """See `Stage.sync`. Also raises if another descriptor's sync of this file has failed."""
         with self._writeback.lock:
             self._writeback.check()
-            self._dirty = False  # a write meanwhile says that it is
+            self._dirty = False  # a concurrent write sets it again
             try:
                 with self._in_use(), disk():
                     os.fdatasync(self._descriptor)
@@ -220,9 +220,9 @@ class StageFile(Stage):
             os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def settle(self, size: int) -> None:
-        """Have the first *size* bytes be all there are, durably (blocking); see `seal`.
+        """Truncate the file to *size* bytes, durably (blocking); see `seal`.
 
-        Costs no sync where everything was synced before. If one fails, it is not tried again.
+        Costs no sync if everything was synced before. A failed one is not retried.
         """
         self._writeback.check()
         held = self.check_length(size)
@@ -250,7 +250,7 @@ class StageFile(Stage):
             return False
 
     def withdraw(self) -> None:
-        """Take back that the stage was made, unless somebody else has it open; then close it."""
+        """Undo the creation of the stage, unless somebody else has it open; then close it."""
         with contextlib.suppress(OSError):
             if self._made:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -258,10 +258,10 @@ class StageFile(Stage):
         self.close()
 
     def check_length(self, size: int) -> int:
-        """How many bytes there are; `DigestMismatch` if fewer than *size*."""
+        """Return the number of bytes; `DigestMismatch` if fewer than *size*."""
         held = os.fstat(self._descriptor).st_size
         if held < size:
-            raise DigestMismatch(f"The upload does not hold {size} bytes.")
+            raise DigestMismatch(f"The upload has fewer than {size} bytes.")
         return held
 
     async def discard(self) -> None:
@@ -277,7 +277,7 @@ class StageFile(Stage):
             self.close()
 
     def close(self) -> None:
-        """See `Stage.close`. Who is using the descriptor just now closes it afterwards."""
+        """See `Stage.close`. The last user of the descriptor closes it."""
         with self._gate:
             was_open, self._open = self._open, False
             if was_open and not self._users:
@@ -285,7 +285,7 @@ class StageFile(Stage):
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
-        """Keep the descriptor from being closed, and its number from becoming another file's."""
+        """Keep the descriptor from being closed, and its number from being reused."""
         with self._gate:
             if not self._open:
                 raise ValueError("The stage is closed.")
@@ -302,16 +302,16 @@ class StageFile(Stage):
                 self._close()
 
     def _close(self) -> None:
-        with contextlib.suppress(OSError):  # what counts was synced; the descriptor is gone
+        with contextlib.suppress(OSError):  # everything acknowledged was synced
             os.close(self._descriptor)
 
 
 class _Writeback:
-    """What is known of the writing back of one file, for all descriptors opened so far.
+    """The writeback state of one file, for all descriptors opened so far.
 
-    Syncs take turns, so that none succeeds beside one that fails. Who opens the file after a
-    failure begins with a new one of these: what is written from then on can be synced again. The
-    kernel does the same across processes: each descriptor open at the time gets the error once.
+    Syncs are serialized, so that none succeeds beside one that fails. Descriptors opened after a
+    failure have a new state: bytes written from then on can be synced again. The kernel does the
+    same across processes: each descriptor open at the time gets the error once.
     """
 
     def __init__(self) -> None:
@@ -319,11 +319,11 @@ class _Writeback:
         self.failed = False
 
     def check(self) -> None:
-        """Raise `StorageFailed` if what was written before may be lost."""
+        """Raise `StorageFailed` if bytes written before may be lost."""
         if self.failed:
             raise StorageFailed(
-                "The disk has failed while bytes were written; those that were not acknowledged "
-                "are lost. Ask where the upload stands, and send them again."
+                "The disk failed while bytes were written; those not acknowledged are lost. "
+                "Query the upload's offset and send them again."
             )
 
 
@@ -333,7 +333,7 @@ _writebacks_lock = threading.Lock()
 
 
 def _writeback_of(descriptor: int) -> _Writeback:
-    """That of the file, made anew if there is none or it has failed."""
+    """Return the state of the file, a new one if there is none or it has failed."""
     status = os.fstat(descriptor)
     key = status.st_dev, status.st_ino
     with _writebacks_lock:
@@ -344,7 +344,7 @@ def _writeback_of(descriptor: int) -> _Writeback:
 
 
 def names(directory: Path, first: str) -> list[str]:
-    """Sorted names in *directory* from *first* on; none if it is gone."""
+    """Return sorted names in *directory* from *first* on; none if it is gone."""
     try:
         return sorted(entry.name for entry in os.scandir(directory) if entry.name >= first)
     except (FileNotFoundError, NotADirectoryError):
@@ -352,9 +352,9 @@ def names(directory: Path, first: str) -> list[str]:
 
 
 def _open_locked(path: Path, *, existing: bool) -> tuple[int, bool]:
-    """Open the stage *path* under a shared lock, again if `sweep` took it away in between.
+    """Open the stage *path* under a shared lock, again if `sweep` removed it in between.
 
-    Also says whether it was made for that.
+    Also returns whether it was created.
     """
     flags = os.O_RDWR | os.O_CLOEXEC
     while True:
@@ -376,6 +376,6 @@ def _open_locked(path: Path, *, existing: bool) -> tuple[int, bool]:
 
 
 def _start_writing(descriptor: int) -> None:
-    """Have the kernel begin to write the file's dirty pages, without waiting (Linux only)."""
+    """Start writeback of the file's dirty pages, without waiting (Linux only)."""
     if _sync_file_range is not None:
         _sync_file_range(descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE)

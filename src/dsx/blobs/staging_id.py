@@ -1,8 +1,8 @@
-"""Which staging directory this is: an identity that lies in the directory itself.
+"""The identity of a staging directory, stored in the directory itself.
 
 Servers that share a staging directory, over a network file system or on one machine, find the same
-identity there; servers with a directory each find different ones. That is how the catalog tells
-which of them has the bytes of an upload.
+identity there; servers with separate directories find different ones. So the catalog knows which of
+them has the bytes of an upload.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 from dsx.blobs.directories import sync_directory
 
 NAME = ".id"
-"""The file with the identity. Stages cannot have this name."""
+"""The file with the identity. No stage can have this name."""
 _ID = re.compile(r"[0-9a-f-]{36}")
 
 
 def staging_id(directory: Path) -> str:
-    """The identity of *directory*, made if it has none yet (blocking).
+    """Return the identity of *directory*, created if it has none yet (blocking).
 
-    Several processes may ask at once, the first time, too: they all get the same answer.
+    Several processes may call this concurrently, even the first time: all get the same result.
     """
     path = directory / NAME
     found = _read(path)
@@ -31,7 +31,7 @@ def staging_id(directory: Path) -> str:
         _make(directory, path)
         found = _read(path)
     if found is None:
-        raise ValueError(f"{path} does not hold the identity of a staging directory; remove it")
+        raise ValueError(f"{path} does not hold the id of a staging directory; remove it")
     return found
 
 
@@ -44,7 +44,7 @@ def _read(path: Path) -> str | None:
 
 
 def _make(directory: Path, path: Path) -> None:
-    """Write an identity beside *path*, then give it that name unless another was quicker."""
+    """Write an identity beside *path*, then give it that name unless another was faster."""
     made = uuid.uuid4()
     draft = directory / f"{NAME}.{made.hex}"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -55,7 +55,7 @@ def _make(directory: Path, path: Path) -> None:
         os.close(descriptor)
     try:
         with contextlib.suppress(FileExistsError):
-            os.link(draft, path)  # which, unlike a rename, replaces nothing
+            os.link(draft, path)  # unlike a rename, it replaces nothing
     finally:
         draft.unlink()
     sync_directory(directory)

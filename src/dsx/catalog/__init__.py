@@ -1,1 +1,1 @@
-"""Facts in SQL: files, versions and datasets. SQLite or PostgreSQL, one code path."""
+"""The database: files, versions, datasets. SQLite or PostgreSQL, one code path."""

@@ -1,4 +1,4 @@
-"""Failed sign-ins, counted, so that servers together let through no more than one would."""
+"""Counts failed sign-ins, so that all servers together have one limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_KNOWN = 50
 
 
 def note(connection: Connection, key: str, now: Micros, window: Micros) -> tuple[int, Micros]:
-    """Count one more under *key*; how many there were within the window, and when it ends."""
+    """Count one more under *key*; returns how many in the window, and when it ends."""
     lock(connection, int(key[:15], 16))
     row = connection.execute(select(attempts).where(attempts.c.key == key)).first()
     if row is None:
@@ -27,25 +27,25 @@ def note(connection: Connection, key: str, now: Micros, window: Micros) -> tuple
 
 
 def forgive(connection: Connection, key: str) -> None:
-    """Forget what was counted under *key*."""
+    """Reset the count of *key*."""
     connection.execute(delete(attempts).where(attempts.c.key == key))
 
 
 def uncount(connection: Connection, key: str) -> None:
-    """Take back one that was counted under *key*."""
+    """Decrease the count of *key* by one."""
     columns = attempts.c
     one = update(attempts).where(columns.key == key, columns.failed > 0)
     connection.execute(one.values(failed=columns.failed - 1))
 
 
 def is_known(connection: Connection, key: str, since: Micros) -> bool:
-    """Whether somebody has signed in under *key*, a name and an address, since that instant."""
+    """Return whether somebody has signed in under *key*, a name and an address, since then."""
     query = select(known_sources.c.key).where(known_sources.c.key == key)
     return connection.execute(query.where(known_sources.c.seen >= since)).first() is not None
 
 
 def know(connection: Connection, key: str, name: str, now: Micros) -> None:
-    """Note that somebody has; of each *name* the latest `MOST_KNOWN` addresses are kept."""
+    """Record a sign-in under *key*; of each *name* the latest `MOST_KNOWN` addresses are kept."""
     lock(connection, int(key[:15], 16))
     columns = known_sources.c
     seen = update(known_sources).where(columns.key == key).values(seen=now)
@@ -59,15 +59,15 @@ def know(connection: Connection, key: str, name: str, now: Micros) -> None:
 
 
 def forget_known(connection: Connection, name: str) -> None:
-    """Forget all addresses of a name, given as its hash."""
+    """Delete all addresses of a name, given as its hash."""
     connection.execute(delete(known_sources).where(known_sources.c.name == name))
 
 
 def tidy_known(connection: Connection, forgotten: Micros) -> None:
-    """Forget addresses from which nobody has signed in since that instant."""
+    """Delete addresses from which nobody has signed in since *forgotten*."""
     connection.execute(delete(known_sources).where(known_sources.c.seen < forgotten))
 
 
 def delete_expired(connection: Connection, forgotten: Micros) -> None:
-    """Forget windows that began before that instant."""
+    """Delete windows that began before *forgotten*."""
     connection.execute(delete(attempts).where(attempts.c.since < forgotten))

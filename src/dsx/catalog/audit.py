@@ -1,4 +1,4 @@
-"""The audit log: every change, and every attempt that was refused."""
+"""The audit log: every change, and every refused attempt."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dsx.core.principals import SERVICE, Event, Principal
 _MAX_TARGET = 1024
 _MAX_ADDRESS = 64
 _ROW = 200
-"""Bytes that an entry takes beside its texts, about."""
+"""Approximate bytes of an entry beside its texts."""
 
 
 def entry(
@@ -38,7 +38,7 @@ def entry(
     outcome: str = "done",
     details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A row: *principal* (None: nobody known) did *action* to *target*, or was refused to."""
+    """Return a row: *principal* (None: unknown) did *action* to *target*, or was refused."""
     return {
         "at": now,
         "principal": principal.id if principal else "",
@@ -52,12 +52,12 @@ def entry(
 
 
 def add(connection: Connection, *entries: Mapping[str, Any]) -> None:
-    """Append to the log, in the transaction that makes the change, so that neither is alone."""
+    """Append to the log, in the transaction that makes the change, so that both are committed."""
     connection.execute(insert(audit), list(entries))
 
 
 def put(connection: Connection, number: int | None, entry: Mapping[str, Any]) -> int:
-    """Append *entry*, or let entry *number*, if it is there still, have its details; its number."""
+    """Append *entry*, or update the details of entry *number* if it exists; returns its number."""
     if number is None:
         added = connection.execute(insert(audit).values(entry).returning(audit.c.number))
         return int(added.scalar_one())
@@ -74,7 +74,7 @@ def page(
     principals: Sequence[str] | None = None,
     outcome: str | None = None,
 ) -> Sequence[Event]:
-    """Entries with numbers smaller than *before*, newest first; *principals*: of these alone."""
+    """Return entries with numbers below *before*, newest first; *principals*: only theirs."""
     name = func.coalesce(users.c.name, departed.c.name).label("name")
     query = select(audit, name).outerjoin(users, users.c.id == audit.c.principal)
     query = query.outerjoin(departed, departed.c.id == audit.c.principal)
@@ -89,14 +89,14 @@ def page(
 
 
 def delete_expired(connection: Connection, forgotten: Micros) -> None:
-    """Forget what happened before that instant, and names under which nothing is left."""
+    """Delete entries older than *forgotten*, and names without entries."""
     connection.execute(delete(audit).where(audit.c.at < forgotten))
     mentioned = exists().where(audit.c.principal == departed.c.id)
     connection.execute(delete(departed).where(~mentioned))
 
 
 def called(connection: Connection, name: str) -> list[str]:
-    """Owner ids of those who have that name, whatever its case, or had it when they left."""
+    """Return the owner ids that have that name, in any case, or had it when they were deleted."""
     key = users_of.key_of(name)
     found = [select(table.c.id).where(table.c.key == key) for table in (users, departed)]
     ids = connection.execute(union_all(*found)).scalars().all()
@@ -104,7 +104,7 @@ def called(connection: Connection, name: str) -> list[str]:
 
 
 def extent(connection: Connection) -> tuple[int, int]:
-    """How many entries there are, and about how many bytes they take."""
+    """Return the number of entries, and about how many bytes they take."""
     columns = (audit.c.target, audit.c.address, audit.c.principal, cast(audit.c.details, Text))
     texts = sum((func.length(column) for column in columns[1:]), func.length(columns[0]))
     query = select(func.count(), func.coalesce(func.sum(texts), 0)).select_from(audit)
@@ -113,7 +113,7 @@ def extent(connection: Connection) -> tuple[int, int]:
 
 
 def drop_oldest(connection: Connection, limit: int, *, refused: bool) -> int:
-    """Forget the oldest entries, or the oldest refusals; how many those were."""
+    """Delete the oldest entries, or the oldest refusals; returns how many."""
     query = select(audit.c.number).order_by(audit.c.number).limit(limit)
     if refused:
         query = query.where(audit.c.outcome == "refused")

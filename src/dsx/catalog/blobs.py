@@ -1,4 +1,4 @@
-"""The blobs the catalog knows of. A blob is referred to by the versions that have its digest."""
+"""The blobs in the catalog. A blob is referenced by the versions that have its digest."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from dsx.core.model import BlobInfo, Damage, Micros
 
 
 def lock_blob(connection: Connection, digest: Digest) -> None:
-    """Keep every other transaction from adding or removing this blob until this one ends.
+    """Exclude every other transaction from adding or removing this blob until this one ends.
 
-    All blobs whose digests begin alike are claimed at once: a transaction that drops any number of
+    All blobs whose digests begin alike are locked together: a transaction that drops any number of
     them holds at most 256 locks, of which PostgreSQL has a few thousand for all its clients.
     """
     lock(connection, int(digest[:2], 16))
 
 
 def claim_all(connection: Connection, digests: Iterable[Digest]) -> None:
-    """`lock_blob` each of *digests*, in the order in which everybody does that."""
+    """Call `lock_blob` for each of *digests*, in the global order."""
     first = {digest[:2]: digest for digest in digests}
     for _, digest in sorted(first.items()):
         lock_blob(connection, digest)
 
 
 def add(connection: Connection, blob: BlobInfo, now: Micros) -> None:
-    """Record a blob that was just sealed; if it was damaged, it is not any more."""
+    """Record a blob that was just sealed, which also clears any damage."""
     same = blobs.c.digest == blob.digest
     values = {"created": now, "damaged": None, "damage": None}
     if not connection.execute(update(blobs).where(same).values(values)).rowcount:
@@ -40,7 +40,7 @@ def add(connection: Connection, blob: BlobInfo, now: Micros) -> None:
 
 
 def drop_unreferenced(connection: Connection, digests: Iterable[Digest]) -> list[Digest]:
-    """Forget those of *digests* that no version has; they are returned."""
+    """Delete those of *digests* that no version has; returns them."""
     wanted = sorted(set(digests))
     claim_all(connection, wanted)
     dropped: list[Digest] = []
@@ -53,14 +53,14 @@ def drop_unreferenced(connection: Connection, digests: Iterable[Digest]) -> list
 
 
 def get(connection: Connection, digest: Digest) -> BlobInfo | None:
-    """The blob's record, if there is one and its bytes are not known to be damaged."""
+    """Return the blob's record, if there is one and its bytes are not known to be damaged."""
     intact = blobs.c.digest == digest, blobs.c.damaged.is_(None)
     row = connection.execute(select(blobs).where(*intact)).first()
     return BlobInfo(Digest(row.digest), row.size, row.crc32) if row else None
 
 
 def unknown(connection: Connection, digests: Sequence[Digest]) -> list[Digest]:
-    """Those of *digests* that have no record, and that no open upload may have been sealed into."""
+    """Return those of *digests* without a record that no open upload may have been sealed into."""
     sealing = uploads.c.digest.in_(digests), uploads.c.state == "open"
     found = union(
         select(blobs.c.digest).where(blobs.c.digest.in_(digests)),
@@ -71,11 +71,11 @@ def unknown(connection: Connection, digests: Sequence[Digest]) -> list[Digest]:
 
 
 Recorded = tuple[Digest, int, Micros, str | None]
-"""Digest, size, when it was sealed, and what is wrong with it, if that is known."""
+"""Digest, size, time of sealing, and the known damage."""
 
 
 def page(connection: Connection, after: str, limit: int) -> list[Recorded]:
-    """Blobs with digests greater than *after*, ascending."""
+    """Return blobs with digests greater than *after*, ascending."""
     columns = blobs.c.digest, blobs.c.size, blobs.c.created, blobs.c.damage
     query = select(*columns).where(blobs.c.digest > after).order_by(blobs.c.digest).limit(limit)
     return [
@@ -84,14 +84,14 @@ def page(connection: Connection, after: str, limit: int) -> list[Recorded]:
 
 
 def totals(connection: Connection) -> tuple[int, int]:
-    """How many blobs there are, and their bytes together."""
+    """Return the number of blobs, and their total bytes."""
     query = select(func.count(), func.coalesce(func.sum(blobs.c.size), 0)).select_from(blobs)
     number, size = connection.execute(query).one()
     return number, int(size)
 
 
 def to_check(connection: Connection, after: str, limit: int) -> list[tuple[Digest, int, Micros]]:
-    """Digest, size and time of sealing of blobs greater than *after* that may be intact."""
+    """Return digest, size and sealing time of undamaged blobs greater than *after*."""
     query = (
         select(blobs.c.digest, blobs.c.size, blobs.c.created)
         .where(blobs.c.digest > after, blobs.c.damaged.is_(None))
@@ -102,20 +102,20 @@ def to_check(connection: Connection, after: str, limit: int) -> list[tuple[Diges
 
 
 def mark(connection: Connection, digest: Digest, sealed: Micros, damage: str, now: Micros) -> bool:
-    """Note that the bytes sealed at *sealed* are damaged; False if they are not there any more."""
+    """Mark the bytes sealed at *sealed* as damaged; False if they have been replaced."""
     same = blobs.c.digest == digest, blobs.c.created == sealed, blobs.c.damaged.is_(None)
     values = {"damaged": now, "damage": damage}
     return connection.execute(update(blobs).where(*same).values(values)).rowcount > 0
 
 
 def clear(connection: Connection, digest: Digest, now: Micros) -> None:
-    """Note that the right bytes have been stored again."""
+    """Clear the damage: the right bytes have been stored again."""
     values = {"created": now, "damaged": None, "damage": None}
     connection.execute(update(blobs).where(blobs.c.digest == digest).values(values))
 
 
 def damaged(connection: Connection, after: str, limit: int) -> list[Damage]:
-    """Damaged blobs greater than *after*, ascending."""
+    """Return damaged blobs greater than *after*, ascending."""
     query = (
         select(blobs)
         .where(blobs.c.digest > after, blobs.c.damaged.is_not(None))
@@ -129,12 +129,12 @@ def damaged(connection: Connection, after: str, limit: int) -> list[Damage]:
 
 
 def damaged_of(connection: Connection, digests: Sequence[Digest]) -> set[Digest]:
-    """Those of *digests* that are damaged."""
+    """Return those of *digests* that are damaged."""
     query = select(blobs.c.digest).where(blobs.c.digest.in_(digests), blobs.c.damaged.is_not(None))
     return {Digest(digest) for digest in connection.execute(query).scalars()}
 
 
 def count_damaged(connection: Connection) -> int:
-    """How many blobs are damaged."""
+    """Return the number of damaged blobs."""
     query = select(func.count()).select_from(blobs).where(blobs.c.damaged.is_not(None))
     return connection.execute(query).scalar_one()

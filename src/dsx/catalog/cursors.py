@@ -10,17 +10,17 @@ import re
 from dsx.core.errors import Invalid
 
 Key = str | int
-_UNTEXT = re.compile(r"[\x00\ud800-\udfff]")  # what no name has and no database takes
+_UNTEXT = re.compile(r"[\x00\ud800-\udfff]")  # in no name, and refused by databases
 
 
 def encode(sort: str, key: Key, number: int) -> str:
-    """The cursor of the row with sort *key* and *number*, for listings sorted by *sort*."""
+    """Return the cursor of the row with sort *key* and *number*, for listings sorted by *sort*."""
     text = json.dumps([sort, key, number], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode(cursor: str, sort: str) -> tuple[Key, int]:
-    """What `encode` was given; `Invalid` if *cursor* is not of a listing sorted by *sort*."""
+    """Return the arguments of `encode`; `Invalid` unless *cursor* is for a listing by *sort*."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         value = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
@@ -32,5 +32,5 @@ def decode(cursor: str, sort: str) -> tuple[Key, int]:
     if fits and wanted is str:
         fits = not _UNTEXT.search(key)
     if not fits or (wanted is int and abs(key) >= 1 << 63) or not 0 <= number < 1 << 63:
-        raise Invalid("The cursor is not one of this listing: use `next` of the page before.")
+        raise Invalid("The cursor is not from this listing: use `next` of the previous page.")
     return key, number

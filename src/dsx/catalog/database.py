@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 THREADS = 8
 _OF_ONE = 6
-"""Of the threads of readers, those that one principal's requests may have at a time."""
+"""Maximum number of reader threads for one principal's requests at a time."""
 _BUSY_SECONDS = 30
 _PAGES = 1000
 """Pages in SQLite's log after which they are moved into the database."""
@@ -54,12 +54,13 @@ T = TypeVar("T")
 
 
 class Catalog:
-    """Facts in SQL. Several processes may use one catalog at once."""
+    """The database. Several processes may use one catalog concurrently."""
 
     def __init__(self, url: str) -> None:
         """Connect lazily to *url*: ``sqlite:///path`` or ``postgresql://…``.
 
-        ``give_room`` may be set to what frees some room on a full disk and tells whether it did.
+        ``give_room`` may be set to a function that frees space on a full disk and returns whether
+        it did.
         """
         self.engine = _engine(url)
         self._file = sqlite_file(url)
@@ -69,8 +70,8 @@ class Catalog:
         self.give_room: Callable[[], bool] = lambda: False
         self._current: str | None = None
         self._damage: Unusable | None = None
-        # SQLite's writers take turns anyway: in one thread they do so in order and without polling
-        # the lock, and whatever they wait for, the threads of readers are free.
+        # SQLite's writers are serialized anyway: one thread keeps them in order without polling
+        # the lock, and whatever they wait for, the reader threads stay free.
         writers = 1 if self.engine.dialect.name == "sqlite" else THREADS
         self._readers = ThreadPoolExecutor(THREADS, thread_name_prefix="catalog-read")
         self._turns = Turns(_OF_ONE)
@@ -84,15 +85,15 @@ class Catalog:
     async def write(
         self, work: Callable[[Connection], T], *, durable: bool = True, spare: bool = True
     ) -> T:
-        """Run *work* in a transaction that is durable when this returns, or else never was.
+        """Run *work* in a transaction that is durable when this returns, or never happened.
 
         Unless *durable*, it is as atomic and as visible, but a crash of the machine may undo it
-        until a durable transaction follows: enough for what matters to living processes alone.
+        until a durable transaction follows: enough for state that only matters to living processes.
 
-        On SQLite writers take turns from the transaction's start, so *work* has to be repeated only
-        if the disk is full and, with *spare*, `give_room` found some. Raises `Unavailable` if the
-        database does not answer, `StorageFull` if it has no room, `Invalid` for values that it
-        cannot hold, and what *work* raises.
+        On SQLite writers are serialized from the transaction's start, so *work* is repeated only if
+        the disk is full and, with *spare*, `give_room` freed some. Raises `Unavailable` if the
+        database does not respond, `StorageFull` without space, `Invalid` for values that it cannot
+        store, and what *work* raises.
         """
         try:
             return await self._run(work, immediate=True, durable=durable)
@@ -102,14 +103,14 @@ class Catalog:
         return await self._run(work, immediate=True, durable=durable)
 
     async def migrate(self) -> None:
-        """Bring the schema to its newest revision; safe when several processes start at once."""
+        """Upgrade the schema to its newest revision; safe when several processes start at once."""
         await self.write(_migrate)
         self._current = await self.read(_revision)
 
     async def revision(self) -> tuple[str | None, str]:
-        """The schema's revision, None if the database is empty, and the newest known here.
+        """Return the schema's revision, None if the database is empty, and the newest known one.
 
-        Makes nothing. `Unusable` if the database is damaged, or its schema is not known here.
+        Creates nothing. `Unusable` if the database is damaged, or its schema is unknown.
         """
         scripts = ScriptDirectory.from_config(_alembic())
         newest = scripts.get_current_head() or ""
@@ -119,20 +120,20 @@ class Catalog:
         known = {one.revision for one in scripts.walk_revisions()}
         if current is not None and current not in known:
             raise Unusable(
-                "The catalog was made by a newer version of DSX Hub: install that one, or put back "
-                "the catalog that you kept from before."
+                "The catalog was created by a newer version of DSX Hub: install that "
+                "version, or restore the catalog that you kept from before."
             )
         if current == newest:
             self._current = current
         return current, newest
 
     async def check(self) -> None:
-        """Return if the database can be used, else raise `Unavailable`."""
+        """Raise `Unavailable` unless the database can be used."""
         if self._damage is not None:
             raise self._damage
         current = await self.read(_revision)
         if self._current is not None and current != self._current:
-            raise Unusable("The catalog was changed by another version of DSX Hub.")
+            raise Unusable("The catalog was upgraded by another version of DSX Hub.")
 
     async def verify(self, *, thorough: bool) -> None:
         """Raise `Unusable` if the database's file is damaged; unless *thorough*, if it is small."""
@@ -147,14 +148,14 @@ class Catalog:
         )
 
     async def time(self) -> Micros | None:
-        """What time it is for the machine of the database; None: that is this one."""
+        """Return the time of the database's machine; None: it is this one."""
         if self.engine.dialect.name != "postgresql":
             return None
         query = text("SELECT extract(epoch FROM clock_timestamp()) * 1000000")
         return int(await self.read(lambda connection: connection.execute(query).scalar_one()))
 
     async def aclose(self) -> None:
-        """Let running work end, then disconnect."""
+        """Wait for running work, then disconnect."""
         await asyncio.to_thread(self._writers.shutdown)
         await asyncio.to_thread(self._readers.shutdown)
         await asyncio.to_thread(self.engine.dispose)
@@ -168,8 +169,8 @@ class Catalog:
         threads = self._writers if immediate else self._readers
         try:
             running = loop.run_in_executor(threads, self._transact, work, immediate, durable)
-        except RuntimeError:  # of an executor that takes no more
-            raise Unavailable("The catalog is closed: the server stops.") from None
+        except RuntimeError:  # the executor is shut down
+            raise Unavailable("The catalog is closed: the server is shutting down.") from None
         return await running
 
     def _transact(self, work: Callable[[Connection], T], immediate: bool, durable: bool) -> T:
@@ -177,7 +178,7 @@ class Catalog:
             with self.engine.connect() as connection:
                 connection.execution_options(immediate=immediate, durable=durable)
                 if not immediate and self.engine.dialect.name == "postgresql":
-                    # By default each statement there sees a moment of its own.
+                    # By default each statement there has a snapshot of its own.
                     connection.execution_options(isolation_level="REPEATABLE READ")
                 with connection.begin():
                     return work(connection)
@@ -187,12 +188,12 @@ class Catalog:
             raise self.to_dsx_error(error) from error
         except DBAPIError as error:
             if self._log is not None and _lost_a_sync(error):
-                log.warning("the catalog's disk failed: its log is recovered", why=str(error.orig))
+                log.warning("the catalog's disk failed, recovering its log", why=str(error.orig))
                 self._log.recover()
             raise self.to_dsx_error(error) from error
 
     def to_dsx_error(self, error: Exception) -> Exception:
-        """What an *error* means to those who ask."""
+        """Return the failure for *error*."""
         designed = to_dsx_error(error)
         if isinstance(designed, Unusable):
             self._damage = designed
@@ -200,7 +201,7 @@ class Catalog:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file that *url* has SQLite open; None if it is of another database, or in memory."""
+    """Return the SQLite file of *url*; None for another database, or one in memory."""
     parsed = make_url(url)
     name = parsed.database
     if parsed.get_backend_name() != "sqlite" or not name or parsed.query.get("mode") == "memory":
@@ -247,7 +248,7 @@ def _lost_a_sync(error: DBAPIError) -> bool:
 
 
 def _prepare_postgres(connection: Any, _record: Any) -> None:
-    # Whoever holds what we wait for may have been stopped: do not wait for ever, nor on SQLite.
+    # The holder of a lock may have been stopped: do not wait forever, as on SQLite.
     connection.execute(f"SET lock_timeout = {int(_BUSY_SECONDS * 1000)}")
     connection.commit()
 
@@ -258,19 +259,19 @@ def _begin_postgres(connection: Connection) -> None:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # transactions begin where _begin_sqlite says
+    connection.isolation_level = None  # _begin_sqlite begins transactions
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A deferred transaction that turns writer can fail with SQLITE_BUSY at once; IMMEDIATE waits.
+    # A deferred transaction that starts writing can fail with SQLITE_BUSY; IMMEDIATE waits.
     options = connection.get_execution_options()
     immediate = options.get("immediate")
-    if immediate:  # in WAL mode, NORMAL is FULL without the wait for the disk at each commit
+    if immediate:  # in WAL mode, NORMAL is FULL without a sync at each commit
         durable = options.get("durable", True)
         connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-        # A checkpoint syncs the log and tells nobody if that fails: it comes where all is synced.
+        # A checkpoint hides a failed sync of the log: run it only where everything is synced.
         connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={_PAGES if durable else 0}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
@@ -289,7 +290,7 @@ def _migrate(connection: Connection) -> None:
 
 
 def _revision(connection: Connection) -> str | None:
-    """The schema's revision; None if there is none yet."""
+    """Return the schema's revision; None if there is none yet."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
@@ -300,7 +301,7 @@ def _verify(connection: Connection) -> None:
 
 
 def to_dsx_error(error: Exception) -> Exception:
-    """What an *error* of SQLAlchemy means, or of SQLite's driver itself."""
+    """Return the failure for *error* of SQLAlchemy, or of SQLite's driver itself."""
     original = error.orig if isinstance(error, DBAPIError) else error
     full = (
         getattr(original, "sqlite_errorcode", None) in _SQLITE_FULL
@@ -312,9 +313,9 @@ def to_dsx_error(error: Exception) -> Exception:
         log.error("the catalog is damaged", error=str(original))
         return Unusable(_DAMAGED.format(original))
     if isinstance(error, OperationalError | sqlite3.DatabaseError):
-        # Where the database is concerns the operator, not whoever is answered.
-        log.error("the catalog does not answer", error=str(original))
-        return Unavailable("The catalog does not answer; the server's log says more.")
-    if isinstance(error, DataError):  # PostgreSQL's text has no NUL, its numbers an end
-        return Invalid("The request has a character or a number that the catalog cannot hold.")
+        # The database's address is for the operator, not for clients.
+        log.error("the catalog is not responding", error=str(original))
+        return Unavailable("The catalog is not responding; see the server's log.")
+    if isinstance(error, DataError):  # PostgreSQL's text has no NUL, its numbers are bounded
+        return Invalid("The request has a character or number that the catalog cannot store.")
     return error

@@ -1,8 +1,8 @@
-"""The index of datasets served in place: what a scan of the directory found.
+"""The index of datasets served in place: the results of scans.
 
-An index belongs to a place: the data directory of the hubs that have the dataset's directory. Hubs
-with another one may have another directory of that name, or none. ``generation`` of a dataset grows
-with every change of its rows, so it makes a manifest's ETag.
+An index belongs to a data directory, the *place* of the hubs that have the dataset's directory.
+Hubs with another one may have another directory of that name, or none. ``generation`` of a dataset
+grows with every change of its rows, so it serves as a manifest's ETag.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ _PENDING = text("sha256 IS NULL")
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a dataset as a whole.
+    """The record of a dataset as a whole.
 
     Attributes:
-        number: what its files are found by.
+        number: the key of its files' rows.
         generation: grows with every change.
         scanned: when its last scan began; None before the first has ended.
-        seconds: how long that took.
+        seconds: the duration of that scan.
         settled: whether it found nothing new.
-        followed: until when changes are known to have been seen as they happened, if they are.
+        followed: until when changes are known to have been seen as they happened, if it is watched.
         root: identity of the directory of all datasets at the last scan.
         directory: identity of the dataset's own.
         trouble: why it cannot be scanned at the moment.
-        left_out: counts and first paths of what it leaves out, by reason.
+        left_out: counts and first paths of skipped files, by reason.
     """
 
     number: int
@@ -65,7 +65,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """What a scan that has ended found; see `Known`."""
+    """The result of a completed scan; see `Known`."""
 
     began: Micros
     seconds: float
@@ -77,7 +77,7 @@ class Scanned:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Files of a dataset and their bytes, in all and of those that have a SHA-256."""
+    """Files of a dataset and their bytes: all, and those that have a SHA-256."""
 
     files: int
     size: int
@@ -86,20 +86,20 @@ class Totals:
 
 
 def get(connection: Connection, place: str, name: str) -> Known | None:
-    """The dataset *name* of *place*, if it was ever looked at."""
+    """Return the dataset *name* of *place*, if it is known."""
     query = select(datasets).where(datasets.c.place == place, datasets.c.name == name)
     row = connection.execute(query).first()
     return _known(row) if row else None
 
 
 def of_place(connection: Connection, place: str) -> list[Known]:
-    """Every dataset of *place* that was ever looked at and not dropped, by name."""
+    """Return all known datasets of *place*, by name."""
     query = select(datasets).where(datasets.c.place == place).order_by(datasets.c.name)
     return [_known(row) for row in connection.execute(query)]
 
 
 def add(connection: Connection, place: str, name: str, at: Micros) -> Known:
-    """The dataset *name* of *place*, which is new unless another process has just added it."""
+    """Return the dataset *name* of *place*, created unless another process has just done so."""
     values = {"place": place, "name": name, "generation": at, "seconds": 0.0, "settled": False}
     rest = {"root": "", "directory": "", "left_out": {}}
     make = insert_postgresql if connection.dialect.name == "postgresql" else insert_sqlite
@@ -110,7 +110,7 @@ def add(connection: Connection, place: str, name: str, at: Micros) -> Known:
 
 
 def finish_scan(connection: Connection, number: int, scanned: Scanned) -> None:
-    """Note what a scan found that has ended."""
+    """Record the result of a completed scan."""
     grown = func.max if connection.dialect.name == "sqlite" else func.greatest
     connection.execute(
         update(datasets)
@@ -131,7 +131,7 @@ def finish_scan(connection: Connection, number: int, scanned: Scanned) -> None:
 
 
 def fail_scan(connection: Connection, number: int, trouble: str) -> bool:
-    """Note why a dataset cannot be scanned; whether that is news."""
+    """Record why a dataset cannot be scanned; returns whether that is new."""
     changed = connection.execute(
         update(datasets)
         .where(
@@ -144,12 +144,12 @@ def fail_scan(connection: Connection, number: int, trouble: str) -> bool:
 
 
 def follow(connection: Connection, number: int, until: Micros | None) -> None:
-    """Note until when changes were seen as they happened; None: that they no longer are."""
+    """Record until when changes were seen as they happened; None: it is no longer watched."""
     connection.execute(update(datasets).where(datasets.c.number == number).values(followed=until))
 
 
 def grow(connection: Connection, number: int) -> None:
-    """Note that rows of the dataset have changed outside a scan."""
+    """Record that rows of the dataset have changed outside a scan."""
     connection.execute(
         update(datasets)
         .where(datasets.c.number == number)
@@ -158,7 +158,7 @@ def grow(connection: Connection, number: int) -> None:
 
 
 def totals(connection: Connection, number: int) -> Totals:
-    """Counts of a dataset's rows."""
+    """Return the counts of a dataset's rows."""
     size, hashed = dataset_files.c.size, dataset_files.c.sha256.is_not(None)
     row = connection.execute(
         select(
@@ -172,7 +172,7 @@ def totals(connection: Connection, number: int) -> Totals:
 
 
 def known(connection: Connection, number: int, paths: Sequence[str]) -> dict[str, ManifestEntry]:
-    """The entries of those of *paths* that are indexed."""
+    """Return the entries of the indexed ones of *paths*."""
     found: dict[str, ManifestEntry] = {}
     for batch in in_batches(paths):
         query = select(dataset_files).where(
@@ -184,7 +184,7 @@ def known(connection: Connection, number: int, paths: Sequence[str]) -> dict[str
 
 
 def stamps(connection: Connection, number: int, paths: Sequence[str]) -> dict[str, str]:
-    """The validators of those of *paths* that are indexed."""
+    """Return the validators of the indexed ones of *paths*."""
     rows = (
         connection.execute(
             select(
@@ -223,7 +223,7 @@ def put(connection: Connection, number: int, entries: Sequence[ManifestEntry]) -
 
 
 def drop(connection: Connection, number: int, paths: Iterable[str]) -> int:
-    """Forget files that are gone; how many were known."""
+    """Delete rows of deleted files; returns how many were known."""
     wanted, dropped = list(paths), 0
     for batch in in_batches(wanted):
         dropped += connection.execute(
@@ -236,14 +236,14 @@ def drop(connection: Connection, number: int, paths: Iterable[str]) -> int:
 
 
 def drop_below(connection: Connection, number: int, directory: str) -> int:
-    """Forget all files below a directory that is gone; how many were known."""
+    """Delete all rows below a deleted directory; returns how many were known."""
     return connection.execute(
         delete(dataset_files).where(dataset_files.c.dataset == number, *_below(directory))
     ).rowcount
 
 
 def drop_dataset(connection: Connection, number: int) -> None:
-    """Forget a dataset whose directory is gone."""
+    """Delete a dataset whose directory is gone."""
     connection.execute(delete(dataset_files).where(dataset_files.c.dataset == number))
     connection.execute(delete(datasets).where(datasets.c.number == number))
 
@@ -251,7 +251,7 @@ def drop_dataset(connection: Connection, number: int) -> None:
 def page(
     connection: Connection, number: int, after: str, limit: int, below: str = ""
 ) -> list[ManifestEntry]:
-    """Entries with paths greater than *after*, ascending; those *below* a directory, or all."""
+    """Return entries with paths greater than *after*, ascending; *below* a directory, or all."""
     query = (
         select(dataset_files)
         .where(dataset_files.c.dataset == number, dataset_files.c.path > after)
@@ -264,7 +264,7 @@ def page(
 
 
 def pending(connection: Connection, number: int, after: str, limit: int) -> list[ManifestEntry]:
-    """Entries with paths greater than *after* whose SHA-256 is not known yet, ascending."""
+    """Return entries with paths greater than *after* without a SHA-256, ascending."""
     query = (
         select(dataset_files)
         .where(dataset_files.c.dataset == number, dataset_files.c.path > after, _PENDING)
@@ -279,7 +279,7 @@ def set_digests(
 ) -> int:
     """Set SHA-256s, each only if its file is still indexed as it was when it was read.
 
-    How many that were.
+    Returns how many were set.
     """
     changed = 0
     for indexed, digest in digests:
@@ -301,7 +301,7 @@ def set_digests(
 
 
 def to_check(connection: Connection, number: int, after: str, limit: int) -> list[ManifestEntry]:
-    """Entries with paths greater than *after* that have a SHA-256 and may be intact, ascending."""
+    """Return undamaged entries with paths greater than *after* and a SHA-256, ascending."""
     columns = dataset_files.c
     query = (
         select(dataset_files)
@@ -318,7 +318,7 @@ def to_check(connection: Connection, number: int, after: str, limit: int) -> lis
 
 
 def mark(connection: Connection, number: int, entry: ManifestEntry, now: Micros) -> bool:
-    """Note that a file is damaged; False if it is not indexed as *entry* any more."""
+    """Mark a file as damaged; False if it is not indexed as *entry* any more."""
     columns = dataset_files.c
     same = (
         columns.dataset == number,
@@ -333,7 +333,7 @@ def mark(connection: Connection, number: int, entry: ManifestEntry, now: Micros)
 def damaged(
     connection: Connection, number: int, after: str = "", limit: int = 1000
 ) -> list[tuple[str, int, Micros]]:
-    """Path, size and time of finding of damaged files, by path."""
+    """Return path, size and detection time of damaged files, by path."""
     columns = dataset_files.c
     query = (
         select(columns.path, columns.size, columns.damaged)
@@ -345,7 +345,7 @@ def damaged(
 
 
 def etag(size: int, mtime_ns: int, stamp: str) -> str:
-    """The validator of a file in place: it changes whenever size, time or *stamp* do."""
+    """Return the validator of a file in place: it changes whenever size, time or *stamp* do."""
     return f"{mtime_ns:x}-{size:x}-{stamp}"
 
 
@@ -358,7 +358,7 @@ def _entry(row: Row[Any]) -> ManifestEntry:
 
 
 def _below(directory: str) -> tuple[ColumnElement[bool], ...]:
-    """That a path begins with *directory* and a slash, after which comes the character 0."""
+    """Return the condition that a path begins with *directory* and a slash ("0" follows "/")."""
     return dataset_files.c.path >= f"{directory}/", dataset_files.c.path < f"{directory}0"
 
 

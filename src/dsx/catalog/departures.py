@@ -1,4 +1,4 @@
-"""What an account leaves behind. Functions run inside the caller's transaction."""
+"""Removes the data of deleted accounts. Functions run inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dsx.core.model import Micros
 
 
 def end_credentials(connection: Connection, owner: str) -> None:
-    """Forget the tokens, sessions and invitations of *owner*, what it shares, what others share."""
+    """Delete the tokens, sessions and invitations of *owner*, and shares by and with it."""
     connection.execute(delete(tokens).where(tokens.c.owner == owner))
     shared = or_(shares.c.owner == owner, shares.c.grantee == owner)
     connection.execute(delete(shares).where(shared))
 
 
 def under_way(connection: Connection, owner: str) -> tuple[list[str], list[str], list[str]]:
-    """Ids of the owner's open uploads, of its partials that wait to be joined, of its tasks."""
+    """Return the ids of the owner's open uploads, waiting partials, and unfinished tasks."""
     mine = select(uploads.c.id).where(uploads.c.owner == owner)
     waiting = (uploads.c.kind == "partial") & (uploads.c.state == "finished")
     living = select(tasks.c.id).where(tasks.c.owner == owner, tasks.c.state.in_(LIVING))
@@ -33,7 +33,7 @@ def under_way(connection: Connection, owner: str) -> tuple[list[str], list[str],
 
 
 def left(connection: Connection, owner: str, limit: int) -> Sequence[str]:
-    """Files of *owner* that have versions, live or in the trash."""
+    """Return files of *owner* that have versions, live or in the trash."""
     query = select(files.c.file).where(files.c.owner == owner).distinct().limit(limit)
     return connection.execute(query).scalars().all()
 
@@ -41,9 +41,9 @@ def left(connection: Connection, owner: str, limit: int) -> Sequence[str]:
 def hand_over(
     connection: Connection, file: str, heir: str, names: Callable[[str], Sequence[str]]
 ) -> None:
-    """Let all versions of a file be the heir's; if some are live, under a name that is free.
+    """Give all versions of a file to the heir; live ones under a name that is free.
 
-    *names* says which ones to try for the name that it has.
+    *names* returns the candidates for the current name.
     """
     mine = files.c.file == file
     live = connection.execute(select(files.c.name).where(LIVE, mine)).scalar_one_or_none()
@@ -56,17 +56,17 @@ def hand_over(
 
 
 def trash(connection: Connection, file: str, keeper: str, now: Micros, expires: Micros) -> None:
-    """Let all versions of a file be in the keeper's trash, until *expires* at most."""
+    """Move all versions of a file to the keeper's trash, until *expires* at most."""
     mine = files.c.file == file
     sooner = mine & files.c.trashed.is_not(None) & (files.c.expires > expires)
     connection.execute(update(files).where(sooner).values(expires=expires))
-    # First the trash: live, they would collide with a file of the keeper's that has their name.
+    # Trash first: live ones would collide with the keeper's file of the same name.
     trash_records.put_file(connection, file, now, expires)
     connection.execute(update(files).where(mine).values(owner=keeper))
 
 
 def remove(connection: Connection, id_: str) -> None:
-    """Forget an account, but for its name, by which the audit log has what it did."""
+    """Delete an account, except its name, under which the audit log has its entries."""
     columns = [users.c.id, users.c.name, users.c.key]
     left_behind = select(*columns).where(users.c.id == id_)
     connection.execute(insert(departed).from_select([one.name for one in columns], left_behind))

@@ -1,7 +1,7 @@
-"""Files and their versions, in one table: a row a version.
+"""Files and their versions, in one table with one row per version.
 
-``file`` groups the versions of one file; ``latest`` marks the newest of what is live. What is in
-the trash: see `dsx.catalog.trash`. Functions run inside the caller's transaction.
+``file`` groups the versions of one file; ``latest`` marks the newest live one. For the trash see
+`dsx.catalog.trash`. Functions run inside the caller's transaction.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _MAX_NUMBER = 1 << 62
 
 
 def lock_owner(connection: Connection, owner: str) -> None:
-    """Keep every other transaction from changing this owner's files until this one ends.
+    """Exclude every other transaction from changing this owner's files until this one ends.
 
-    Taken first, before any blob is claimed and before what is to be changed is read: versions of
-    one name then follow each other, and a file changes place as a whole.
+    Taken first, before any blob is locked and before the rows to change are read: versions of one
+    name then follow each other, and a file moves as a whole.
     """
     lock(connection, int.from_bytes(hashlib.blake2b(owner.encode(), digest_size=7).digest()))
 
@@ -57,7 +57,7 @@ def add(
 ) -> FileVersion:
     """Add a version: of the live file of that owner and name, or else the first of a new file.
 
-    The owner has to be claimed. *id_* is what the version was known by before, if at all.
+    The owner must be locked. *id_* is an existing id of the version, if any.
     """
     before = connection.execute(
         select(files.c.number, files.c.file).where(
@@ -69,7 +69,7 @@ def add(
         connection.execute(
             update(files).where(files.c.number == before.number).values(latest=False)
         )
-    # The file's id is none of its versions', so that each of them can be named alone.
+    # The file's id differs from its versions' ids, so that each can be named alone.
     file = before.file if before else str(uuid_utils.uuid7())
     row = {
         "id": id_,
@@ -92,20 +92,20 @@ def add(
 
 
 def _next_version(connection: Connection, file: str) -> int:
-    """One more than any version has, be it in the trash."""
+    """Return one more than the highest version, including those in the trash."""
     newest = select(func.max(files.c.version)).where(files.c.file == file)
     return int(connection.execute(newest).scalar_one()) + 1
 
 
 def by_number(connection: Connection, number: int) -> FileVersion:
-    """The version with this number, which exists."""
+    """Return the version with this number, which exists."""
     return pages.read(connection, pages.records().where(files.c.number == number))[0]
 
 
 def get_many(connection: Connection, refs: Sequence[str]) -> dict[str, FileVersion]:
-    """What `get` finds of each of *refs*, of which there are some hundred; who is not there isn't.
+    """Return the results of `get` for *refs*, some hundred; missing ones are left out.
 
-    One question for all ids and numbers, and one for the ids of files. Without their metadata.
+    One query for all ids and numbers, and one for the ids of files. Without metadata.
     """
     live = files.c.trashed.is_(None)
     numbers = {ref: int(ref) for ref in refs if _is_number(ref)}
@@ -125,14 +125,14 @@ def get_many(connection: Connection, refs: Sequence[str]) -> dict[str, FileVersi
 
 
 def find_number(connection: Connection, number: int) -> FileVersion | None:
-    """The version with this number, live or in the trash, unless it was purged."""
+    """Return the version with this number, live or in the trash, unless it was purged."""
     return next(iter(pages.read(connection, pages.records().where(files.c.number == number))), None)
 
 
 def get(connection: Connection, ref: str, *, trashed: bool = False) -> FileVersion:
-    """The version *ref* (id or number), live or *trashed*, whoever's it is; or `NotFound`.
+    """Return the version *ref* (id or number), live or *trashed*, of any owner; or `NotFound`.
 
-    A file's id stands for its newest version. Who may know of it is not decided here: see
+    A file's id stands for its newest version. Access is not checked here: see
     `dsx.hub.accounts.access`.
     """
     where = TRASHED if trashed else files.c.trashed.is_(None)
@@ -148,12 +148,12 @@ def get(connection: Connection, ref: str, *, trashed: bool = False) -> FileVersi
 
 
 def unknown(ref: str, *, trashed: bool = False) -> NotFound:
-    """The failure of who asks for a version that is not, or is not theirs: they look the same."""
+    """Return the failure for a version that does not exist or may not be known."""
     return NotFound(f"There is no file {ref!r}{' in the trash' if trashed else ''}.")
 
 
 def numbered(connection: Connection, owner: str, numbers: Sequence[int]) -> dict[int, FileVersion]:
-    """Those of *numbers* that are versions of the owner's, live or in the trash; no metadata."""
+    """Return those of *numbers* that are versions of the owner, also in the trash; no metadata."""
     found: dict[int, FileVersion] = {}
     for batch in in_batches(numbers):
         some = files.c.number.in_(batch)
@@ -163,7 +163,7 @@ def numbered(connection: Connection, owner: str, numbers: Sequence[int]) -> dict
 
 
 def where_are(connection: Connection, numbers: Sequence[int]) -> Iterator[tuple[str, str, str]]:
-    """File, name and category of those of *numbers* that are there, live or in the trash."""
+    """Yield file, name and category of the existing ones of *numbers*, live or in the trash."""
     columns = files.c.file, files.c.name, files.c.category
     for batch in in_batches(numbers):
         for row in connection.execute(select(*columns).where(files.c.number.in_(batch))):
@@ -171,15 +171,15 @@ def where_are(connection: Connection, numbers: Sequence[int]) -> Iterator[tuple[
 
 
 def find(connection: Connection, owner: str, name: str) -> FileVersion | None:
-    """The newest version of the owner's live file *name*."""
+    """Return the newest version of the owner's live file *name*."""
     query = pages.records().where(LIVE, files.c.owner == owner, files.c.name == name)
     return next(iter(pages.read(connection, query)), None)
 
 
 def find_many(connection: Connection, owner: str, names: Sequence[str]) -> list[FileVersion]:
-    """The newest versions of those of the owner's live files that are called one of *names*.
+    """Return the newest versions of the owner's live files named one of *names*.
 
-    Those whose bytes are damaged are left out.
+    Without those whose bytes are damaged.
     """
     found: list[FileVersion] = []
     for batch in in_batches(names):
@@ -191,14 +191,14 @@ def find_many(connection: Connection, owner: str, names: Sequence[str]) -> list[
 def find_version(
     connection: Connection, file: str, version: int, *, trashed: bool = False
 ) -> FileVersion | None:
-    """That version of a file, live or *trashed*."""
+    """Return that version of a file, live or *trashed*."""
     where = TRASHED if trashed else files.c.trashed.is_(None)
     query = pages.records().where(where, files.c.file == file, files.c.version == version)
     return next(iter(pages.read(connection, query)), None)
 
 
 def versions(connection: Connection, file: str) -> list[FileVersion]:
-    """All versions of one file, newest first, those in the trash included."""
+    """Return all versions of one file, newest first, including those in the trash."""
     query = pages.records().where(files.c.file == file).order_by(files.c.version.desc())
     return pages.read(connection, query)
 
@@ -206,7 +206,7 @@ def versions(connection: Connection, file: str) -> list[FileVersion]:
 def list_versions(
     connection: Connection, file: str, limit: int, cursor: str | None, places: ResourceScopes = None
 ) -> Page:
-    """The live versions of one file that lie in *places*, newest first."""
+    """Return the live versions of one file that lie in *places*, newest first."""
     query = select(files.c.number, files.c.version.label("key"), files.c.name).where(
         files.c.file == file, files.c.trashed.is_(None), *labels.versions_within(places)
     )
@@ -227,11 +227,11 @@ def change(connection: Connection, version: FileVersion, values: dict[str, Any])
 
 
 def rename(connection: Connection, file: str, name: str) -> None:
-    """Give the file a name; `AlreadyExists` if another live file of its owner has it."""
+    """Rename the file; `AlreadyExists` if another live file of its owner has the name."""
     try:
         connection.execute(update(files).where(files.c.file == file).values(name=name))
     except IntegrityError:
-        raise AlreadyExists(f"There is a file named {name!r} already.") from None
+        raise AlreadyExists(f"A file named {name!r} already exists.") from None
     labels.refresh(connection, file)
 
 
@@ -243,9 +243,9 @@ def list_live(
     *,
     brief: bool = False,
 ) -> Page:
-    """The newest versions of the owner's live files that *wanted* selects, in *places*.
+    """Return the newest versions of the owner's live files that *wanted* selects, in *places*.
 
-    *brief*: without their metadata, of which a page has only so much.
+    *brief*: without metadata, which is limited per page.
     """
     rows = file_labels.c
     column = rows[wanted.sort.removeprefix("-")]
@@ -267,7 +267,7 @@ def list_live(
 
 
 def _narrow(query: Select[Any], glob: str) -> tuple[Select[Any], list[Matcher]]:
-    """Let the index on names do what it can for a glob; the matcher does the rest."""
+    """Narrow a glob by the index on names where possible; the matcher does the rest."""
     exact = unescape(check_pattern(glob, "name"))
     if exact is not None:
         return query.where(file_labels.c.name == exact), []
@@ -280,7 +280,7 @@ def _narrow(query: Select[Any], glob: str) -> tuple[Select[Any], list[Matcher]]:
 
 
 def _refers(ref: str) -> Any:
-    """A condition: id or number, which has no leading zeros. What is neither matches nothing."""
+    """Return a condition for an id or number, without leading zeros; others match nothing."""
     return files.c.number == int(ref) if _is_number(ref) else files.c.id == _as_id(ref)
 
 
@@ -294,11 +294,11 @@ def _as_id(ref: str) -> str:
 
 
 def of_blob(connection: Connection, digest: Digest, limit: int) -> list[FileVersion]:
-    """Up to *limit* versions whose bytes these are, the oldest first."""
+    """Return up to *limit* versions with these bytes, the oldest first."""
     query = pages.records().where(files.c.sha256 == digest).order_by(files.c.number).limit(limit)
     return pages.read(connection, query)
 
 
 def count(connection: Connection) -> int:
-    """How many versions there are, the trash included."""
+    """Return the number of versions, including the trash."""
     return connection.execute(select(func.count()).select_from(files)).scalar_one()

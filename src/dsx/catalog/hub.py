@@ -1,4 +1,4 @@
-"""Whose catalog this is, and how old: see `dsx.hub.integrity.belonging`."""
+"""The identity and age of this catalog: see `dsx.hub.integrity.belonging`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class HubId:
 
 
 def get(connection: Connection) -> HubId | None:
-    """The identity; None if it has not been given yet."""
+    """Return the identity; None if there is none yet."""
     row = connection.execute(select(hub)).first()
     return HubId(row.id, row.generation, row.renewed) if row else None
 
 
 def renew(connection: Connection, id_: str, now: Micros) -> HubId:
-    """The identity with the next generation; *id_* is its id if it has none yet."""
+    """Return the identity with the next generation; *id_* is its id if it has none yet."""
     lock(connection, _LOCK)
     found = get(connection)
     if found is None:

@@ -1,8 +1,8 @@
-"""The index that listings walk: every live file under each of its labels, in every order.
+"""The index for listings: every live file under each of its labels, in every order.
 
-A file's labels are its category, its tags, and `EVERY`. Whichever a listing asks for, its rows lie
-one after the other in the order asked for, so a page costs the same whether a label is rare or
-common. Rows exist for the newest version of live files only.
+A file's labels are its category, its tags, and `EVERY`. The rows of each label are adjacent in each
+order, so a page costs the same whether a label is rare or common. Only the newest versions of live
+files have rows.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _COPIED = ("file", "owner", "number", "created", "name", "size")
 
 
 def refresh(connection: Connection, file: str) -> None:
-    """Make the index say of *file* what its record says; call it after every change."""
+    """Update the index of *file* from its record; call it after every change."""
     connection.execute(delete(file_labels).where(file_labels.c.file == file))
     newest = connection.execute(select(files).where(LIVE, files.c.file == file)).mappings().first()
     if newest is None:
@@ -49,17 +49,17 @@ def refresh(connection: Connection, file: str) -> None:
 
 
 def of_category(category: str) -> str:
-    """The label of files of a category."""
+    """Return the label of files of a category."""
     return f"category {category}"
 
 
 def of_tag(tag: str) -> str:
-    """The label of files with a tag."""
+    """Return the label of files with a tag."""
     return f"tag {tag}"
 
 
 def chosen(wanted: FileQuery) -> list[ColumnElement[bool]]:
-    """The conditions on rows for the category and all the tags of *wanted*."""
+    """Return the conditions on rows for the category and all the tags of *wanted*."""
     labels = [of_tag(check_label("A tag", tag)) for tag in wanted.tags]
     if wanted.category is not None:
         labels.append(of_category(check_label("A category", wanted.category)))
@@ -73,7 +73,7 @@ def chosen(wanted: FileQuery) -> list[ColumnElement[bool]]:
 
 
 def within(places: Sequence[ResourceScope] | None) -> list[ColumnElement[bool]]:
-    """The condition on rows that a file lies in one of *places*; None: it may lie anywhere."""
+    """Return the condition that a file lies in one of *places*; None: no condition."""
     columns, other = file_labels.c, file_labels.alias()
 
     def labelled(category: str) -> ColumnElement[bool]:
@@ -86,13 +86,13 @@ def within(places: Sequence[ResourceScope] | None) -> list[ColumnElement[bool]]:
 def versions_within(
     places: Sequence[ResourceScope] | None, version: FromClause = files
 ) -> list[ColumnElement[bool]]:
-    """The condition on rows of versions that they lie in one of *places*."""
+    """Return the condition that a row of a version lies in one of *places*."""
     columns = version.c
     return any_of(places, columns.file, columns.name, lambda category: columns.category == category)
 
 
 def wholly_within(places: Sequence[ResourceScope] | None) -> list[ColumnElement[bool]]:
-    """The condition on rows of versions that all versions of their file lie in *places*."""
+    """Return the condition that all versions of a row's file lie in *places*."""
     if places is None:
         return []
     other = files.alias()
@@ -106,7 +106,7 @@ def any_of(
     name: ColumnElement[str],
     in_category: Callable[[str], ColumnElement[bool]],
 ) -> list[ColumnElement[bool]]:
-    """The same over other columns: `ResourceScope.holds` in SQL."""
+    """Return `ResourceScope.holds` as an SQL condition over the given columns."""
     if places is None:
         return []
     found: list[ColumnElement[bool]] = [false()]

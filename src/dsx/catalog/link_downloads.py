@@ -1,4 +1,4 @@
-"""Downloads by links that allow only so many. Functions run inside the caller's transaction."""
+"""Downloads by links with a download limit. Functions run inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dsx.core.model import Micros
 
 @dataclass(frozen=True, slots=True)
 class LinkDownload:
-    """One recipient's download of one thing.
+    """One recipient's download of one item.
 
     Attributes:
-        id: a secret, which the recipient may show to go on with it.
+        id: a secret that the recipient may show to resume it.
         share: the link's id.
-        item: a hash of what is downloaded: path and content.
-        recipient: a hash of where the recipient comes from, and of what program.
-        begun: bytes that its requests asked for, all together.
-        active: how many of its requests are being answered.
-        complete: whether all of it was sent, in one answer or several.
-        sent: which bytes were, as pairs; ``broken``: which were asked for in answers that broke
-            off, so that some of them may have been.
-        seen: when it was last begun or went on.
+        item: a hash of the item: path and content.
+        recipient: a hash of the recipient's source and program.
+        begun: total bytes of its requests.
+        active: number of its requests being answered.
+        complete: whether all of it was sent, in one response or several.
+        sent: the bytes sent, as pairs; ``broken``: those requested in interrupted responses, some
+            of which may have been sent.
+        seen: when it was last begun or resumed.
     """
 
     id: str
@@ -60,7 +60,7 @@ def add(connection: Connection, new: LinkDownload) -> None:
 
 
 def by_id(connection: Connection, id_: str) -> LinkDownload | None:
-    """The download of that id."""
+    """Return the download of that id."""
     row = connection.execute(select(link_downloads).where(link_downloads.c.id == id_)).first()
     return None if row is None else _download(row)
 
@@ -68,7 +68,7 @@ def by_id(connection: Connection, id_: str) -> LinkDownload | None:
 def of_recipient(
     connection: Connection, share: str, recipient: str, since: Micros
 ) -> Sequence[LinkDownload]:
-    """What *recipient* has downloaded by a link since an instant, latest first."""
+    """Return the downloads of *recipient* by a link since an instant, latest first."""
     columns = link_downloads.c
     query = select(link_downloads).where(
         columns.share == share, columns.recipient == recipient, columns.seen >= since
@@ -82,12 +82,12 @@ def change(connection: Connection, id_: str, **values: Any) -> None:
 
 
 def remove(connection: Connection, id_: str) -> None:
-    """Forget a download."""
+    """Delete a download."""
     connection.execute(delete(link_downloads).where(link_downloads.c.id == id_))
 
 
 def delete_expired(connection: Connection, forgotten: Micros) -> None:
-    """Forget downloads that went on before that instant for the last time."""
+    """Delete downloads last seen before *forgotten*."""
     connection.execute(delete(link_downloads).where(link_downloads.c.seen < forgotten))
 
 

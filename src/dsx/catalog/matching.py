@@ -26,26 +26,26 @@ Matcher = Callable[[str], object]
 
 
 def regex_matcher(pattern: str) -> Matcher:
-    """A predicate "is found in"; `Unprocessable` if RE2 does not accept *pattern*."""
+    """Return a predicate "is found in"; `Unprocessable` if RE2 does not accept *pattern*."""
     found: Matcher = _compile(check_pattern(pattern, "regex"), "regex").search
     return found
 
 
 def glob_matcher(pattern: str) -> Matcher:
-    """A predicate "matches whole", with fnmatch's ``*``, ``?``, ``[…]`` and ``[!…]``."""
+    """Return a predicate "matches whole", with fnmatch's ``*``, ``?``, ``[…]`` and ``[!…]``."""
     tokens = _GLOB_TOKEN.finditer(check_pattern(pattern, "name"))
     whole: Matcher = _compile("".join(map(_token, tokens)), "name").fullmatch
     return whole
 
 
 def literal_prefix(pattern: str) -> str:
-    """What every name that matches the glob *pattern* begins with."""
+    """Return the common prefix of all names that match the glob *pattern*."""
     special = _SPECIAL.search(pattern)
     return pattern[: special.start()] if special else pattern
 
 
 def successor(prefix: str) -> str | None:
-    """The least text greater than all that begin with *prefix*; None if there is no such text."""
+    """Return the least text greater than all that begin with *prefix*; None if there is none."""
     stem = prefix.rstrip(_GREATEST)
     if not stem:
         return None
@@ -54,15 +54,15 @@ def successor(prefix: str) -> str | None:
 
 
 def unescape(pattern: str) -> str | None:
-    """The only name the glob matches, if it is literal but for ``[x]`` escapes; else None."""
+    """Return the only name the glob matches, if literal except for ``[x]`` escapes; else None."""
     plain = _ESCAPED.sub("", pattern)
     return None if _SPECIAL.search(plain) else _ESCAPED.sub(r"\1", pattern)
 
 
 def check_pattern(pattern: str, field: str) -> str:
-    """Return *pattern* if a name could have its characters, else raise `Unprocessable`."""
+    """Return *pattern* if a name could contain its characters, else raise `Unprocessable`."""
     if _UNTEXT.search(pattern):
-        reason = "a pattern is UTF-8 text without NUL"
+        reason = "a pattern must be UTF-8 text without NUL"
         raise Unprocessable(f"{reason.capitalize()}.", {"field": field, "reason": reason})
     return pattern
 
@@ -82,14 +82,14 @@ def _compile(pattern: str, field: str) -> Any:
         reason = told.decode(errors="replace") if isinstance(told, bytes) else str(error)
         position = _position(pattern, reason)
         raise Unprocessable(
-            f"Not an RE2 expression: {reason}, at character {position}. RE2 has no look-around "
-            "and no back-references.",
+            f"Invalid RE2 expression: {reason}, at character {position}. RE2 has no "
+            "look-around and no back-references.",
             {"field": field, "reason": reason, "position": position},
         ) from None
 
 
 def _position(pattern: str, reason: str) -> int:
-    """Where in *pattern* that begins which RE2 quotes as wrong; its end if nothing is quoted."""
+    """Return the position in *pattern* of the part that RE2 quotes; its end if it quotes none."""
     found = pattern.find(reason.partition(": ")[2] or "\0")
     return found if found >= 0 else len(pattern)
 
@@ -109,6 +109,6 @@ def _token(match: re.Match[str]) -> str:
 
 
 def _member(match: re.Match[str]) -> str:
-    """One character of a class, or a range; a range that runs backwards is empty."""
+    """Translate one character of a class, or a range; a reversed range is empty."""
     first, last = match[1], match[2] or match[1]
     return rf"\x{{{ord(first):x}}}-\x{{{ord(last):x}}}" if first <= last else ""

@@ -1,4 +1,4 @@
-"""What a listing with numbered pages tells beside its files. Inside the caller's transaction."""
+"""Queries for listings with numbered pages. Inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def earlier(
     limit: int,
     places: Sequence[ResourceScope] | None = None,
 ) -> dict[str, list[tuple[str, Micros]]]:
-    """Ids and times of the versions before the newest of each of the files *of*.
+    """Return ids and times of the versions before the newest of each of the files *of*.
 
     Those in *places*, newest first, at most *limit* of each file; one query for all files.
     """
@@ -43,7 +43,7 @@ def earlier(
 
 
 def count_live(connection: Connection, owner: str, places: Sequence[ResourceScope] | None) -> int:
-    """How many live files the owner has in *places*."""
+    """Return the number of live files of the owner in *places*."""
     rows = file_labels.c
     query = select(func.count()).where(rows.owner == owner, rows.label == labels.EVERY)
     query = query.where(*labels.within(places))

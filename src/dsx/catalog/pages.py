@@ -1,4 +1,4 @@
-"""Reads versions of files, and lists of them in pages, each with a cursor to the next."""
+"""Reads versions of files, and pages of them, each with a cursor to the next."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from dsx.core.model import FileVersion, Page
 _SCAN = 2000
 _SCAN_SECONDS = 1.0
 _SCAN_WORK = 0.03
-"""A page that takes longer to find, or more seconds of matching, ends early; its cursor goes on.
-So no pattern, however evil, keeps a thread for long."""
+"""Seconds after which a page ends early, so that no pattern keeps a thread for long.
+
+Its cursor continues there.
+"""
 _HEAVY = 2 * 1024 * 1024
-"""Characters of metadata in one page, about."""
+"""Approximate maximum characters of metadata in one page."""
 _LIGHT = 32
-"""A page of so few rows is no heavier than that, whatever they are."""
+"""Pages of so few rows are never too heavy."""
 _ALL = tuple(files.c)
 BRIEF = tuple(column for column in files.c if column.name != "metadata")
-"""What is read of thousands of versions at once: metadata may be 64 KiB of each."""
+"""Columns without metadata, which may be 64 KiB of each of thousands of versions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where in a listing ordered by *pair*, (key, number), a page begins, and how long it is."""
+    """Start and length of a page in a listing ordered by *pair*, (key, number)."""
 
     pair: tuple[ColumnElement[Any], ColumnElement[int]]
     sort: str
@@ -49,9 +51,9 @@ def page(
     *,
     brief: bool = False,
 ) -> Page:
-    """One page of *query*, whose rows are (number, key, name).
+    """Return one page of *query*, whose rows are (number, key, name).
 
-    It ends early where its metadata would be megabytes. *brief*: without metadata.
+    It ends early if its metadata would be megabytes. *brief*: without metadata.
     """
     deadline, work = time.monotonic() + _SCAN_SECONDS, 0.0
     chosen: list[Row[Any]] = []
@@ -79,7 +81,7 @@ def page(
 
 
 def _room(connection: Connection, numbers: Sequence[int]) -> int:
-    """How many of *numbers*, from the first on, go into a page; one at least."""
+    """Return how many of *numbers*, from the first on, fit into a page; one at least."""
     size = func.length(cast(files.c.metadata, Text))
     sizes: dict[int, int] = {}
     for batch in in_batches(numbers):
@@ -96,7 +98,7 @@ def _room(connection: Connection, numbers: Sequence[int]) -> int:
 def _rows(
     connection: Connection, query: Select[Any], where: Position, batch: int
 ) -> Iterator[Row[Any]]:
-    """The rows of *query* from the position on, fetched *batch* at a time."""
+    """Yield the rows of *query* from the position on, fetched *batch* at a time."""
     down = where.sort.startswith("-")
     part = query.order_by(*(column.desc() if down else column for column in where.pair)).limit(
         batch
@@ -122,14 +124,14 @@ def _in_order(
 
 
 def records(columns: Sequence[ColumnElement[Any]] = _ALL) -> Select[Any]:
-    """What `read` reads: add which versions."""
+    """Return the query for `read`, without a condition."""
     return select(*columns, blobs.c.crc32, blobs.c.damaged).join(
         blobs, blobs.c.digest == files.c.sha256
     )
 
 
 def read(connection: Connection, query: Select[Any]) -> list[FileVersion]:
-    """The versions that *query*, of `records`, selects."""
+    """Return the versions that *query*, of `records`, selects."""
     return [_version(row) for row in connection.execute(query)]
 
 

@@ -26,7 +26,7 @@ Name = Text().with_variant(Text(collation="C"), "postgresql")
 Number = BigInteger().with_variant(Integer, "sqlite")
 
 LIVE = text("latest AND trashed IS NULL")
-"""The newest version of a file not in the trash; word for word the rule of the partial indexes."""
+"""The newest version of a file not in the trash; must equal the rule of the partial indexes."""
 
 REFUSED = text("outcome = 'refused'")
 
@@ -46,8 +46,10 @@ blobs = Table(
         postgresql_where=text("damaged IS NOT NULL"),
     ),
 )
-"""``created``: when its bytes were last sealed. ``damaged``: when they were found to be wrong or
-missing, ``damage`` says what was found; both are empty again once the right bytes are stored."""
+"""``created``: when its bytes were last sealed. ``damaged``: when they were found wrong or missing.
+
+``damage`` is the problem found; both are null again once the right bytes are stored.
+"""
 
 hub = Table(
     "hub",
@@ -56,8 +58,10 @@ hub = Table(
     Column("generation", BigInteger, nullable=False),
     Column("renewed", BigInteger, nullable=False),
 )
-"""Whose catalog this is. ``generation`` grows; the one that is noted beside the blobs is never
-greater, unless this catalog is older than they are. ``renewed``: when it grew last."""
+"""The identity of this catalog. ``renewed``: when ``generation`` last grew.
+
+``generation`` is at least that of the blobs' label, unless this catalog is older than they are.
+"""
 
 scrubs = Table(
     "scrubs",
@@ -74,8 +78,10 @@ scrubs = Table(
     Column("found", BigInteger, nullable=False),
     Column("last", JSON),
 )
-"""How far the checking of stored bytes is. ``holder``: the process that does it, until then.
-``position``: what was checked last. ``last``: the figures of the cycle before."""
+"""The progress of the scrub. ``holder``: the process that runs it, until ``held_until``.
+
+``position``: the last item checked. ``last``: the figures of the previous cycle.
+"""
 
 files = Table(
     "files",
@@ -174,8 +180,10 @@ dataset_files = Table(
         postgresql_where=text("sha256 IS NULL"),
     ),
 )
-"""``stamp``: of a file's inode and change time, which nobody can set. ``damaged``: when its bytes
-were found to be others although nothing of that had changed."""
+"""``stamp``: a hash of a file's inode and change time, which nobody can set.
+
+``damaged``: when its bytes were found changed although none of these had.
+"""
 
 uploads = Table(
     "uploads",
@@ -210,12 +218,13 @@ uploads = Table(
     Index("uploads_owner", "owner", "state", "id"),
     Index("uploads_digest", "digest"),
 )
-"""``reserved``: bytes that are promised room and are not there yet. ``digest`` and ``crc32``: of
-the whole, noted before it is sealed, so that a crash between sealing and commit loses nothing.
-``staging_id``: the staging directory that has the bytes; null until the first of them come.
-``via``: the token limited to some places that began it; empty: another credential.
-``counted``: bytes that count against the owner's quota. ``due``: to be finished once its task,
-which is paused, is resumed."""
+"""``reserved``: bytes of space reserved and not yet received.
+
+``digest`` and ``crc32``: of the whole, noted before it is sealed, so that a crash between sealing
+and commit loses nothing. ``staging_id``: the staging directory that has the bytes; null before the
+first. ``via``: the limited token that began it; empty: another credential. ``counted``: bytes that
+count against the owner's quota. ``due``: to be finished once its task, which is paused, is resumed.
+"""
 
 usage = Table(
     "usage",
@@ -234,7 +243,7 @@ usage = Table(
         postgresql_where=text("reserved > 0"),
     ),
 )
-"""What each owner has: see `dsx.catalog.usage`. Triggers on files and uploads keep it."""
+"""Usage per owner: see `dsx.catalog.usage`. Kept by triggers on files and uploads."""
 
 upload_parts = Table(
     "upload_parts",
@@ -255,8 +264,10 @@ chunk_sets = Table(
     Column("staging_id", String(36)),
     Index("chunk_sets_expires", "expires"),
 )
-"""Files that come in chunks. ``final``: id of the upload that the chunks are joined in, once all
-are there. ``kept``: when the chunks' own uploads were last told to wait for the rest."""
+"""Files in chunks. ``final``: id of the upload that joins the chunks, once all are there.
+
+``kept``: when the expiry of the chunks' own uploads was last extended.
+"""
 
 chunks = Table(
     "chunks",
@@ -267,7 +278,7 @@ chunks = Table(
     Column("size", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
 )
-"""Which partial upload has which chunk. They outlive it, to know a chunk that comes again."""
+"""The partial upload of each chunk. Rows outlive it, to recognize repeated chunks."""
 
 writers = Table(
     "writers",
@@ -279,7 +290,7 @@ writers = Table(
     Column("asked", Boolean(create_constraint=False), nullable=False),
     Index("writers_upload", "upload"),
 )
-"""Who is writing to which bytes of an upload. ``asked``: a newer writer asks this one to yield."""
+"""Writers of uploads and their bytes. ``asked``: a newer writer asks this one to yield."""
 
 tasks = Table(
     "tasks",
@@ -302,7 +313,7 @@ tasks = Table(
     Index("tasks_expires", "expires"),
     Index("tasks_updated", "owner", "updated"),
 )
-"""``begun``: when the transfer was first seen to run, if transfers may not run for any length."""
+"""``begun``: when the transfer was first seen to run, if there is a time limit."""
 
 users = Table(
     "users",
@@ -321,7 +332,7 @@ users = Table(
     Column("created", BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )
-"""``key``: the name as it is compared. ``subject``: who it is at the OIDC provider."""
+"""``key``: the name for comparisons. ``subject``: the user's id at the OIDC provider."""
 
 tokens = Table(
     "tokens",
@@ -366,7 +377,7 @@ tombstones = Table(
     Column("begun", BigInteger),
     Index("tombstones_due", "due"),
 )
-"""Blobs to be removed from the store, from an instant on; since when somebody is at it."""
+"""Blobs to be removed from the store: from when on, and when a removal began."""
 
 link_downloads = Table(
     "link_downloads",
@@ -384,7 +395,7 @@ link_downloads = Table(
     Index("link_downloads_recipient", "share", "recipient", "seen"),
     Index("link_downloads_seen", "seen"),
 )
-"""Downloads by links that allow only so many: at most as many rows as they allow."""
+"""Downloads by links with a download limit: at most as many rows as the limit."""
 
 known_sources = Table(
     "known_sources",
@@ -395,7 +406,7 @@ known_sources = Table(
     Index("known_sources_name", "name", "seen"),
     Index("known_sources_seen", "seen"),
 )
-"""Hashes of names and where they signed in from: not counted with strangers when they fail."""
+"""Hashes of names and their sign-in addresses, whose failures are not counted with strangers."""
 
 signing_keys = Table(
     "signing_keys",
@@ -405,7 +416,7 @@ signing_keys = Table(
     Column("created", BigInteger, nullable=False),
     Column("retires", BigInteger),
 )
-"""``sealed``: the key, encrypted with the hub's secret key. ``retires``: it verifies until then."""
+"""``sealed``: the key, encrypted with the hub's secret key. ``retires``: when it expires."""
 
 attempts = Table(
     "attempts",
@@ -415,7 +426,7 @@ attempts = Table(
     Column("since", BigInteger, nullable=False),
     Index("attempts_since", "since"),
 )
-"""Failed sign-ins, counted by a hash of what they have in common, since an instant."""
+"""Counts of failed sign-ins since an instant, by a hash of what they have in common."""
 
 departed = Table(
     "departed",

@@ -1,7 +1,7 @@
-"""How far the checking of stored bytes is, and which process does it.
+"""The progress of the scrub, and the process that runs it.
 
-A row for each kind of thing that is checked. Of all processes that share the catalog one holds it
-at a time, for as long as it renews that.
+One row per kind of item. Of all processes that share the catalog one holds it at a time, for as
+long as it renews the hold.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from dsx.catalog.schema import scrubs
 from dsx.core.model import Micros
 
 _LOCK = 0x73637262  # "scrb"
-_CLOCK_STEP = 60_000_000  # held until later than this: the clock was set back meanwhile
+_CLOCK_STEP = 60_000_000  # a hold further ahead: the clock was set back meanwhile
 
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One round over everything, as far as it is; ``begun`` is None before the first.
+    """The progress of one cycle over everything; ``begun`` is None before the first.
 
     Attributes:
-        ended: when it was through; None while it goes on.
-        requested: when somebody asked for a cycle at once that has not begun yet.
-        position: what was checked last.
-        checked: how many that makes.
-        found: how many of those were damaged.
-        last: the figures of the cycle that ended last.
+        ended: when it was completed; None while it runs.
+        requested: when an immediate cycle was requested that has not begun yet.
+        position: the last item checked.
+        checked: number of items checked.
+        found: number of damaged ones.
+        last: the figures of the last completed cycle.
     """
 
     begun: Micros | None = None
@@ -43,12 +43,12 @@ class Cycle:
 
     @property
     def running(self) -> bool:
-        """Whether it has begun and is not through."""
+        """Whether it has begun and not ended."""
         return self.begun is not None and self.ended is None
 
 
 def get(connection: Connection, name: str) -> Cycle:
-    """The present cycle of *name*."""
+    """Return the current cycle of *name*."""
     row = connection.execute(select(scrubs).where(scrubs.c.name == name)).first()
     return _cycle(row) if row else Cycle()
 
@@ -56,7 +56,7 @@ def get(connection: Connection, name: str) -> Cycle:
 def take(
     connection: Connection, name: str, holder: str, now: Micros, until: Micros
 ) -> Cycle | None:
-    """Let *holder* do the checking until then; None if another process does."""
+    """Let *holder* run the scrub until then; None if another process does."""
     _require(connection, name)
     free = or_(
         scrubs.c.holder.is_(None),
@@ -76,7 +76,7 @@ def save(
 ) -> Cycle | None:
     """Record the progress, and hold on until then (None: let go); None if another took over.
 
-    A request that came after the cycle began stays; one that is fulfilled does not.
+    A request made after the cycle began stays; a fulfilled one is cleared.
     """
     values = {
         "holder": None if until is None else holder,
@@ -99,7 +99,7 @@ def save(
 
 
 def request(connection: Connection, name: str, now: Micros) -> None:
-    """Ask for a cycle at once."""
+    """Request an immediate cycle."""
     _require(connection, name)
     same = scrubs.c.name == name
     connection.execute(update(scrubs).where(same).values(requested=now))

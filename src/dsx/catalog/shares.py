@@ -1,4 +1,4 @@
-"""What owners let others read. Functions run inside the caller's transaction."""
+"""Shares of owners. Functions run inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dsx.core.principals import SERVICE, ResourceScope, Share
 
 
 def add(connection: Connection, share: Share, hash_: str | None) -> None:
-    """Record a share; a link is found again by the hash of its secret."""
+    """Record a share; a link is found by the hash of its secret."""
     connection.execute(
         insert(shares).values(
             id=share.id,
@@ -34,13 +34,13 @@ def add(connection: Connection, share: Share, hash_: str | None) -> None:
 
 
 def by_hash(connection: Connection, hash_: str) -> Share | None:
-    """The link whose secret has that hash, even if it has expired or is used up."""
+    """Return the link whose secret has that hash, even if it has expired or is used up."""
     row = connection.execute(select(shares).where(shares.c.hash == hash_)).first()
     return _share(row) if row is not None else None
 
 
 def granted(connection: Connection, owner: str, grantee: str, now: Micros) -> list[ResourceScope]:
-    """What *owner* lets *grantee* read now."""
+    """Return what *owner* lets *grantee* read now."""
     query = select(shares.c.kind, shares.c.value).where(
         shares.c.grantee == grantee, shares.c.owner == owner, _alive(now), _owned()
     )
@@ -48,7 +48,7 @@ def granted(connection: Connection, owner: str, grantee: str, now: Micros) -> li
 
 
 def dataset_granted(connection: Connection, name: str, grantee: str, now: Micros) -> bool:
-    """Whether an admin lets *grantee* read that dataset now: an account, or the hub's own key."""
+    """Return whether an admin account, or the hub's own key, lets *grantee* read that dataset."""
     admins = select(users.c.id).where(users.c.role == "admin", ~users.c.disabled)
     of_admin = or_(shares.c.owner == SERVICE, shares.c.owner.in_(admins))
     named = and_(shares.c.kind == "dataset", shares.c.value == name)
@@ -57,19 +57,19 @@ def dataset_granted(connection: Connection, name: str, grantee: str, now: Micros
 
 
 def page(connection: Connection, owner: str, after: str, limit: int) -> Sequence[Share]:
-    """The owner's shares with ids greater than *after*, oldest first."""
+    """Return the owner's shares with ids greater than *after*, oldest first."""
     query = select(shares).where(shares.c.owner == owner, shares.c.id > after)
     return [_share(row) for row in connection.execute(query.order_by(shares.c.id).limit(limit))]
 
 
 def count(connection: Connection, owner: str, now: Micros) -> int:
-    """How many shares of the owner's have not ended."""
+    """Return the number of the owner's shares that have not ended."""
     query = select(func.count()).select_from(shares).where(shares.c.owner == owner, _alive(now))
     return connection.execute(query).scalar_one()
 
 
 def file_names(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
-    """What files are called, by `FileVersion.file`."""
+    """Return the names of files, by `FileVersion.file`."""
     found: dict[str, str] = {}
     for batch in in_batches(ids):
         some = files.c.file.in_(batch)
@@ -79,7 +79,7 @@ def file_names(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
 
 
 def live_files(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Those of *ids*, of `FileVersion.file`, that are not deleted."""
+    """Return those of *ids*, of `FileVersion.file`, that are not deleted."""
     found: set[str] = set()
     for batch in in_batches(ids):
         query = select(files.c.file).where(files.c.file.in_(batch), LIVE)
@@ -88,7 +88,7 @@ def live_files(connection: Connection, ids: Sequence[str]) -> set[str]:
 
 
 def to(connection: Connection, grantee: str, now: Micros) -> Sequence[Share]:
-    """What anybody lets *grantee* read now."""
+    """Return what anybody lets *grantee* read now."""
     query = select(shares).where(shares.c.grantee == grantee, _alive(now), _owned())
     return [_share(row) for row in connection.execute(query.order_by(shares.c.id).limit(1000))]
 
@@ -101,7 +101,7 @@ def use(connection: Connection, id_: str) -> bool:
 
 
 def give_back(connection: Connection, id_: str) -> None:
-    """Take back one that `use` counted."""
+    """Undo one `use`."""
     used = (shares.c.id == id_) & (shares.c.downloaded > 0)
     connection.execute(update(shares).where(used).values(downloaded=shares.c.downloaded - 1))
 
@@ -114,7 +114,7 @@ def remove(connection: Connection, owner: str, id_: str) -> None:
 
 
 def delete_expired(connection: Connection, forgotten: Micros) -> None:
-    """Forget shares that expired before that instant."""
+    """Delete shares that expired before *forgotten*."""
     connection.execute(delete(shares).where(shares.c.expires <= forgotten))
 
 
@@ -123,7 +123,7 @@ def _alive(now: Micros) -> Any:
 
 
 def _owned() -> Any:
-    """Whether the owner's account is not disabled: what it shares is over as long as it is."""
+    """Return the condition that the owner's account is enabled: else its shares are suspended."""
     return ~shares.c.owner.in_(select(users.c.id).where(users.c.disabled))
 
 

@@ -1,4 +1,4 @@
-"""Keys that signed tokens are signed with, encrypted."""
+"""Encrypted keys for signed tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOCK = 0x6B657973  # "keys"
 
 
 def lock_keys(connection: Connection) -> None:
-    """Let no other transaction make or retire keys until this one ends."""
+    """Exclude other transactions from making or retiring keys until this one ends."""
     lock(connection, _LOCK)
 
 
@@ -24,14 +24,14 @@ def add(connection: Connection, id_: str, sealed: str, now: Micros) -> None:
 
 
 def retire(connection: Connection, at: Micros) -> None:
-    """Have every present key verify until *at* at most."""
+    """Make every current key verify until *at* at most."""
     columns = signing_keys.c
     later = or_(columns.retires.is_(None), columns.retires > at)
     connection.execute(update(signing_keys).where(later).values(retires=at))
 
 
 def living(connection: Connection, now: Micros) -> Sequence[tuple[str, str, Micros | None]]:
-    """Id, encrypted key and until when it verifies (None: it also signs), newest first."""
+    """Return id, encrypted key and end of verification (None: it also signs), newest first."""
     columns = signing_keys.c
     query = select(signing_keys).where(or_(columns.retires.is_(None), columns.retires > now))
     rows = connection.execute(query.order_by(columns.created.desc(), columns.id.desc()))
@@ -39,5 +39,5 @@ def living(connection: Connection, now: Micros) -> Sequence[tuple[str, str, Micr
 
 
 def delete_expired(connection: Connection, now: Micros) -> None:
-    """Forget keys that have retired."""
+    """Delete retired keys."""
     connection.execute(delete(signing_keys).where(signing_keys.c.retires <= now))

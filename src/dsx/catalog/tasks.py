@@ -40,7 +40,7 @@ def add(connection: Connection, task: Task) -> None:
 
 
 def get(connection: Connection, owner: str, id_: str) -> Task:
-    """The owner's task, or `NotFound`."""
+    """Return the owner's task, or `NotFound`."""
     query = select(tasks).where(tasks.c.id == id_, tasks.c.owner == owner)
     row = connection.execute(query).first()
     if row is None:
@@ -49,7 +49,7 @@ def get(connection: Connection, owner: str, id_: str) -> Task:
 
 
 def whose(connection: Connection, id_: str) -> str | None:
-    """The owner of a task, if there is one of that id."""
+    """Return the owner of a task, if it exists."""
     query = select(tasks.c.owner).where(tasks.c.id == id_)
     return connection.execute(query).scalar_one_or_none()
 
@@ -57,7 +57,7 @@ def whose(connection: Connection, id_: str) -> str | None:
 def page(
     connection: Connection, owner: str | None, before: tuple[Micros, str] | None, limit: int
 ) -> list[Task]:
-    """The owner's tasks (None: everybody's), newest first; older ones than *before*: made, id."""
+    """Return the owner's tasks (None: all), newest first, older than *before* (created, id)."""
     query = select(tasks).order_by(tasks.c.created.desc(), tasks.c.id.desc()).limit(limit)
     if owner is not None:
         query = query.where(tasks.c.owner == owner)
@@ -67,21 +67,21 @@ def page(
 
 
 def is_living() -> ColumnElement[bool]:
-    """Whether a task is not over, and is none of an upload, which is counted as that."""
+    """Return the condition that a task is unfinished and not an upload's, which counts as such."""
     return tasks.c.state.in_(LIVING) & (tasks.c.kind.is_(None) | (tasks.c.kind != "upload"))
 
 
 def of_kind(connection: Connection, owner: str, kind: TaskKind) -> list[Task]:
-    """The owner's tasks of that kind that are not over."""
+    """Return the owner's unfinished tasks of that kind."""
     mine = tasks.c.owner == owner, tasks.c.kind == kind, tasks.c.state.in_(LIVING)
     return [_task(row) for row in connection.execute(select(tasks).where(*mine))]
 
 
 def silent(connection: Connection, found: Sequence[Task], now: Micros) -> set[str]:
-    """The ids of those of *found* that are said to run, but that nobody carries out just now.
+    """Return the ids of those of *found* that are marked as running but that nobody runs.
 
-    Of an upload there is a record of who writes to it; who died may have left it behind, but tells
-    of no progress any more. The same goes for other transfers.
+    An upload has a record of its writer; a dead one may have left it behind, but makes no progress
+    any more. The same holds for other transfers.
     """
     quiet = [t for t in found if t.state == "running" and now - t.updated > _QUIET]
     ids = [task.id for task in quiet if task.kind == "upload"]
@@ -96,7 +96,7 @@ def silent(connection: Connection, found: Sequence[Task], now: Micros) -> set[st
 
 
 def marks(connection: Connection, owner: str, since: Micros) -> list[tuple[str, Micros]]:
-    """Ids of the owner's tasks that were updated at *since* or later, and when: oldest first.
+    """Return ids and times of the owner's tasks updated at *since* or later, oldest first.
 
     The first `MARKS` of them.
     """
@@ -108,14 +108,14 @@ def marks(connection: Connection, owner: str, since: Micros) -> list[tuple[str, 
 
 
 def some(connection: Connection, owner: str, ids: Sequence[str]) -> list[Task]:
-    """Those of *ids*, some hundred, that are the owner's tasks, in the order of their updates."""
+    """Return those of *ids*, some hundred, that are the owner's tasks, by time of update."""
     query = select(tasks).where(tasks.c.owner == owner, tasks.c.id.in_(ids))
     rows = connection.execute(query.order_by(tasks.c.updated, tasks.c.id))
     return [_task(row) for row in rows]
 
 
 class Standing(NamedTuple):
-    """What a running transfer has to know of its task."""
+    """The state of a running transfer's task."""
 
     state: TaskState
     expires: Micros
@@ -123,7 +123,7 @@ class Standing(NamedTuple):
 
 
 def states(connection: Connection, ids: Sequence[str]) -> dict[str, Standing]:
-    """How those of *ids* that exist stand."""
+    """Return the states of the existing ones of *ids*."""
     found: dict[str, Standing] = {}
     columns = tasks.c.id, tasks.c.state, tasks.c.expires, tasks.c.begun
     for batch in in_batches(ids):
@@ -134,14 +134,14 @@ def states(connection: Connection, ids: Sequence[str]) -> dict[str, Standing]:
 
 
 def begin(connection: Connection, ids: Sequence[str], now: Micros) -> None:
-    """Note that these run, unless that is known."""
+    """Record that these run, unless already recorded."""
     for batch in in_batches(ids):
         some = tasks.c.id.in_(batch)
         connection.execute(update(tasks).where(some, tasks.c.begun.is_(None)).values(begun=now))
 
 
 def assign(connection: Connection, id_: str, now: Micros, **values: Any) -> bool:
-    """Say what a pending task is for; False if that has been said before, or it does not wait."""
+    """Set the kind of a pending task; False if it was already set, or it does not wait."""
     waiting = (tasks.c.id == id_) & tasks.c.kind.is_(None) & (tasks.c.state == "pending")
     statement = update(tasks).where(waiting).values(updated=now, **values)
     return bool(connection.execute(statement).rowcount)
@@ -162,14 +162,14 @@ def change(
 
 
 def end(connection: Connection, id_: str, now: Micros, forgotten: Micros, **values: Any) -> None:
-    """End a task, to be forgotten at that instant, unless it has ended before."""
+    """End a task unless it has already ended; it is deleted after *forgotten*."""
     change(connection, id_, now, LIVING, expires=forgotten, **values)
 
 
 def delete_expired(connection: Connection, now: Micros) -> list[str]:
-    """End the tasks whose time is over, and forget those that have ended.
+    """End expired tasks, and delete those that have ended.
 
-    Returns the ids of uploads whose tasks have just ended so.
+    Returns the ids of uploads whose tasks have just expired.
     """
     living = tasks.c.state.in_(LIVING)
     over = tasks.c.expires <= now

@@ -1,4 +1,4 @@
-"""Credentials that a user holds: tokens, sessions, invitations. Only hashes of them are here."""
+"""Credentials of users: tokens, sessions, invitations. Only their hashes are stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dsx.core.principals import ResourceScope, Token, User
 
 _USER = [column.label(f"user_{column.name}") for column in users.c]
 _NAMES = users.c.keys()
-# Asked at every request, so it is put together once: that takes longer than to ask it.
+# Run at every request, so it is built once: building takes longer than running.
 _HOLDER = (
     select(tokens, *_USER)
     .outerjoin(users, users.c.id == tokens.c.owner)
@@ -27,7 +27,7 @@ _HOLDER = (
 
 
 def add(connection: Connection, token: Token, hash_: str) -> None:
-    """Record a new token, found again by the hash of its secret."""
+    """Record a new token, found by the hash of its secret."""
     places = None if token.places is None else [[one.kind, one.value] for one in token.places]
     connection.execute(
         insert(tokens).values(
@@ -46,7 +46,7 @@ def add(connection: Connection, token: Token, hash_: str) -> None:
 
 
 def holder(connection: Connection, hash_: str, now: Micros) -> tuple[Token, User | None] | None:
-    """The token with that hash, unless it has expired, and whose it is (None: no account's)."""
+    """Return the unexpired token with that hash, and its user (None: not an account's)."""
     row = connection.execute(_HOLDER, {"shown": hash_, "instant": now}).first()
     if row is None:
         return None
@@ -57,13 +57,13 @@ def holder(connection: Connection, hash_: str, now: Micros) -> tuple[Token, User
 
 
 def page(connection: Connection, owner: str, kind: str) -> Sequence[Token]:
-    """The owner's tokens of a kind, oldest first."""
+    """Return the owner's tokens of a kind, oldest first."""
     query = select(tokens).where(tokens.c.owner == owner, tokens.c.kind == kind)
     return [_token(row) for row in connection.execute(query.order_by(tokens.c.id).limit(1000))]
 
 
 def remove(connection: Connection, owner: str, id_: str, kind: str | None = None) -> None:
-    """Forget the owner's token, of that *kind* (None: of any); `NotFound` if there is none."""
+    """Delete the owner's token, of that *kind* (None: any); `NotFound` if there is none."""
     gone = delete(tokens).where(tokens.c.owner == owner, tokens.c.id == id_)
     if kind is not None:
         gone = gone.where(tokens.c.kind == kind)
@@ -72,25 +72,25 @@ def remove(connection: Connection, owner: str, id_: str, kind: str | None = None
 
 
 def remove_all(connection: Connection, owner: str, *kinds: str) -> None:
-    """Forget all that the owner has of those kinds."""
+    """Delete all tokens of the owner of those kinds."""
     connection.execute(delete(tokens).where(tokens.c.owner == owner, tokens.c.kind.in_(kinds)))
 
 
 def take(connection: Connection, hash_: str, kind: str, now: Micros) -> Token | None:
-    """The token with that hash, which is thereby used up; None if there is none."""
+    """Use up and return the token with that hash; None if there is none."""
     where = (tokens.c.hash == hash_) & (tokens.c.kind == kind) & _alive(now)
     row = connection.execute(delete(tokens).where(where).returning(tokens)).first()
     return _token(row) if row is not None else None
 
 
 def count(connection: Connection, owner: str, kind: str, now: Micros) -> int:
-    """How many the owner has of a kind that have not expired."""
+    """Return the number of the owner's unexpired tokens of a kind."""
     mine = (tokens.c.owner == owner) & (tokens.c.kind == kind) & _alive(now)
     return connection.execute(select(func.count()).select_from(tokens).where(mine)).scalar_one()
 
 
 def drop_oldest(connection: Connection, owner: str, kind: str, most: int | None) -> None:
-    """Forget the owner's oldest of a kind, so that with one more there are at most *most*."""
+    """Delete the owner's oldest of a kind, so that with one more there are at most *most*."""
     if most is None:
         return
     mine = (tokens.c.owner == owner) & (tokens.c.kind == kind)
@@ -99,24 +99,24 @@ def drop_oldest(connection: Connection, owner: str, kind: str, most: int | None)
 
 
 def is_good(connection: Connection, hash_: str, kind: str, now: Micros) -> bool:
-    """Whether there is such a token, which stays."""
+    """Return whether there is such a token, without using it up."""
     where = (tokens.c.hash == hash_) & (tokens.c.kind == kind) & _alive(now)
     return connection.execute(select(tokens.c.id).where(where)).first() is not None
 
 
 def is_known(connection: Connection, id_: str, now: Micros) -> bool:
-    """Whether there is a token of that id that has not expired."""
+    """Return whether there is an unexpired token of that id."""
     where = (tokens.c.id == id_) & _alive(now)
     return connection.execute(select(tokens.c.id).where(where)).first() is not None
 
 
 def touch(connection: Connection, id_: str, now: Micros) -> None:
-    """Note that a token was used."""
+    """Record a use of a token."""
     connection.execute(update(tokens).where(tokens.c.id == id_).values(used=now))
 
 
 def delete_expired(connection: Connection, now: Micros) -> None:
-    """Forget what has expired."""
+    """Delete expired tokens."""
     connection.execute(delete(tokens).where(tokens.c.expires <= now))
 
 

@@ -1,7 +1,8 @@
-"""Blobs that are to be removed from the store. Inside the caller's transaction.
+"""Blobs to be removed from the store. Inside the caller's transaction.
 
 A tombstone is written in the transaction that drops a blob's last record, so a crash forgets none.
-The bytes go after it, outside of any transaction: that may take long. Who is at it has *begun*.
+The bytes are deleted after it, outside of any transaction: that may take long. *begun* marks a
+removal in progress.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dsx.core.model import Micros
 
 
 def add(connection: Connection, digests: Iterable[Digest], due: Micros) -> None:
-    """Have *digests* be removed from *due* on, or when an earlier tombstone says so."""
+    """Schedule the removal of *digests* from *due* on, or at an earlier tombstone's time."""
     wanted = sorted(set(digests))
     known = set(
         connection.execute(
@@ -32,7 +33,7 @@ def add(connection: Connection, digests: Iterable[Digest], due: Micros) -> None:
 
 
 def due(connection: Connection, now: Micros, stale: Micros, limit: int) -> list[Digest]:
-    """Up to *limit* blobs whose time has come, but for those that somebody began after *stale*."""
+    """Return up to *limit* blobs that are due, except those begun after *stale*."""
     free = or_(tombstones.c.begun.is_(None), tombstones.c.begun <= stale)
     query = select(tombstones.c.digest).where(tombstones.c.due <= now, free)
     found = connection.execute(query.order_by(tombstones.c.due).limit(limit))
@@ -40,18 +41,18 @@ def due(connection: Connection, now: Micros, stale: Micros, limit: int) -> list[
 
 
 def begin(connection: Connection, digest: Digest, now: Micros) -> None:
-    """Note that somebody removes the blob, which is claimed, from *now* on."""
+    """Record that the removal of the blob, which is locked, begins at *now*."""
     changed = update(tombstones).where(tombstones.c.digest == digest).values(begun=now)
     if not connection.execute(changed).rowcount:
         connection.execute(insert(tombstones).values(digest=digest, due=now, begun=now))
 
 
 def begun(connection: Connection, digest: Digest) -> Micros | None:
-    """Since when somebody has been removing the blob; None if nobody is."""
+    """Return when a removal of the blob began; None if none is in progress."""
     query = select(tombstones.c.begun).where(tombstones.c.digest == digest)
     return connection.execute(query).scalar_one_or_none()
 
 
 def drop(connection: Connection, digests: Sequence[Digest]) -> None:
-    """The blobs are removed, or wanted again."""
+    """Delete tombstones: the blobs are removed, or wanted again."""
     connection.execute(delete(tombstones).where(tombstones.c.digest.in_(digests)))

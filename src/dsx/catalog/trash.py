@@ -1,10 +1,10 @@
-"""What is in the trash: whole files, and versions that were deleted alone.
+"""The trash: whole files, and versions deleted alone.
 
-What was deleted at once has one ``trashed`` time, and its newest version is marked ``latest``, as
-the newest of what is live is. That pair, file and time, is a `Deleted`: it is listed as one entry,
-expires and is dropped as one. A version can also be brought back or dropped alone; whenever some of
-a file's versions come or go, the marks are set anew. Functions run inside the caller's transaction,
-which has claimed the owner.
+Versions deleted together have one ``trashed`` time, and the newest of them is marked ``latest``,
+like the newest live one. That pair, file and time, is a `Deleted`: it is listed as one entry,
+expires and is dropped as one. A version can also be restored or dropped alone; whenever some of a
+file's versions are added or removed, the marks are set anew. Functions run inside the caller's
+transaction, which has locked the owner.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ TRASHED = text("trashed IS NOT NULL")
 
 
 class Deleted(NamedTuple):
-    """What was deleted at once: versions of one file."""
+    """Versions of one file that were deleted together."""
 
     file: str
     trashed: Micros
 
 
 def put_file(connection: Connection, file: str, now: Micros, expires: Micros) -> None:
-    """Move what is live of a file to the trash."""
+    """Move the live versions of a file to the trash."""
     live = (files.c.file == file, files.c.trashed.is_(None))
     connection.execute(update(files).where(*live).values(trashed=now, expires=expires))
     labels.refresh(connection, file)
@@ -59,7 +59,7 @@ def put_version(connection: Connection, version: FileVersion, now: Micros, expir
 
 
 def restore(connection: Connection, version: FileVersion, *, alone: bool = False) -> None:
-    """Bring back what was deleted with *version*, if that is the newest of it; else it *alone*.
+    """Restore everything deleted with *version*, if that is the newest of it; else it *alone*.
 
     `AlreadyExists` if another live file of its owner has its name.
     """
@@ -67,40 +67,40 @@ def restore(connection: Connection, version: FileVersion, *, alone: bool = False
     back = update(files).where(*where).values(trashed=None, expires=None, latest=False)
     restored = connection.execute(back).rowcount
     if not restored:
-        raise NotFound(f"{version.name!r} was dropped from the trash just now.")
+        raise NotFound(f"{version.name!r} was just deleted from the trash.")
     try:
         _mark(connection, version.file, None)
     except IntegrityError:
         raise AlreadyExists(
-            "There is a file of that name already: restore under another name."
+            "A file of that name already exists: restore under another name."
         ) from None
     _mark(connection, version.file, version.trashed)
     labels.refresh(connection, version.file)
 
 
 def drop(connection: Connection, version: FileVersion) -> list[Digest]:
-    """Forget what `restore` would bring back; returns the digests it had."""
+    """Delete what `restore` would bring back; returns its digests."""
     found = _forget(connection, _concerned(version))
     _mark(connection, version.file, version.trashed)
     return found
 
 
 def drop_deleted(connection: Connection, chosen: Sequence[Deleted]) -> list[Digest]:
-    """Forget all versions of each of *chosen*; returns the digests they had."""
+    """Delete all versions of each of *chosen*; returns their digests."""
     if not chosen:
         return []
     return _forget(connection, (tuple_(files.c.file, files.c.trashed).in_(chosen),))
 
 
 def expired(connection: Connection, now: Micros, limit: int) -> list[Deleted]:
-    """What is in the trash and whose time is over."""
+    """Return expired entries of the trash."""
     return _deleted(connection, (files.c.expires <= now,), (files.c.expires,), limit)
 
 
 def page(
     connection: Connection, owner: str, limit: int, before: Micros, places: ResourceScopes = None
 ) -> list[Deleted]:
-    """What is in the owner's trash since *before*, if all versions of its file lie in *places*."""
+    """Return the owner's trash since *before*, of files whose versions all lie in *places*."""
     where = _in_trash(owner, before, places)
     return _deleted(connection, where, (files.c.trashed, files.c.number), limit)
 
@@ -112,7 +112,7 @@ def list_deleted(
     cursor: str | None,
     places: ResourceScopes = None,
 ) -> Page:
-    """The newest version of each file in the trash, latest deletion first."""
+    """Return the newest version of each file in the trash, latest deletion first."""
     query = select(files.c.number, files.c.trashed.label("key"), files.c.name).where(
         TRASHED, files.c.latest, files.c.owner == owner, *labels.versions_within(places)
     )
@@ -121,13 +121,13 @@ def list_deleted(
 
 
 def count(connection: Connection, owner: str, before: Micros, places: ResourceScopes = None) -> int:
-    """How many entries `page` finds in all."""
+    """Return how many entries `page` finds in all."""
     query = select(func.count()).select_from(files).where(*_in_trash(owner, before, places))
     return int(connection.execute(query.where(files.c.latest)).scalar_one())
 
 
 def has_live(connection: Connection, file: str, besides: int) -> bool:
-    """Whether a file has a live version other than number *besides*."""
+    """Return whether a file has a live version other than number *besides*."""
     other = (files.c.file == file, files.c.trashed.is_(None), files.c.number != besides)
     return bool(connection.execute(select(exists().where(*other))).scalar())
 
@@ -155,7 +155,7 @@ def _concerned(version: FileVersion, *, alone: bool = False) -> tuple[ColumnElem
 
 
 def _forget(connection: Connection, where: Sequence[ColumnElement[bool]]) -> list[Digest]:
-    """Delete rows, once nobody else can add or drop equal bytes; the digests they had."""
+    """Delete rows after locking their blobs; returns their digests."""
     had = select(files.c.sha256).where(TRASHED, *where)
     blobs.claim_all(connection, [Digest(one) for one in connection.execute(had).scalars()])
     rows = connection.execute(delete(files).where(TRASHED, *where).returning(files.c.sha256))
@@ -163,11 +163,11 @@ def _forget(connection: Connection, where: Sequence[ColumnElement[bool]]) -> lis
 
 
 def _mark(connection: Connection, file: str, trashed: Micros | None) -> None:
-    """Have ``latest`` mark the newest version of what is live of a file, or was *trashed* then."""
+    """Set ``latest`` for the newest live version of a file, or the newest *trashed* then."""
     same = files.c.trashed.is_(None) if trashed is None else files.c.trashed == trashed
     newest = select(func.max(files.c.version)).where(files.c.file == file, same)
     number = connection.execute(newest).scalar()
-    # The old mark goes first: there may be one live newest version of a name only.
+    # Clear the old mark first: only one live version of a name may be the newest.
     for latest in (False, True):
         which = files.c.version == number if latest else files.c.version != number
         change = update(files).where(files.c.file == file, same, which, files.c.latest != latest)

@@ -1,4 +1,4 @@
-"""Has one principal's requests wait for each other before they keep everybody else's waiting."""
+"""Limits one principal's concurrent requests, so that they do not delay everybody else's."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from contextlib import asynccontextmanager
 
 
 class Turns:
-    """Lets each principal have at most so many turns at a time; the others wait in a queue."""
+    """Lets each principal have a limited number of turns at a time; the others queue."""
 
     def __init__(self, most: int) -> None:
-        """At most *most* for each; whoever is nobody in particular has any number."""
+        """At most *most* each; requests without a principal are not limited."""
         self._most = most
         self._here: Counter[str] = Counter()
         self._queues: dict[str, asyncio.Semaphore] = {}
 
     @asynccontextmanager
     async def of(self, whose: str) -> AsyncIterator[None]:
-        """A turn for the length of the block."""
+        """Hold a turn for the length of the block."""
         if not whose:
             yield
             return

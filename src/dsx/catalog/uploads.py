@@ -1,4 +1,4 @@
-"""Uploads: what has arrived of them, and what is promised room. Inside the caller's transaction."""
+"""Uploads: their received bytes and reserved space. Inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _HELD = exists().where(writers.c.upload == uploads.c.id)
 
 
 def lock_upload(connection: Connection, id_: str) -> None:
-    """Keep every other transaction from changing this upload until this one ends."""
+    """Exclude every other transaction from changing this upload until this one ends."""
     lock(connection, int.from_bytes(id_.encode()) % (1 << 62))
 
 
 def add(connection: Connection, upload: Upload, reserved: int) -> None:
-    """Record a new upload for whose bytes *reserved* bytes of room are promised."""
+    """Record a new upload with *reserved* bytes of reserved space."""
     connection.execute(
         insert(uploads).values(
             id=upload.id,
@@ -76,7 +76,7 @@ def add(connection: Connection, upload: Upload, reserved: int) -> None:
 
 
 def get(connection: Connection, owner: str, id_: str) -> Upload:
-    """The owner's upload, or `NotFound`."""
+    """Return the owner's upload, or `NotFound`."""
     upload = find(connection, owner, id_)
     if upload is None:
         raise NotFound(f"There is no upload {id_!r}.")
@@ -84,7 +84,7 @@ def get(connection: Connection, owner: str, id_: str) -> Upload:
 
 
 def find(connection: Connection, owner: str, id_: str) -> Upload | None:
-    """The owner's upload, if there is one of that id."""
+    """Return the owner's upload, if it exists."""
     row = connection.execute(_query().where(uploads.c.id == id_, uploads.c.owner == owner)).first()
     if row is None:
         return None
@@ -95,7 +95,7 @@ def find(connection: Connection, owner: str, id_: str) -> Upload | None:
 
 
 def get_open(connection: Connection, owner: str, id_: str, now: Micros) -> Upload:
-    """The owner's upload if it is still open or finished; `Gone` if it has ended otherwise."""
+    """Return the owner's upload if it is open or finished; `Gone` if it has ended otherwise."""
     upload = get_held(connection, owner, id_)
     if upload.state == "open" and upload.expires <= now:
         raise Gone("The upload has expired.", {"id": id_})
@@ -103,7 +103,7 @@ def get_open(connection: Connection, owner: str, id_: str, now: Micros) -> Uploa
 
 
 def get_held(connection: Connection, owner: str, id_: str) -> Upload:
-    """The same for those who work on it: that does not expire, even if the clock is set forth."""
+    """Return the owner's upload for its writers: it does not expire, even if the clock is set."""
     upload = get(connection, owner, id_)
     if upload.state in {"aborted", "expired"}:
         raise Gone(f"The upload was {upload.state}.", {"id": id_, "state": upload.state})
@@ -111,15 +111,15 @@ def get_held(connection: Connection, owner: str, id_: str) -> Upload:
 
 
 def whose(connection: Connection, id_: str) -> str | None:
-    """The owner of an upload, if there is one of that id."""
+    """Return the owner of an upload, if it exists."""
     query = select(uploads.c.owner).where(uploads.c.id == id_)
     return connection.execute(query).scalar_one_or_none()
 
 
 def page(connection: Connection, owner: str | None, after: str, limit: int) -> list[Upload]:
-    """The owner's uploads (None: everybody's) with ids greater than *after*, oldest first.
+    """Return the owner's uploads (None: all) with ids greater than *after*, oldest first.
 
-    Those that are open, and the partials that are ready and count as long as no final has them.
+    Open ones, and complete partials, which count until a final uses them.
     """
     ready = holds_bytes() & (uploads.c.counted > 0)
     query = _query().where((uploads.c.state == "open") | ready, uploads.c.id > after)
@@ -130,12 +130,12 @@ def page(connection: Connection, owner: str | None, after: str, limit: int) -> l
 
 
 def claim_room(connection: Connection) -> None:
-    """Let no other transaction promise room until this one ends; after `lock_upload`, if at all."""
+    """Exclude other transactions from reserving space; after `lock_upload`, if at all."""
     lock(connection, _ROOM)
 
 
 def advance(connection: Connection, upload: Upload, new: ByteRange, expires: Micros) -> Upload:
-    """Add *new* to what has arrived (the caller has made it durable), and push the expiry on."""
+    """Add *new* to the received bytes (already durable), and extend the expiry."""
     received = upload.received.add(new)
     values: dict[str, Any] = {"received": received.pairs(), "expires": expires}
     if upload.length is not None:
@@ -150,7 +150,7 @@ def advance(connection: Connection, upload: Upload, new: ByteRange, expires: Mic
 
 
 def take_back(connection: Connection, upload: Upload, lost: Iterable[ByteRange]) -> Upload:
-    """Have the bytes of *lost* not have arrived; what they hash to is not known any more."""
+    """Mark the bytes of *lost* as not received; their digest becomes unknown."""
     received = upload.received
     for piece in lost:
         received = received.remove(piece)
@@ -164,7 +164,7 @@ def take_back(connection: Connection, upload: Upload, lost: Iterable[ByteRange])
 
 
 def set_length(connection: Connection, upload: Upload, length: int) -> Upload:
-    """Fix the length, which was not known before."""
+    """Set the length, which was unknown before."""
     reserved = max(0, length - upload.received.size)
     counted = 0 if upload.kind == "final" else length
     values = {"length": length, "reserved": reserved, "counted": counted}
@@ -173,7 +173,7 @@ def set_length(connection: Connection, upload: Upload, length: int) -> Upload:
 
 
 def touch(connection: Connection, ids: Iterable[str], expires: Micros) -> None:
-    """Let open uploads live until *expires* at least, and what is to be joined with them."""
+    """Extend open uploads until *expires* at least, and the partials they join."""
     for id_ in ids:
         finals = select(upload_parts.c.final).where(upload_parts.c.partial == id_)
         siblings = select(upload_parts.c.partial).where(upload_parts.c.final.in_(finals))
@@ -192,24 +192,23 @@ def touch(connection: Connection, ids: Iterable[str], expires: Micros) -> None:
 
 
 def set_staging(connection: Connection, upload: Upload, staging_id: str) -> Upload:
-    """Note which staging directory has the bytes of *upload*, the first of which come now."""
+    """Record the staging directory of *upload*, whose first bytes are about to be written."""
     where = uploads.c.id == upload.id
     connection.execute(update(uploads).where(where).values(staging_id=staging_id))
     return replace(upload, staging_id=staging_id)
 
 
 def describe(connection: Connection, id_: str, facts: Mapping[str, Any]) -> None:
-    """Set what the file will be recorded with: columns as `name` and `category`."""
+    """Set fields of the future file: columns as `name` and `category`."""
     connection.execute(update(uploads).where(uploads.c.id == id_).values(**facts))
     if "name" in facts:
         connection.execute(update(tasks).where(tasks.c.id == id_).values(name=facts["name"]))
 
 
 def expect(connection: Connection, upload: Upload, digests: Mapping[str, str]) -> None:
-    """Note what the bytes have to hash to, beside what was announced before.
+    """Add expected digests to those declared before.
 
-    What they were found to be before is worth nothing then, unless it is that: it is compared
-    again.
+    An earlier computed digest is dropped unless it is equal: the bytes are compared again.
     """
     values: dict[str, Any] = {"expected": {**upload.expected, **digests}}
     known = {"sha256": upload.blob.digest if upload.blob else None, **upload.expected}
@@ -219,13 +218,13 @@ def expect(connection: Connection, upload: Upload, digests: Mapping[str, str]) -
 
 
 def note_digest(connection: Connection, id_: str, blob: BlobInfo) -> None:
-    """Note what the bytes hash to, before they are sealed."""
+    """Record the digest of the bytes, before they are sealed."""
     values = {"digest": blob.digest, "crc32": blob.crc32}
     connection.execute(update(uploads).where(uploads.c.id == id_).values(values))
 
 
 def noted_digest(connection: Connection, id_: str) -> Digest | None:
-    """What was noted, if anything."""
+    """Return the recorded digest, if any."""
     query = select(uploads.c.digest).where(uploads.c.id == id_)
     return connection.execute(query).scalar_one_or_none()
 
@@ -238,9 +237,9 @@ def end(
     *,
     version: int | None = None,
 ) -> None:
-    """Close an upload for good, to be remembered until *expires*.
+    """Close an upload permanently; it is remembered until *expires*.
 
-    A partial that is finished still has bytes, and they count, until a final is made of them.
+    A finished partial still has bytes, and they count, until a final is made of them.
     """
     values: dict[str, Any] = {"state": state, "expires": expires, "version": version, "reserved": 0}
     ready = (uploads.c.kind == "partial") & literal(state == "finished")
@@ -252,7 +251,7 @@ def end(
 
 
 def drop_challenge(connection: Connection, id_: str, challenge: str) -> bool:
-    """A challenge is answered once: False if somebody has done that."""
+    """Use up a challenge; False if it was already used."""
     asked = (uploads.c.id == id_) & (uploads.c.challenge == challenge)
     return bool(connection.execute(update(uploads).where(asked).values(challenge=None)).rowcount)
 
@@ -266,12 +265,15 @@ def shut_out(connection: Connection, id_: str) -> None:
 
 
 def set_due(connection: Connection, id_: str) -> None:
-    """Note that an upload, which is paused, is to be finished once it is resumed."""
+    """Mark a paused upload to be finished once it is resumed."""
     connection.execute(update(uploads).where(uploads.c.id == id_).values(due=True))
 
 
 def due(connection: Connection, id_: str) -> UploadKind | None:
-    """Its kind, if that was noted of it; or if it is a final, which is made once it can be."""
+    """Return the kind of an upload marked by `set_due`, or of a final.
+
+    A final is made as soon as it can be.
+    """
     due = uploads.c.due | (uploads.c.kind == "final")
     query = select(uploads.c.kind).where(uploads.c.id == id_, uploads.c.state == "open", due)
     kind: UploadKind | None = connection.execute(query).scalar_one_or_none()
@@ -279,7 +281,7 @@ def due(connection: Connection, id_: str) -> UploadKind | None:
 
 
 def finals_of(connection: Connection, partial: str) -> list[tuple[str, str]]:
-    """Id and owner of the open finals that *partial* is a part of."""
+    """Return id and owner of the open finals that *partial* is a part of."""
     query = (
         select(uploads.c.id, uploads.c.owner)
         .distinct()
@@ -290,7 +292,7 @@ def finals_of(connection: Connection, partial: str) -> list[tuple[str, str]]:
 
 
 def counted_as(connection: Connection, upload: Upload) -> int:
-    """What *upload* counts; of a final its partials do, whose place it takes."""
+    """Return the bytes *upload* counts for; a final takes over those of its partials."""
     if upload.kind != "final":
         return upload.counted
     query = select(func.coalesce(func.sum(uploads.c.counted), 0))
@@ -298,23 +300,23 @@ def counted_as(connection: Connection, upload: Upload) -> int:
 
 
 def consume_parts(connection: Connection, final: str, expires: Micros) -> None:
-    """The partials of a final have become a file: they count no more, and end at *expires*."""
+    """End the partials of a final that has become a file: they no longer count."""
     these = uploads.c.id.in_(_partials(final)) & (uploads.c.state == "finished")
     sooner = case((uploads.c.expires < expires, uploads.c.expires), else_=expires)
     connection.execute(update(uploads).where(these).values(counted=0, expires=sooner))
 
 
 def holds_bytes() -> ColumnElement[bool]:
-    """Whether an upload still has its bytes, or will: open ones, and partials that are ready."""
+    """Return the condition that an upload has or will have bytes: open, or a complete partial."""
     return (uploads.c.state == "open") | (
         (uploads.c.kind == "partial") & (uploads.c.state == "finished")
     )
 
 
 def needing_stages(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Those of *ids* that are uploads whose stages must stay.
+    """Return those of *ids* that are uploads whose stages must stay.
 
-    Open ones do, and finished partials, for finals are made of them.
+    Open ones, and finished partials, since finals are made of them.
     """
     needed = holds_bytes()
     found: set[str] = set()
@@ -327,7 +329,7 @@ def needing_stages(connection: Connection, ids: Sequence[str]) -> set[str]:
 def expired(
     connection: Connection, now: Micros, limit: int, *, held: bool = False
 ) -> list[tuple[str, UploadState]]:
-    """Ids and states of uploads whose time is over: those that nobody, or somebody, writes to."""
+    """Return ids and states of expired uploads: those with a writer (*held*), or without."""
     query = (
         select(uploads.c.id, uploads.c.state)
         .where(uploads.c.expires <= now, _HELD if held else ~_HELD)
@@ -338,26 +340,26 @@ def expired(
 
 
 def is_expired(connection: Connection, id_: str, now: Micros, *, held: bool = False) -> bool:
-    """Whether it is one of `expired`, or as it is *held* by a writer, would be."""
+    """Return whether `expired` includes it, or would if it were *held* by a writer."""
     over = (uploads.c.id == id_) & (uploads.c.state == "open") & (uploads.c.expires <= now)
     query = select(uploads.c.id).where(over if held else over & ~_HELD)
     return connection.execute(query).first() is not None
 
 
 def is_open(connection: Connection, id_: str) -> bool:
-    """Whether there is such an upload and it has not ended."""
+    """Return whether such an upload exists and has not ended."""
     query = select(uploads.c.id).where(uploads.c.id == id_, uploads.c.state == "open")
     return connection.execute(query).first() is not None
 
 
 def expiry(connection: Connection, id_: str) -> Micros:
-    """When the upload, which exists, is dropped unless something arrives before."""
+    """Return when the upload, which exists, is dropped unless bytes arrive before."""
     query = select(uploads.c.expires).where(uploads.c.id == id_)
     return int(connection.execute(query).scalar_one())
 
 
 def forget(connection: Connection, id_: str) -> None:
-    """Drop the record of an upload that has ended."""
+    """Delete the record of an upload that has ended."""
     connection.execute(delete(upload_parts).where(upload_parts.c.final == id_))
     connection.execute(delete(uploads).where(uploads.c.id == id_))
 

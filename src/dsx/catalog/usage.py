@@ -1,8 +1,8 @@
-"""What owners have, as counters. Inside the caller's transaction.
+"""Usage counters of owners. Inside the caller's transaction.
 
 Triggers keep them (see the migration that makes them), so every change of a file or an upload is
-counted in its own transaction, whoever makes it. The row of an owner is locked by that until the
-transaction ends: what locks anything else does it before.
+counted in its own transaction. That locks the owner's row until the transaction ends, so all other
+locks must be taken before.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from dsx.catalog.uploads import holds_bytes
 
 
 class Usage(NamedTuple):
-    """What an owner has.
+    """The usage of an owner.
 
     Attributes:
         bytes: of all versions, those in the trash included.
-        files: how many versions those are.
-        staged: bytes that uploads under way have, or were promised.
-        reserved: of these, the ones that were promised and have not come.
-        uploads: how many uploads are under way.
-        tasks: how many tasks are not over, beside those of uploads.
+        files: number of those versions.
+        staged: bytes received or reserved for unfinished uploads.
+        reserved: of these, the ones reserved and not received.
+        uploads: number of unfinished uploads.
+        tasks: number of unfinished tasks, beside those of uploads.
     """
 
     bytes: int = 0
@@ -42,7 +42,7 @@ _COLUMNS = [usage.c[name] for name in Usage._fields]
 
 
 def of(connection: Connection, owner: str, *, lock: bool = False) -> Usage:
-    """The owner's counters; *lock*: and let nobody change them until this transaction ends."""
+    """Return the owner's counters; *lock*: and lock them until this transaction ends."""
     query = select(*_COLUMNS).where(usage.c.owner == owner)
     if lock and connection.dialect.name == "postgresql":
         none = postgresql.insert(usage).values(owner=owner, **Usage()._asdict())
@@ -53,13 +53,13 @@ def of(connection: Connection, owner: str, *, lock: bool = False) -> Usage:
 
 
 def reserved(connection: Connection) -> int:
-    """Bytes for which room is promised to all owners' uploads and which have not come."""
+    """Return the bytes reserved for all owners' uploads and not yet received."""
     query = select(func.coalesce(func.sum(usage.c.reserved), 0)).where(usage.c.reserved > 0)
     return int(connection.execute(query).scalar_one())
 
 
 def wrong(connection: Connection) -> list[str]:
-    """The owners whose counters are not what they should be: none, unless somebody meddled."""
+    """Return the owners whose counters are wrong: none, unless somebody edited them."""
     counted = _counted(connection)
     kept = {
         row.owner: Usage(*row[1:]) for row in connection.execute(select(usage.c.owner, *_COLUMNS))
@@ -72,7 +72,7 @@ def wrong(connection: Connection) -> list[str]:
 
 
 def recount(connection: Connection, owners: Iterable[str]) -> None:
-    """Set the counters of *owners* to what they should be; nobody else may write meanwhile."""
+    """Recompute the counters of *owners*; nobody else may write meanwhile."""
     counted = _counted(connection)
     for owner in owners:
         connection.execute(delete(usage).where(usage.c.owner == owner))
@@ -81,7 +81,7 @@ def recount(connection: Connection, owners: Iterable[str]) -> None:
 
 
 def _counted(connection: Connection) -> dict[str, Usage]:
-    """The counters of all owners, from the rows that they count."""
+    """Return the counters of all owners, computed from the counted rows."""
     zero = func.sum(0)
     of_files: Select[tuple[str, int]] = select(
         files.c.owner, func.sum(files.c.size), func.count(), zero, zero, zero, zero

@@ -19,7 +19,7 @@ from dsx.core.principals import Role, User
 _LOCK = 0x75736572  # "user"
 
 
-# Asked at many requests, so they are put together once: that takes longer than to ask them.
+# Run at many requests, so they are built once: building takes longer than running.
 _BY_NAME, _BY_ID, _BY_SUBJECT = (
     select(users).where(column == bindparam("shown"))
     for column in (users.c.key, users.c.id, users.c.subject)
@@ -27,12 +27,12 @@ _BY_NAME, _BY_ID, _BY_SUBJECT = (
 
 
 def key_of(name: str) -> str:
-    """The name as it is compared: case does not tell two users apart."""
+    """Return the name for comparisons, which ignore case."""
     return name.casefold()
 
 
 def lock_users(connection: Connection) -> None:
-    """Let no other transaction that claims this make accounts until this one ends."""
+    """Exclude other transactions from creating accounts until this one ends."""
     lock(connection, _LOCK)
 
 
@@ -45,7 +45,7 @@ def add(
     *,
     subject: str | None = None,
 ) -> User:
-    """A new account; `AlreadyExists` if the name is taken."""
+    """Create an account; `AlreadyExists` if the name is taken."""
     values = {
         "id": str(uuid_utils.uuid7()),
         "name": name,
@@ -62,33 +62,33 @@ def add(
             made = connection.execute(insert(users).values(values).returning(users))
             row = made.mappings().one()
     except IntegrityError:
-        raise AlreadyExists(f"There is a user named {name!r} already.") from None
+        raise AlreadyExists(f"A user named {name!r} already exists.") from None
     return of(row)
 
 
 def find(connection: Connection, name: str) -> User | None:
-    """The user of that name, whatever its case."""
+    """Return the user of that name, in any case."""
     return _one(connection, _BY_NAME, key_of(name))
 
 
 def by_id(connection: Connection, id_: str) -> User | None:
-    """The user with that id."""
+    """Return the user with that id."""
     return _one(connection, _BY_ID, id_)
 
 
 def by_subject(connection: Connection, subject: str) -> User | None:
-    """The user who signs in elsewhere as *subject*."""
+    """Return the user of *subject* at the external provider."""
     return _one(connection, _BY_SUBJECT, subject)
 
 
 def page(connection: Connection, after: int, limit: int) -> Sequence[User]:
-    """Users with numbers greater than *after*, in their order."""
+    """Return users with numbers greater than *after*, in their order."""
     query = select(users).where(users.c.number > after).order_by(users.c.number).limit(limit)
     return [of(row) for row in connection.execute(query).mappings()]
 
 
 def change(connection: Connection, user: User, values: dict[str, Any], *, ends: bool) -> User:
-    """Set columns of an account; *ends*: signed tokens that were given out end."""
+    """Set columns of an account; *ends*: issued signed tokens end."""
     if ends:
         values = {**values, "generation": user.generation + 1}
     statement = update(users).where(users.c.id == user.id).values(values).returning(users)
@@ -96,7 +96,7 @@ def change(connection: Connection, user: User, values: dict[str, Any], *, ends: 
 
 
 def names(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
-    """What users are called, by id."""
+    """Return the names of users, by id."""
     found: dict[str, str] = {}
     for batch in in_batches(ids):
         some = users.c.id.in_(batch)
@@ -106,12 +106,12 @@ def names(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
 
 
 def count(connection: Connection) -> int:
-    """How many accounts there are."""
+    """Return the number of accounts."""
     return connection.execute(select(func.count()).select_from(users)).scalar_one()
 
 
 def quota(connection: Connection, owner: str) -> tuple[int | None, int | None]:
-    """Bytes and files that the owner may have by a rule of its own; None: there is none."""
+    """Return the owner's own quotas in bytes and files; None: it has none."""
     query = select(users.c.quota_bytes, users.c.quota_files).where(users.c.id == owner)
     row = connection.execute(query).first()
     return (row.quota_bytes, row.quota_files) if row else (None, None)
@@ -123,7 +123,7 @@ def _one(connection: Connection, query: Select[Any], shown: str) -> User | None:
 
 
 def of(row: RowMapping | Mapping[str, Any]) -> User:
-    """The user in a row of the table."""
+    """Return the user in a row of the table."""
     return User(
         id=row["id"],
         number=row["number"],

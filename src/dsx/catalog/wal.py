@@ -1,15 +1,15 @@
-"""SQLite's write-ahead log on a disk that fails.
+"""SQLite's write-ahead log on a failing disk.
 
-SQLite survives a failed fsync of its log if all before it was synced: it takes the transaction back
-and writes its frames anew. But transactions that need not be durable leave frames that nobody has
-synced (``synchronous=NORMAL``), and a failed fsync loses these, too. SQLite does not know: it reads
-zeros from them, and every commit after them, synced or not, is behind a gap that ends the log when
-it is recovered. (It is the same trap that makes PostgreSQL stop at once and recover.)
+SQLite survives a failed fsync of its log if everything before it was synced: it rolls the
+transaction back and writes its frames again. But transactions that need not be durable leave
+unsynced frames (``synchronous=NORMAL``), and a failed fsync loses these, too. SQLite does not know:
+it reads zeros from them, and every commit after them, synced or not, is behind a gap that ends the
+log when it is recovered. (This is why PostgreSQL stops immediately and recovers.)
 
-So after a failed fsync SQLite is made to recover its log at once, as after a crash: the header of
-the index of the log, which lies in shared memory and which every connection of every process looks
-at before it begins, is made invalid. Recovery verifies each frame and ends the log at the first
-that is lost. What goes are transactions that a crash may undo.
+So after a failed fsync SQLite is made to recover its log immediately, as after a crash: the header
+of the log's index, which lies in shared memory and which every connection of every process reads
+before it begins, is made invalid. Recovery verifies each frame and ends the log at the first lost
+one. Only transactions that a crash may undo are lost.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HEADER = 96
 
 
 class Log:
-    """The log of one database, as this process may distrust it."""
+    """The log of one database, with recovery after disk failures."""
 
     def __init__(self, database: Path) -> None:
         self._log = database.with_name(f"{database.name}-wal")
@@ -31,7 +31,7 @@ class Log:
         self._descriptor: int | None = None
 
     def reread(self) -> None:
-        """Have the log be read from the disk: memory may show pages that were lost (blocking)."""
+        """Make SQLite read the log from disk: memory may show pages that were lost (blocking)."""
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -40,19 +40,19 @@ class Log:
                 os.close(descriptor)
 
     def recover(self) -> None:
-        """Have SQLite verify the log before its next transaction, in every process (blocking).
+        """Make SQLite verify the log before its next transaction, in every process (blocking).
 
         Only for the thread that writes, between two transactions.
         """
         self.reread()
         with contextlib.suppress(FileNotFoundError):
             if self._descriptor is None:
-                # Kept open: closing it would give up all locks that SQLite has on this file.
+                # Kept open: closing it would release all locks that SQLite has on this file.
                 self._descriptor = os.open(self._index, os.O_RDWR | os.O_CLOEXEC)
             os.pwrite(self._descriptor, bytes(_HEADER), 0)
 
     def close(self) -> None:
-        """Release what is held, once SQLite has nothing open any more. Idempotent."""
+        """Release the files once SQLite has none open any more. Idempotent."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -1,4 +1,4 @@
-"""Who writes to which bytes of which upload. Inside the caller's transaction."""
+"""The writers of uploads and their bytes. Inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dsx.core.ranges import ByteRange
 
 
 def enter(connection: Connection, token: str, upload: str, span: ByteRange) -> list[str]:
-    """Record a writer of *span*; the older ones in its way are asked to yield, and returned.
+    """Record a writer of *span*; older ones in its way are asked to yield, and returned.
 
-    The upload has to be claimed.
+    The upload must be locked.
     """
     older = overlapping(connection, upload, span)
     if older:
@@ -28,7 +28,7 @@ def enter(connection: Connection, token: str, upload: str, span: ByteRange) -> l
 
 
 def overlapping(connection: Connection, upload: str, span: ByteRange) -> list[str]:
-    """The tokens of those who write to some of *span*."""
+    """Return the tokens of the writers to any part of *span*."""
     query = select(writers.c.token).where(
         writers.c.upload == upload, writers.c.start < span.stop, writers.c.stop > span.start
     )
@@ -41,7 +41,7 @@ def leave(connection: Connection, token: str) -> bool:
 
 
 def asked(connection: Connection, tokens: Sequence[str]) -> dict[str, bool]:
-    """Those of *tokens* that were not shut out, and whether they are asked to yield."""
+    """Return those of *tokens* that were not shut out, and whether they are asked to yield."""
     found: dict[str, bool] = {}
     for batch in in_batches(tokens):
         some = writers.c.token.in_(batch)
@@ -51,5 +51,5 @@ def asked(connection: Connection, tokens: Sequence[str]) -> dict[str, bool]:
 
 
 def evict(connection: Connection, tokens: Sequence[str]) -> int:
-    """Shut out those of *tokens* that are still there; how many there were."""
+    """Shut out the remaining ones of *tokens*; returns how many."""
     return connection.execute(delete(writers).where(writers.c.token.in_(tokens))).rowcount

@@ -1,4 +1,4 @@
-"""Addresses of clients, as far as they tell one client from another."""
+"""Client addresses, normalized so that failures of one client are counted together."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import ipaddress
 
 _MAX_TEXT = 64
 _OF_ONE = 64
-"""Bits of an IPv6 address that a client cannot choose: whoever has one of a network has all."""
+"""Bits of an IPv6 address that a client cannot choose: one network belongs to one client."""
 
 
 def source_of(address: str) -> str:
-    """What failures from *address* are counted under: an IPv4 address, or an IPv6 /64.
+    """Return the key under which failures from *address* are counted: the IPv4, or the IPv6 /64.
 
-    What is no address (of a local socket, or as a proxy says) is taken as it is, bounded.
+    Anything else (local sockets, or whatever a proxy reports) is used as it is, truncated.
     """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])

@@ -1,4 +1,4 @@
-"""Whose request the work at hand is for, so that what all share can be shared fairly."""
+"""The owner whose request is being handled, so that shared resources can be shared fairly."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _ASKING: ContextVar[str] = ContextVar("asking", default="")
 
 
 def asked_by(owner: str) -> None:
-    """From here on, this task and those that it starts work for *owner*."""
+    """Set the owner for this task and those it starts."""
     _ASKING.set(owner)
 
 
 def asking() -> str:
-    """Whom the running task works for; empty: for nobody in particular."""
+    """Return the owner the running task works for; empty: nobody in particular."""
     return _ASKING.get()

@@ -1,4 +1,4 @@
-"""Many things, some at a time."""
+"""Splits sequences into batches."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 IN_STATEMENT = 500
-"""So many values go into one SQL statement: fewer than any database allows."""
+"""Maximum number of values in one SQL statement: fewer than any database allows."""
 
 
 def in_batches(items: Sequence[T], size: int = IN_STATEMENT) -> Iterator[Sequence[T]]:
-    """*items* in order, up to *size* at a time."""
+    """Yield *items* in order, up to *size* at a time."""
     return (items[start : start + size] for start in range(0, len(items), size))

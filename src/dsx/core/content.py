@@ -1,8 +1,8 @@
-"""What can be sent: a representation of known size, cut into pieces the sender knows how to move.
+"""Content to send: a representation of known size, in pieces that the sender can transfer.
 
-A file, a byte range, a multipart/byteranges answer and a ZIP archive are all the same thing here:
-a `Content` whose ``pieces(start, stop)`` yields literal bytes, slices of local files (which go to
-the socket without being copied through Python) and remote streams.
+A file, a byte range, a multipart/byteranges response and a ZIP archive all have the same form: a
+`Content` whose ``pieces(start, stop)`` yields literal bytes, slices of local files (which go to the
+socket without being copied through Python) and remote streams.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class FileSlice:
     """``size`` bytes of a local file, from offset ``start``.
 
     ``open`` is blocking and returns a fresh descriptor that the sender closes. It raises a
-    `DSXError` if the file is gone or is no longer the one that was promised.
+    `DSXError` if the file is gone or has been replaced.
     """
 
     open: Callable[[], int]
@@ -40,7 +40,7 @@ class FileSlice:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """``size`` bytes that have to be fetched; ``chunks()`` yields exactly that many."""
+    """``size`` bytes from a remote source; ``chunks()`` yields exactly that many."""
 
     chunks: Callable[[], AsyncIterator[bytes]]
     size: int

@@ -1,4 +1,4 @@
-"""SHA-256 digests: the names of blobs, and how they are spelt in HTTP (RFC 9530)."""
+"""SHA-256 digests: the names of blobs, and their form in HTTP (RFC 9530)."""
 
 from __future__ import annotations
 
@@ -30,34 +30,36 @@ def parse_digest(text: str) -> Digest:
 
 
 def digest_of(data: Buffer) -> Digest:
-    """SHA-256 of bytes in memory."""
+    """Return the SHA-256 of bytes in memory."""
     return Digest(hashlib.sha256(data).hexdigest())
 
 
 def text_digest(text: str) -> Digest:
-    """SHA-256 of a text, whatever is in it: what was not UTF-8 on its way here is, too."""
+    """Return the SHA-256 of a text; unpaired surrogates (bytes that are not UTF-8) are allowed."""
     return digest_of(text.encode("utf-8", "surrogatepass"))
 
 
 def to_repr_digest(digest: Digest) -> str:
-    """``Repr-Digest`` field value (RFC 9530 §3): ``sha-256=:…base64…:``."""
+    """Return a ``Repr-Digest`` field value (RFC 9530 §3): ``sha-256=:…base64…:``."""
     return f"sha-256=:{base64.b64encode(bytes.fromhex(digest)).decode()}:"
 
 
 def from_repr_digest(value: str) -> Digest | None:
-    """The SHA-256 in a ``Repr-Digest`` field; None if it carries none; `Invalid` if malformed."""
+    """Return the SHA-256 in a ``Repr-Digest`` field, None without one; `Invalid` if malformed."""
     raw = _digests(value).get("sha256")
     return Digest(raw.hex()) if raw is not None else None
 
 
 def from_digest_field(value: str) -> dict[str, bytes]:
-    """The digests in a ``Content-Digest`` or ``Repr-Digest`` field by algorithm, strongest first.
+    """Return the digests in a ``Content-Digest`` or ``Repr-Digest`` field, strongest first.
 
-    `Invalid` if it is malformed, or has none that is known here: sha-256, sha, md5.
+    By algorithm. `Invalid` if it is malformed, or has none of sha-256, sha and md5.
     """
     found = _digests(value)
     if not found:
-        raise Invalid("A digest field is sha-256=:base64: (RFC 9530); sha and md5 are known, too.")
+        raise Invalid(
+            "A digest field must be sha-256=:base64: (RFC 9530); sha and md5 are also accepted."
+        )
     return found
 
 
@@ -81,7 +83,7 @@ class Hasher:
     """Hashes bytes in the order they arrive: SHA-256 for identity, CRC-32 for ZIP archives."""
 
     def __init__(self, algorithms: Iterable[str] = ()) -> None:
-        """Also compute *algorithms* (names that ``hashlib`` knows), for those who ask for them."""
+        """Also compute *algorithms* (names that ``hashlib`` knows)."""
         self._sha256 = hashlib.sha256()
         self._others = {
             name: hashlib.new(name, usedforsecurity=False)
@@ -92,7 +94,7 @@ class Hasher:
         self.size = 0
 
     def copy(self) -> Hasher:
-        """Another one that has hashed the same bytes so far."""
+        """Return a copy that has hashed the same bytes so far."""
         twin = Hasher()
         twin._sha256 = self._sha256.copy()
         twin._others = {name: other.copy() for name, other in self._others.items()}
@@ -113,9 +115,9 @@ class Hasher:
         return Digest(self._sha256.hexdigest())
 
     def hexdigest(self, algorithm: str) -> str:
-        """The digest of everything so far by *algorithm*, which is SHA-256 or was asked for."""
+        """Return the digest of everything so far by *algorithm*: SHA-256 or a requested one."""
         return (self._others.get(algorithm) or self._sha256).hexdigest()
 
     def computes(self, algorithms: Iterable[str]) -> bool:
-        """Whether `hexdigest` can tell all of these."""
+        """Return whether `hexdigest` supports all of these."""
         return self._others.keys() >= set(algorithms) - {"sha256"}

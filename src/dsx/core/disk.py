@@ -1,4 +1,4 @@
-"""What the operating system's errors mean: a disk that is full, or one that fails."""
+"""Maps operating system errors to failures: a full disk, or a failing one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from dsx.core.errors import DSXError, StorageFailed, StorageFull, TooLarge
 
-MORE_ROOM = "Delete files and empty the trash, or ask the operator for more room."
-"""What to do about a full disk."""
+MORE_ROOM = "Delete files and empty the trash, or ask the operator for more space."
+"""Advice for a full disk."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FAILING = {
     getattr(errno, name, errno.EIO)  # not every system has all of them
@@ -22,7 +22,7 @@ _FAILING = {
 
 @contextmanager
 def disk() -> Iterator[None]:
-    """Turn what a full or failing disk raises in the block into what it means."""
+    """Convert errors of a full or failing disk in the block to `DSXError`."""
     try:
         yield
     except OSError as error:
@@ -32,13 +32,11 @@ def disk() -> Iterator[None]:
 
 
 def meaning(error: OSError) -> DSXError | None:
-    """The failure that *error*, raised by work on a file, stands for; None: a defect."""
+    """Return the failure that corresponds to *error*, raised by work on a file; None: a bug."""
     if error.errno in _FULL:
         return StorageFull(f"The disk is full. {MORE_ROOM}")
     if error.errno == errno.EFBIG:
-        return TooLarge("No file of this disk can be that large.")
+        return TooLarge("The file system does not support files that large.")
     if error.errno in _FAILING:
-        return StorageFailed(
-            "The disk has failed; what was acknowledged before is kept, nothing else."
-        )
+        return StorageFailed("The disk failed; only bytes acknowledged before are kept.")
     return None

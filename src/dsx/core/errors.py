@@ -1,7 +1,7 @@
-"""Every failure DSX Hub can answer with, as one tree of exceptions.
+"""Every failure DSX Hub reports, as one tree of exceptions.
 
-``code`` is the stable machine name that travels in problem documents; the SDK rebuilds the same
-class from it. ``STATUS`` is the one table that maps the tree to HTTP.
+``code`` is the stable machine name in problem documents; the SDK rebuilds the same class from it.
+``STATUS`` is the one table that maps the tree to HTTP.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 
 
 class DSXError(Exception):
-    """Base of all designed failures.
+    """Base class of all expected failures.
 
     Args:
         message: one sentence for a person: what is wrong and, where it helps, what to do next.
         details: machine-readable facts (``expected_offset``, ``limit`` …); must be JSON values.
 
     Attributes:
-        refused: somebody tried what they may not do, whatever they are told: goes into the log.
+        refused: somebody tried what they may not do, whatever the answer: goes into the audit log.
     """
 
     code: ClassVar[str] = "internal"
@@ -38,52 +38,52 @@ class Invalid(DSXError):
 
 
 class PartCorrupt(Invalid):
-    """The bytes of this request are not the ones its digest names; none were kept."""
+    """The bytes of this request do not match their digest; none were kept."""
 
     code = "part_corrupt"
     retryable = True
 
 
 class Unauthenticated(DSXError):
-    """Nobody, or nobody we know, is asking."""
+    """The credential is missing or invalid."""
 
     code = "unauthenticated"
     refused = True
 
 
 class Denied(DSXError):
-    """We know who is asking, and they may not."""
+    """The principal is known and lacks the permission."""
 
     code = "denied"
     refused = True
 
 
 class NotFound(DSXError):
-    """There is no such thing (or the principal may not know of it)."""
+    """The resource does not exist (or the principal may not know of it)."""
 
     code = "not_found"
 
 
 class Gone(DSXError):
-    """The thing existed and has expired or been aborted."""
+    """The resource existed and has expired or been aborted."""
 
     code = "gone"
 
 
 class Damaged(Gone):
-    """The stored bytes are not the ones that were stored; storing the right ones again heals."""
+    """The stored bytes have changed; storing the right ones again repairs them."""
 
     code = "damaged"
 
 
 class Conflict(DSXError):
-    """The request contradicts the present state."""
+    """The request contradicts the current state."""
 
     code = "conflict"
 
 
 class TooMany(Conflict):
-    """The caller has as many of these as one may have; ``details["limit"]`` says how many."""
+    """The caller has reached a limit, ``details["limit"]``, on the number of these."""
 
     code = "too_many"
 
@@ -95,20 +95,20 @@ class AlreadyExists(Conflict):
 
 
 class OffsetMismatch(Conflict):
-    """The part does not start where the upload stands: see ``details["expected_offset"]``."""
+    """The part does not start at the upload's offset, ``details["expected_offset"]``."""
 
     code = "offset_mismatch"
 
 
 class Superseded(Conflict):
-    """A newer writer of the same bytes took over; ask where the upload stands."""
+    """A newer writer of the same bytes took over; query the upload's offset."""
 
     code = "superseded"
     retryable = True
 
 
 class Paused(Conflict):
-    """The transfer is paused; it goes on from where it is once its task is resumed."""
+    """The transfer is paused; it continues once its task is resumed."""
 
     code = "paused"
 
@@ -120,7 +120,7 @@ class Incomplete(Conflict):
 
 
 class TimedOut(DSXError):
-    """The sender was silent for too long in the middle of a request."""
+    """The sender stalled in the middle of a request."""
 
     code = "timed_out"
     retryable = True
@@ -133,19 +133,19 @@ class PreconditionFailed(DSXError):
 
 
 class TooLarge(DSXError):
-    """The body, the file or the list is over its limit; ``details["limit"]`` says which."""
+    """The body, the file or the list exceeds its limit, ``details["limit"]``."""
 
     code = "too_large"
 
 
 class Unsupported(DSXError):
-    """The body comes in a coding that the server does not take."""
+    """The content coding of the body is not supported."""
 
     code = "unsupported"
 
 
 class RangeUnsatisfiable(DSXError):
-    """No byte of the asked range exists; ``details["size"]`` is the full length."""
+    """No byte of the requested range exists; ``details["size"]`` is the full length."""
 
     code = "range_unsatisfiable"
 
@@ -157,7 +157,7 @@ class Unprocessable(DSXError):
 
 
 class DigestMismatch(Unprocessable):
-    """The bytes are not the ones that were announced."""
+    """The bytes do not match the expected digest."""
 
     code = "digest_mismatch"
 
@@ -171,20 +171,20 @@ class RateLimited(DSXError):
 
 
 class Unavailable(DSXError):
-    """Not now: try again; ``details["retry_after"]`` is in seconds where known."""
+    """Temporary failure: try again; ``details["retry_after"]`` is in seconds where known."""
 
     code = "unavailable"
     retryable = True
 
 
 class StorageFailed(Unavailable):
-    """The disk failed to write or read: nothing counts but what was acknowledged before."""
+    """The disk failed to write or read: only what was acknowledged before is kept."""
 
     code = "storage_failed"
 
 
 class Elsewhere(Unavailable):
-    """Another server has the bytes of the upload: ``details["staging_id"]`` says which.
+    """Another server, ``details["staging_id"]``, has the bytes of the upload.
 
     Behind a load balancer, the same request may reach that one the next time.
     """
@@ -193,7 +193,7 @@ class Elsewhere(Unavailable):
 
 
 class Unusable(Unavailable):
-    """The catalog is damaged or of another version; an operator has to see to it."""
+    """The catalog is damaged or of another version; an operator must repair or replace it."""
 
     code = "unusable"
 
@@ -205,7 +205,7 @@ class NotMounted(Unavailable):
 
 
 class StorageFull(DSXError):
-    """There is no room for the bytes."""
+    """Not enough space for the bytes."""
 
     code = "storage_full"
 

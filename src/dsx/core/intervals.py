@@ -1,4 +1,4 @@
-"""Which bytes of an upload have arrived: a sorted set of half-open intervals."""
+"""The bytes of an upload that have arrived: a sorted set of half-open intervals."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class IntervalSet:
 
     @classmethod
     def of(cls, pairs: Iterable[Sequence[int]]) -> IntervalSet:
-        """From what `pairs` gave."""
+        """Create from the result of `pairs`."""
         return cls(tuple(ByteRange(start, stop) for start, stop in pairs))
 
     def add(self, new: ByteRange) -> IntervalSet:
-        """With *new* in it, joined with what it overlaps or touches."""
+        """Return a set that also has *new*, merged with what it overlaps or touches."""
         if new.start >= new.stop:
             return self
         before = [part for part in self.parts if part.stop < new.start]
@@ -31,7 +31,7 @@ class IntervalSet:
         return IntervalSet((*before, ByteRange(start, stop), *after))
 
     def remove(self, old: ByteRange) -> IntervalSet:
-        """Without the bytes of *old*."""
+        """Return a set without the bytes of *old*."""
         left = []
         for part in self.parts:
             before = ByteRange(part.start, min(part.stop, old.start))
@@ -42,12 +42,12 @@ class IntervalSet:
 
     @property
     def prefix(self) -> int:
-        """How many bytes from 0 on are there without a gap."""
+        """Number of bytes present from 0 on without a gap."""
         return self.parts[0].stop if self.parts and self.parts[0].start == 0 else 0
 
     @property
     def size(self) -> int:
-        """Bytes in all intervals together."""
+        """Total bytes of all intervals."""
         return sum(part.size for part in self.parts)
 
     @property
@@ -56,11 +56,11 @@ class IntervalSet:
         return self.parts[-1].stop if self.parts else 0
 
     def covers(self, length: int) -> bool:
-        """Whether bytes ``[0, length)`` are all there, and none beyond."""
+        """Return whether the set is exactly ``[0, length)``."""
         return self.end == self.prefix == length
 
     def split(self, wanted: ByteRange) -> Iterator[tuple[ByteRange, bool]]:
-        """*wanted* cut where it enters or leaves an interval, each piece with "is there"."""
+        """Yield *wanted* cut at the interval boundaries, each piece with whether it is present."""
         position = wanted.start
         for part in self.parts:
             if part.stop <= position:
@@ -77,9 +77,9 @@ class IntervalSet:
             yield ByteRange(position, wanted.stop), False
 
     def missing(self, length: int) -> list[ByteRange]:
-        """The gaps in ``[0, length)``."""
+        """Return the gaps in ``[0, length)``."""
         return [piece for piece, there in self.split(ByteRange(0, length)) if not there]
 
     def pairs(self) -> list[list[int]]:
-        """``[[start, stop], …]``: what JSON can hold."""
+        """Return ``[[start, stop], …]``, for JSON."""
         return [[part.start, part.stop] for part in self.parts]

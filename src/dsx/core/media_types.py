@@ -1,7 +1,7 @@
-"""Which media type a file's name suggests: the same answer on every system.
+"""Guesses media types from file names, the same on every system.
 
-Python's table knows few of the formats that data and models come in, takes ``.pt`` for something
-else, and adds whatever the system's own table says. What is here goes first.
+Python's table lacks most data and model formats, maps ``.pt`` to something else, and includes the
+system's own table. The table here takes precedence.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import mimetypes
 DEFAULT_TYPE = "application/octet-stream"
 
 # Registered names where there are any (https://www.iana.org/assignments/media-types), else those
-# that the formats' own projects use. Model weights have none: they are bytes.
+# used by the formats' own projects. Model weights have none: they are bytes.
 _OURS = {
     ".arrow": "application/vnd.apache.arrow.file",
     ".arrows": "application/vnd.apache.arrow.stream",
@@ -46,7 +46,7 @@ _PYTHONS = mimetypes.MimeTypes()  # without the system's own table
 
 
 def guess_type(name: str) -> str:
-    """The media type that *name* suggests, or that of bytes of any kind."""
+    """Return the media type for *name*, or application/octet-stream."""
     base, dot, ending = name.rpartition("/")[2].rpartition(".")
     ours = _OURS.get(f".{ending.lower()}") if base and dot else None
     return ours or _PYTHONS.guess_type(f"x.{ending}" if dot else "x")[0] or DEFAULT_TYPE

@@ -11,7 +11,7 @@ from dsx.core.errors import Invalid
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
-_MAX_INTEGER = 10**1000  # the interpreter refuses to spell much longer ones
+_MAX_INTEGER = 10**1000  # the interpreter refuses to print much longer ones
 
 
 def check_metadata(value: dict[str, Any]) -> dict[str, Any]:
@@ -24,9 +24,9 @@ def check_metadata(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """*target* with *patch* applied (RFC 7396): null removes a key, objects merge, others replace.
+    """Return *target* with *patch* applied (RFC 7396): null removes a key, objects are merged.
 
-    Both are at most as deep as the JSON parser let them be; `check_metadata` bounds the result.
+    Both are at most as deep as the JSON parser accepts; `check_metadata` bounds the result.
     """
     if not isinstance(patch, Mapping):
         return patch
@@ -54,9 +54,9 @@ def _check(value: Any, depth: int) -> None:
     elif isinstance(value, int) and abs(value) >= _MAX_INTEGER:
         raise Invalid("An integer in metadata has at most 1000 digits.")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise Invalid("Metadata is JSON: NaN and Infinity are not.")
+        raise Invalid("Metadata must be JSON, without NaN or Infinity.")
 
 
 def _check_text(text: str) -> None:
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise Invalid("Metadata is UTF-8 text without NUL.")
+        raise Invalid("Metadata must be UTF-8 text without NUL.")

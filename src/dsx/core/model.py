@@ -1,4 +1,4 @@
-"""The nouns of DSX Hub as plain values."""
+"""The domain model of DSX Hub as plain values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Micros = int
 
 @dataclass(frozen=True, slots=True)
 class BlobInfo:
-    """A sealed blob: its name, its size in bytes and its CRC-32 (what ZIP archives need)."""
+    """A sealed blob: its digest, its size in bytes and its CRC-32 (for ZIP archives)."""
 
     digest: Digest
     size: int
@@ -23,7 +23,7 @@ class BlobInfo:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Stored bytes that were found to be wrong or missing: of what, and when."""
+    """Stored bytes found to be wrong or missing, and when."""
 
     digest: Digest
     size: int
@@ -42,7 +42,7 @@ class FileVersion:
         version: 1, 2, 3 … within the file.
         latest: whether this is the newest version.
         trashed: when the file went to the trash, or None.
-        expires: when the trash drops it for good, or None.
+        expires: when the trash permanently deletes it, or None.
         damaged: whether the stored bytes were found to be wrong, or missing.
     """
 
@@ -77,7 +77,7 @@ class ManifestEntry:
         sha256: of the whole file; None until the indexer has read it.
         etag: strong validator of the file as it was indexed, without quotes.
         mtime_ns: modification time, nanoseconds since the epoch.
-        damaged: whether its bytes were found to be others than those of ``sha256``.
+        damaged: whether its bytes no longer match ``sha256``.
     """
 
     path: str
@@ -91,7 +91,7 @@ class ManifestEntry:
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """What `Files.create` records beside the bytes."""
+    """The fields of a file that `Files.create` records."""
 
     owner: str
     name: str
@@ -102,15 +102,15 @@ class NewFile:
 
 
 class Described(Protocol):
-    """A record of a file, on the server's side or a client's."""
+    """The descriptive fields of a file, on the server or the client."""
 
     @property
     def category(self) -> str:
-        """A word to find it by."""
+        """Category, for filtering."""
 
     @property
     def content_type(self) -> str:
-        """Its media type."""
+        """Media type."""
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -118,12 +118,12 @@ class Described(Protocol):
 
     @property
     def tags(self) -> Sequence[str]:
-        """Further words."""
+        """Tags, for filtering."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What an upload says of a file beside its bytes; what it leaves out has defaults."""
+    """Fields that an upload sets explicitly; the others have defaults."""
 
     category: str | None = None
     content_type: str | None = None
@@ -131,7 +131,7 @@ class Given:
     tags: tuple[str, ...] = ()
 
     def agrees(self, version: Described) -> bool:
-        """Whether all that is given is so of *version* already."""
+        """Return whether *version* already has all these values."""
         return (
             self.category in {None, version.category}
             and self.content_type in {None, version.content_type}
@@ -141,12 +141,15 @@ class Given:
 
 
 ANY = frozenset({'"*"'})
-"""As digests one of which a file has to have: any will do. No entity tag can be spelled so."""
+"""As expected digests of an existing file: any matches. No entity tag has this form."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileChanges:
-    """Changes to a file's record; None leaves a fact alone. ``metadata`` is merged (RFC 7396)."""
+    """Changes to a file's record; None leaves a field unchanged.
+
+    ``metadata`` is merged (RFC 7396).
+    """
 
     name: str | None = None
     category: str | None = None
@@ -156,12 +159,12 @@ class FileChanges:
 
 @dataclass(frozen=True, slots=True)
 class FileQuery:
-    """Which files to list. Filters combine with AND.
+    """Selects files to list. Filters combine with AND.
 
     Attributes:
         limit: items per page.
         offset: how many to skip, unless there is a cursor and if nothing filters names.
-        cursor: ``Page.next`` of the page before.
+        cursor: ``Page.next`` of the previous page.
         glob: shell pattern for the whole name: ``*``, ``?``, ``[…]``; case-sensitive.
         regex: RE2 expression found anywhere in the name.
         tags: the file has all of them.
@@ -186,8 +189,8 @@ class FileQuery:
 class Page:
     """Some files, and the cursor of the next page (None: this is the last).
 
-    A page may be short, or empty, and still have a next one: a name filter that matches little
-    looks at a bounded number of files a page.
+    A page may be short, or empty, and still have a next one: a name filter with few matches looks
+    at a bounded number of files per page.
     """
 
     items: list[FileVersion]
@@ -196,12 +199,12 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class NumberedPage:
-    """Some files, as a listing with numbered pages has them.
+    """One page of a listing with page numbers.
 
     Attributes:
-        count: files in all.
+        count: total number of files.
         items: newest versions, newest file first.
-        earlier: ids and times of the versions before those, by `FileVersion.file`, newest first.
+        earlier: ids and times of older versions, by `FileVersion.file`, newest first.
     """
 
     count: int
@@ -211,7 +214,7 @@ class NumberedPage:
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """A dataset and how far its index is.
+    """A dataset and the state of its index.
 
     Attributes:
         files: regular files in the index.
@@ -222,7 +225,7 @@ class DatasetInfo:
         total: files.
         indexed: when the last scan ended; None before the first.
         trouble: why it is unavailable.
-        left_out: what the dataset leaves out: by reason, ``count`` and the first ``paths``.
+        left_out: skipped files: by reason, ``count`` and the first ``paths``.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""Which names and paths are acceptable. Pure text rules; nothing here touches a file system.
+"""Rules for names and paths. Pure text rules, without access to a file system.
 
-Names are kept byte for byte (no Unicode normalisation): what was stored comes back.
+Names are kept byte for byte (no Unicode normalisation).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ MAX_SEGMENT_BYTES = 255
 MAX_LABEL_BYTES = 255
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# What a terminal obeys or hides: controls, what turns the direction of text, and what is not UTF-8.
+# Controls, text direction marks and bytes that are not UTF-8, which terminals obey or hide.
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
-_BYTES = range(0xDC80, 0xDD00)  # bytes of a name that is not UTF-8, as Python has them (PEP 383)
+_BYTES = range(0xDC80, 0xDD00)  # undecodable bytes of a name (PEP 383)
 _DEVICES = r"con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]"
 _RESERVED = re.compile(rf"(?:{_DEVICES})(?:\..*)?", re.IGNORECASE | re.DOTALL)
-# Windows looks at what precedes the first dot, and drops spaces and dots that end a name.
+# Windows checks the part before the first dot, and drops trailing spaces and dots.
 _NOT_EVERYWHERE = re.compile(rf"(?:{_DEVICES}) *(?:\..*)?|.*[. ]", re.IGNORECASE | re.DOTALL)
-_DEVICE = "it is a device of Windows"
+_DEVICE = "it is a Windows device name"
 _SPECIAL = re.compile(r'[<>:"|?*]')
 
 
@@ -41,18 +41,18 @@ def check_file_name(name: str) -> str:
     check_stored_name(name)
     for segment in name.split("/"):
         if special := _SPECIAL.search(segment):
-            raise _not_everywhere(segment, f"Windows has no {special[0]} in names")
+            raise _not_everywhere(segment, f"Windows does not allow {special[0]} in names")
         if _NOT_EVERYWHERE.fullmatch(segment):
             ends = segment.endswith((".", " "))
-            why = "Windows drops the dot or space at its end" if ends else _DEVICE
+            why = "Windows drops a trailing dot or space" if ends else _DEVICE
             raise _not_everywhere(segment, why)
     return name
 
 
 def check_stored_name(name: str) -> str:
-    """Return *name* if a file may have it that was stored before, else raise `Invalid`.
+    """Return *name* if it is valid for a file stored earlier, else raise `Invalid`.
 
-    `check_file_name` was less strict once.
+    `check_file_name` was once less strict.
     """
     _check_text("A file name", name, MAX_NAME_BYTES)
     for segment in name.split("/"):
@@ -67,25 +67,25 @@ def check_stored_name(name: str) -> str:
 def check_relative_path(path: str) -> str:
     """Return *path* if it is a relative POSIX path that stays below its root, else `Invalid`.
 
-    This is the rule for paths of datasets served in place, whose names the file system chose: it
-    asks only that no segment be empty, ``.`` or ``..`` and that there be no NUL.
+    The rule for paths of datasets served in place, whose names the file system chose: only empty,
+    ``.`` and ``..`` segments and NUL are refused.
     """
     if "\0" in path or not is_utf8(path):
-        raise Invalid("A path is UTF-8 text without NUL.")
+        raise Invalid("A path must be UTF-8 text without NUL.")
     for segment in path.split("/"):
         _check_segment(segment)
     return path
 
 
 def check_dataset_name(name: str) -> str:
-    """Return *name* if it is one path segment that may name a dataset, else `Invalid`."""
+    """Return *name* if it is one path segment and valid for a dataset, else raise `Invalid`."""
     if "/" in check_relative_path(name) or name.startswith("."):
-        raise Invalid("A dataset's name is one path segment that does not start with a dot.")
+        raise Invalid("A dataset's name must be one path segment that does not start with a dot.")
     return name
 
 
 def in_the_way(names: Iterable[str]) -> tuple[str, str] | None:
-    """A name of *names* that would have to be a directory for another one, and that one."""
+    """Return a name that another one needs as a directory, and that other one; or None."""
     known = dict.fromkeys(names)
     for name in known:
         end = name.find("/")
@@ -97,7 +97,7 @@ def in_the_way(names: Iterable[str]) -> tuple[str, str] | None:
 
 
 def shown(text: str) -> str:
-    """*text* for a person's eyes: what a terminal would obey or hide is an escape."""
+    """Return *text* for display: characters that a terminal would interpret or hide are escaped."""
     return _UNSEEN.sub(_escape, text)
 
 
@@ -117,17 +117,19 @@ def _check_text(what: str, text: str, limit: int) -> str:
     if not text:
         raise Invalid(f"{what} must not be empty.")
     if not is_utf8(text) or _CONTROL.search(text):
-        raise Invalid(f"{what} is UTF-8 text without control characters.")
+        raise Invalid(f"{what} must be UTF-8 text without control characters.")
     if len(text.encode()) > limit:
-        raise Invalid(f"{what} is at most {limit} bytes long.", {"limit": limit})
+        raise Invalid(f"{what} must be at most {limit} bytes long.", {"limit": limit})
     return text
 
 
 def _check_segment(segment: str) -> None:
     if segment in {"", ".", ".."}:
-        raise Invalid("A path has no empty, '.' or '..' segments and no leading or trailing '/'.")
+        raise Invalid(
+            "A path must not have empty, '.' or '..' segments, or a leading or trailing '/'."
+        )
     if len(segment.encode()) > MAX_SEGMENT_BYTES:
-        raise Invalid(f"A path segment is at most {MAX_SEGMENT_BYTES} bytes long.")
+        raise Invalid(f"A path segment must be at most {MAX_SEGMENT_BYTES} bytes long.")
 
 
 def _not_everywhere(segment: str, why: str) -> Invalid:
@@ -135,7 +137,7 @@ def _not_everywhere(segment: str, why: str) -> Invalid:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether *text* is all of what UTF-8 can say: names of files may be other bytes."""
+    """Return whether *text* is valid UTF-8: names of files may be other bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Paths of this machine, as people write them."""
+"""Paths of this machine as users write them."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from pathlib import Path
 
 
 def at_home(path: str | os.PathLike[str]) -> Path:
-    """*path* with ``~`` or ``~user`` at its beginning expanded, if there is such a user."""
+    """Return *path* with a leading ``~`` or ``~user`` expanded, if that user exists."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own fails for unknown users)

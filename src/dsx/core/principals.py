@@ -1,4 +1,4 @@
-"""Who may ask, and for what: accounts, tokens, shares, and the principal they all resolve to."""
+"""Accounts, tokens, shares, and the principal that credentials resolve to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Scope = Literal["read", "write", "delete", "admin"]
 PlaceKind = Literal["file", "category", "prefix", "dataset"]
 
 SERVICE = "admin"
-"""Owner id of the service principal, which every configured API key is."""
+"""Owner id of the service principal, shared by all configured API keys."""
 ROLES: tuple[Role, ...] = get_args(Role)
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 PLACES: tuple[PlaceKind, ...] = get_args(PlaceKind)
@@ -23,12 +23,12 @@ OF_ROLE: dict[Role, frozenset[Scope]] = {
     "member": OWN,
     "reader": frozenset({"read"}),
 }
-"""What each role may do at most; a token may allow less, never more."""
+"""Maximum scopes of each role; a token may have fewer, never more."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceScope:
-    """A part of what an owner has.
+    """A part of an owner's resources.
 
     Attributes:
         kind: one ``file`` (with all its versions), the files of a ``category``, those below a
@@ -41,12 +41,12 @@ class ResourceScope:
     value: str
 
     def __post_init__(self) -> None:
-        """End a prefix where a path segment ends; this holds for records made before, too."""
+        """End a prefix with a slash, also in records made before this rule."""
         if self.kind == "prefix":
             object.__setattr__(self, "value", self.value.rstrip("/") + "/")
 
     def holds(self, file: str, name: str, category: str) -> bool:
-        """Whether a file lies in it."""
+        """Return whether a file is in scope."""
         match self.kind:
             case "file":
                 return file == self.value
@@ -59,25 +59,25 @@ class ResourceScope:
 
 
 ResourceScopes = Sequence[ResourceScope] | None
-"""Some parts of what an owner has; None: all of it."""
+"""Limits to parts of an owner's resources; None: no limits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking.
+    """The authenticated caller.
 
     Attributes:
         id: the owner of what it stores: a user's id, or ``admin`` for the service principal.
-        name: for people.
+        name: for display.
         number: the user's small integer; 0 for the service principal.
-        scopes: what it may do.
-        places: where it may do that; None: everywhere. A token may be limited to some places.
-        link: it holds nothing but a share link: it may read `places` of the owner `id`.
-        partial: it holds a token that allows less than its owner may do.
-        expires: when the token that it holds ends; None: not by itself, or it holds none.
-        via: id of the token, session or share that was shown; empty for a password or a key.
+        scopes: permitted actions.
+        places: what they are limited to; None: no limits. A token may be limited to some places.
+        link: authenticated by a share link alone: it may read `places` of the owner `id`.
+        partial: authenticated by a token with fewer scopes than its owner.
+        expires: when its token expires; None: never, or it has none.
+        via: id of the token, session or share used; empty for a password or a key.
         address: where the request came from.
-        generation: of the account, as `User.generation`; 0 for who has none.
+        generation: of the account, as `User.generation`; 0 without an account.
     """
 
     id: str
@@ -94,7 +94,7 @@ class Principal:
 
     @property
     def admin(self) -> bool:
-        """Whether everything is open to it: what is good in some places only administers none."""
+        """Whether it may access everything: limited tokens never administer."""
         return "admin" in self.scopes and self.places is None and not self.link
 
 
@@ -105,10 +105,10 @@ class User:
     Attributes:
         id: UUIDv7; the owner of its files.
         number: small integer, never reused.
-        password: Argon2id hash; None: signs in elsewhere (OIDC).
-        quota_bytes: of all its versions, the trash included; None: the hub's default.
-        quota_files: how many versions; None: the hub's default.
-        generation: grows when a password or a role changes: older signed tokens end.
+        password: Argon2id hash; None: signs in at the external provider (OIDC).
+        quota_bytes: for all its versions, the trash included; None: the hub's default.
+        quota_files: number of versions; None: the hub's default.
+        generation: grows when a password or a role changes, which ends older signed tokens.
     """
 
     id: str
@@ -125,13 +125,13 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A credential of a user's own; the secret itself is shown once and kept nowhere.
+    """A user's credential; the secret itself is shown once and not stored.
 
     Attributes:
         kind: ``token`` for programs, ``session`` for a browser, ``invite`` to sign up with.
-        scopes: what it allows, as far as its owner's role does.
-        places: where; None: everywhere.
-        used: when it was last shown, to about a minute; None: never.
+        scopes: granted scopes, within its owner's role.
+        places: what it is limited to; None: no limits.
+        used: when it was last used, to about a minute; None: never.
     """
 
     id: str
@@ -147,13 +147,13 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A place that its owner lets others read: one user, or whoever has a link.
+    """A resource scope that its owner lets one user read, or holders of a link.
 
     Attributes:
         grantee: the user's id; None: it is a link.
-        password: Argon2id hash of what a link asks for besides; None: nothing.
-        downloads: how often a link may be used; None: any number.
-        downloaded: how often it was.
+        password: Argon2id hash of the link's password; None: none.
+        downloads: how often a link may be used; None: no limit.
+        downloaded: how often it was used.
     """
 
     id: str
@@ -172,11 +172,11 @@ class Event:
     """An entry of the audit log.
 
     Attributes:
-        principal: owner id of who did it; empty: nobody known.
-        name: the user's name; None: no account's.
-        via: the token, session or share that was shown.
-        action: what was done, as ``file.create``.
-        target: to what.
+        principal: owner id of the caller; empty: unknown.
+        name: the user's name; None: no account.
+        via: the token, session or share used.
+        action: such as ``file.create``.
+        target: the object of the action.
         outcome: ``done`` or ``refused``.
     """
 

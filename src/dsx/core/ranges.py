@@ -33,7 +33,7 @@ class ByteRange:
 
 
 def parse_range(header: str, size: int) -> list[ByteRange] | None:
-    """The satisfiable ranges of a ``Range`` field for a representation of *size* bytes.
+    """Return the satisfiable ranges of a ``Range`` field for a representation of *size* bytes.
 
     Overlapping or touching ranges are merged and the result is in ascending order, so the bytes
     sent never exceed *size*. None means "ignore the field and send the whole": another unit,
@@ -57,15 +57,15 @@ def parse_range(header: str, size: int) -> list[ByteRange] | None:
     satisfiable = sorted(r for r in found if r.start < r.stop)
     if not satisfiable:
         raise RangeUnsatisfiable(
-            f"No byte of the asked range exists; the size is {size}.", {"size": size}
+            f"No byte of the requested range exists; the size is {size}.", {"size": size}
         )
     return _merge(satisfiable)
 
 
 def parse_content_range(header: str) -> tuple[int, int, int | None] | None:
-    """First and last byte and complete length (None: not told) of a ``Content-Range`` field.
+    """Return first and last byte and complete length (None: unknown) of a ``Content-Range`` field.
 
-    None if it has not that form; whether the numbers fit each other is not looked at.
+    None if it is malformed; whether the numbers are consistent is not checked.
     """
     match = _CONTENT.fullmatch(header.strip())
     if match is None:

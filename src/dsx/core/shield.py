@@ -1,4 +1,4 @@
-"""Work that is not left half-done when whoever waits for it is cancelled."""
+"""Runs work to completion even if its caller is cancelled."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ T = TypeVar("T")
 async def run_in_thread(call: Callable[..., T], *args: object) -> T:
     """Run *call* in a worker thread; return or raise only once it has ended.
 
-    That holds even if the caller is cancelled meanwhile, unlike with ``asyncio.to_thread``: the
-    buffers and descriptors *call* uses may be let go afterwards.
+    Even if the caller is cancelled meanwhile, unlike with ``asyncio.to_thread``: the buffers and
+    descriptors that *call* uses can be released afterwards.
     """
     loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
@@ -30,9 +30,9 @@ async def ended(task: asyncio.Future[Any]) -> None:
 
 
 async def run_to_completion(work: Awaitable[T], undo: Callable[[T], object] | None = None) -> T:
-    """Await *work* to its end, even if the caller is cancelled meanwhile; then that is raised.
+    """Await *work* to its end; a cancellation of the caller is raised afterwards.
 
-    *undo*: what is done with the result that then nobody gets.
+    *undo* gets the result in that case.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -42,5 +42,5 @@ async def run_to_completion(work: Awaitable[T], undo: Callable[[T], object] | No
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
         if not task.cancelled() and task.exception() is None and undo is not None:
-            undo(task.result())  # a failure is seen: the caller is told of the cancellation
+            undo(task.result())  # retrieves a failure: the caller gets the cancellation
         raise

@@ -1,4 +1,4 @@
-"""Sizes as people write them: ``16MiB``, ``2TB``, ``1000``."""
+"""Parses human-readable sizes: ``16MiB``, ``2TB``, ``1000``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
-    """The bytes that *text* tells; `ValueError` if it is no size."""
+    """Return the bytes that *text* stands for; `ValueError` if it is not a size."""
     match = _SIZE.fullmatch(text.strip())
     if match is None or match[2].lower() not in _UNITS:
-        raise ValueError("a size is a number of bytes with an optional unit, as in 16MiB or 2TB")
+        raise ValueError(
+            "a size must be a number of bytes with an optional unit, as in 16MiB or 2TB"
+        )
     return int(float(match[1]) * _UNITS[match[2].lower()])

@@ -22,7 +22,7 @@ class Member:
 
 
 def header(member: Member) -> bytes:
-    """Everything before the member's content: a pax header with its records, and its own."""
+    """Return everything before the member's content: a pax header with its records, and its own."""
     seconds, nanoseconds = divmod(member.mtime_ns, 10**9)
     records = b"".join(
         _record(key, value)
@@ -40,12 +40,12 @@ def header(member: Member) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """Zeros that fill up *size* bytes of content to whole blocks."""
+    """Return the zeros that pad *size* bytes of content to whole blocks."""
     return bytes(-size % BLOCK)
 
 
 def _record(key: str, value: str) -> bytes:
-    """One pax record, ``LENGTH KEY=VALUE``, whose length counts its own digits."""
+    """Return one pax record, ``LENGTH KEY=VALUE``, whose length counts its own digits."""
     body = f" {key}={value}\n".encode()
     length = len(body) + 1
     while len(str(length)) + len(body) != length:
@@ -54,7 +54,7 @@ def _record(key: str, value: str) -> bytes:
 
 
 def _ustar(name: bytes, size: int, kind: bytes, mtime: int) -> bytes:
-    """A ustar header block; numbers that do not fit are in the pax records."""
+    """Return a ustar header block; numbers that do not fit are in the pax records."""
     fields = (
         name.ljust(100, b"\0"),
         b"0000644\0" + b"0000000\0" * 2,

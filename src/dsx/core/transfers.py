@@ -1,4 +1,4 @@
-"""Transfers as plain values: uploads on their way in, and the tasks that control them."""
+"""Transfers as plain values: uploads, and the tasks that control them."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ TaskKind = Literal["upload", "download", "delete", "empty"]
 TaskState = Literal["pending", "running", "waiting", "paused", "completed", "aborted", "expired"]
 
 ALGORITHMS = {"md5": 16, "sha1": 20, "sha256": 32}
-"""Digests that an upload, or a part of one, may be checked against; their sizes in bytes."""
+"""Digest algorithms for verifying an upload or a part of one; their sizes in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Bytes on their way in.
+    """An upload and its progress.
 
     Attributes:
         id: UUIDv7; also the id of the task that controls it.
-        kind: ``whole``; or ``partial`` and ``final``, of which finals are made (concatenation).
+        kind: ``whole``; or ``partial`` and ``final``, which joins partials (concatenation).
         name: of the file it becomes; None for a partial, which never becomes one.
-        length: bytes in all; None while that is not known yet.
-        received: bytes that are on disk; they never change any more.
+        length: total bytes; None while unknown.
+        received: bytes that are on disk; they never change.
         state: ``open`` until it is ``finished``, ``aborted`` or ``expired``.
         expected: digests of the whole by algorithm, in hexadecimal, checked before it is finished.
-        notes: what a protocol wants to be told again: header fields.
-        generation: grows when a writer had to be shut out; hashes of older ones are worthless.
+        notes: values a protocol stores to return later: header fields.
+        generation: grows when a writer had to be shut out; hashes of older ones are invalid.
         paused: whether its task is paused.
-        challenge: what a proof of possession has to answer, in hexadecimal; None: none is asked.
-        blob: what the bytes were found to be, noted before they are sealed; None: not hashed yet.
+        challenge: the open challenge of a proof of possession, in hexadecimal; None: none.
+        blob: the computed digest of the bytes, noted before they are sealed; None: not hashed yet.
         version: number of the file version it became, once ``finished``.
-        expires: when it is dropped unless something arrives before.
-        staging_id: of the staging directory that has its bytes; None: no byte has come yet.
-        via: id of the token limited to some places that began it; empty: another credential.
-        counted: bytes that count against the owner's quota: those promised, or those that came.
+        expires: when it is dropped unless bytes arrive before.
+        staging_id: of the staging directory that has its bytes; None: no byte received yet.
+        via: id of the limited token that began it; empty: another credential.
+        counted: bytes that count against the owner's quota: reserved or received.
     """
 
     id: str
@@ -70,26 +70,25 @@ class Upload:
 
     @property
     def offset(self) -> int:
-        """Where an upload in order goes on: bytes from 0 on that are on disk without a gap."""
+        """The offset of an upload in order: the number of bytes on disk from 0 on without a gap."""
         if self.state == "finished" and self.length is not None:
             return self.length
         return self.received.prefix
 
     @property
     def complete(self) -> bool:
-        """Whether every byte is there, so that it can be finished."""
+        """Whether every byte has arrived, so that it can be finished."""
         return self.length is not None and self.received.covers(self.length)
 
 
 @dataclass(frozen=True, slots=True)
 class NewUpload:
-    """What an upload begins with. Unset facts get the defaults of files.
+    """The parameters of a new upload. Unset ones get the defaults of files.
 
     Attributes:
-        length: bytes in all; None: told later.
+        length: total bytes; None: declared later.
         task: id of a pending task that is to control it; None: one of its own.
-        id: of the caller's choice (a fresh UUID), so that an upload is begun once however often
-            that is tried; None: one is chosen.
+        id: chosen by the caller (a fresh UUID), which makes creation idempotent; None: a new id.
         parts: for a ``final``: the ids of its partials in order.
     """
 
@@ -110,7 +109,7 @@ class NewUpload:
 
 @dataclass(frozen=True, slots=True)
 class PartDigest:
-    """What the bytes of one request are to hash to."""
+    """The expected digest of the bytes of one request."""
 
     algorithm: str
     value: bytes
@@ -121,12 +120,12 @@ class Task:
     """A controllable transfer.
 
     Attributes:
-        kind: None until a transfer takes the task up; ``empty``: of the trash.
-        state: ``waiting``: it was begun, and nobody goes on with it just now.
-        name: what is being transferred, for people.
-        done: bytes (of a delete: files) so far; ``total``: of how many, None if not known.
+        kind: None until it is assigned to a transfer; ``empty``: of the trash.
+        state: ``waiting``: it was begun, and nobody is continuing it at the moment.
+        name: a display name of what is being transferred.
+        done: bytes (of a delete: files) so far; ``total``: of how many, None if unknown.
         message: why it ended, if it failed.
-        expires: when it ends by itself, whatever it is doing, and is forgotten.
+        expires: when it ends, even if it is running, and is deleted.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Addresses as people write them into settings, and proxies into fields: checked, in one form."""
+"""Validates and normalizes addresses in settings and in proxies' header fields."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+")
 
 
 def path_prefix(text: str) -> str:
-    """*text* as a path with a slash at its beginning and none at its end; empty: the top.
+    """Return *text* as a path with a leading and no trailing slash; empty: the top.
 
-    `ValueError` if it is no path, or one that a browser would read as something else.
+    `ValueError` if it is not a path, or one that browsers would interpret differently.
     """
     path = text.strip().rstrip("/").removeprefix("/")
     parts = path.split("/") if path else []
     if any(part in {".", ".."} or not _SEGMENT.fullmatch(part) for part in parts):
-        raise ValueError("it is a path, as /hub")
+        raise ValueError("it must be a path, such as /hub")
     return f"/{path}" if path else ""
 
 
 def web_address(text: str) -> str:
-    """*text* as a URL of the web, without a slash at its end; empty stays empty.
+    """Return *text* as an http(s) URL without a trailing slash; empty stays empty.
 
-    `ValueError` unless it is of a host and a path, and of nothing else.
+    `ValueError` unless it has only a scheme, a host and a path.
     """
     if not text:
         return text
@@ -35,10 +35,10 @@ def web_address(text: str) -> str:
     except ValueError:
         whole = False
     if not whole or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError("it is a URL, as https://lab.example/hub")
+        raise ValueError("it must be a URL, such as https://lab.example/hub")
     return parts._replace(path=path_prefix(parts.path)).geturl()
 
 
 def network(text: str) -> Network:
-    """The network *text*, as ``10.0.0.0/8``, or the one of a single address; or `ValueError`."""
+    """Return the network *text*, as ``10.0.0.0/8``, or that of one address; or `ValueError`."""
     return ipaddress.ip_network(text.strip(), strict=False)

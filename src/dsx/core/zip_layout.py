@@ -1,7 +1,7 @@
 """The layout of a ZIP archive of stored entries (PKWARE APPNOTE 6.3.10), computed without I/O.
 
-Sizes and CRC-32s are known beforehand, so every header is, and any byte range of the archive can
-be produced without producing what lies before it. Every entry is written in ZIP64 form (§4.5.3):
+Sizes and CRC-32s are known beforehand, and therefore every header, so any byte range of the archive
+can be produced without producing what precedes it. Every entry is written in ZIP64 form (§4.5.3):
 one layout whatever the sizes.
 """
 
@@ -62,9 +62,9 @@ class Body:
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:
-    """*names* with " (2)", " (3)" … before the suffix of those that came before."""
+    """Return *names* with " (2)", " (3)" … before the suffix of repeated ones."""
     taken: set[str] = set()
-    series: dict[str, Iterator[str]] = {}  # so that many equal names do not cost their square
+    series: dict[str, Iterator[str]] = {}  # avoids quadratic time for many equal names
     result = []
     for name in names:
         candidate = name
@@ -90,7 +90,7 @@ def total_size(entries: Sequence[Entry]) -> int:
 
 
 def parts(entries: Sequence[Entry], start: int, stop: int) -> Iterator[Header | Body]:
-    """What makes up bytes ``[start, stop)`` of the archive, in order; empty parts are left out."""
+    """Yield the parts of bytes ``[start, stop)`` of the archive, in order, without empty ones."""
     position = 0
     for index, entry in enumerate(entries):
         first = position + _local_size(entry)
@@ -104,7 +104,7 @@ def parts(entries: Sequence[Entry], start: int, stop: int) -> Iterator[Header | 
 
 
 def _directory(entries: Sequence[Entry], begin: int, start: int, stop: int) -> Iterator[Header]:
-    """The central directory and the end records, which begin at *begin*."""
+    """Yield the central directory and the end records, which begin at *begin*."""
     position, offset = begin, 0
     for entry in entries:
         size = _central_size(entry)
@@ -116,7 +116,7 @@ def _directory(entries: Sequence[Entry], begin: int, start: int, stop: int) -> I
 
 
 def _cut(data: bytes, position: int, start: int, stop: int) -> Iterator[Header]:
-    """The part of *data*, which lies at *position*, that is in ``[start, stop)``."""
+    """Yield the part of *data*, at *position*, that is in ``[start, stop)``."""
     part = data[max(0, start - position) : max(0, stop - position)]
     if part:
         yield Header(part)
@@ -163,7 +163,7 @@ def _end(count: int, offset: int, size: int) -> bytes:
 
 
 def _dos_time(instant: Micros) -> tuple[int, int]:
-    """Time and date in MS-DOS form, UTC, kept within what that can say (§4.4.6)."""
+    """Return time and date in MS-DOS form, UTC, clamped to its range (§4.4.6)."""
     moment = datetime.fromtimestamp(instant / 1_000_000, UTC)
     year = min(max(moment.year, 1980), 2107)
     time = moment.hour << 11 | moment.minute << 5 | moment.second // 2

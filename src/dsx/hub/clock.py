@@ -1,4 +1,4 @@
-"""What time it is. Durations are measured elsewhere, with clocks that cannot be set."""
+"""The current time. Durations are measured elsewhere, with monotonic clocks."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now() -> Micros:
-    """This instant; `Unavailable` where the clock says that it is before 1970, for it is not."""
+    """Return this instant; `Unavailable` if the clock is set before 1970."""
     instant = time.time_ns() // 1000
     if instant < 0:
-        raise Unavailable("The server's clock is before 1970: its operator has to set it.")
+        raise Unavailable("The server's clock is before 1970: its operator must set it.")
     return instant
 
 
 def to_micros(moment: datetime) -> Micros:
-    """A datetime as an instant; one without a timezone is taken as UTC."""
+    """Convert a datetime to an instant; naive ones are taken as UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
 def to_time(instant: Micros) -> datetime:
-    """An instant as a timezone-aware datetime."""
+    """Convert an instant to a timezone-aware datetime."""
     return _EPOCH + timedelta(microseconds=instant)
 
 
 def time_text(instant: Micros) -> str:
-    """An instant in ISO 8601: UTC, microseconds."""
+    """Format an instant in ISO 8601: UTC, microseconds."""
     return to_time(instant).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

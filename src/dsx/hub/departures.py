@@ -1,6 +1,6 @@
-"""How accounts end: what they had goes to an heir, or to the trash; all else of theirs ends.
+"""Deletes accounts: their files go to an heir or to the trash, everything else ends.
 
-The account is shut out first, and forgotten last, so that an end that is cut off can be repeated.
+The account is disabled first and deleted last, so that an interrupted deletion can be repeated.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _WHY = "The account was deleted."
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """An account that has ended.
+    """A deleted account.
 
     Attributes:
-        files: how many files it left, those in its trash included.
-        heir: the name of who has them now; None: they are in the trash of the hub's own key.
+        files: how many files it left, including those in its trash.
+        heir: the name of their new owner; None: they are in the trash of the hub's own key.
     """
 
     name: str
@@ -68,22 +68,24 @@ class Departures:
         heir: str | None = None,
         days: float | None = None,
     ) -> Departure:
-        """End the account *name*; for admins.
+        """Delete the account *name*; for admins.
 
         Its files become the heir's, under their names, or *name*/… where those are taken. Without
-        an *heir* they go to the trash of the hub's own key, for *days* (None: as long as any; 0:
-        until the next collection), and then are gone for good. Tokens, sessions, shares, uploads
-        and tasks end at once. `NotFound`, `Conflict` for one's own account or an unfit heir.
+        an *heir* they go to the trash of the hub's own key, for *days* (None: the default; 0: until
+        the next collection), and are then permanently deleted. Tokens, sessions, shares, uploads
+        and tasks end immediately. `NotFound`, `Conflict` for one's own account or an unfit heir.
         """
         access.require(principal, "admin")
         access.require_whole(principal)
         if heir is not None and days is not None:
-            raise Invalid("Files go to an heir, or to the trash for some days: name one of them.")
+            raise Invalid(
+                "Choose what happens to the files: either an heir, or the trash for some days."
+            )
 
         def shut_out(connection: Connection) -> tuple[User, str, str | None]:
             user = _named(connection, name)
             if user.id == principal.id:
-                raise Conflict("This is your own account; another admin can delete it.")
+                raise Conflict("You cannot delete your own account; another admin can.")
             to, heir_name = _heir(connection, user, heir)
             users.change(connection, user, {"disabled": True}, ends=True)
             records.end_credentials(connection, user.id)
@@ -117,7 +119,7 @@ class Departures:
             await self._tasks.stop(id_, _WHY)
 
     async def _hand_over(self, user: User, to: str, days: float | None) -> int:
-        """Let *to* have all files, in the trash for *days* (None: as they are); how many."""
+        """Move all files to *to*, in the trash for *days* (None: as they are); returns how many."""
 
         def work(connection: Connection) -> int:
             for owner in sorted({user.id, to}):
@@ -146,17 +148,17 @@ def _named(connection: Connection, name: str) -> User:
 
 
 def _heir(connection: Connection, user: User, heir: str | None) -> tuple[str, str | None]:
-    """Owner id and name of who gets the files."""
+    """Return the owner id and name of the files' new owner."""
     if heir is None or heir == access.ADMIN:
         return access.ADMIN, heir
     found = _named(connection, heir)
     if found.id == user.id or found.disabled:
-        raise Conflict(f"{found.name!r} cannot have the files: name another account.")
+        raise Conflict(f"{found.name!r} cannot receive the files: choose another account.")
     return found.id, found.name
 
 
 def _names(account: str, name: str) -> list[str]:
-    """What a file may be called in another space: as it was, else below the account's name."""
+    """Return candidate names for a file in another space, which may have it already."""
     folders = [account, *(f"{account}-{number}" for number in range(2, _NAMES))]
     wanted = [name, *(f"{folder}/{name}" for folder in folders)]
     return [one for one in wanted if len(one.encode()) <= MAX_NAME_BYTES]

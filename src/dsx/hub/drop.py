@@ -1,7 +1,7 @@
-"""The drop: a directory for files that came to the server's machine by other ways.
+"""The drop: a directory for files that reached the server by other ways.
 
-Nothing in it is listed or served. What can be done with such a file is to delete it by its name;
-it then goes to the trash like any other, from where it can be restored as an ordinary file.
+Nothing in it is listed or served. Such a file can only be deleted by its name; it then goes to the
+trash like any other, and can be restored from there as an ordinary file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHUNK = 1024 * 1024
 
 
 class Drop:
-    """The files below one directory. They are nobody's, so only admins may dispose of them."""
+    """The files below one directory. They have no owner, so only admins may delete them."""
 
     def __init__(self, directory: Path, files: Files, trash: Trash) -> None:
         """*directory* need not exist."""
@@ -36,12 +36,12 @@ class Drop:
         self._trash = trash
 
     async def delete(self, principal: Principal, name: str) -> FileVersion:
-        """Move the ordinary file *name* to the principal's trash; neither is it listed meanwhile.
+        """Move the ordinary file *name* to the principal's trash; it is never listed in between.
 
         The original is removed once its bytes and its record are durable; a crash in between leaves
-        both. Raises `NotFound` if there is none, for who is no admin as well, `Conflict` if someone
-        still writes to it or deletes it at the same time, `PreconditionFailed` if a file of that
-        name is stored meanwhile, and what else `Files.create` raises.
+        both. Raises `NotFound` if there is none or the caller is no admin, `Conflict` if it is
+        being written or deleted, `PreconditionFailed` if a file of that name is stored meanwhile,
+        and what `Files.create` raises.
         """
         missing = NotFound(f"There is no file named {name!r}.", {"name": name})
         if not principal.admin:
@@ -70,7 +70,7 @@ class Drop:
 
 
 class _Found:
-    """A file in the drop, held against a second deletion. Methods are blocking."""
+    """A file in the drop, locked against a second deletion. Methods are blocking."""
 
     def __init__(self, root: Path, name: str) -> None:
         self._name = name.rsplit("/", 1)[-1]
@@ -79,11 +79,11 @@ class _Found:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
-            raise Conflict(f"{name!r} is being deleted already, or is in use.") from None
+            raise Conflict(f"{name!r} is already being deleted, or is in use.") from None
         self._before = os.fstat(self._file)
-        if self._before.st_nlink == 0:  # who held it has just disposed of it
+        if self._before.st_nlink == 0:  # the previous holder has just removed it
             self.close()
-            raise NotFound(f"{name!r} is gone.")
+            raise NotFound(f"{name!r} no longer exists.")
         self.size = self._before.st_size
 
     def copy(self, receiver: Receiver) -> None:
@@ -91,10 +91,10 @@ class _Found:
             receiver.write(data)
         after = os.fstat(self._file)
         if _state(after) != _state(self._before) or receiver.size != after.st_size:
-            raise Conflict(f"{self._name!r} is being written; delete it when it is whole.")
+            raise Conflict(f"{self._name!r} is being written; delete it once it is complete.")
 
     def remove(self) -> None:
-        """Unlink it, unless another file has taken its name meanwhile, or it has changed."""
+        """Unlink it, unless it has changed or another file has taken its name."""
         with suppress(FileNotFoundError):
             there = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
             if _state(there) == _state(self._before):

@@ -1,4 +1,4 @@
-"""The hub as one value: every use case a protocol may call."""
+"""The hub: every use case a protocol may call."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dsx.hub.transfers.uploads import Uploads
 
 @dataclass(frozen=True, slots=True)
 class AccountServices:
-    """Who is asking, and what they may do. ``oidc``: None where no provider is set up."""
+    """Authentication and authorization. ``oidc``: None if no provider is configured."""
 
     authenticator: Authenticator
     users: Users
@@ -47,7 +47,7 @@ class TransferServices:
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """What `dsx.wiring` composes and protocols use.
+    """The services that `dsx.wiring` composes and protocols use.
 
     ``fileserver_max``: bytes of one upload by the file server dialect (None: as any other).
     ``event_seconds``: how long a stream of events may last.
@@ -66,6 +66,6 @@ class Hub:
     event_seconds: float
 
     async def check(self) -> None:
-        """Return if catalog and blobs answer; raise `Unavailable` (or what they raise) if not."""
+        """Raise `Unavailable` (or what catalog and blobs raise) unless both respond."""
         await self.catalog.check()
         await self.integrity.blobs.list(limit=1)

@@ -1,4 +1,4 @@
-"""What an operator allows."""
+"""Limits set by the operator."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from dsx.core.errors import Invalid, StorageFull, TooLarge, TooMany
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of what is stored.
+    """Limits on stored data.
 
     Attributes:
-        file_size: bytes of one file; None: any number.
-        quota: bytes of all files of one owner, versions and trash included, and of what is on its
-            way; None: any number. A user may have another quota than this, and than the next.
-        quota_files: how many those may be; None: any number.
-        uploads: how many uploads of one owner may be under way, partial ones included.
-        tasks: how many tasks of one owner may be waiting or running, beside those of uploads.
+        file_size: bytes of one file; None: no limit.
+        quota: bytes of all files of one owner, including versions, trash and unfinished uploads;
+            None: no limit. A user may have another quota than this, and than the next.
+        quota_files: number of those files; None: no limit.
+        uploads: number of unfinished uploads of one owner, partial ones included.
+        tasks: number of unfinished tasks of one owner, beside those of uploads.
         expiry: seconds for which an upload waits for its next byte, and an ended one is remembered.
-        checksum: dialects that may finish an upload without a digest must not.
+        checksum: whether dialects that make a digest optional must require one.
     """
 
     file_size: int | None = None
@@ -35,13 +35,13 @@ class Limits:
     checksum: bool = False
 
     def narrowed(self, file_size: int | None) -> Limits:
-        """These limits, with files of at most *file_size* bytes, too (None: no further bound)."""
+        """Return these limits with files of at most *file_size* bytes (None: unchanged)."""
         if file_size is None or (self.file_size is not None and self.file_size <= file_size):
             return self
         return replace(self, file_size=file_size)
 
     def check_size(self, size: int | None) -> None:
-        """Raise `TooLarge` for a file of *size* bytes (None: not known yet) beyond the limit."""
+        """Raise `TooLarge` if a file of *size* bytes (None: unknown) exceeds the limit."""
         if size is not None and self.file_size is not None and size > self.file_size:
             raise too_large(self.file_size)
 
@@ -50,8 +50,8 @@ class Limits:
     ) -> None:
         """Raise `TooLarge` if *owner* may not have *more* bytes, or another file.
 
-        *counted* of them are counted already, as an upload's. Nobody else may take what is left
-        until the transaction ends, so what this locks anything it has locked before.
+        *counted* of them are already counted, as an upload's. The remaining quota stays locked
+        until the transaction ends, so all other locks must be taken before.
         """
         most_bytes, most_files = self.quotas(connection, owner)
         if most_bytes is None and most_files is None:
@@ -62,17 +62,17 @@ class Limits:
             raise over_quota(most_bytes, used, more)
         if most_files is not None and found.files >= most_files:
             raise TooLarge(
-                f"The quota is {most_files} files, versions and trash included; delete some, and "
-                "empty the trash, to make room.",
+                f"The quota is {most_files} files, including versions and trash; delete some "
+                "and empty the trash to make room.",
                 {"quota_files": most_files, "used_files": found.files, "limit": most_files},
             )
 
     def check_uploads(self, connection: Connection, owner: str) -> None:
-        """Raise `TooMany` if *owner* may begin no other upload."""
-        check_number(usage.of(connection, owner).uploads, self.uploads, "uploads under way")
+        """Raise `TooMany` if *owner* may not begin another upload."""
+        check_number(usage.of(connection, owner).uploads, self.uploads, "unfinished uploads")
 
     def standing(self, connection: Connection, owner: str) -> tuple[int | None, int]:
-        """The bytes *owner* may have (None: any number), and those that are counted."""
+        """Return the byte quota of *owner* (None: no limit) and the bytes counted."""
         most, _ = self.quotas(connection, owner)
         if most is None:
             return None, 0
@@ -80,7 +80,7 @@ class Limits:
         return most, found.bytes + found.staged
 
     def quotas(self, connection: Connection, owner: str) -> tuple[int | None, int | None]:
-        """Bytes and files *owner* may have: by a rule of its own, or else by the hub's."""
+        """Return the quotas of *owner* in bytes and files: its own, or else the hub's."""
         own_bytes, own_files = users.quota(connection, owner)
         return (
             self.quota if own_bytes is None else own_bytes,
@@ -89,44 +89,44 @@ class Limits:
 
 
 def check_number(found: int, most: int | None, what: str) -> None:
-    """Raise `TooMany` unless *found* of *what* leave room for another; None: any number does."""
+    """Raise `TooMany` if *found* of *what* reach *most*; None: no limit."""
     if most is not None and found >= most:
         raise TooMany(
-            f"There are {found} {what} of yours, and there may be {most}: end some of them first.",
+            f"You have {found} {what}, and {most} are allowed: end some of them first.",
             {"limit": most, "found": found},
         )
 
 
 def over_quota(most: int, used: int, more: int) -> TooLarge:
-    """The failure of who has *used* bytes and may not have *more*, for *most* are the quota."""
+    """Return the failure of a request for *more* bytes when *used* of the quota *most* are used."""
     return TooLarge(
-        f"That is {used + more - most} bytes over the quota; delete files, and empty the trash, or "
-        "end unfinished uploads, to make room.",
+        f"This exceeds the quota by {used + more - most} bytes; delete files and "
+        "empty the trash, or abort unfinished uploads, to make room.",
         {"quota": most, "used": used, "limit": max(0, most - used)},
     )
 
 
 def check_room(connection: Connection, room: int | None, needed: int) -> None:
-    """Raise `StorageFull` if *needed* bytes do not fit beside what open uploads were promised."""
+    """Raise `StorageFull` if *needed* bytes do not fit beside those reserved for open uploads."""
     if room is None:
         return
     uploads.claim_room(connection)
     available = max(0, room - usage.reserved(connection))
     if needed > available:
         raise StorageFull(
-            f"There is no room for {needed} bytes. {MORE_ROOM}",
+            f"Not enough space for {needed} bytes. {MORE_ROOM}",
             {"needed": needed, "available": available},
         )
 
 
 def too_large(limit: int) -> TooLarge:
-    """The failure of a file over *limit* bytes."""
+    """Return the failure of a file over *limit* bytes."""
     return TooLarge(f"A file has at most {limit} bytes here.", {"limit": limit})
 
 
 def inconsistent(known: int | None, told: int | None) -> Invalid:
-    """The failure of a request that contradicts the upload's length."""
+    """Return the failure of a request that contradicts the upload's length."""
     return Invalid(
-        f"The upload's length does not change: it is {known}, not {told}.",
+        f"The upload's length cannot change: it is {known}, not {told}.",
         {"length": known, "told": told},
     )

@@ -1,1 +1,1 @@
-"""Who is asking, and what they may do: accounts, credentials, shares, the audit log."""
+"""Authentication and authorization: accounts, credentials, shares, the audit log."""

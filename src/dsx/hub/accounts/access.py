@@ -1,11 +1,11 @@
-"""What principals may do, whichever protocol they speak. The only file with rules about that.
+"""Access rules for principals of every protocol. No other module has any.
 
-Everybody has a space of their own, and what is in it is theirs. Others read what is shared with
-them; an admin reads and changes everything. A token allows at most what its owner may do, perhaps
-only in some places; a share link allows to read one place. What somebody may not know of looks to
-them as if it were not there.
+Each account has a space of its own and owns what is in it. Others read what is shared with them;
+admins read and change everything. A token allows at most what its owner may do, possibly limited to
+some places; a share link gives read access to one place. Whatever a principal may not know of looks
+as if it did not exist.
 
-Use cases call these functions before they do anything, and so no protocol can forget to.
+Use cases call these functions first, so that no protocol can omit the check.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dsx.hub.clock import SECOND, now
 
 ADMIN = SERVICE
 ANONYMOUS = "anonymous"
-"""Owner id of whoever shows no credential."""
+"""Owner id of unauthenticated callers."""
 
 _OF_TASKS: dict[TaskKind | None, Scope] = {
     None: "read",
@@ -41,17 +41,17 @@ _OF_TASKS: dict[TaskKind | None, Scope] = {
     "delete": "delete",
     "empty": "delete",
 }
-"""What it takes to make or control a task of each kind; see `require_task` for one of none."""
+"""Scopes that making or controlling tasks of each kind needs; for None see `require_task`."""
 _EFFECT = {"read": "read", "write": "store or change", "delete": "delete", "admin": "administer"}
 
 
 def service(address: str = "") -> Principal:
-    """The principal of a configured API key."""
+    """Return the principal of a configured API key."""
     return Principal(ADMIN, name=ADMIN, scopes=OF_ROLE["admin"], address=address)
 
 
 def principal_of(user: User, token: Token | None = None, address: str = "") -> Principal:
-    """Who *user* is, with a *token* or without: never more than both allow."""
+    """Return the principal of *user*, limited to what both the role and a *token* allow."""
     allowed = OF_ROLE[user.role]
     return Principal(
         id=user.id,
@@ -68,7 +68,7 @@ def principal_of(user: User, token: Token | None = None, address: str = "") -> P
 
 
 def require(principal: Principal, scope: Scope, *, links: bool = False) -> None:
-    """Raise `Denied` unless *principal* may do such things; *links*: so may share links."""
+    """Raise `Denied` unless *principal* has *scope*; share links never do unless *links*."""
     held = principal.admin if scope == "admin" else scope in principal.scopes
     if not held or (principal.link and not links):
         raise Denied(
@@ -78,27 +78,31 @@ def require(principal: Principal, scope: Scope, *, links: bool = False) -> None:
 
 
 def require_present(connection: Connection, principal: Principal) -> None:
-    """Raise `Unauthenticated` if the account, or the token that was shown, has ended meanwhile.
+    """Raise `Unauthenticated` if the account, or the token used, has ended since the request began.
 
-    For what a request does long after it came: a body may take hours to arrive.
+    For work long after authentication: a body may take hours to arrive.
     """
     if principal.via and not tokens.is_known(connection, principal.via, now()):
-        raise Unauthenticated("The token has expired or was revoked meanwhile; nothing is stored.")
+        raise Unauthenticated(
+            "The token expired or was revoked during the request; nothing is stored."
+        )
     if not principal.number:
         return
     user = users.by_id(connection, principal.id)
     if user is None or user.disabled:
-        raise Unauthenticated("The account was disabled or deleted meanwhile; nothing is stored.")
+        raise Unauthenticated(
+            "The account was disabled or deleted during the request; nothing is stored."
+        )
     if principal.via:
         require(principal_of(user), "write")
     elif user.generation != principal.generation:
-        raise Unauthenticated("The account has another password or role now; sign in again.")
+        raise Unauthenticated("The account's password or role has changed; sign in again.")
 
 
 def require_task(principal: Principal, kind: TaskKind | None) -> None:
     """Raise `Denied` unless *principal* may make or control tasks of that kind.
 
-    One of no kind does nothing yet, so it is for whoever may do something.
+    Tasks without a kind do nothing yet: any scope is enough, except for share links.
     """
     if kind is None and principal.scopes and not principal.link:
         return
@@ -106,29 +110,29 @@ def require_task(principal: Principal, kind: TaskKind | None) -> None:
 
 
 def require_account(principal: Principal) -> None:
-    """Raise `Denied` for who is nobody, or part of somebody: a link, or a token for some places."""
+    """Raise `Denied` unless *principal* is a full account: no anonymous, link or limited token."""
     if principal.link or principal.places is not None:
-        raise Denied("A share link, or a token limited to some places, may not do this.")
+        raise Denied("Share links and tokens limited to some places may not do this.")
     if principal.id == ANONYMOUS:
         raise Denied("This needs an account: sign in.")
 
 
 def require_whole(principal: Principal) -> None:
-    """Raise `Denied` for a token of less than its owner may: it makes and ends no credentials.
+    """Raise `Denied` for tokens with fewer scopes than their owner: they manage no credentials.
 
-    Whatever somebody could come in with later is one: a token, an account, an invitation, a
-    password, a role, an account that is no longer disabled.
+    Credentials are all means to sign in later: tokens, accounts, invitations, passwords, roles, and
+    enabling a disabled account.
     """
     require_account(principal)
     if principal.partial:
-        raise Denied("A token that allows less than its owner may do cannot do this.")
+        raise Denied("A token with fewer scopes than its owner may not do this.")
 
 
 def ends(principal: Principal, instant: Micros, seconds: float | None) -> Micros | None:
-    """When a credential or share ends that is made now, for *seconds* (None: until it is ended).
+    """Return when a credential or share made now expires; *seconds* None: never.
 
-    Never later than the token that made it. Sessions and signed tokens are no such: they stand for
-    a sign-in, and whoever has signed in may make what lasts.
+    Not later than the token that made it. Sessions and signed tokens set no such bound: they stand
+    for a sign-in.
     """
     found = [] if seconds is None else [instant + int(seconds * SECOND)]
     if principal.expires is not None:
@@ -137,16 +141,16 @@ def ends(principal: Principal, instant: Micros, seconds: float | None) -> Micros
 
 
 def require_place(principal: Principal, name: str, category: str, file: str = "") -> None:
-    """Raise `Denied` unless *principal* may have a *file* of that name and category."""
+    """Raise `Denied` unless the limits of *principal* include a file of that name and category."""
     if not _within(principal.places, file, name, category):
         raise Denied(
-            "This token is limited to other places.",
+            "The token does not cover this file: see places for its limits.",
             {"places": [f"{place.kind}:{place.value}" for place in principal.places or ()]},
         )
 
 
 def require_name(connection: Connection, principal: Principal, name: str, category: str) -> None:
-    """`require_place` for what is to be stored, which becomes a version of what has its name."""
+    """Check `require_place` for a new file, or for all versions of the one of that name."""
     if principal.places is None:
         return
     taken = files.find(connection, principal.id, name)
@@ -163,9 +167,9 @@ def file(
     *,
     trashed: bool = False,
 ) -> FileVersion:
-    """The version with this id or number, if *principal* may do *scope* with it.
+    """Return the version with this id or number, if *principal* may do *scope* with it.
 
-    `NotFound` if there is none, or none *principal* may know of; `Denied` if it may only read it.
+    `NotFound` if there is none, or none *principal* may know of; `Denied` if it may only be read.
     """
     require(principal, scope, links=True)
     version = files.get(connection, ref, trashed=trashed)
@@ -179,14 +183,14 @@ def file(
     elif not trashed and _shared(connection, principal, version):
         if scope == "read":
             return version
-        raise Denied("The file is another user's: it may be read, not changed.")
+        raise Denied("The file belongs to another user and is read-only for you.")
     raise hidden(files.unknown(ref, trashed=trashed))
 
 
 def versions(
     connection: Connection, principal: Principal, ref: str, limit: int, cursor: str | None
 ) -> Page:
-    """One page of those versions of the file of *ref* that *principal* may read, newest first."""
+    """Return one page of the readable versions of the file of *ref*, newest first."""
     whose = file(connection, principal, ref)
     places: ResourceScopes = None
     if whose.owner == principal.id:
@@ -205,7 +209,7 @@ def version(
     *,
     trashed: bool = False,
 ) -> FileVersion:
-    """Version *number*, from 1 on, of the file of *ref*; raises what `file` raises."""
+    """Return version *number*, from 1 on, of the file of *ref*; raises what `file` raises."""
     whose = file(connection, principal, ref, scope, trashed=trashed)
     found = files.find_version(connection, whose.file, number, trashed=trashed)
     if found is None:
@@ -217,7 +221,7 @@ def version(
 def find(
     connection: Connection, principal: Principal, name: str, scope: Scope = "read"
 ) -> FileVersion:
-    """The newest version of the principal's own file of exactly this name; or `NotFound`."""
+    """Return the newest version of the principal's own file of exactly this name, or `NotFound`."""
     require(principal, scope, links=True)
     version = files.find(connection, principal.id, name)
     if version is None or not _within(principal.places, version.file, name, version.category):
@@ -230,16 +234,16 @@ def find(
 def find_many(
     connection: Connection, principal: Principal, names: Sequence[str]
 ) -> list[FileVersion]:
-    """The newest versions of the principal's own files of these names that it may know of."""
+    """Return the newest versions of the principal's own files of these names within its limits."""
     whose, places = space(connection, principal, None)
     found = files.find_many(connection, whose, names)
     return [one for one in found if _within(places, one.file, one.name, one.category)]
 
 
 def many(connection: Connection, principal: Principal, refs: Sequence[str]) -> list[FileVersion]:
-    """Versions to read, in that order; `NotFound` for the first that is not there for them.
+    """Return versions to read, in the order of *refs*; `NotFound` for an unreadable one.
 
-    What `file` says of each, but asked in one go: *refs* are some hundred.
+    The same rules as `file`, in one query: *refs* are some hundred.
     """
     require(principal, "read", links=True)
     found = files.get_many(connection, refs)
@@ -260,9 +264,9 @@ def many(connection: Connection, principal: Principal, refs: Sequence[str]) -> l
 def space(
     connection: Connection, principal: Principal, owner: str | None
 ) -> tuple[str, ResourceScopes]:
-    """Whose files a listing shows, and which of them: *owner* is a user's name; None: one's own.
+    """Return the owner and limits of a listing; *owner* None: the principal itself.
 
-    `NotFound` if *owner* shares nothing with *principal*, or is nobody.
+    *owner* is a user's name. `NotFound` if it shares nothing with *principal*, or does not exist.
     """
     require(principal, "read", links=True)
     if owner is None or owner == principal.name:
@@ -273,14 +277,14 @@ def space(
         return id_, None
     granted = shares.granted(connection, id_, principal.id, now()) if id_ else []
     if id_ is None or not granted or principal.places is not None:
-        raise hidden(NotFound(f"There are no files of {owner!r} for you."))
+        raise hidden(NotFound(f"{owner!r} shares no files with you."))
     return id_, granted
 
 
 def upload(
     connection: Connection, principal: Principal, found: Upload, scope: Scope = "read"
 ) -> Upload:
-    """*found*, which is the principal's, if *principal* may do *scope* with it."""
+    """Return *found*, an upload of the principal, if *principal* may do *scope* with it."""
     if principal.places is None:
         return found
     if not _reaches(connection, principal, found):
@@ -291,7 +295,10 @@ def upload(
 
 
 def task(connection: Connection, principal: Principal, found: Task) -> bool:
-    """Whether *principal*, whose task it is, may know of it: a limited token sees its places'."""
+    """Return whether *principal*, the owner of the task, may know of it.
+
+    A limited token sees only tasks within its limits.
+    """
     if principal.places is None:
         return True
     if found.kind is None:
@@ -304,9 +311,9 @@ def task(connection: Connection, principal: Principal, found: Task) -> bool:
 
 
 def own_task(connection: Connection, principal: Principal, id_: str) -> Task:
-    """The principal's task of that id; `NotFound` if there is none that it may know of."""
+    """Return the principal's task of that id; `NotFound` if there is none that it may know of."""
     if principal.link:
-        require(principal, "read")  # which links may not
+        require(principal, "read")  # refuses links
     found = tasks.get(connection, principal.id, id_)
     if not task(connection, principal, found):
         raise hidden(NotFound(f"There is no task {id_!r}."))
@@ -314,9 +321,9 @@ def own_task(connection: Connection, principal: Principal, id_: str) -> Task:
 
 
 def dataset(connection: Connection, principal: Principal, name: str, *, everyone: bool) -> bool:
-    """Whether *principal* may read that dataset in place; *everyone*: all accounts may.
+    """Return whether *principal* may read that dataset; *everyone*: all accounts may.
 
-    A token limited to a dataset, or a link to one, is worth no more than its owner may read.
+    Tokens limited to a dataset, and links to one, give no more access than their owner has.
     """
     place = ResourceScope("dataset", name)
     if "read" not in principal.scopes:
@@ -332,28 +339,28 @@ def dataset(connection: Connection, principal: Principal, name: str, *, everyone
 
 
 def owns(connection: Connection, principal: Principal, place: ResourceScope) -> ResourceScope:
-    """*place* as it may be shared by *principal*; `NotFound` or `Denied` if it is not theirs."""
+    """Return *place* in the form to share; `NotFound` or `Denied` if that is not allowed."""
     require_account(principal)
     require(principal, "write")
-    require(principal, "read")  # a share shows what is there to whoever makes it, too
+    require(principal, "read")  # making a share also reveals what exists
     if place.kind == "dataset" and not principal.admin:
-        raise Denied("Datasets in place are the operator's: an admin can share them.")
+        raise Denied("Datasets in place belong to the operator: ask an admin to share them.")
     if place.kind != "file":
         return place
     version = file(connection, principal, place.value)
     if version.owner != principal.id:
-        raise Denied("The file is another user's: its owner can share it.")
+        raise Denied("The file belongs to another user: ask its owner to share it.")
     return ResourceScope("file", version.file)
 
 
 def hidden(error: NotFound) -> NotFound:
-    """*error* as it is told to somebody who asked for what is not theirs, perhaps: it is noted."""
+    """Mark *error*, which may hide something the caller may not access, for the audit log."""
     error.refused = True
     return error
 
 
 def _operates(connection: Connection, owner: str) -> bool:
-    """Whether *owner* is an admin: datasets in place are theirs to share."""
+    """Return whether *owner* is an admin, who may share datasets in place."""
     user = None if owner == ADMIN else users.by_id(connection, owner)
     return owner == ADMIN or (user is not None and user.role == "admin" and not user.disabled)
 
@@ -363,9 +370,9 @@ def _within(places: ResourceScopes, file_: str, name: str, category: str) -> boo
 
 
 def _reaches(connection: Connection, principal: Principal, found: Upload) -> bool:
-    """Whether a token limited to some places may know of an upload of its owner's.
+    """Return whether a limited token may know of an upload of its owner.
 
-    A partial one will never lie anywhere itself: it is the token's that began it.
+    Partial uploads have no name: they belong to the token that began them.
     """
     if found.name is None:
         return found.via == principal.via
@@ -378,11 +385,11 @@ def _lies_within(principal: Principal, version: FileVersion) -> bool:
 
 
 def _require_all(connection: Connection, principal: Principal, file_: str) -> None:
-    """What changes a file concerns all its versions, and each has a category of its own."""
+    """Raise `Denied` unless all versions are in scope: each has a category of its own."""
     if principal.places is None:
         return
     if not all(_lies_within(principal, one) for one in files.versions(connection, file_)):
-        raise Denied("This token is limited to other places than versions of that file are in.")
+        raise Denied("The token does not cover all versions of that file.")
 
 
 def _shared(
@@ -391,7 +398,7 @@ def _shared(
     version: FileVersion,
     known: dict[str, Sequence[ResourceScope]] | None = None,
 ) -> bool:
-    """Whether its owner shares it; *known*: what is shared, by owners that were asked before."""
+    """Return whether the owner shares *version*; *known* caches what each owner shares."""
     if principal.places is not None:
         return False
     known = {} if known is None else known

@@ -1,4 +1,4 @@
-"""The audit log. Changes are noted in the transactions that make them, refusals soon after."""
+"""The audit log. Changes are recorded in the transactions that make them, refusals soon after."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _BATCH = 5000
 def note(
     connection: Connection, principal: Principal, action: str, target: str, **details: Any
 ) -> None:
-    """Note a change in the transaction that makes it: the log has it if, and only if, it is."""
+    """Record a change in the transaction that makes it: both are committed, or neither."""
     records.add(connection, records.entry(principal, now(), action, target, details=details))
 
 
 class Audit:
-    """Reads the log, notes what was refused, and keeps the log within its bounds."""
+    """Reads the log, records refusals, and keeps the log within its bounds."""
 
     def __init__(self, catalog: Catalog, *, days: float, rows: int, size: int) -> None:
         """Keep entries for *days* days, at most *rows* of them and about *size* bytes."""
@@ -39,7 +39,7 @@ class Audit:
         self._refusals = Refusals(catalog)
 
     def refused(self, principal: Principal | None, address: str, action: str, why: str) -> None:
-        """Note that somebody tried what they may not do; see `Refusals`."""
+        """Record a denied or failed attempt; see `Refusals`."""
         self._refusals.add(principal, address, action, why)
 
     async def list(
@@ -51,23 +51,23 @@ class Audit:
         user: str | None = None,
         outcome: str | None = None,
     ) -> Sequence[Event]:
-        """Entries, newest first. Admins see everybody's, or *user*'s alone; others their own.
+        """Return entries, newest first: for admins all, or only *user*'s; for others their own.
 
-        *user* may have left: what it did is kept under its name, beside what somebody else does
-        who has that name since. `NotFound` if *user* is another, and who asks is no admin, or if
-        nobody is called so, nor was.
+        Entries of deleted accounts are kept under their names, beside those of later accounts of
+        the same name. `NotFound` if *user* is somebody else and the caller is no admin, or if no
+        account ever had that name.
         """
         access.require(principal, "read")
         access.require_account(principal)
         if user is not None and not principal.admin and user != principal.name:
-            raise NotFound(f"There is nothing of {user!r} for you.")
+            raise NotFound(f"You may not see the log entries of {user!r}.")
 
         def work(connection: Connection) -> Sequence[Event]:
             owners: Sequence[str] | None = [principal.id]
             if principal.admin:
                 owners = records.called(connection, user) if user else None
             if owners == []:
-                raise NotFound(f"The log knows nobody called {user!r}.")
+                raise NotFound(f"The log has no entries of {user!r}.")
             return records.page(
                 connection, before=before, limit=limit, principals=owners, outcome=outcome
             )
@@ -75,9 +75,9 @@ class Audit:
         return await self._catalog.read(work)
 
     async def drop_expired(self, instant: Micros) -> None:
-        """Forget what is older than it has to be at *instant*, and what is too much.
+        """Delete entries that are too old at *instant*, and those over the limits.
 
-        Of that the oldest refusals first.
+        Over the limits, the oldest refusals go first.
         """
         await self._catalog.write(
             lambda connection: records.delete_expired(connection, instant - self._keep)
@@ -91,11 +91,11 @@ class Audit:
                     break
 
     async def aclose(self) -> None:
-        """Note what waits."""
+        """Write pending entries."""
         await self._refusals.aclose()
 
     async def _over(self) -> int:
-        """About how many entries there are too many."""
+        """Return about how many entries are over the limits."""
         rows, size = await self._catalog.read(records.extent)
         over = rows - self._rows
         if size > self._size:

@@ -1,4 +1,4 @@
-"""Who is asking: the one resolver of credentials, whichever way they were spelled."""
+"""Authentication: resolves credentials of every form to principals."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from dsx.hub.accounts.users import Users
 from dsx.hub.clock import SECOND, now
 
 _USED = 60 * SECOND
-"""How exactly it is noted when a token was used."""
+"""Precision of a token's recorded last use."""
 _JWT_DOTS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a request shows.
+    """The credential of a request.
 
     Attributes:
-        secret: a password, an API key, a token, a signed token, a share link's secret.
-        user: the name that came with a password; None: *secret* has to say everything.
-        cookie: it came in a cookie, which browsers send whoever made the page.
-        device: what a browser keeps that has signed in before; see `SignInLimiter.device_of`.
+        secret: a password, API key, token, signed token, or a share link's secret.
+        user: the name that came with a password; None: *secret* alone identifies the caller.
+        cookie: it came in a cookie, which browsers send whichever page made the request.
+        device: the cookie of a browser that has signed in before; see `SignInLimiter.device_of`.
     """
 
     secret: str
@@ -43,7 +43,7 @@ class Credential:
 
 
 class Authenticator:
-    """Resolves credentials to principals. Never hashes a password twice for one who repeats it."""
+    """Resolves credentials to principals. Repeated passwords are not hashed again."""
 
     def __init__(
         self,
@@ -55,10 +55,10 @@ class Authenticator:
         pace: RateLimiter,
         anonymous: Collection[Scope] = (),
     ) -> None:
-        """Accept *keys*, whose hashes are kept; *anonymous*: what may do who shows nothing."""
+        """Accept *keys*, kept as hashes; *anonymous*: scopes of unauthenticated requests."""
         self._keys = [text_digest(key) for key in keys if key]
         if not self._keys:
-            raise ValueError("at least one API key is needed")
+            raise ValueError("at least one API key is required")
         self._catalog = catalog
         self._accounts = accounts
         self._shares = shares
@@ -67,12 +67,12 @@ class Authenticator:
         self._noting: set[asyncio.Task[None]] = set()
 
     async def authenticate(self, credential: Credential | None, address: str = "") -> Principal:
-        """The principal who holds *credential*; else `Unauthenticated`, or `RateLimited`."""
+        """Return the principal of *credential*; raises `Unauthenticated` or `RateLimited`."""
         if credential is None:
             if not self._anonymous:
                 raise Unauthenticated(
-                    "This needs a credential: send 'Authorization: Bearer <token or API key>', or "
-                    "the name and password of an account as Basic."
+                    "This request needs a credential: send 'Authorization: Bearer <token or API "
+                    "key>', or the name and password of an account as Basic."
                 )
             principal = Principal(access.ANONYMOUS, name=access.ANONYMOUS, scopes=self._anonymous)
         else:
@@ -82,9 +82,9 @@ class Authenticator:
         return principal
 
     async def stands(self, credential: Credential | None, principal: Principal) -> bool:
-        """Whether *credential*, by which *principal* came in, would still let it in as that.
+        """Return whether *credential* still authenticates as *principal*.
 
-        For what goes on long after it was begun. Neither an attempt nor a request is counted.
+        For long-running requests. Counts neither as an attempt nor as a request.
         """
         if credential is None:
             return True
@@ -97,7 +97,7 @@ class Authenticator:
         return replace(found, address=principal.address) == principal
 
     async def aclose(self) -> None:
-        """Await what is being noted."""
+        """Await pending updates of last use."""
         await asyncio.gather(*self._noting, return_exceptions=True)
 
     async def _resolve(self, credential: Credential, address: str) -> Principal:
@@ -117,10 +117,10 @@ class Authenticator:
             return access.principal_of(user)
         if secret.count(".") == _JWT_DOTS:
             return access.principal_of(await self._accounts.of_jwt(secret))
-        raise Unauthenticated("The API key or token is not known here; check DSX_API_KEY.")
+        raise Unauthenticated("Unknown API key or token: check DSX_API_KEY.")
 
     def _is_key(self, secret: str) -> bool:
-        """Takes the same time whichever key matches, and whether any does."""
+        """Compare in constant time, whichever key matches or none."""
         presented = text_digest(secret)
         matches = [hmac.compare_digest(presented, known) for known in self._keys]
         return any(matches)
@@ -143,7 +143,7 @@ class Authenticator:
             noting.add_done_callback(self._noting.discard)
 
     async def _touch(self, id_: str) -> None:
-        with suppress(DSXError):  # it is for people to know, nobody's to wait for
+        with suppress(DSXError):  # informational only
             await self._catalog.write(
                 lambda connection: tokens.touch(connection, id_, now()), durable=False
             )
@@ -153,7 +153,7 @@ def _principal(token: Token, user: User | None) -> Principal:
     if user is not None:
         return access.principal_of(user, token)
     if token.owner != access.ADMIN:
-        raise Unauthenticated("Nobody has this token any more.")
+        raise Unauthenticated("The token's account no longer exists.")
     return replace(
         access.service(),
         scopes=token.scopes,

@@ -1,11 +1,10 @@
-"""Which requests by a link are one download, for links that allow only so many.
+"""Groups the requests by a link into downloads, for links with a limited number of them.
 
-One download is one recipient's complete transfer. Its ranges, and what it takes to go on after a
-break, count once for a day; a request for the whole after that is another download. A recipient
-is known by a cookie, or else by address and program: those behind one address with the same
-program are taken for one where they go on with what was broken off, but not with what is complete:
-that takes the cookie. What that is worth to a cheat is bounded: the requests of one download ask
-for at most three times what is downloaded.
+One download is one recipient's complete transfer. Its ranges and its resumptions count once for a
+day; a request for the whole after that is another download. A recipient is known by a cookie, or
+else by address and program: those behind one address with the same program are taken for one when
+they resume an interrupted download, but not when they repeat a complete one, which takes the
+cookie. Abuse is bounded: the requests of one download may ask for at most three times its size.
 """
 
 from __future__ import annotations
@@ -31,22 +30,22 @@ from dsx.core.ranges import ByteRange
 from dsx.hub.clock import SECOND, now
 
 WINDOW = 24 * 3600 * SECOND
-"""How long a download may be gone on with."""
+"""How long a download may be resumed."""
 STALE = 3600 * SECOND
-"""An answer that began so long ago is taken to have broken off with its server."""
+"""Responses that began longer ago are taken to be interrupted by a server failure."""
 _MOST_SPANS = 1000
 TIMES = 3
-"""How much the requests of one download ask for: so many times its size."""
+"""The requests of one download may ask for this many times its size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Who uses a link, as far as requests tell.
+    """The user of a link, as far as requests identify them.
 
     Attributes:
         address: where the request came from.
-        program: what it says it is (User-Agent).
-        shown: the id of a download that it has begun; empty: it shows none.
+        program: its User-Agent.
+        shown: the id of its earlier download, from a cookie; empty: none.
     """
 
     address: str
@@ -55,18 +54,18 @@ class Recipient:
 
     @property
     def hash(self) -> str:
-        """What is kept of it."""
+        """Hash of the source and program, which is stored instead of them."""
         return _hash(source_of(self.address), self.program)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a request by a link asks for.
+    """The content that a request by a link asks for.
 
     Attributes:
-        item: its path and what it is now, so that changed content is another download.
+        item: its path and version, so that changed content is another download.
         size: bytes of the whole.
-        ranges: what of it; all of it for a request of the whole.
+        ranges: the requested ranges; one of everything for a request of the whole.
     """
 
     item: str
@@ -75,23 +74,23 @@ class Wanted:
 
     @property
     def bytes(self) -> int:
-        """How many are asked for."""
+        """Number of bytes requested."""
         return sum(part.size for part in self.ranges)
 
     @property
     def goes_on(self) -> bool:
-        """Whether only somebody asks so who has had the beginning."""
+        """Whether the request only makes sense after receiving the beginning."""
         return all(part.start > 0 for part in self.ranges)
 
 
 class LinkDownloads:
-    """The downloads of links that allow only so many."""
+    """The downloads of links with a limited number of downloads."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
     async def known(self, share: Share, recipient: Recipient, *, broken: bool) -> bool:
-        """Whether *recipient* has begun a download by that link; *broken*: one that broke off."""
+        """Return whether *recipient* has a download by that link; *broken*: an interrupted one."""
 
         def work(connection: Connection) -> bool:
             found = _of(connection, share, recipient)
@@ -100,7 +99,7 @@ class LinkDownloads:
         return await self._catalog.read(work)
 
     async def begin(self, share: Share, recipient: Recipient, wanted: Wanted) -> Running:
-        """Count a download, unless this goes on with one; `Gone` if there are no more."""
+        """Count a download, unless this resumes one; `Gone` if none are left."""
 
         def work(connection: Connection) -> Running:
             instant, item = now(), _hash(wanted.item)
@@ -129,7 +128,7 @@ class LinkDownloads:
         return await self._catalog.write(work)
 
     async def drop_expired(self, instant: Micros) -> None:
-        """Forget those that can be gone on with no more at *instant*."""
+        """Delete downloads that can no longer be resumed at *instant*."""
         await self._catalog.write(
             lambda connection: records.delete_expired(connection, instant - WINDOW)
         )
@@ -149,10 +148,10 @@ class Running:
         self._new = new
 
     async def end(self, *, begun: bool, whole: bool) -> None:
-        """Note what came of it: whether an answer was *begun*, and told *whole*.
+        """Record the result: whether a response was *begun*, and was sent *whole*.
 
-        One that is broken off has sent something, and nobody knows what has arrived of it. One
-        that was not begun has sent nothing: it does not count.
+        An interrupted one has sent something, and how much arrived is unknown. One that was not
+        begun has sent nothing and does not count.
         """
         work = self._take_back if self._new and not begun else partial(self._note, whole=whole)
         await self._catalog.write(work, durable=False)
@@ -172,7 +171,7 @@ class Running:
         )
         for part in self._wanted.ranges:
             sent, broken = (sent.add(part), broken) if whole else (sent, broken.add(part))
-        # Who asks for the end and gets it has the beginning, perhaps from an answer that broke off.
+        # A recipient who gets the end has the beginning, perhaps from an interrupted response.
         complete = found.complete or (sent.end == size and _with(sent, broken).covers(size))
         records.change(
             connection,
@@ -192,14 +191,14 @@ def _with(one: IntervalSet, other: IntervalSet) -> IntervalSet:
 
 
 def used_up() -> Gone:
-    """The failure of a link that is over."""
+    """Return the failure of a link that has ended."""
     return Gone("The share link has expired or has been used up.")
 
 
 def _of(connection: Connection, share: Share, recipient: Recipient) -> Sequence[LinkDownload]:
-    """The downloads that *recipient* may go on with: the one it shows, else those it looks like.
+    """Return the downloads that *recipient* may resume: that of its cookie, else similar ones.
 
-    Of the latter those that are complete are over: others may look like their recipient.
+    Similar ones that are complete do not count: other recipients may look the same.
     """
     since = now() - WINDOW
     if recipient.shown:
@@ -211,7 +210,7 @@ def _of(connection: Connection, share: Share, recipient: Recipient) -> Sequence[
 
 
 def _belongs(known: LinkDownload, wanted: Wanted) -> bool:
-    """Whether a request of the same recipient for the same thing is part of *known*."""
+    """Return whether a request of the same recipient for the same content is part of *known*."""
     if known.begun + wanted.bytes > TIMES * wanted.size:
         return False
     if wanted.goes_on:

@@ -1,8 +1,7 @@
-"""An OpenID Provider as the hub sees it: where it is, its keys, what it says of who signed in.
+"""An OpenID Provider: its discovery document, its keys, its claims about users.
 
-Everything here blocks: `dsx.hub.accounts.oidc_sign_in` calls it in threads of its own. Nothing but
-the document that the issuer publishes is believed about the provider, and nothing but a signed ID
-token about a user.
+Everything here blocks: `dsx.hub.accounts.oidc_sign_in` calls it in threads of its own. Only the
+issuer's discovery document is trusted about the provider, and only a signed ID token about a user.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from dsx.core.errors import Denied, Invalid, Unavailable
 log = structlog.get_logger(__name__)
 
 _TIMEOUT = (5.0, 10.0)
-_FRESH = 600.0  # seconds for which what the provider publishes is remembered
+_FRESH = 600.0  # seconds for which the provider's documents are cached
 _LEEWAY = 30  # seconds by which its clock may differ
 _SCOPE = "openid profile email"
 _ALGORITHMS = [f"{family}{bits}" for family in ("RS", "PS", "ES") for bits in (256, 384, 512)]
-_ALGORITHMS.append("EdDSA")  # none that a shared secret signs: it would be no proof of the issuer
+_ALGORITHMS.append("EdDSA")  # no HMAC: a shared secret does not prove the issuer
 _REQUIRED = ["iss", "sub", "aud", "exp", "iat"]
 _LONGEST_SUBJECT = 255  # characters, OpenID Connect Core §2
-_FAILED = "The provider's answer proves nothing; sign in again."
+_FAILED = "The provider's response could not be verified; sign in again."
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """How the hub is known to a provider; a client without a secret is a public one."""
+    """The hub's registration at a provider; a client without a secret is a public one."""
 
     issuer: str
     client_id: str
@@ -44,7 +43,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What the provider is asked to take back unchanged, or to prove that it knows."""
+    """Values that the provider must return unchanged or prove to know."""
 
     redirect_uri: str
     state: str
@@ -53,7 +52,7 @@ class Exchange:
 
 
 def check_installed() -> None:
-    """`Invalid`, with advice, if the package that signing in elsewhere needs is missing."""
+    """Raise `Invalid`, with advice, if the optional package for OpenID Connect is missing."""
     try:
         import authlib  # noqa: F401, PLC0415 (an extra)
     except ModuleNotFoundError:
@@ -63,7 +62,7 @@ def check_installed() -> None:
 
 
 class Provider:
-    """One provider. Threads may share it."""
+    """One provider. Thread-safe."""
 
     def __init__(self, registration: Registration) -> None:
         check_installed()
@@ -74,12 +73,12 @@ class Provider:
 
     @property
     def issuer(self) -> str:
-        """What the provider calls itself."""
+        """The provider's issuer identifier."""
         issuer: str = self._metadata()["issuer"]
         return issuer
 
     def authorization_url(self, exchange: Exchange) -> str:
-        """Where a browser signs in."""
+        """Return the URL where a browser signs in."""
         with self._session(exchange) as session:
             url, _ = session.create_authorization_url(
                 self._endpoint("authorization_endpoint"),
@@ -90,9 +89,10 @@ class Provider:
         return str(url)
 
     def claims(self, exchange: Exchange, code: str) -> dict[str, Any]:
-        """What the provider says of who came back with *code*, verified.
+        """Return the verified claims about the user who came back with *code*.
 
-        `Denied` if the code is not good, or the answer no proof; `Unavailable` if there is none.
+        `Denied` if the code or the ID token is invalid; `Unavailable` if the provider does not
+        respond.
         """
         from authlib.integrations.base_client import OAuthError  # noqa: PLC0415 (an extra)
 
@@ -114,7 +114,7 @@ class Provider:
             return self._completed(session, claims)
 
     def _completed(self, session: Any, claims: dict[str, Any]) -> dict[str, Any]:
-        """*claims*, with what the provider tells only who asks at its userinfo endpoint."""
+        """Return *claims*, with those that are only available from the userinfo endpoint."""
         metadata = self._metadata()
         if "preferred_username" in claims or "userinfo_endpoint" not in metadata:
             return claims
@@ -124,12 +124,12 @@ class Provider:
         return {**more, **claims}
 
     def _verified(self, token: str, nonce: str) -> dict[str, Any]:
-        """The claims of an ID token (OpenID Connect Core §3.1.3.7), else `Denied`."""
+        """Return the claims of an ID token (OpenID Connect Core §3.1.3.7), else raise `Denied`."""
         try:
             identifier = jwt.get_unverified_header(token).get("kid")
             claims = self._decoded(token, self._keys_for(identifier))
         except (jwt.PyJWTError, TypeError, ValueError) as error:
-            log.warning("ID token refused", error=repr(error))
+            log.warning("ID token rejected", error=repr(error))
             raise Denied(_FAILED) from None
         audience, party = claims["aud"], claims.get("azp")
         several = isinstance(audience, list) and len(audience) > 1
@@ -142,7 +142,7 @@ class Provider:
         return claims
 
     def _decoded(self, token: str, keys: list[jwt.PyJWK]) -> dict[str, Any]:
-        failure: Exception = jwt.InvalidKeyError("the token names no key of the issuer's")
+        failure: Exception = jwt.InvalidKeyError("the token names no key of the issuer")
         for key in keys:
             try:
                 return jwt.decode(
@@ -159,7 +159,7 @@ class Provider:
         raise failure
 
     def _keys_for(self, identifier: str | None) -> list[jwt.PyJWK]:
-        """The issuer's keys of that name; asks for them again if none is known."""
+        """Return the issuer's keys with that id; fetches them again if none is known."""
         for known in (self._keys, None):
             self._keys = known if known and _fresh(known[0]) else self._fetched_keys()
             found = [key for key in self._keys[1] if identifier in (None, key.key_id)]
@@ -176,11 +176,11 @@ class Provider:
     def _endpoint(self, name: str) -> str:
         endpoint = self._metadata().get(name)
         if not isinstance(endpoint, str):
-            raise Unavailable(f"The provider publishes no {name}: see DSX_OIDC_ISSUER.")
+            raise Unavailable(f"The provider publishes no {name}: check DSX_OIDC_ISSUER.")
         return endpoint
 
     def _metadata(self) -> Mapping[str, Any]:
-        """What the issuer publishes (OpenID Connect Discovery §4)."""
+        """Return the issuer's discovery document (OpenID Connect Discovery §4)."""
         with self._lock:
             if self._document is None or not _fresh(self._document[0]):
                 issuer = self._registration.issuer.rstrip("/")
@@ -188,8 +188,8 @@ class Provider:
                     found = _read(session, f"{issuer}/.well-known/openid-configuration")
                 if str(found.get("issuer")).rstrip("/") != issuer:
                     raise Unavailable(
-                        f"What {issuer} publishes is of {found.get('issuer')!r}: DSX_OIDC_ISSUER "
-                        "has to be spelled as the provider spells it."
+                        f"{issuer} identifies itself as {found.get('issuer')!r}: set "
+                        "DSX_OIDC_ISSUER to the provider's exact spelling."
                     )
                 self._document = time.monotonic(), found
             return self._document[1]
@@ -212,7 +212,7 @@ class Provider:
 
 
 def _read(session: requests.Session, url: str, **more: Any) -> dict[str, Any]:
-    """The JSON object at *url*; `Unavailable` if there is none."""
+    """Return the JSON object at *url*; `Unavailable` if there is none."""
     try:
         answer = session.get(url, timeout=_TIMEOUT, **more)
         answer.raise_for_status()
@@ -220,23 +220,24 @@ def _read(session: requests.Session, url: str, **more: Any) -> dict[str, Any]:
     except (requests.RequestException, ValueError) as error:
         raise _silent(error) from error
     if not isinstance(found, dict):
-        raise Unavailable("The provider's answer makes no sense.")
+        raise Unavailable("The provider's response is not a JSON object.")
     return found
 
 
 def _refusal(code: str) -> Denied | Unavailable:
-    """What the provider's refusal to exchange a code means to whoever signs in."""
+    """Map the provider's refusal to exchange a code to a failure of the sign-in."""
     if code == "invalid_grant":
-        return Denied("This sign-in has been used, or is too old; begin again.")
-    log.error("the OpenID provider refuses the hub", error=code)
+        return Denied("This sign-in was already used or has expired; start again.")
+    log.error("the OpenID provider rejected the hub", error=code)
     return Unavailable(
-        f"The provider refuses this hub ({code}): see DSX_OIDC_CLIENT_ID, DSX_OIDC_CLIENT_SECRET."
+        f"The provider rejected this hub ({code}): check DSX_OIDC_CLIENT_ID and "
+        "DSX_OIDC_CLIENT_SECRET."
     )
 
 
 def _silent(error: Exception) -> Unavailable:
-    log.warning("the OpenID provider gives no answer", error=repr(error))
-    return Unavailable("The provider gives no answer; try again in a while.")
+    log.warning("no response from the OpenID provider", error=repr(error))
+    return Unavailable("The provider is not responding; try again later.")
 
 
 def _fresh(since: float) -> bool:

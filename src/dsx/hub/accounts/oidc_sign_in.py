@@ -1,6 +1,6 @@
-"""Signing in with an account of somebody else's: OpenID Connect, authorization code with PKCE.
+"""Sign-in at an external provider: OpenID Connect, authorization code flow with PKCE.
 
-Between the two requests of a sign-in nothing is kept here, since another process may answer the
+No state is kept here between the two requests of a sign-in, since another process may answer the
 second one: the browser keeps it, encrypted, for a few minutes.
 """
 
@@ -23,11 +23,11 @@ from dsx.hub.accounts.users import Users
 
 T = TypeVar("T")
 PATIENCE = 600
-"""Seconds within which somebody has to come back from the provider."""
+"""Seconds within which the browser must return from the provider."""
 _THREADS = 4
 _WAITING = 32
 _STRANGE = re.compile(r"[\x00-\x20\x7f\\]")
-_TOO_LATE = "This sign-in was begun too long ago, or in another browser or window: begin it again."
+_TOO_LATE = "This sign-in has expired, or was started in another browser or window: start again."
 
 
 class OidcSignIn:
@@ -36,19 +36,19 @@ class OidcSignIn:
     def __init__(
         self, provider: Provider, accounts: Users, box: SealedCookie, *, name_claim: str
     ) -> None:
-        """*name_claim*: what an account is named after; empty: preferred_username, else email."""
+        """*name_claim*: the claim that names accounts; empty: preferred_username, else email."""
         self._provider = provider
         self._accounts = accounts
         self._box = box
         self._name_claims = (name_claim,) if name_claim else ("preferred_username", "email")
-        # Its own threads: a provider that does not answer must not hold up files.
+        # Its own threads: an unresponsive provider must not delay files.
         self._threads = ThreadPoolExecutor(_THREADS, "oidc")
         self._waiting = 0
 
     async def begin(self, redirect_uri: str, then: str) -> tuple[str, str]:
-        """Where to send the browser, and what it has to keep until it is back.
+        """Return the URL for the browser, and the cookie it must keep until it returns.
 
-        *then*: the local path it is sent to in the end; `Invalid` if it is none.
+        *then*: the local path to redirect to in the end; `Invalid` if it is not local.
         """
         check_local(then)
         new = secrets.token_urlsafe
@@ -59,11 +59,11 @@ class OidcSignIn:
     async def finish(
         self, kept: str | None, answer: Mapping[str, str], *, address: str = ""
     ) -> tuple[User, str]:
-        """Who is back from the provider with *answer*, and where to send them.
+        """Return the user who came back from the provider with *answer*, and where to redirect.
 
-        Raises `Denied` unless it is the answer to what was begun in the same browser, `Unavailable`
-        if the provider cannot be asked. All failures are no 401s: those have browsers ask for a
-        password.
+        Raises `Denied` unless *answer* belongs to a sign-in begun in the same browser,
+        `Unavailable` if the provider does not respond. Never a 401, which would make browsers ask
+        for a password.
         """
         opened = self._box.open(kept or "", PATIENCE)
         if opened is None:
@@ -77,17 +77,17 @@ class OidcSignIn:
             raise Denied(f"The provider did not sign you in: {answer['error'][:100]!r}.")
         code = answer.get("code")
         if not code:
-            raise Denied("The provider sent no code; begin again.")
+            raise Denied("The provider sent no code; start again.")
         claims = await self._ask(lambda: self._claims(exchange, code, answer.get("iss")))
         return await self._user(claims, address), then
 
     def close(self) -> None:
-        """End the threads."""
+        """Shut down the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _claims(self, exchange: Exchange, code: str, issuer: str | None) -> dict[str, Any]:
         if issuer is not None and issuer != self._provider.issuer:  # RFC 9207
-            raise Denied("The answer is another provider's; begin again.")
+            raise Denied("The response is from another provider; start again.")
         return self._provider.claims(exchange, code)
 
     async def _user(self, claims: Mapping[str, Any], address: str) -> User:
@@ -101,7 +101,7 @@ class OidcSignIn:
 
     async def _ask(self, work: Callable[[], T]) -> T:
         if self._waiting >= _WAITING:
-            raise Unavailable("Too many are signing in; try again in a moment.")
+            raise Unavailable("Too many sign-ins are in progress; try again in a moment.")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -110,7 +110,7 @@ class OidcSignIn:
 
 
 def check_local(path: str) -> str:
-    """*path*, if it stays on this site in every browser; else `Invalid`."""
+    """Return *path* if every browser resolves it on this site; else raise `Invalid`."""
     if not path.startswith("/") or path.startswith("//") or _STRANGE.search(path):
-        raise Invalid("next has to be a path of this site, as /datasets.", {"field": "next"})
+        raise Invalid("next must be a path on this site, such as /datasets.", {"field": "next"})
     return path

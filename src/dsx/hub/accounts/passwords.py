@@ -1,4 +1,4 @@
-"""Passwords: hashed with Argon2id, compared in the same time whether there is an account or not."""
+"""Passwords: hashed with Argon2id, compared in constant time whether or not the account exists."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from dsx.core.errors import Unprocessable
 
 MIN_LENGTH = 8
 MAX_LENGTH = 256
-_THREADS = 2  # 19 MiB each: a flood of sign-ins takes no more than this, of memory and of cores
+_THREADS = 2  # 19 MiB each: bounds memory and cores in a flood of sign-ins
 _REMEMBERED = 4096
 T = TypeVar("T")
 
 
 class Passwords:
-    """Hashes and compares, in a few threads of its own."""
+    """Hashes and compares passwords in its own threads."""
 
     def __init__(self) -> None:
         # OWASP's parameters for servers: a flood costs little, a stolen hash much.
@@ -34,7 +34,7 @@ class Passwords:
         self._known: OrderedDict[bytes, None] = OrderedDict()
 
     async def hash(self, password: str) -> str:
-        """What is kept of *password*; `Unprocessable` if it is too short or too long."""
+        """Return the hash of *password* to store; `Unprocessable` for a bad length."""
         if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
             raise Unprocessable(
                 f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters.", {"field": "password"}
@@ -42,7 +42,7 @@ class Passwords:
         return await self._run(self._hasher.hash, password.encode("utf-8", "surrogatepass"))
 
     async def matches(self, hash_: str | None, password: str) -> bool:
-        """Whether *password* is the one of *hash_*; None: it is nobody's, which takes as long."""
+        """Return whether *password* matches *hash_*; None (no account) takes as long."""
         given = password[: MAX_LENGTH + 1].encode("utf-8", "surrogatepass")
         matched = await self._run(self._verify, hash_ or self._nobodys, given)
         if matched and hash_ is not None:
@@ -51,12 +51,12 @@ class Passwords:
         return False
 
     def remembers(self, hash_: str, password: str) -> bool:
-        """Whether this process has found before that they match: for one who sends it each time."""
+        """Return whether this process has already verified the pair, for clients that repeat it."""
         known = self._digest(hash_, password.encode("utf-8", "surrogatepass")) in self._known
         return known and len(password) <= MAX_LENGTH
 
     def close(self) -> None:
-        """End the threads."""
+        """Shut down the threads."""
         self._threads.shutdown()
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:

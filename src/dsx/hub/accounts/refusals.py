@@ -1,6 +1,6 @@
-"""Refusals on their way into the audit log: counted by who, what and minute, not listed one by one.
+"""Refusals for the audit log: counted by caller, attempt and minute, not listed one by one.
 
-Anybody can be refused, as often as they like; what that costs here must not depend on how often.
+Anybody can cause refusals, as often as they like; the cost must not depend on how often.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dsx.hub.clock import SECOND, now
 log = structlog.get_logger(__name__)
 
 MOST = 1000
-"""Entries a minute by process; what comes beyond them is counted together."""
+"""Entries a minute and process; further ones are counted together."""
 _KINDS = 20
 _SOON, _LATER = 0.5, 5.0
 _MINUTE = 60 * SECOND
@@ -34,7 +34,7 @@ _Key = tuple[object, ...]
 
 @dataclass(slots=True)
 class _Group:
-    """Refusals that are one entry."""
+    """Refusals that share one entry."""
 
     entry: Mapping[str, Any]
     minute: int
@@ -45,7 +45,7 @@ class _Group:
     written: int = 0
 
     def add(self, target: str, why: str) -> None:
-        """Count one more."""
+        """Count one refusal."""
         self.count += 1
         kind = f"{target}: {why}"
         if kind not in self.seen and len(self.seen) >= _KINDS:
@@ -53,14 +53,14 @@ class _Group:
         self.seen[kind] = self.seen.get(kind, 0) + 1
 
     def details(self) -> dict[str, Any]:
-        """What the entry says of them: why, or how often which."""
+        """Return the entry's details: the reason, or the count of each kind."""
         if self.why is not None:
             return {"why": self.why, "count": self.count}
         return {"count": self.count, "seen": dict(self.seen)}
 
 
 class Refusals:
-    """Gathers refusals and writes them, soon after the first and now and then while they go on."""
+    """Collects refusals and writes them soon after the first, then periodically."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -69,7 +69,7 @@ class Refusals:
         self._closing = asyncio.Event()
 
     def add(self, principal: Principal | None, address: str, target: str, why: str) -> None:
-        """Count a refusal: a stranger's by address and minute, others' by what they tried, too."""
+        """Count a refusal: of strangers by address and minute, of others also by attempt."""
         minute = now() // _MINUTE
         stranger = principal is None or principal.id == access.ANONYMOUS
         who = None if stranger else principal
@@ -90,13 +90,13 @@ class Refusals:
             self._writing = asyncio.create_task(self._write_on(), name="refusals")
 
     async def aclose(self) -> None:
-        """Write what waits."""
+        """Write pending refusals."""
         self._closing.set()
         if self._writing is not None:
             await self._writing
 
     async def _write_on(self) -> None:
-        """Write until there is nothing more to write."""
+        """Write until nothing is pending."""
         while self._groups:
             fresh = any(group.number is None for group in self._groups.values())
             with suppress(asyncio.TimeoutError):
@@ -126,7 +126,7 @@ class Refusals:
         try:
             numbers: Sequence[int | None] = await self._catalog.write(work, durable=False)
         except DSXError as error:
-            log.warning("refusals not noted", count=len(rows), error=error.message)
+            log.warning("refusals not recorded", count=len(rows), error=error.message)
             numbers = [group.number for group in groups]
         for group, number, count in zip(groups, numbers, counts, strict=True):
             group.number, group.written = number, count

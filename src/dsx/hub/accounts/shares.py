@@ -1,4 +1,4 @@
-"""Shares: what an owner lets one user read, or whoever has a link."""
+"""Shares: read access that an owner gives to one user, or to holders of a link."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from dsx.hub.clock import SECOND, now
 from dsx.hub.limits import check_number
 
 _REMEMBERED = 30 * 24 * 3600 * SECOND
-"""For how long a link that has expired is still told from one that never was."""
+"""How long an expired link is still distinguished from an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What people call what a share has ids of.
+    """Names for the ids in a share.
 
     Attributes:
-        owner: its owner, where that is somebody else.
+        owner: its owner, unless it is the caller.
         grantee: the user it is shared with.
-        file: the file that is shared, if it is one.
-        there: whether that file is neither in the trash nor gone for good.
+        file: the shared file, if it is one.
+        there: False if that file is in the trash or deleted.
     """
 
     owner: str | None = None
@@ -46,7 +46,7 @@ class Called:
 
 
 class Shares:
-    """The shares of all accounts; each call sees only those of the one who asks."""
+    """The shares of all accounts; each call sees only the caller's."""
 
     def __init__(
         self,
@@ -56,9 +56,9 @@ class Shares:
         most: int | None = None,
         datasets: Callable[[], Sequence[str]] = list,
     ) -> None:
-        """*most*: how many shares of one owner there may be; None: any number.
+        """*most*: the maximum number of shares of one owner; None: no limit.
 
-        *datasets* tells the names of all datasets in place; it may take a while.
+        *datasets* returns the names of all datasets in place; it may block.
         """
         self._most = most
         self._datasets = datasets
@@ -72,8 +72,8 @@ class Shares:
     ) -> Share:
         """Let *user* read *place*, for *seconds* or (None) until the share is ended.
 
-        Never for longer than what makes it is good, as for a link.
-        `NotFound` if there is no such user or file, `Denied` if the place is another's.
+        Never for longer than the credential that makes it is valid, as for a link. `NotFound` if
+        there is no such user or file, `Denied` if the place belongs to someone else.
         """
         check_place(place)
         there = await self._is_there(place)
@@ -100,13 +100,13 @@ class Shares:
         password: str | None = None,
         downloads: int | None = None,
     ) -> tuple[Share, str]:
-        """Let whoever has a link read *place*; the share, and the link's secret, told only now.
+        """Let holders of a link read *place*; returns the share and the link's secret, shown once.
 
-        *password*: what they are asked for besides; *downloads*: how often the link may be used.
+        *password*: needed in addition to the link; *downloads*: how often the link may be used.
         """
         check_place(place)
         if downloads is not None and downloads < 1:
-            raise Invalid("A link may be used at least once.")
+            raise Invalid("downloads must be at least 1.")
         hashed = await self._passwords.hash(password) if password is not None else None
         secret, hash_ = new_secret("link")
         there = await self._is_there(place)
@@ -124,7 +124,7 @@ class Shares:
     async def list(
         self, principal: Principal, *, after: str, limit: int
     ) -> Sequence[tuple[Share, Called]]:
-        """What the principal shares, oldest first."""
+        """Return the principal's shares, oldest first."""
         access.require(principal, "read")
         access.require_account(principal)
 
@@ -135,7 +135,7 @@ class Shares:
         return await self._catalog.read(work)
 
     async def received(self, principal: Principal) -> Sequence[tuple[Share, Called]]:
-        """What others share with the principal now."""
+        """Return the shares of others with the principal."""
         access.require(principal, "read")
         access.require_account(principal)
 
@@ -146,7 +146,7 @@ class Shares:
         return await self._catalog.read(work)
 
     async def end(self, principal: Principal, id_: str) -> None:
-        """End a share, now; or `NotFound`."""
+        """End a share immediately; `NotFound` if there is none."""
         access.require_account(principal)
         access.require(principal, "write")
 
@@ -157,7 +157,7 @@ class Shares:
         await self._catalog.write(work)
 
     async def _is_there(self, place: ResourceScope) -> bool:
-        """Whether there is such a dataset, if *place* is one."""
+        """Return whether *place*, if it is a dataset, exists."""
         if place.kind != "dataset":
             return True
         return place.value in await asyncio.to_thread(self._datasets)
@@ -175,13 +175,15 @@ class Shares:
         check_number(count, self._most, "shares")
 
     async def holder(self, secret: str) -> Principal:
-        """Who shows a link as a credential; `Unauthenticated` unless it is good as it stands.
+        """Return the principal of a link used as a credential; `Unauthenticated` if not sufficient.
 
-        One with a password or a number of downloads has to be opened instead.
+        Links with a password or a limited number of downloads must be opened instead.
         """
         share = await self._find(secret)
         if share is None or _over(share) or share.password or share.downloads is not None:
-            raise Unauthenticated("The share link is unknown, over, or has to be opened as a page.")
+            raise Unauthenticated(
+                "The share link is unknown, has ended, or must be opened as a page."
+            )
         return _guest(share)
 
     async def open(
@@ -193,11 +195,11 @@ class Shares:
         reads: bool = True,
         device: str = "",
     ) -> tuple[Share, Principal]:
-        """What a link is for, and who may read it; *reads*: for a download, which `count` counts.
+        """Return the share of a link and its principal; *reads*: for a download, see `count`.
 
-        `NotFound` for a link that is none; `Gone` if it is over, or used up and the recipient has
-        nothing to go on with; `Unauthenticated` for a missing or wrong password; `RateLimited`.
-        *device*: what a browser keeps that has opened it before.
+        `NotFound` for an unknown link; `Gone` if it has ended, or is used up and the recipient has
+        nothing to resume; `Unauthenticated` for a missing or wrong password; `RateLimited`.
+        *device*: the cookie of a browser that has opened it before.
         """
         share = await self._find(secret)
         if share is None:
@@ -211,9 +213,9 @@ class Shares:
         return share, _guest(share)
 
     async def count(self, share: Share, recipient: Recipient, wanted: Wanted) -> Running | None:
-        """Count what is about to be sent as a download, or as part of one; `Gone` if used up.
+        """Count a response as a download, or as part of one; `Gone` if the link is used up.
 
-        What comes of it is told to the result, if there is one.
+        The caller reports the outcome to the returned object, if any.
         """
         if share.downloads is not None:
             return await self.downloads.begin(share, recipient, wanted)
@@ -224,14 +226,14 @@ class Shares:
         return None
 
     async def drop_expired(self, instant: Micros) -> None:
-        """Forget what had expired long before *instant*."""
+        """Delete shares that expired long before *instant*."""
         await self._catalog.write(
             lambda connection: records.delete_expired(connection, instant - _REMEMBERED)
         )
         await self.downloads.drop_expired(instant)
 
     async def _find(self, secret: str) -> Share | None:
-        """The link of that secret; one whose owner is disabled is over."""
+        """Return the link of that secret; links of disabled owners count as expired."""
         hash_ = hash_of(secret)
 
         def work(connection: Connection) -> Share | None:
@@ -247,19 +249,19 @@ class Shares:
         self, share: Share, hash_: str, given: str | None, address: str, device: str
     ) -> None:
         if given is None:
-            raise Unauthenticated("The share link asks for a password: send it as Basic.")
+            raise Unauthenticated("The share link needs a password: send it as Basic.")
         if self._passwords.remembers(hash_, given):
             return
         attempt = await self._throttle.enter(share.id, address, subject=share.id, device=device)
         if not await self._passwords.matches(hash_, given):
-            raise Unauthenticated("That is not the password of the share link.")
+            raise Unauthenticated("The password of the share link is wrong.")
         await self._throttle.succeeded(attempt)
 
 
 def _called(
     connection: Connection, found: Sequence[Share], *, owner: str | None
 ) -> Sequence[tuple[Share, Called]]:
-    """*found* with names; *owner*: they are shared with that user, by others."""
+    """Add names to *found*; *owner*: the user they are shared with."""
     ids = {id_ for share in found for id_ in (share.owner, share.grantee) if id_}
     names = users.names(connection, sorted(ids))
     of_files = [share.place.value for share in found if share.place.kind == "file"]

@@ -1,4 +1,4 @@
-"""How often one may try: to sign in (counted in the catalog), and to ask (counted here)."""
+"""Rate limits: of sign-ins (counted in the catalog) and of requests (counted in this process)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ WINDOW = 15 * 60 * SECOND
 PER_PAIR = 10
 """Failures within the window for one name from one address, or from one known browser."""
 PER_NAME = 50
-"""Of all strangers: addresses and browsers from which nobody has signed in under that name."""
+"""Failures for one name from all unknown addresses and browsers."""
 PER_ADDRESS = 100
 KNOWN_DAYS = 90
-"""For how long an address is known after a sign-in."""
+"""Days for which an address is known after a sign-in."""
 DEVICE_SECONDS = 400 * DAY // SECOND
-"""For how long a browser is known (browsers keep no cookie for longer)."""
+"""Seconds for which a browser is known (browsers keep no cookie for longer)."""
 _KNOWN = KNOWN_DAYS * DAY
 _SUBJECTS = 10
 _BUCKETS = 10_000
@@ -38,7 +38,7 @@ _BUCKETS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt that was let through.
+    """An accepted attempt.
 
     Attributes:
         counted: the keys it was counted under; the first one is its own.
@@ -52,28 +52,28 @@ class Attempt:
 
 
 class SignInLimiter:
-    """Lets through so many attempts, whichever server they come to.
+    """Limits sign-in attempts, across all servers.
 
-    An attempt is counted before it is carried out, so that many at once are no way round. Whoever
-    has signed in under a name before, from the same address or with the same browser, is not
-    counted with strangers: they cannot shut the name's owner out by guessing.
+    An attempt is counted before it is carried out, so that concurrent ones cannot bypass the limit.
+    A user who has signed in under a name before, from the same address or with the same browser, is
+    not counted with strangers: they cannot lock the name's owner out by guessing.
     """
 
     def __init__(self, catalog: Catalog, box: SealedCookie | None = None) -> None:
-        """*box* seals what browsers are known by; None: they are not."""
+        """*box* seals the cookies that identify browsers; None: browsers are not recognized."""
         self._catalog = catalog
         self._box = box
 
     async def enter(
         self, name: str, address: str, *, subject: str = "", device: str = ""
     ) -> Attempt:
-        """Count an attempt to sign in as *name*, or to sign up; `RateLimited` if it is too many.
+        """Count an attempt to sign in as *name*, or to sign up; `RateLimited` over the limit.
 
-        *device*: what the browser shows of `device_of`, which makes it known for *subject*.
+        *device*: the browser's cookie from `device_of`, which makes it known for *subject*.
         """
         id_, subjects = self._opened(device)
         pair, named, whence = _keys(name, address)
-        # Of a known browser nothing else counts: it may sit behind an address with strangers.
+        # A known browser only has its own limit: it may share an address with strangers.
         own = text_digest(f"device {name.casefold()} {id_}") if subject in subjects else pair
 
         def work(connection: Connection) -> tuple[Attempt, float]:
@@ -93,13 +93,13 @@ class SignInLimiter:
         attempt, wait = await self._catalog.write(work, durable=False)
         if wait:
             raise RateLimited(
-                "There were too many failed attempts; wait, then try again.",
+                "Too many failed attempts; wait, then try again.",
                 {"retry_after": math.ceil(wait)},
             )
         return attempt
 
     async def succeeded(self, attempt: Attempt) -> None:
-        """The attempt was none to count: forgive the others of its kind, and know the address."""
+        """Uncount a successful attempt, forgive failures of its kind, and remember the address."""
         own, *others = attempt.counted
 
         def work(connection: Connection) -> None:
@@ -112,7 +112,7 @@ class SignInLimiter:
         await self._catalog.write(work, durable=False)
 
     def device_of(self, subject: str, device: str = "") -> str | None:
-        """What a browser keeps so that it is known for *subject*, and for those of *device*."""
+        """Return a cookie by which a browser is known for *subject*, and for those of *device*."""
         if self._box is None:
             return None
         id_, subjects = self._opened(device)
@@ -120,12 +120,12 @@ class SignInLimiter:
         return self._box.seal({"id": id_ or secrets.token_urlsafe(12), "of": " ".join(known)})
 
     async def forget(self, name: str) -> None:
-        """Forget where *name* has signed in from: who has it next is somebody else."""
+        """Forget where *name* has signed in from: its next owner is somebody else."""
         named = _keys(name, "")[1]
         await self._catalog.write(lambda connection: attempts.forget_known(connection, named))
 
     async def drop_expired(self, instant: Micros) -> None:
-        """Forget what is past at *instant*."""
+        """Delete counts and known addresses that have expired at *instant*."""
 
         def work(connection: Connection) -> None:
             attempts.delete_expired(connection, instant - WINDOW)
@@ -148,19 +148,19 @@ def _keys(name: str, address: str) -> tuple[str, str, str]:
 
 
 class RateLimiter:
-    """Lets each account ask so often a second, twice as much in a burst; in this process.
+    """Limits requests a second of each account, with bursts of twice as many; in this process.
 
-    Whichever of its tokens, sessions and passwords it shows. A share link is its recipients', and
-    has a pace of its own, so that they cannot use up its owner's.
+    All tokens, sessions and passwords of an account count together. A share link has a limit of its
+    own, so that its recipients cannot use up its owner's.
     """
 
     def __init__(self, per_second: float | None) -> None:
-        """None: as often as they like."""
+        """None: no limit."""
         self._rate = per_second
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def check(self, principal: Principal) -> None:
-        """Count a request; `RateLimited` if it is one too many."""
+        """Count a request; `RateLimited` over the limit."""
         if self._rate is None:
             return
         key, instant, most = _payer(principal), time.monotonic(), 2 * self._rate
@@ -171,7 +171,7 @@ class RateLimiter:
             self._left.popitem(last=False)
         if left < 1:
             raise RateLimited(
-                "That is too many requests a second.",
+                "Rate limit exceeded.",
                 {"retry_after": max(1, math.ceil((1 - left) / self._rate))},
             )
 

@@ -1,8 +1,7 @@
-"""Secrets of the hub itself: where they are kept, and how they change without signing anyone out.
+"""Secrets of the hub itself: where they are kept, and how they rotate without signing anyone out.
 
-Tokens that carry their own proof (JWT) are signed with keys that are in the catalog, encrypted with
-the hub's secret key, which is not: that one comes from the operator, or from a file beside the
-blobs that only the server may read.
+Signed tokens (JWT) use keys that are in the catalog, encrypted with the hub's secret key, which is
+not: it comes from the operator, or from a file beside the blobs that only the server may read.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from dsx.core.errors import Conflict, Unauthenticated, Unavailable
 from dsx.hub.clock import SECOND, now
 
 _ALGORITHM = "HS256"
-_FRESH = 1.0  # seconds for which it may be unknown here that another server has retired a key
-_LOOK = 0.1  # seconds between two looks for keys that are unknown here
+_FRESH = 1.0  # seconds until a key retired by another server is noticed
+_LOOK = 0.1  # seconds between two queries for unknown keys
 _LEEWAY = 5  # seconds by which servers' clocks may differ
 
 
@@ -36,24 +35,24 @@ class SigningKeys:
     """Signs tokens, and verifies them."""
 
     def __init__(self, catalog: Catalog, secret_keys: Sequence[str]) -> None:
-        """*secret_keys* open what is encrypted; the first encrypts."""
+        """*secret_keys* decrypt the signing keys; the first also encrypts."""
         self._catalog = catalog
         self._box = MultiFernet([_fernet(key) for key in secret_keys])
         self._keys: dict[str, tuple[str, int | None]] = {}
         self._read = -_FRESH
 
     async def sign(self, claims: dict[str, Any]) -> str:
-        """A JWT (RFC 7519) with *claims*."""
+        """Return a JWT (RFC 7519) with *claims*."""
         id_, key = await self._newest()
         return jwt.encode(claims, key, _ALGORITHM, headers={"kid": id_})
 
     async def verify(self, token: str) -> dict[str, Any]:
-        """The claims of a JWT that was signed here and has not expired; else `Unauthenticated`."""
+        """Return the claims of a valid JWT of this hub; else raise `Unauthenticated`."""
         try:
             id_ = jwt.get_unverified_header(token).get("kid")  # a string, or this raises
             key, retires = await self._key(id_)
             if retires is not None and retires <= now():
-                raise Unauthenticated("The key that signed this token has been rotated out.")
+                raise Unauthenticated("The key that signed this token was retired; sign in again.")
             return jwt.decode(
                 token,
                 key,
@@ -64,13 +63,14 @@ class SigningKeys:
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("The token has expired; sign in again.") from None
         except jwt.InvalidTokenError:
-            raise Unauthenticated("The token is not one that was signed here.") from None
+            raise Unauthenticated("The token was not signed by this hub.") from None
 
     async def rotate(self, grace: float) -> None:
         """Sign with a new key from now on; the old ones verify for *grace* seconds more.
 
-        `Unavailable` if the old ones cannot be opened: then the secret key is not the one that the
-        servers have, and they could not open the new one. Without a grace nothing has to be opened.
+        `Unavailable` if the old ones cannot be decrypted: then the secret key differs from the
+        servers' one, and they could not decrypt the new key. Without a grace nothing has to be
+        decrypted.
         """
 
         def work(connection: Connection) -> None:
@@ -87,11 +87,11 @@ class SigningKeys:
         self._read = -_FRESH
 
     async def check(self) -> None:
-        """Return if all living keys can be opened, else raise `Unavailable`."""
+        """Raise `Unavailable` unless all current keys can be decrypted."""
         await self._refresh(force=True)
 
     async def _newest(self) -> tuple[str, str]:
-        """The key to sign with, which may be another server's since a moment ago."""
+        """Return the key to sign with, which another server may just have made."""
         for attempt in ("there", "made"):
             if attempt == "made":
                 await self._catalog.write(self._make_first)
@@ -99,7 +99,7 @@ class SigningKeys:
             for id_, (key, retires) in self._keys.items():
                 if retires is None:
                     return id_, key
-        raise Unavailable("There is no key to sign with.")
+        raise Unavailable("No signing key is available.")
 
     async def _key(self, id_: str | None) -> tuple[str, int | None]:
         await self._refresh(force=False)
@@ -107,7 +107,7 @@ class SigningKeys:
             await self._refresh(force=True)
         if id_ is not None and id_ in self._keys:
             return self._keys[id_]
-        raise Unauthenticated("The token is not one that was signed here.")
+        raise Unauthenticated("The token was not signed by this hub.")
 
     async def _refresh(self, *, force: bool) -> None:
         if not force and time.monotonic() - self._read < _FRESH:
@@ -130,23 +130,23 @@ class SigningKeys:
             return self._box.decrypt(sealed.encode()).decode()
         except InvalidToken:
             raise Unavailable(
-                "The signing keys were encrypted with another secret key: see DSX_SECRET_KEY."
+                "The signing keys were encrypted with another secret key: check DSX_SECRET_KEY."
             ) from None
 
 
 class SealedCookie:
-    """Encrypts what a browser keeps for the hub; any of its servers opens it."""
+    """Encrypts cookies that any server of the hub can decrypt."""
 
     def __init__(self, secret_keys: Sequence[str], purpose: str) -> None:
-        """What was sealed for another *purpose* does not open; of the keys the first encrypts."""
+        """Cookies of another *purpose* do not decrypt; the first key encrypts."""
         self._box = MultiFernet([_fernet(f"{purpose} {key}") for key in secret_keys])
 
     def seal(self, values: dict[str, str]) -> str:
-        """*values*, so that nobody else can read or change them."""
+        """Return *values* encrypted and authenticated."""
         return self._box.encrypt(json.dumps(values).encode()).decode()
 
     def open(self, sealed: str, seconds: int) -> dict[str, str] | None:
-        """What was sealed at most *seconds* ago; None if it was not, or not here."""
+        """Return the values sealed at most *seconds* ago; None if invalid or older."""
         try:
             values: dict[str, str] = json.loads(
                 self._box.decrypt(sealed.encode("utf-8", "surrogatepass"), ttl=seconds)
@@ -161,7 +161,7 @@ def _fernet(secret: str) -> Fernet:
 
 
 def load_or_create_secret(path: Path, prefix: str = "") -> tuple[str, bool]:
-    """The secret kept in *path* (mode 0600), made now if there is none; and whether it was."""
+    """Return the secret in *path* (mode 0600) and whether it was created now."""
     try:
         return path.read_text("ascii").strip(), False
     except FileNotFoundError:
@@ -184,7 +184,7 @@ def load_or_create_secret(path: Path, prefix: str = "") -> tuple[str, bool]:
 
 
 async def end_signing_keys(catalog: Catalog) -> None:
-    """Have no signed token count any more; the next server makes a new key."""
+    """Invalidate all signed tokens; the next server makes a new key."""
 
     def work(connection: Connection) -> None:
         records.lock_keys(connection)
@@ -195,19 +195,20 @@ async def end_signing_keys(catalog: Catalog) -> None:
 
 
 async def check_sealed(catalog: Catalog, secret_keys: Sequence[str], path: Path) -> None:
-    """Raise `Conflict` if the catalog has what *secret_keys* do not open; *path*: their file."""
+    """Raise `Conflict` if the catalog has keys that *secret_keys* (or *path*) cannot decrypt."""
     if not await catalog.read(lambda connection: records.living(connection, now())):
         return
     where = "or end all signed tokens: dsx secrets rotate --grace 0"
     if not secret_keys:
         raise Conflict(
-            f"{path} is gone, and the catalog has keys that were encrypted with it. Put it back, "
-            f"or set DSX_SECRET_KEY; {where}"
+            f"{path} is missing, and the catalog has keys that were encrypted with it. "
+            f"Restore it, or set DSX_SECRET_KEY; {where}"
         )
     try:
         await SigningKeys(catalog, secret_keys).check()
     except Unavailable:
         raise Conflict(
-            "The catalog has keys that were encrypted with another secret key: DSX_SECRET_KEY, or "
-            f"{path}. Put that back (DSX_SECRET_KEY takes several); {where}"
+            "The catalog has keys that were encrypted with another secret key "
+            f"(DSX_SECRET_KEY or {path}). Restore that key (DSX_SECRET_KEY takes "
+            f"several); {where}"
         ) from None

@@ -26,38 +26,38 @@ TOKEN: Kind = "token"  # noqa: S105 (a kind, not a secret)
 SESSION: Kind = "session"
 INVITE: Kind = "invite"
 PREFIX: dict[str, str] = {"token": "dsx_", "session": "dsxc_", "invite": "dsxi_", "link": "dsxs_"}
-"""What secrets begin with, so that people, and scanners of what was published, know them."""
+"""Prefixes by which people and secret scanners recognize the secrets."""
 MAX_PLACES = 100
 _MAX_NAME = 100
 
 
 def new_secret(kind: str) -> tuple[str, str]:
-    """A secret nobody can guess (256 bits), and its hash."""
+    """Return an unguessable secret (256 bits) and its hash."""
     secret = PREFIX[kind] + secrets.token_urlsafe(32)
     return secret, hash_of(secret)
 
 
 def hash_of(secret: str) -> str:
-    """What is kept of a secret: it is random, so a fast hash without salt is enough."""
+    """Return the stored hash of a secret: it is random, so a fast hash without salt is enough."""
     return text_digest(secret)
 
 
 def check_place(place: ResourceScope) -> ResourceScope:
-    """*place*, if it can be one; else `Invalid`."""
+    """Return *place* if it is valid; else raise `Invalid`."""
     match place.kind:
         case "category":
             check_label("A category", place.value)
         case "dataset":
             check_dataset_name(place.value)
         case "prefix":
-            check_stored_name(f"{place.value}x")  # what lies below it is to have a name
+            check_stored_name(f"{place.value}x")  # a name below the prefix must be valid
         case "file":
             check_label("An id", place.value)
     return place
 
 
 class Tokens:
-    """The tokens of all accounts; each call sees only those of the one who asks."""
+    """The tokens of all accounts; each call sees only the caller's."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class Tokens:
     ) -> None:
         """*session_ttl*: seconds after which a browser has to sign in again.
 
-        *most*: how many tokens one owner may have, and sessions, and invitations; None: any number.
-        *invites*: whether sign-up is such that invitations are good for anything.
+        *most*: limits each owner's tokens, sessions and invitations; None: no limit. *invites*:
+        whether sign-up accepts invitations.
         """
         self._catalog = catalog
         self._most = most
@@ -86,25 +86,25 @@ class Tokens:
         places: Sequence[ResourceScope] | None = None,
         seconds: float | None = None,
     ) -> tuple[Token, str]:
-        """A token, and its secret, which nobody can find out again.
+        """Create a token; returns it and its secret, which cannot be recovered later.
 
-        *places*: where it is good, None: everywhere; *seconds*: for how long, None: until it is
-        revoked. `Denied` for scopes that the principal has not.
+        *places*: what it is limited to, None: no limits; *seconds*: its lifetime, None: until
+        revoked. `Denied` for scopes that the principal does not have.
         """
         access.require_whole(principal)
         if not set(scopes) <= principal.scopes:
-            raise Denied("A token cannot be given scopes that you do not have.")
+            raise Denied("A token cannot have scopes that you do not have.")
         if not scopes:
             raise Invalid("A token needs at least one scope.")
         if places is not None and not 0 < len(places) <= MAX_PLACES:
-            raise Invalid(f"A token is limited to 1 to {MAX_PLACES} places, or to none.")
+            raise Invalid(f"A token may be limited to 1 to {MAX_PLACES} places.")
         checked = None if places is None else tuple(check_place(place) for place in places)
         return await self._issue(
             principal, TOKEN, name, scopes=frozenset(scopes), places=checked, seconds=seconds
         )
 
     async def open_session(self, user: User, *, address: str = "") -> tuple[Token, str]:
-        """A browser's session for who has just signed in, and its secret."""
+        """Open a browser session for a user who has just signed in; returns it and its secret."""
         principal = access.principal_of(user, None, address)
         name = f"browser at {address}"
         return await self._issue(
@@ -117,13 +117,13 @@ class Tokens:
         )
 
     async def invite(self, principal: Principal, role: Role, seconds: float) -> tuple[Token, str]:
-        """An invitation to sign up once; for admins to give."""
+        """Create an invitation to sign up once; for admins."""
         access.require(principal, "admin")
         access.require_whole(principal)
         if not self._invites:
             raise Conflict(
-                "Sign-up is closed here, so nobody could use an invitation: make the account "
-                "yourself, or have the hub started with DSX_SIGNUP=invite."
+                "Sign-up is closed here, so invitations cannot be used: create the account "
+                "yourself, or start the hub with DSX_SIGNUP=invite."
             )
         scopes = OF_ROLE[role]
         return await self._issue(
@@ -131,7 +131,7 @@ class Tokens:
         )
 
     async def list(self, principal: Principal, kind: Kind = TOKEN) -> Sequence[Token]:
-        """The principal's own tokens, oldest first."""
+        """Return the principal's own tokens, oldest first."""
         access.require(principal, "read")
         access.require_account(principal)
         return await self._catalog.read(
@@ -139,7 +139,7 @@ class Tokens:
         )
 
     async def revoke(self, principal: Principal, id_: str) -> None:
-        """End a token or session of the principal's, now and on every server; or `NotFound`."""
+        """End a token or session of the principal immediately, on every server; or `NotFound`."""
         if principal.link or id_ != principal.via:  # any token may end itself
             access.require_whole(principal)
 
@@ -150,7 +150,7 @@ class Tokens:
         await self._catalog.write(work)
 
     async def close_session(self, principal: Principal) -> None:
-        """Sign out: end the session that *principal* shows; `NotFound` if it shows none."""
+        """Sign out: end the session that *principal* uses; `NotFound` if it uses none."""
 
         def work(connection: Connection) -> None:
             records.remove(connection, principal.id, principal.via, SESSION)
@@ -159,7 +159,7 @@ class Tokens:
         await self._catalog.write(work)
 
     async def drop_expired(self, instant: Micros) -> None:
-        """Forget what has expired by *instant*."""
+        """Delete tokens that have expired by *instant*."""
         await self._catalog.write(lambda connection: records.delete_expired(connection, instant))
 
     async def _issue(

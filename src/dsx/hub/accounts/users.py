@@ -1,4 +1,4 @@
-"""Accounts: how they begin, how their users sign in, what they may hold."""
+"""Accounts: sign-up, sign-in, changes, and their quotas."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from dsx.hub.clock import SECOND, now
 from dsx.hub.limits import Limits
 
 SignUp = Literal["open", "invite", "closed"]
-_SIGN_INS = Counter("dsx_sign_ins", "Passwords that were told and not known by heart.", ["outcome"])
+_SIGN_INS = Counter("dsx_sign_ins", "Password sign-ins not served from the cache.", ["outcome"])
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _RESERVED = {access.ADMIN, access.ANONYMOUS}
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an owner has stored, versions and trash included, and may store at most.
+    """An owner's usage, versions and trash included, and the quotas.
 
     Attributes:
-        staged: bytes that its unfinished uploads have, or were promised; they count, too.
+        staged: bytes received or reserved for its unfinished uploads; they count as used.
     """
 
     bytes: int
@@ -46,7 +46,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class UserChanges:
-    """Changes to an account; None leaves a fact alone, a quota of -1 goes back to the default."""
+    """Changes to an account; None leaves a field unchanged, a quota of -1 restores the default."""
 
     role: Role | None = None
     disabled: bool | None = None
@@ -70,9 +70,9 @@ class Users:
         limits: Limits,
         subjects: bool = False,
     ) -> None:
-        """*signup*: who may make an account; *jwt_ttl*: seconds a signed token is good for.
+        """*signup*: who may create accounts; *jwt_ttl*: lifetime of signed tokens in seconds.
 
-        *subjects*: who signs in elsewhere gets an account, even where sign-up is not open.
+        *subjects*: sign-ins at the external provider create accounts even if sign-up is not open.
         """
         self._subjects = subjects or signup == "open"
         self._catalog = catalog
@@ -93,12 +93,11 @@ class Users:
         role: Role | None = None,
         address: str = "",
     ) -> User:
-        """A new account. An admin (*by*) may always make one, with any role.
+        """Create an account. Admins (*by*) may always create one, with any role.
 
-        But not with a token that allows less than an admin may: an account is worth more. Others
-        may as sign-up is open to them, or with an invitation, which it uses up. Raises `Denied` if
-        they may not, `AlreadyExists`, `Unprocessable` for names and passwords that will not do,
-        `RateLimited`.
+        Not with a token that has fewer scopes than an admin, since an account is worth more. Others
+        need open sign-up, or an invitation, which is used up. Raises `Denied` if they may not,
+        `AlreadyExists`, `Unprocessable` for unacceptable names and passwords, `RateLimited`.
         """
         if by is not None and "admin" in by.scopes:
             access.require_whole(by)
@@ -108,7 +107,7 @@ class Users:
         if not by_admin and self._signup == "invite" and not invite:
             raise Denied("Sign-up needs an invitation here: ask an admin for one.")
         if role is not None and not by_admin:
-            raise Denied("Only an admin gives roles.")
+            raise Denied("Only admins may assign roles.")
         check_name(name)
         if not by_admin and not await self._invited(invite):
             await self._throttle.enter("sign-up", address)
@@ -127,10 +126,10 @@ class Users:
     async def sign_in(
         self, name: str, password: str, *, address: str = "", device: str = ""
     ) -> User:
-        """The user whose name and password these are; else `Unauthenticated`, or `RateLimited`.
+        """Return the user with this name and password; raises `Unauthenticated` or `RateLimited`.
 
-        *device*: what a browser keeps that has signed in before; see `SignInLimiter.device_of`.
-        Takes as long for a name that nobody has as for a wrong password, and does the same.
+        *device*: the cookie of a browser that has signed in before; see `SignInLimiter.device_of`.
+        Unknown names take as long as wrong passwords and give the same answer.
         """
         user = await self._catalog.read(lambda connection: users.find(connection, name))
         hashed = None if user is None or user.disabled else user.password
@@ -147,15 +146,15 @@ class Users:
             await self._throttle.succeeded(attempt)
             return user
         _SIGN_INS.labels("failed").inc()
-        raise Unauthenticated("There is no user of that name with that password.")
+        raise Unauthenticated("The user name or password is wrong.")
 
     async def unchanged(self, id_: str, generation: int) -> bool:
-        """Whether that account is still as it was when its password was shown."""
+        """Return whether the account is enabled and its credentials are still of *generation*."""
         user = await self._catalog.read(lambda connection: users.by_id(connection, id_))
         return user is not None and not user.disabled and user.generation == generation
 
     async def issue_jwt(self, user: User) -> str:
-        """A signed token that stands for *user*, with all that the role allows, for a while."""
+        """Return a signed token for *user* with all scopes of its role, valid for a while."""
         instant = now() // SECOND
         claims = {
             "sub": user.id,
@@ -166,17 +165,17 @@ class Users:
         return await self._keyring.sign(claims)
 
     async def of_jwt(self, token: str) -> User:
-        """Whose signed token this is, if it is still good; else `Unauthenticated`."""
+        """Return the user of a valid signed token; else raise `Unauthenticated`."""
         claims = await self._keyring.verify(token)
         user = await self._catalog.read(lambda connection: users.by_id(connection, claims["sub"]))
         if user is None or user.disabled or user.generation != claims.get("gen"):
-            raise Unauthenticated("The token has ended; sign in again.")
+            raise Unauthenticated("The token is no longer valid; sign in again.")
         return user
 
     async def of_subject(self, subject: str, wanted: str, *, address: str = "") -> User:
-        """Who signs in elsewhere as *subject*: their account, made now if newcomers may have one.
+        """Return the account of *subject* at the external provider, created now if that is allowed.
 
-        *wanted* is the name it gets; another one is found if that is taken.
+        *wanted* is the preferred name; another one is chosen if it is taken.
         """
 
         def work(connection: Connection) -> User:
@@ -187,7 +186,7 @@ class Users:
                 raise Denied("Sign-up is closed here: ask an admin for an account.")
             users.lock_users(connection)
             user = users.by_subject(connection, subject)
-            if user is not None:  # made since, from another window of the same browser, perhaps
+            if user is not None:  # created meanwhile, perhaps from another window
                 return user
             name = _free_name(wanted, lambda name: users.find(connection, name) is None)
             user = users.add(connection, name, "member", None, now(), subject=subject)
@@ -201,7 +200,7 @@ class Users:
         return user
 
     async def get(self, principal: Principal, name: str) -> User:
-        """An account: one's own, or for admins any. `NotFound` otherwise."""
+        """Return an account: one's own, or for admins any. `NotFound` otherwise."""
         access.require(principal, "read")
         access.require_account(principal)
 
@@ -211,18 +210,18 @@ class Users:
         return await self._catalog.read(work)
 
     async def list(self, principal: Principal, *, after: int = 0, limit: int) -> Sequence[User]:
-        """All accounts by number; for admins."""
+        """Return all accounts by number; for admins."""
         access.require(principal, "admin")
         return await self._catalog.read(lambda connection: users.page(connection, after, limit))
 
     async def change(
         self, principal: Principal, name: str, changes: UserChanges, *, current: str | None = None
     ) -> User:
-        """Change an account: admins anything; users their own password, telling the *current* one.
+        """Change an account: admins anything; users their own password, given the *current* one.
 
-        A new password, role or disabling ends sessions and signed tokens. `Denied` for what only
-        admins may, for the wrong current password, and for a token that allows less than its owner
-        may, if somebody could come in with the change.
+        A new password, role or disabling ends sessions and signed tokens. `Denied` for changes only
+        admins may make, for a wrong current password, and for changes of credentials by a token
+        with fewer scopes than its owner.
         """
         user = await self.get(principal, name)
         facts = {key: getattr(changes, key) for key in ("role", "disabled")}
@@ -250,7 +249,7 @@ class Users:
         return await self._catalog.write(work)
 
     async def usage(self, principal: Principal) -> Usage:
-        """What the principal's own space holds, and may hold."""
+        """Return the usage and quotas of the principal's own space."""
         access.require(principal, "read")
         access.require_account(principal)
 
@@ -264,11 +263,11 @@ class Users:
     async def _confirm(self, user: User, current: str | None, address: str) -> None:
         attempt = await self._throttle.enter(f"confirm {user.id}", address)
         if current is None or not await self._passwords.matches(user.password, current):
-            raise Denied("The current password is another one: tell it as current_password.")
+            raise Denied("current_password is wrong.")
         await self._throttle.succeeded(attempt)
 
     async def _invited(self, invite: str | None) -> bool:
-        """Whether that is a good invitation, which is no guess: strangers' do not count for it."""
+        """Return whether the invitation is valid: such sign-ups are not rate limited as guesses."""
         if not invite:
             return False
         hash_ = hash_of(invite)
@@ -278,11 +277,11 @@ class Users:
 
 
 def check_name(name: str) -> str:
-    """*name*, if a user may have it; else `Unprocessable`."""
+    """Return *name* if it is a valid user name; else raise `Unprocessable`."""
     if not _NAME.fullmatch(name) or name.casefold() in _RESERVED:
         raise Unprocessable(
-            "A user's name has 1 to 64 letters, digits and ._@+-, begins with a letter or digit, "
-            f"and is none of {', '.join(sorted(_RESERVED))}.",
+            "A user name must have 1 to 64 letters, digits and ._@+-, start with a "
+            f"letter or digit, and not be {' or '.join(sorted(_RESERVED))}.",
             {"field": "username"},
         )
     return name
@@ -298,7 +297,7 @@ def _reachable(connection: Connection, principal: Principal, name: str) -> User:
 def _invited(connection: Connection, invite: str) -> Role:
     token = tokens.take(connection, hash_of(invite), INVITE, now())
     if token is None:
-        raise Denied("The invitation is unknown, used up or too old: ask an admin for another.")
+        raise Denied("The invitation is unknown, used or expired: ask an admin for another.")
     return _role(token)
 
 

@@ -1,4 +1,4 @@
-"""Datasets in place: directories below a root, served where they lie."""
+"""Datasets in place: directories below a root, served directly."""
 
 from dsx.hub.datasets.in_place import Datasets
 

@@ -1,8 +1,8 @@
-"""Opens files below a root, and never one outside it, nor one that is the hub's own.
+"""Opens files below a root, and never one outside it, nor one of the hub's own.
 
 Symbolic links are followed only if they end up below the root. The final walk opens one directory
-after the other with ``O_NOFOLLOW``, so a link put in place between the check and the open leads to
-an error, not out; and each is compared with what is private by the identity of what was opened.
+after the other with ``O_NOFOLLOW``, so a link created between the check and the open leads to an
+error, not out; and each opened directory is compared with the private ones by identity.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from dsx.core.names import check_relative_path
 from dsx.hub.datasets.excluded import Private
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LINK = {errno.ELOOP, errno.ENOTDIR}  # what O_NOFOLLOW says of a link to a file, to a directory
+_LINK = {errno.ELOOP, errno.ENOTDIR}  # O_NOFOLLOW on a link to a file, to a directory
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The files below a directory, less what is *private*. All methods are blocking."""
+    """The files below a directory, except *private* ones. All methods are blocking."""
 
     root: Path
     private: Private = field(default_factory=Private)
 
     def open(self, path: str) -> int:
-        """A descriptor of the regular file *path*.
+        """Return a descriptor of the regular file *path*.
 
-        Raises `NotFound` if nothing is there that can be read, or a directory, a device, a link
-        that leads out, or a private file; `Invalid` if *path* is not a relative path at all.
+        Raises `NotFound` if it cannot be read, or is a directory, a device, a link that leads out,
+        or a private file; `Invalid` if *path* is not a relative path.
         """
         check_relative_path(path)
         try:
@@ -42,7 +42,7 @@ class Tree:
             raise NotFound(f"There is no file {path!r} in this dataset.", {"path": path}) from None
 
     def status(self, path: str) -> os.stat_result:
-        """The status of the regular file *path*; raises as `open` does."""
+        """Return the status of the regular file *path*; raises as `open` does."""
         descriptor = self.open(path)
         try:
             return os.fstat(descriptor)
@@ -50,7 +50,7 @@ class Tree:
             os.close(descriptor)
 
     def has_directory(self, path: str) -> bool:
-        """Whether *path* is a directory, reached without links, that is not private."""
+        """Return whether *path* is a directory, reached without links, that is not private."""
         try:
             os.close(_walk(self.root, tuple(path.split("/")), self.private))
         except OSError:
@@ -58,7 +58,7 @@ class Tree:
         return True
 
     def descriptor(self, path: str) -> int:
-        """As `open`, for who wants to know why not: `OSError`, or `ValueError` if it leads out."""
+        """Like `open`, but raises the reason: `OSError`, or `ValueError` if *path* leads out."""
         parts = tuple(path.split("/"))
         try:
             descriptor = self._walk(parts)
@@ -73,7 +73,7 @@ class Tree:
         return descriptor
 
     def _resolve(self, path: str) -> tuple[str, ...]:
-        """*path* with its links followed, as parts below the root; `ValueError` if it leads out."""
+        """Return *path* with its links followed, as parts below the root; or `ValueError`."""
         resolved = os.path.realpath(self.root / path, strict=True)
         return Path(resolved).relative_to(os.path.realpath(self.root)).parts
 
@@ -87,9 +87,9 @@ class Tree:
 
 
 def open_to_move(root: Path, path: str) -> tuple[int, int]:
-    """Descriptors of the regular file *path* below *root*, and of its directory (blocking).
+    """Return descriptors of the regular file *path* below *root*, and of its directory (blocking).
 
-    For who is going to take it away, so no link is followed at all. Raises as `Tree.open` does.
+    To move it away, so no link is followed at all. Raises as `Tree.open` does.
     """
     missing = NotFound(f"There is no file {path!r}.", {"path": path})
     *above, name = check_relative_path(path).split("/")
@@ -110,7 +110,7 @@ def open_to_move(root: Path, path: str) -> tuple[int, int]:
 
 
 def _walk(root: Path, parts: tuple[str, ...], private: Private) -> int:
-    """A descriptor of the directory *parts* below *root*; `FileNotFoundError` if it is private."""
+    """Return a descriptor of the directory *parts*; `FileNotFoundError` if it is private."""
     current = os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)
     for part in (*parts, None):
         if private.has_directory(os.fstat(current)):

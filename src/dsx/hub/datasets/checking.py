@@ -1,4 +1,4 @@
-"""Files in place whose bytes have become others although nobody has written to them."""
+"""Finds files in place whose bytes have changed although nobody has written to them."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class _Key:
 
 
 class Checking:
-    """The datasets of one place, as a `dsx.hub.integrity.scrub.Kind`.
+    """The datasets of one data directory, as a `dsx.hub.integrity.scrub.Kind`.
 
-    A file is what it was if size, times and inode are; only then its bytes have to be those of its
-    SHA-256. One that was changed is not damaged: the index follows it.
+    A file is unchanged if size, times and inode are; only then must its bytes match its SHA-256. A
+    modified file is not damaged: the index follows it.
     """
 
     name = "datasets"
@@ -79,10 +79,10 @@ class Checking:
         known, entry = item.key.known, item.key.entry
         try:
             tree = await self._indexing.tree(known.name)
-            for _ in ("once", "again"):  # memory and controllers err, too
+            for _ in ("once", "again"):  # memory and controllers also fail
                 if await _digest(tree, entry, pace) in {None, entry.sha256}:
                     return True
-        except DSXError:  # it is gone, or not to be seen at the moment: nothing is wrong with it
+        except DSXError:  # deleted, or not available at the moment: not damaged
             return True
         mark = partial(index.mark, number=known.number, entry=entry, now=now())
         if not await self._catalog.write(mark):
@@ -92,16 +92,16 @@ class Checking:
 
 
 def damaged(dataset: str, paths: Sequence[str]) -> Damaged:
-    """The failure of who asks for files that are damaged."""
+    """Return the failure of a request for damaged files."""
     return Damaged(
-        f"The bytes of {paths[0]!r} in dataset {dataset!r} are not what they were, and are not "
-        "served. Put the right file back.",
+        f"The content of {paths[0]!r} in dataset {dataset!r} is damaged and is not "
+        "served. Restore the original file.",
         {"damaged": list(paths[:1000]), "count": len(paths)},
     )
 
 
 async def _digest(tree: Tree, entry: ManifestEntry, pace: RateLimiter) -> Digest | None:
-    """The SHA-256 of a file as it is now; None if it is another one than *entry* describes."""
+    """Return the SHA-256 of a file; None if it no longer matches *entry*."""
     descriptor = await asyncio.to_thread(tree.open, entry.path)
     try:
         hasher, there = Hasher(), chunks(descriptor, entry.size)

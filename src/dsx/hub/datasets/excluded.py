@@ -1,7 +1,7 @@
-"""What is the hub's own and never part of a dataset: its data, catalog and keys.
+"""The hub's own files, which are never part of a dataset: its data, catalog and keys.
 
-It is known by identity (device and inode), not by spelling, so that links, bind mounts and a
-dataset that lies around it make no difference.
+They are compared by identity (device and inode), not by path, so that links, bind mounts and a
+dataset around them make no difference.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from dsx.core.errors import Invalid
 
 Inode = tuple[int, int]
 _BESIDES = ("", "-wal", "-shm", "-journal")
-"""What SQLite puts beside a database."""
+"""Suffixes of a SQLite database's files."""
 _FRESH = 10.0
-"""Seconds for which the identities of directories, which hardly ever change, are remembered."""
+"""Seconds for which identities of directories, which hardly ever change, are cached."""
 _FRESH_FILES = 0.5
-"""And those of files, of which some come and go, but none where datasets are."""
+"""Seconds for which identities of files are cached: some come and go, but none in datasets."""
 
 
 def database_files(path: Path) -> tuple[Path, ...]:
-    """The SQLite database at *path*, and what is kept beside it."""
+    """Return the SQLite database at *path*, and the files beside it."""
     return tuple(path.with_name(path.name + ending) for ending in _BESIDES)
 
 
 def identity(status: os.stat_result) -> Inode:
-    """What tells a file or directory from all others."""
+    """Return the device and inode of a file or directory."""
     return status.st_dev, status.st_ino
 
 
 class Private:
-    """Directories (with all that is below them) and files that no dataset has."""
+    """Directories (with everything below them) and files that are part of no dataset."""
 
     def __init__(self, directories: Iterable[Path] = (), files: Iterable[Path] = ()) -> None:
-        """Nothing of it need exist."""
+        """None of them need exist."""
         self.directories = tuple(directories)
         self.files = tuple(files)
         self._known: set[Inode] = set()
@@ -45,25 +45,25 @@ class Private:
         self._looked = self._looked_at_files = -_FRESH
 
     def has_directory(self, status: os.stat_result) -> bool:
-        """Whether the directory of that *status* is one of them, or right below one."""
+        """Return whether the directory of that *status* is one of them, or directly below one."""
         if self.directories and time.monotonic() >= self._looked + _FRESH:
             self._looked = time.monotonic()
-            self._known |= set(self._identities())  # what was moved away meanwhile, too
+            self._known |= set(self._identities())  # also those moved away meanwhile
         return identity(status) in self._known
 
     def has_file(self, status: os.stat_result) -> bool:
-        """Whether the file of that *status* is one of them."""
+        """Return whether the file of that *status* is one of them."""
         return identity(status) in self.identities_of_files()
 
     def identities_of_files(self) -> frozenset[Inode]:
-        """The identities of its files, as they were a moment ago."""
+        """Return the recent identities of its files."""
         if self.files and time.monotonic() >= self._looked_at_files + _FRESH_FILES:
             self._looked_at_files = time.monotonic()
             self._known_files = frozenset(_identities(self.files))
         return self._known_files
 
     def _identities(self) -> Iterable[Inode]:
-        # Those right below, too: a shard of the blobs can be bound to another place by itself.
+        # Also those directly below: a shard of the blobs can be bind-mounted elsewhere.
         for directory in self.directories:
             yield from _identities((directory,))
             with contextlib.suppress(OSError), os.scandir(directory) as entries:
@@ -73,33 +73,33 @@ class Private:
 
 
 def check_apart(datasets: Path, directories: Mapping[str, Path], files: Mapping[str, Path]) -> None:
-    """`Invalid` if the directory of all *datasets* has what is the hub's own, or is in it.
+    """Raise `Invalid` if the directory of all *datasets* contains the hub's own files, or is in it.
 
-    *directories* and *files*: what is the hub's own, by the setting that says so.
+    *directories* and *files*: the hub's own, by the setting that names them.
     """
     for setting, directory in directories.items():
         if contains(directory, datasets) is not None:
             raise Invalid(
-                f"DSX_DATASET_PATH: {datasets} is in {directory} ({setting}), where the hub keeps "
-                "what is nobody's to read. Keep datasets elsewhere."
+                f"DSX_DATASET_PATH: {datasets} is in {directory} ({setting}), where the hub "
+                "keeps private data. Keep datasets elsewhere."
             )
         name = contains(datasets, directory)
         if name and not name.startswith("."):
             raise Invalid(
-                f"{setting}: {directory} is in DSX_DATASET_PATH ({datasets}), and would be (part "
-                f"of) the dataset {name!r}. Set one of them to another directory."
+                f"{setting}: {directory} is in DSX_DATASET_PATH ({datasets}) and would be "
+                f"part of the dataset {name!r}. Set one of them to another directory."
             )
     for setting, file in files.items():
         name = contains(datasets, file.parent)
         if name and not name.startswith("."):
             raise Invalid(
-                f"{setting}: {file} is in DSX_DATASET_PATH ({datasets}), and would be part of the "
-                f"dataset {name!r}. Set one of them to another directory."
+                f"{setting}: {file} is in DSX_DATASET_PATH ({datasets}) and would be part of "
+                f"the dataset {name!r}. Set one of them to another directory."
             )
 
 
 def contains(above: Path, below: Path) -> str | None:
-    """The name in *above* under which *below* lies, however deep; "" if they are the same.
+    """Return the name in *above* under which *below* lies, however deep; "" if they are equal.
 
     None if it lies elsewhere. Links are followed, and directories compared by identity.
     """

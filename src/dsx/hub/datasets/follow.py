@@ -1,7 +1,7 @@
-"""Follows large datasets: sees changes by the system's notifications, as they happen.
+"""Watches large datasets for changes, by the system's notifications.
 
-Small ones need none of it, as they are scanned whenever somebody asks; and there is none of it on
-file systems that other machines write to.
+Small ones are scanned on request instead; and file systems that other machines write to have no
+complete notifications.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from dsx.hub.datasets.scan import LINKS, directory_identity
 
 log = structlog.get_logger(__name__)
 
-_WORTH_SECONDS = 0.05  # a scan that is quicker is no trouble at each request
-_MOST = 64  # datasets at once: systems limit how many can be followed
-_BEAT = 5.0  # seconds between two notes that a dataset is followed
-_SOON = 0.5  # seconds until one that was followed is followed again
-_AGAIN = 600.0  # seconds until one that could not be followed is tried again
-_RESCAN_SECONDS, _RESCAN_FACTOR = 60.0, 20  # a scan now and then finds what was not notified of
+_WORTH_SECONDS = 0.05  # faster scans are cheap enough for each request
+_MOST = 64  # datasets: systems limit how many can be watched
+_BEAT = 5.0  # seconds between two records that a dataset is watched
+_SOON = 0.5  # seconds until one that was watched is watched again
+_AGAIN = 600.0  # seconds until a failed watch is retried
+_RESCAN_SECONDS, _RESCAN_FACTOR = 60.0, 20  # occasional scans find missed changes
 _MOUNTS = Path("/proc/self/mountinfo")
 _NOTIFYING = frozenset(
     {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "reiserfs"}
     | {"tmpfs", "xfs", "zfs"}
 )
-"""File systems that only this machine writes to, so that it knows of every change."""
+"""File systems that only this machine writes to, so that every change is notified."""
 
 
 class Followers:
-    """Those who follow the datasets of one place."""
+    """The watchers of the datasets of one data directory."""
 
     def __init__(self, catalog: Catalog, indexing: Indexing) -> None:
         self._catalog = catalog
@@ -51,7 +51,7 @@ class Followers:
         self._not_before: dict[str, float] = {}
 
     async def adjust(self) -> None:
-        """Begin to follow each dataset for which that is worth while."""
+        """Begin to watch each dataset for which that is worthwhile."""
         for known in await self._indexing.all_known():
             running = known.name in self._tasks
             if running or len(self._tasks) >= _MOST or known.seconds < _WORTH_SECONDS:
@@ -60,7 +60,7 @@ class Followers:
                 await self._begin(known)
 
     async def aclose(self) -> None:
-        """Follow none any more."""
+        """Stop watching."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -69,7 +69,7 @@ class Followers:
     async def _begin(self, known: index.Known) -> None:
         survey = self._indexing.surveys.get(known.name)
         if survey is None or survey.leads_out or len(survey.links) > LINKS:
-            return  # who watches follows links, and those might lead to all there is
+            return  # a watch follows links, which might lead anywhere
         try:
             tree = await self._indexing.tree(known.name)
         except DSXError:
@@ -84,7 +84,9 @@ class Followers:
         self._tasks.pop(dataset, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._not_before[dataset] = time.monotonic() + _AGAIN
-            log.warning("a dataset is scanned, not followed", dataset=dataset, why=str(error))
+            log.warning(
+                "cannot watch a dataset, it is scanned instead", dataset=dataset, why=str(error)
+            )
 
     async def _follow(self, known: index.Known, root: Path) -> None:
         watched = await asyncio.to_thread(directory_identity, root)
@@ -93,34 +95,36 @@ class Followers:
                 try:
                     await self._watch(known, root, watched)
                 except FileNotFoundError:
-                    # A directory went just when it was about to be watched. What has happened
-                    # since is not known, so begin again, with a scan.
+                    # A directory was deleted just when it was about to be watched. Changes
+                    # since are unknown, so start again, with a scan.
                     await asyncio.sleep(_SOON)
         finally:
             await asyncio.shield(self._note(known, until=None))
 
     async def _watch(self, known: index.Known, root: Path, watched: str) -> None:
-        """Index what changes, until another directory than *watched* is at *root*."""
+        """Index changes until another directory than *watched* is at *root*."""
         scanned = beaten = -_RESCAN_SECONDS
         pause = _RESCAN_SECONDS
         async for changed in changes(root):
-            if time.monotonic() >= scanned + pause:  # at first, too: before, nobody watched
+            if (
+                time.monotonic() >= scanned + pause
+            ):  # also at first: changes before were not watched
                 await asyncio.shield(self._indexing.scan_afresh(known.name))
                 scanned = time.monotonic()
-                known = await self._indexing.known(known.name) or known  # which has its length
+                known = await self._indexing.known(known.name) or known  # has its duration
                 pause = max(_RESCAN_SECONDS, _RESCAN_FACTOR * known.seconds)
             elif changed:
                 await self._take(known.name, changed)
             if time.monotonic() >= beaten + _BEAT:
                 if await asyncio.to_thread(directory_identity, root) != watched:
-                    return  # another one is there now
+                    return  # another directory is there now
                 await self._note(known, until=now())
                 beaten = time.monotonic()
 
     async def _take(self, dataset: str, changed: set[str]) -> None:
         survey = self._indexing.surveys.get(dataset)
         if await self._indexing.look(dataset, changed) and survey is not None and survey.links:
-            await self._indexing.look(dataset, survey.links)  # to what has changed, perhaps
+            await self._indexing.look(dataset, survey.links)  # their targets may have changed
 
     async def _note(self, known: index.Known, until: int | None) -> None:
         await self._catalog.write(
@@ -129,9 +133,9 @@ class Followers:
 
 
 async def changes(root: Path) -> AsyncIterator[set[str]]:
-    """Paths below *root* where something has changed, or none now and then.
+    """Yield paths below *root* with changes, or occasionally none.
 
-    The first are told once the system watches. `OSError` or `RuntimeError` if it does not.
+    Begins once the system watches. `OSError` or `RuntimeError` if it does not.
     """
     stop = threading.Event()
     told = _told(root, stop)
@@ -162,7 +166,7 @@ def _told(root: Path, stop: threading.Event) -> Iterator[set[str]]:
 
 
 def _relative(root: Path, paths: Iterable[str]) -> Iterator[str]:
-    """*paths* below *root*; a directory to which a link leads is told of by the name of either."""
+    """Yield *paths* below *root*; a linked directory is reported by either name."""
     directories: dict[str, str | None] = {}
     for path in paths:
         above, _, name = path.rpartition("/")
@@ -176,9 +180,9 @@ def _relative(root: Path, paths: Iterable[str]) -> Iterator[str]:
 
 
 def notifies(directory: Path) -> bool:
-    """Whether the system tells of every change below *directory*.
+    """Return whether the system notifies of every change below *directory*.
 
-    Of what is mounted further below, and of links, nothing is known here.
+    Says nothing about mounts further below, or links.
     """
     if directory.is_symlink():
         return False

@@ -1,4 +1,4 @@
-"""Fills in the SHA-256s that the index lacks: in the background, of all datasets in turns."""
+"""Computes the SHA-256s missing from the index, in the background, of all datasets in turns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_REMEMBERED = 10_000
 
 
 class Hashing:
-    """Reads what is new in the datasets of one place."""
+    """Reads the new files in the datasets of one data directory."""
 
     def __init__(self, catalog: Catalog, indexing: Indexing) -> None:
         self._catalog = catalog
@@ -36,14 +36,14 @@ class Hashing:
         self._unreadable: set[tuple[int, str, str]] = set()
 
     async def run(self) -> None:
-        """Fill in what is missing now. No dataset's trouble hinders another."""
+        """Compute what is missing now. A failing dataset does not affect the others."""
         turns = {known.name: "" for known in await self._indexing.all_known()}
         while turns:
             for dataset, after in list(turns.items()):
                 try:
                     last = await self._some(dataset, after)
                 except (DSXError, OSError) as error:
-                    log.debug("a dataset was not hashed", dataset=dataset, why=str(error))
+                    log.debug("dataset not hashed", dataset=dataset, why=str(error))
                     last = None
                 if last is None:
                     del turns[dataset]
@@ -51,11 +51,11 @@ class Hashing:
                     turns[dataset] = last
 
     def stop(self) -> None:
-        """End soon, even in the middle of a large file: who stops waits for threads."""
+        """Stop soon, even in the middle of a large file: shutdown waits for threads."""
         self._stopped.set()
 
     async def _some(self, dataset: str, after: str) -> str | None:
-        """Fill in some, of files with greater paths; the last one, or None at the end."""
+        """Compute some, of files with greater paths; returns the last one, or None at the end."""
         known = await self._indexing.known(dataset)
         if known is None:
             return None
@@ -90,7 +90,7 @@ class Hashing:
         return entries[-1].path, found
 
     def _give_up(self, number: int, entry: ManifestEntry, error: OSError) -> None:
-        """Do not try that file again until it changes."""
-        log.warning("a file cannot be read", path=entry.path, why=error.strerror)
+        """Skip that file until it changes."""
+        log.warning("file unreadable", path=entry.path, why=error.strerror)
         if len(self._unreadable) < _MOST_REMEMBERED:
             self._unreadable.add((number, entry.path, entry.etag))

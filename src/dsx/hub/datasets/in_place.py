@@ -1,6 +1,6 @@
-"""Datasets in place: directories below a root, served where they lie.
+"""Datasets in place: directories below a root, served directly.
 
-The file system is the truth; the index follows it, see `indexing`.
+The file system is authoritative; the index follows it, see `indexing`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from dsx.hub.datasets.pack import pack_entries
 from dsx.hub.datasets.roots import Root, unknown
 
 _FIRST_SECONDS = 0.5
-"""For so long a first manifest waits for the first scan; then it is sent while it is made."""
+"""Seconds a first manifest waits for the first scan; then it is streamed during the scan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class DamagedFile:
 
 
 class Datasets:
-    """The datasets below one root. They are the operator's; see `access.dataset` for who reads."""
+    """The datasets below one root. They belong to the operator; see `access.dataset`."""
 
     def __init__(
         self,
@@ -60,9 +60,9 @@ class Datasets:
     ) -> None:
         """Serve the directories in *root*; None: there are no datasets.
 
-        *place*: whose index it is, if other hubs use the same catalog, too. *private*: what is part
-        of no dataset. *everyone*: all accounts may read them, else only those with whom they are
-        shared.
+        *place*: the owner of the index, if other hubs use the same catalog. *private*: files that
+        are part of no dataset. *everyone*: all accounts may read them, else only those with whom
+        they are shared.
         """
         self._everyone = everyone
         self._catalog = catalog
@@ -70,26 +70,26 @@ class Datasets:
         self._hashing = Hashing(catalog, self._indexing)
         self._followers = Followers(catalog, self._indexing)
         self.checking = Checking(catalog, self._indexing, place)
-        """What the scrub checks."""
+        """The datasets for the scrub."""
 
     async def names(self, principal: Principal) -> Sequence[str]:
-        """The names of the datasets that the principal may read, sorted."""
+        """Return the names of the datasets that the principal may read, sorted."""
         names = await self._indexing.names()
         return [name for name in names if await self._readable(principal, name)]
 
     async def list(self, principal: Principal) -> Sequence[DatasetInfo]:
-        """The datasets that the principal may read; does not wait for scans."""
+        """Return the datasets that the principal may read; does not wait for scans."""
         return [await self._info(name) for name in await self.names(principal)]
 
     async def info(self, principal: Principal, dataset: str) -> DatasetInfo:
-        """How large a dataset is and how far its index; starts a scan if one is due."""
+        """Return the size of a dataset and the state of its index; starts a scan if one is due."""
         await self._admit(principal, dataset)
         return await self._info(dataset, must_be_there=True)
 
     async def manifest_etag(self, principal: Principal, dataset: str) -> str | None:
-        """The validator of the manifest as it is now, after a scan if one is due.
+        """Return the validator of the manifest, after a scan if one is due.
 
-        None if the first scan takes long: the manifest then is made while it is sent.
+        None if the first scan takes long: the manifest is then made while it is sent.
         """
         await self._admit(principal, dataset)
         await self._indexing.tree(dataset)
@@ -104,7 +104,7 @@ class Datasets:
         return f"{known.generation if known else 0:x}"
 
     async def manifest(self, dataset: str) -> AsyncIterator[Sequence[ManifestEntry]]:
-        """All entries, a page at a time: by path, from the index, once there is one."""
+        """Yield all entries, a page at a time: by path, from the index, once there is one."""
         known = await self._indexing.known(dataset)
         if known is None or known.scanned is None:
             async for entries in self._indexing.walked(dataset):
@@ -120,10 +120,10 @@ class Datasets:
     async def content(
         self, principal: Principal, dataset: str, path: str, *, recheck: bool = False
     ) -> Content:
-        """What a download of one file sends; `NotFound` names the path.
+        """Return the content of one file for downloads; `NotFound` names the path.
 
-        *recheck*: the bytes were found not to be those of the digest that was told of them; it is
-        not told again before they have been read anew.
+        *recheck*: the client found that the bytes do not match the digest it received, which is not
+        sent again before they have been read anew.
         """
         await self._admit(principal, dataset)
         tree = await self._indexing.tree(dataset)
@@ -146,10 +146,10 @@ class Datasets:
     async def pack(
         self, principal: Principal, dataset: str, paths: Sequence[str] | None, start: int = 0
     ) -> AsyncIterator[bytes]:
-        """A TAR of *paths* in that order (None: all, by path), from member number *start* on.
+        """Yield a TAR of *paths* in that order (None: all, by path), from member *start* on.
 
         Raises `NotFound` before the first byte if a path is unknown; ``details["missing"]`` has
-        them. A file that goes later is left out; if one changes while it is being sent, the stream
+        them. A file deleted later is left out; if one changes while it is being sent, the stream
         breaks.
         """
         await self._admit(principal, dataset)
@@ -166,16 +166,16 @@ class Datasets:
         return pack_entries(tree, pages, partial(self._differs, dataset))
 
     async def scan_all(self) -> None:
-        """Scan every dataset, forget those that are gone, follow those that are large."""
+        """Scan every dataset, forget deleted ones, watch large ones."""
         await self._indexing.scan_all()
         await self._followers.adjust()
 
     async def hash_pending(self) -> None:
-        """Fill in missing SHA-256s."""
+        """Compute missing SHA-256s."""
         await self._hashing.run()
 
     async def aclose(self) -> None:
-        """Follow no dataset any more, and end what goes on in the background."""
+        """Stop watching datasets and end background work."""
         self._hashing.stop()
         await self._followers.aclose()
         await self._indexing.aclose()
@@ -229,7 +229,7 @@ class Datasets:
         )
 
     async def _known_entry(self, dataset: str, found: scan.Found) -> ManifestEntry | None:
-        """What the index knows of a file; if that is no longer so, it is brought up to date."""
+        """Return the index entry of a file; an outdated one is updated."""
         known = await self._indexing.known(dataset)
         if known is None:
             return None
@@ -244,7 +244,7 @@ class Datasets:
         return None
 
     async def _differs(self, dataset: str, path: str, same: bool) -> None:
-        """A file that was packed is not what the index says, though perhaps of the *same* stamp."""
+        """Handle a packed file that differs from the index, though perhaps of the *same* stamp."""
         if same:
             await self._indexing.recheck(dataset, path)
         else:
@@ -264,12 +264,12 @@ class Datasets:
             )
 
     async def damage(self, principal: Principal, limit: int) -> Sequence[DamagedFile]:
-        """Up to *limit* damaged files; for admins."""
+        """Return up to *limit* damaged files; for admins."""
         access.require(principal, "admin")
         return await self._damage(limit)
 
     async def damaged(self, limit: int) -> int:
-        """How many files are damaged, counted up to *limit*."""
+        """Return how many files are damaged, counted up to *limit*."""
         return len(await self._damage(limit))
 
     async def _damage(self, limit: int) -> Sequence[DamagedFile]:
@@ -307,7 +307,7 @@ class Datasets:
     async def _entries(
         self, dataset: str, paths: Sequence[str]
     ) -> AsyncIterator[Sequence[ManifestEntry]]:
-        """Entries of *paths*: from the index, or made now for files that are not in it yet."""
+        """Yield entries of *paths*: from the index, or new for files that are not in it yet."""
         number = await self._indexing.number(dataset)
         for part in in_batches(paths, PAGE):
             known = await self._catalog.read(partial(index.known, number=number, paths=part))

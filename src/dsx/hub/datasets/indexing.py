@@ -1,10 +1,10 @@
 """Keeps the index of datasets in step with their directories.
 
-The file system is the truth. Changes are found by scans, and of large datasets on file systems that
-notify of them (see `follow`) as they happen. A request for a manifest first awaits a scan that
-began after it, unless the dataset is followed, or its last scan found nothing new and is younger
-than a second or than twice as long as it took, whichever is more. What is asked for by name is
-looked up in the file system, and where that differs from the index, the index is mended at once.
+The file system is authoritative. Changes are found by scans, and in large datasets on file systems
+with notifications (see `follow`) as they happen. A request for a manifest first awaits a scan that
+began after it, unless the dataset is watched, or its last scan found nothing new and is younger
+than a second or than twice its duration, whichever is more. Files requested by name are looked up
+in the file system, and if that differs from the index, the index is updated immediately.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ log = structlog.get_logger(__name__)
 PAGE = 1000
 _FRESH_SECONDS = 1.0
 _FRESH_FACTOR = 2
-_FOLLOWED_SECONDS = 15.0  # a dataset is followed while the last word of that is younger
+_FOLLOWED_SECONDS = 15.0  # a dataset counts as watched if recorded within this
 _CLOCK_STEP = 600  # a last scan this far in the future means that the clock was set back
-_MOST_NOTICED = 5000  # more paths than that are found by a scan
+_MOST_NOTICED = 5000  # with more paths a scan is cheaper
 
 
 class Indexing:
     """The index of the datasets in one directory."""
 
     def __init__(self, catalog: Catalog, root: Root, place: str) -> None:
-        """*place*: whose index it is, see `dsx.catalog.datasets`."""
+        """*place*: the owner of the index, see `dsx.catalog.datasets`."""
         self.root = root
         self.surveys: dict[str, scan.Survey] = {}
         self._catalog = catalog
@@ -51,11 +51,11 @@ class Indexing:
         self._looks: dict[str, asyncio.Task[None]] = {}
 
     async def known(self, dataset: str) -> index.Known | None:
-        """What is known of *dataset*."""
+        """Return the record of *dataset*, if any."""
         return await self._catalog.read(partial(index.get, place=self._place, name=dataset))
 
     async def number(self, dataset: str) -> int:
-        """What the rows of *dataset* are found by."""
+        """Return the key of the rows of *dataset*."""
         known = await self.known(dataset)
         if known is None:
             known = await self._catalog.write(
@@ -64,11 +64,11 @@ class Indexing:
         return known.number
 
     async def all_known(self) -> list[index.Known]:
-        """What is known of all datasets of this place."""
+        """Return the records of all datasets of this data directory."""
         return await self._catalog.read(partial(index.of_place, place=self._place))
 
     async def names(self) -> Sequence[str]:
-        """The names of all datasets, sorted; with those that are not to be seen at the moment."""
+        """Return the names of all datasets, sorted, including those not available at the moment."""
         try:
             names = await asyncio.to_thread(self.root.names)
         except NotMounted:
@@ -81,9 +81,9 @@ class Indexing:
         return names
 
     async def tree(self, dataset: str) -> Tree:
-        """The files of *dataset*.
+        """Return the files of *dataset*.
 
-        Raises `NotFound` if there is none, `NotMounted` if it is not to be seen at the moment.
+        Raises `NotFound` if there is none, `NotMounted` if it is not available at the moment.
         """
         try:
             return await asyncio.to_thread(self.root.tree, dataset)
@@ -96,19 +96,19 @@ class Indexing:
                 and await asyncio.to_thread(self.root.is_displaced, known.root)
             ):
                 raise NotMounted(
-                    f"Dataset {dataset!r} is not to be seen: DSX_DATASET_PATH is empty, and is "
-                    "another directory than the one that was indexed. Is something not mounted?"
+                    f"Dataset {dataset!r} is not available: DSX_DATASET_PATH is empty and is not "
+                    "the directory that was indexed. Is something not mounted?"
                 ) from None
             raise
 
     async def refresh(self, dataset: str, asked: Micros | None = None) -> None:
-        """Wait until the index is fresh for who *asked* then, or else now."""
+        """Wait until the index is fresh as of *asked*, by default now."""
         asked = now() if asked is None else asked
-        while _stale(await self.known(dataset), asked):  # one that was running may have missed some
+        while _stale(await self.known(dataset), asked):  # a running scan may have missed some
             await asyncio.shield(self.scanning(dataset))
 
     def scanning(self, dataset: str) -> asyncio.Task[None]:
-        """The running scan of *dataset*, begun now if there is none: all who wait share it."""
+        """Return the running scan of *dataset*, started if there is none: all callers share it."""
         if dataset not in self._scans:
             task = asyncio.create_task(self._scan(dataset), name=f"scan {dataset}")
             task.add_done_callback(partial(self._scanned, dataset))
@@ -116,18 +116,18 @@ class Indexing:
         return self._scans[dataset]
 
     def scan_if_due(self, dataset: str, known: index.Known | None) -> None:
-        """Begin a scan in the background if the index is not fresh."""
+        """Start a scan in the background if the index is not fresh."""
         if _stale(known, now()):
             self.scanning(dataset)
 
     async def scan_afresh(self, dataset: str) -> None:
-        """Wait for a scan that begins after this is called."""
+        """Wait for a scan that begins after this call."""
         if dataset in self._scans:
             await asyncio.wait({self._scans[dataset]})
         await asyncio.shield(self.scanning(dataset))
 
     async def walked(self, dataset: str) -> AsyncIterator[Sequence[ManifestEntry]]:
-        """The entries of a dataset that has never been scanned, in no order, as they are found."""
+        """Yield the entries of a dataset that was never scanned, unordered, as they are found."""
         tree = await self.tree(dataset)
         number = await self.number(dataset)
         batches = scan.batches(tree, survey := scan.Survey())
@@ -138,7 +138,7 @@ class Indexing:
             yield sorted(entries.values(), key=lambda entry: entry.path)
 
     def notice(self, dataset: str, paths: Iterable[str]) -> None:
-        """Look at *paths*, which differ from what the index says, at once, in the background."""
+        """Update *paths*, which differ from the index, immediately, in the background."""
         noticed = self._noticed.setdefault(dataset, set())
         if len(noticed) < _MOST_NOTICED:
             noticed.update(paths)
@@ -148,9 +148,9 @@ class Indexing:
             self._looks[dataset] = task
 
     async def look(self, dataset: str, paths: Iterable[str]) -> bool:
-        """Bring the index up to date where *paths* are: files, directories, or gone.
+        """Update the index for *paths*: files, directories, or deleted ones.
 
-        Whether anything had changed.
+        Returns whether anything had changed.
         """
         wanted = list(dict.fromkeys(paths))
         if len(wanted) > _MOST_NOTICED:
@@ -169,7 +169,7 @@ class Indexing:
         return changed > 0
 
     async def recheck(self, dataset: str, path: str) -> None:
-        """Forget the SHA-256 of a file whose bytes were found to have another; it is read again."""
+        """Forget the SHA-256 of a file whose bytes do not match it; the file is read again."""
         known = await self.known(dataset)
         if known is None:
             return
@@ -182,7 +182,7 @@ class Indexing:
             )
 
     async def scan_all(self) -> None:
-        """Scan every dataset, and forget those that are gone. None can hinder another."""
+        """Scan every dataset, and forget deleted ones. A failure does not affect the others."""
         try:
             present = await asyncio.to_thread(self.root.names)
         except NotMounted as error:
@@ -195,15 +195,15 @@ class Indexing:
                 await self._note_trouble([known], "DSX_DATASET_PATH is empty: is it not mounted?")
             else:
                 await self._catalog.write(partial(index.drop_dataset, number=known.number))
-                log.info("a dataset is gone", dataset=known.name)
+                log.info("dataset removed", dataset=known.name)
         for dataset in present:
             try:
                 await self.refresh(dataset)
             except (DSXError, OSError) as error:
-                log.debug("a dataset was not scanned", dataset=dataset, why=str(error))
+                log.debug("dataset not scanned", dataset=dataset, why=str(error))
 
     async def aclose(self) -> None:
-        """End what goes on in the background."""
+        """End background work."""
         tasks = [*self._scans.values(), *self._looks.values()]
         for task in tasks:
             task.cancel()
@@ -212,12 +212,12 @@ class Indexing:
     def _scanned(self, dataset: str, task: asyncio.Task[None]) -> None:
         self._scans.pop(dataset, None)
         if not task.cancelled():
-            task.exception()  # whoever waits has it; if nobody does, it is noted in the catalog
+            task.exception()  # waiters get it; the catalog records it anyway
 
     def _looked(self, dataset: str, task: asyncio.Task[None]) -> None:
         self._looks.pop(dataset, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.debug("what was noticed was not indexed", dataset=dataset, why=str(error))
+            log.debug("changes not indexed", dataset=dataset, why=str(error))
 
     async def _look_at_noticed(self, dataset: str) -> None:
         while paths := self._noticed.pop(dataset, None):
@@ -269,18 +269,18 @@ class Indexing:
         _tell(dataset, before, scanned, files=seen, new=fresh, gone=gone)
 
     async def _check_emptied(self, dataset: str, directory: str, files: int) -> None:
-        """`NotMounted` unless it is the directory that had *files* files which is empty now."""
+        """Raise `NotMounted` if the empty directory is not the one that had *files* files."""
         known = await self.known(dataset)
         if known is not None and known.directory != directory:
             raise NotMounted(
-                f"The directory of dataset {dataset!r} is empty, and is another one than that whose"
-                f" {files} files are indexed. Is something not mounted?"
+                f"The directory of dataset {dataset!r} is empty and is not the one whose "
+                f"{files} files are indexed. Is something not mounted?"
             )
 
     async def _index(
         self, number: int, tree: Tree, batch: Sequence[scan.Found], survey: scan.Survey
     ) -> tuple[int, int]:
-        """Record what is new or changed; how many files that is, and how many cannot be read."""
+        """Record new and changed files; returns how many, and how many cannot be read."""
         paths = [found.path for found in batch]
         stamps = await self._catalog.read(partial(index.stamps, number=number, paths=paths))
         fresh = [found for found in batch if stamps.get(found.path) != found.etag]
@@ -297,7 +297,7 @@ class Indexing:
     async def _look_below(
         self, number: int, tree: Tree, directory: str, survey: scan.Survey
     ) -> int:
-        """Bring the index up to date *below* a directory; how many files had changed."""
+        """Update the index below *directory*; returns how many files had changed."""
         changed = 0
         batches = scan.batches(tree, survey, directory)
         while batch := await asyncio.to_thread(next, batches, None):
@@ -317,7 +317,7 @@ class Indexing:
         return dropped
 
     async def _write(self, work: Callable[[Connection], int]) -> int:
-        """Change rows. What a crash undoes is found again, so nobody waits for the disk."""
+        """Change rows. Changes undone by a crash are found again, so this is not durable."""
         return await self._catalog.write(work, durable=False)
 
     async def _note_trouble(self, datasets: Sequence[index.Known], why: object) -> None:
@@ -328,7 +328,7 @@ class Indexing:
 
 
 def _stale(known: index.Known | None, asked: Micros) -> bool:
-    """Whether who *asked* then needs another scan."""
+    """Return whether a request of *asked* needs another scan."""
     if known is None or known.scanned is None or known.trouble is not None:
         return True
     age = (asked - known.scanned) / SECOND
@@ -343,7 +343,7 @@ def _stale(known: index.Known | None, asked: Micros) -> bool:
 def _record(
     connection: Connection, number: int, entries: Sequence[ManifestEntry], gone: Sequence[str]
 ) -> int:
-    """Put *entries*, drop what is *gone*; how many of these were known."""
+    """Store *entries*, drop *gone*; returns how many of these were known."""
     index.put(connection, number, entries)
     dropped = index.drop(connection, number, gone)
     index.grow(connection, number)
@@ -351,7 +351,7 @@ def _record(
 
 
 def _drop(connection: Connection, number: int, gone: Sequence[str]) -> int:
-    """Drop files that are gone, or all that was below directories that are; how many."""
+    """Drop deleted files, or everything below deleted directories; returns how many."""
     dropped = index.drop(connection, number, gone)
     for path in gone:
         dropped += index.drop_below(connection, number, path)
@@ -361,12 +361,12 @@ def _drop(connection: Connection, number: int, gone: Sequence[str]) -> int:
 
 
 def _tell(dataset: str, before: index.Known | None, scanned: index.Scanned, **counts: int) -> None:
-    """Log what a scan found, if that is news."""
+    """Log new findings of a scan."""
     if scanned.changed:
         log.info("scanned", dataset=dataset, **counts, s=round(scanned.seconds, 2))
     left_out = dict(scanned.left_out)
     if left_out != (before.left_out if before else {}):
         for reason, noted in left_out.items():
-            log.warning("left out of a dataset", dataset=dataset, reason=reason, **noted)
+            log.warning("files left out of a dataset", dataset=dataset, reason=reason, **noted)
     if before is not None and before.trouble is not None:
         log.info("a dataset can be scanned again", dataset=dataset)

@@ -1,7 +1,8 @@
-"""Many small files as one TAR stream: what makes a thousand downloads as quick as one.
+"""Many small files as one TAR stream, which makes a thousand downloads as fast as one.
 
 Built in a worker thread in large buffers. Small files are read whole and hashed on the way; large
-ones are hashed before, unless the index knows, because a member's digest precedes its content.
+ones are hashed before, unless the index has their digest, because a member's digest precedes its
+content.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ _SMALL = 4 * BUFFER
 
 
 Differs = Callable[[str, bool], Awaitable[None]]
-"""Told of the path of a file that is not what its entry says, and whether only its bytes differ."""
+"""Called with the path of a file that differs from its entry, and whether only its bytes differ."""
 
 
 async def pack_entries(
     tree: Tree, pages: AsyncIterator[Sequence[ManifestEntry]], differs: Differs
 ) -> AsyncIterator[bytes]:
-    """A TAR of the files of *pages* that are there, in buffers of about a MiB.
+    """Yield a TAR of the existing files of *pages*, in buffers of about a MiB.
 
     Raises `Conflict` in the middle of the stream if a file changes while it is sent.
     """
@@ -57,7 +58,7 @@ def _members(
 
 
 def _member(tree: Tree, entry: ManifestEntry, differing: list[tuple[str, bool]]) -> Iterator[bytes]:
-    """Header, content and padding of one file as it is now; nothing if it is gone."""
+    """Yield header, content and padding of one file as it is now; nothing if it was deleted."""
     try:
         descriptor = tree.open(entry.path)
     except NotFound:

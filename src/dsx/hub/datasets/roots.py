@@ -1,4 +1,4 @@
-"""The directory of all datasets: which ones there are, and whether it is the one it was."""
+"""The directory of all datasets: its subdirectories, and whether it is still the same one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from dsx.hub.datasets.scan import directory_identity
 
 
 class Root:
-    """The directories below one, which may be missing for a while. All methods are blocking."""
+    """The directories below one, which may be missing temporarily. All methods are blocking."""
 
     def __init__(self, directory: Path | None, private: Private | None = None) -> None:
-        """None: there are no datasets. What is *private* is no dataset, and in none."""
+        """*directory* None: there are no datasets. *private* files are part of none."""
         self.directory = directory
         self._private = private or Private()
 
     def names(self) -> list[str]:
-        """The names of all datasets, sorted. `NotMounted` if the directory cannot be read."""
+        """Return the names of all datasets, sorted; `NotMounted` if they cannot be read."""
         if self.directory is None:
             return []
         try:
@@ -32,7 +32,7 @@ class Root:
         return sorted(name for name in names if self._is_dataset(self.directory, name))
 
     def tree(self, dataset: str) -> Tree:
-        """The files of *dataset*. `NotFound` if there is none, `NotMounted` as `names`."""
+        """Return the files of *dataset*. `NotFound` if there is none, `NotMounted` as `names`."""
         check_dataset_name(dataset)
         if self.directory is not None:
             if self._is_dataset(self.directory, dataset):
@@ -41,7 +41,7 @@ class Root:
         raise unknown(dataset)
 
     def identity(self) -> str:
-        """What tells the directory from what may be mounted there at another time."""
+        """Return what distinguishes the directory from another mounted there later."""
         if self.directory is None:
             return ""
         try:
@@ -50,9 +50,9 @@ class Root:
             raise NotMounted(self._unreadable(error)) from None
 
     def is_displaced(self, known: str) -> bool:
-        """Whether it is not the directory that was *known*, and has no datasets.
+        """Return whether it differs from the *known* directory, and has no datasets.
 
-        Then what should be mounted there is probably not, and nothing is known to be gone.
+        Then a mount is probably missing, and no dataset may be taken for deleted.
         """
         try:
             return self.directory is None or (self.identity() != known and not self.names())
@@ -75,8 +75,8 @@ class Root:
 
 
 def unknown(dataset: str) -> NotFound:
-    """The failure of who asks for a dataset that is not, or is not for them."""
+    """Return the failure of a request for a dataset that does not exist or may not be read."""
     return NotFound(
-        f"There is no dataset {dataset!r}: no directory of that name in DSX_DATASET_PATH.",
+        f"There is no dataset {dataset!r}: DSX_DATASET_PATH has no directory of that name.",
         {"dataset": dataset},
     )

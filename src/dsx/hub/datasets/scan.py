@@ -1,4 +1,4 @@
-"""Walks a dataset's directory and reads what the index says of its files. All of it is blocking."""
+"""Walks a dataset's directory and reads the fields of index entries. All of it is blocking."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ PRIVATE = "the hub's own"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A regular file: its path below the dataset's root, and what tells it from any other.
+    """A regular file: its path below the dataset's root, and its identity.
 
-    *stamp* is of inode and change time, which nobody can set: a file that was replaced by one of
+    *stamp* is a hash of inode and change time, which nobody can set: a file replaced by one of
     equal size and modification time has another.
     """
 
@@ -53,27 +53,27 @@ class Found:
 
     @classmethod
     def of(cls, path: str, status: os.stat_result) -> Found:
-        """What *status* says; times that no database holds are brought to the nearest."""
+        """Create from *status*; times out of a database's range are clamped."""
         changes = f"{status.st_ctime_ns:x}.{status.st_ino:x}".encode()
         stamp = hashlib.blake2b(changes, digest_size=6).hexdigest()
         return cls(path, status.st_size, clamped(status.st_mtime_ns), stamp)
 
     @property
     def etag(self) -> str:
-        """The validator of the file as it is."""
+        """Validator of the file as it is."""
         return etag(self.size, self.mtime_ns, self.stamp)
 
     def entry(self, fingerprint: str = "") -> ManifestEntry:
-        """The entry of the file before its bytes have been read."""
+        """Return the entry of the file before its bytes have been read."""
         return ManifestEntry(self.path, self.size, fingerprint, None, self.etag, self.mtime_ns)
 
 
 @dataclass(slots=True)
 class Survey:
-    """What a scan notes beside the files.
+    """Observations of a scan beside the files.
 
     Attributes:
-        left_out: counts and the first few paths of what the dataset leaves out, by reason.
+        left_out: counts and the first few paths of skipped files, by reason.
         links: the paths of links to files, up to `LINKS` and one more.
         leads_out: whether a link to a directory elsewhere was seen.
     """
@@ -92,15 +92,15 @@ class Survey:
 
 
 def clamped(nanoseconds: int) -> int:
-    """A time as near as 64 bits have it: the years 1677 to 2262."""
+    """Clamp a time to what 64 bits hold: the years 1677 to 2262."""
     return max(-_INT64, min(nanoseconds, _INT64 - 1))
 
 
 def batches(tree: Tree, survey: Survey, below: str = "") -> Iterator[list[Found]]:
-    """Every regular file *below* a directory whose name is UTF-8, `BATCH` at a time.
+    """Yield every regular file *below* a directory whose name is UTF-8, `BATCH` at a time.
 
-    Links to files are followed where they stay in the tree; links to directories are not. `OSError`
-    if the directory itself cannot be read.
+    Links to files are followed within the tree; links to directories are not. `OSError` if the
+    directory itself cannot be read.
     """
     walk = _walk(tree, survey, below)
     while batch := list(itertools.islice(walk, BATCH)):
@@ -132,7 +132,7 @@ def _walk(tree: Tree, survey: Survey, below: str) -> Iterator[Found]:
 def _look(
     tree: Tree, survey: Survey, path: str, entry: os.DirEntry[str], own: frozenset[Inode]
 ) -> Found | bool:
-    """What *entry* is: a file, a directory to be walked (True), or neither."""
+    """Classify *entry*: a file, a directory to be walked (True), or neither."""
     try:
         if entry.is_symlink():
             return _followed(tree, survey, path)
@@ -142,7 +142,7 @@ def _look(
             survey.leave_out(_reason(error), path)
         return False
     if stat.S_ISDIR(status.st_mode):
-        # The status of the entry is that of what may be mounted there.
+        # The entry's status is that of a directory mounted there, if any.
         if not tree.private.has_directory(status):
             return True
         survey.leave_out(PRIVATE, path)
@@ -158,7 +158,7 @@ def _look(
 
 
 def _followed(tree: Tree, survey: Survey, path: str) -> Found | bool:
-    """The file a link leads to, if it is one of the dataset."""
+    """Return the target of a link to a file, if it is in the dataset."""
     if not is_utf8(path):
         survey.leave_out(NOT_UTF8, path)
         return False
@@ -184,7 +184,7 @@ def _followed(tree: Tree, survey: Survey, path: str) -> Found | bool:
 
 
 def describe(tree: Tree, found: Iterable[Found], survey: Survey) -> list[ManifestEntry]:
-    """Entries of files that are new or changed; without those that cannot be read, or vanished."""
+    """Return entries of new or changed files, without unreadable or vanished ones."""
     entries = []
     for item in found:
         try:
@@ -205,7 +205,7 @@ def describe(tree: Tree, found: Iterable[Found], survey: Survey) -> list[Manifes
 
 
 def sort_out(tree: Tree, paths: Iterable[str]) -> tuple[list[Found], list[str], list[str]]:
-    """Which of *paths* are files, which directories, and which are neither any more."""
+    """Split *paths* into files, directories, and those that are neither any more."""
     found: list[Found] = []
     directories: list[str] = []
     gone: list[str] = []
@@ -220,21 +220,21 @@ def sort_out(tree: Tree, paths: Iterable[str]) -> tuple[list[Found], list[str], 
 
 
 def vanished(tree: Tree, paths: Iterable[str]) -> list[str]:
-    """Those of *paths* that are no regular files of the tree any more, or cannot be read."""
+    """Return those of *paths* that are no longer readable regular files of the tree."""
     return [path for path in paths if not _present(tree, path)]
 
 
 def changed(tree: Tree, entries: Iterable[ManifestEntry]) -> list[str]:
-    """Paths of those of *entries* that are not the files any more that they tell of."""
+    """Return the paths of *entries* whose files have changed."""
     return [entry.path for entry in entries if not _is_still(tree, entry)]
 
 
 def digest_of_file(
     tree: Tree, entry: ManifestEntry, stopped: Callable[[], bool] = bool
 ) -> Digest | None:
-    """SHA-256 of the file, or None if it is no longer the one that was indexed.
+    """Return the SHA-256 of the file, or None if it has changed since it was indexed.
 
-    Or once it is *stopped*, which by default it never is.
+    Also None once *stopped* returns true.
     """
     try:
         descriptor = tree.open(entry.path)
@@ -252,7 +252,7 @@ def digest_of_file(
 
 
 def chunks(descriptor: int, size: int) -> Iterator[bytes]:
-    """The first *size* bytes of a file in order; fewer if it has no more."""
+    """Yield the first *size* bytes of a file in order; fewer if it is shorter."""
     position = 0
     while position < size and (
         chunk := os.pread(descriptor, min(_CHUNK, size - position), position)
@@ -262,7 +262,7 @@ def chunks(descriptor: int, size: int) -> Iterator[bytes]:
 
 
 def directory_identity(directory: Path) -> str:
-    """What tells *directory* from what may be mounted there at another time."""
+    """Return what distinguishes *directory* from another mounted there later."""
     return "{:x}-{:x}".format(*identity(directory.stat()))
 
 

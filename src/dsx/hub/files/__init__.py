@@ -1,1 +1,1 @@
-"""Files: received, kept in versions, put in the trash, packed into archives."""
+"""Files: upload, versions, trash, archives."""

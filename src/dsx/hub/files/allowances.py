@@ -1,8 +1,8 @@
-"""Bytes on their way in that the catalog does not count yet, held against their owner's quota.
+"""Counts incoming bytes that the catalog does not count yet against their owner's quota.
 
-Stored files and uploads whose length is known are counted in the catalog. What is sent in one
-request, or without telling its length, is counted here while it comes, for all requests of this
-process: so many senders at once get no further than one.
+Stored files and uploads of known length are counted in the catalog. Files sent in one request, or
+without a declared length, are counted here as they arrive, for all requests of this process: many
+concurrent senders cannot exceed what one may.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from dsx.hub.limits import Limits, over_quota
 
 _TRIES = 3
 _PAUSE = 0.05
-"""What has just been recorded may be counted twice for a moment: a refusal is looked at again."""
+"""Bytes just recorded may be counted twice for a moment, so a refusal is retried."""
 
 
 @dataclass(slots=True)
 class _Space:
-    """One owner's: bytes counted in the catalog, bytes on their way, who brings those."""
+    """One owner's bytes counted in the catalog, incoming bytes, and number of senders."""
 
     counted: int = 0
     coming: int = 0
@@ -43,7 +43,7 @@ class Allowances:
 
     @asynccontextmanager
     async def hold(self, owner: str, promised: int = 0) -> AsyncIterator[Allowance]:
-        """An allowance within the block; see `open`."""
+        """Provide an allowance within the block; see `open`."""
         allowance = await self.open(owner, promised)
         try:
             yield allowance
@@ -51,9 +51,9 @@ class Allowances:
             allowance.close()
 
     async def open(self, owner: str, promised: int = 0) -> Allowance:
-        """An allowance for bytes of *owner*, of which *promised* are known to come.
+        """Return an allowance for bytes of *owner*, at least *promised* of them.
 
-        `TooLarge` if those do not fit. The caller owes it a call of ``close``.
+        `TooLarge` if those do not fit. The caller must call ``close``.
         """
         for left in reversed(range(_TRIES)):
             standing = partial(self._limits.standing, owner=owner)
@@ -91,14 +91,14 @@ class Allowances:
             space.coming += more
 
     def settle(self, owner: str, size: int, *, recorded: bool) -> None:
-        """So many bytes are not on their way any more: *recorded*, or dropped."""
+        """Stop counting *size* bytes as incoming: they are *recorded*, or dropped."""
         with self._lock:
             space = self._spaces[owner]
             space.coming -= size
             space.counted += size if recorded else 0
 
     def leave(self, owner: str) -> None:
-        """One who brought bytes is done."""
+        """Remove one sender."""
         with self._lock:
             self._spaces[owner].holders -= 1
             if not self._spaces[owner].holders:
@@ -106,10 +106,10 @@ class Allowances:
 
 
 class Allowance:
-    """What one request may bring. Its methods may be called in any thread."""
+    """The quota left for one request. Thread-safe."""
 
     def __init__(self, allowances: Allowances, owner: str, most: int | None) -> None:
-        """None as *most*: any number of bytes."""
+        """None as *most*: no limit."""
         self._allowances = allowances
         self._owner = owner
         self._most = most
@@ -118,19 +118,19 @@ class Allowance:
         self._open = most is not None
 
     def add(self, size: int) -> None:
-        """*size* more bytes come: `TooLarge` if they are too many."""
+        """Count *size* more bytes: `TooLarge` if they are too many."""
         if self._open:
             self.reach(self._come + size)
             self._come += size
 
     def reach(self, size: int) -> None:
-        """The request brings *size* bytes in all, or more."""
+        """Raise the count to *size* bytes for the whole request."""
         if self._most is not None and size > self._held:
             self._allowances.take(self._owner, self._most, size - self._held)
             self._held = size
 
     def recorded(self, size: int) -> None:
-        """So many of the bytes are counted in the catalog now."""
+        """Release *size* bytes that the catalog counts now."""
         size = min(size, self._held)
         if self._open and size > 0:
             self._allowances.settle(self._owner, size, recorded=True)
@@ -138,7 +138,7 @@ class Allowance:
             self._come = max(0, self._come - size)
 
     def close(self) -> None:
-        """No more comes. Idempotent."""
+        """Release the allowance. Idempotent."""
         if self._open:
             self._open = False
             self._allowances.settle(self._owner, self._held, recorded=False)

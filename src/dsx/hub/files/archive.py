@@ -20,26 +20,27 @@ from dsx.hub.files.presence import Present, always_present
 
 MAX_ENTRIES = 10_000
 _FEW = 100
-"""Files of an archive that is laid out at once."""
+"""Archives of up to this many files are laid out without waiting for others."""
 
 
 def check_count(files: int) -> None:
-    """Raise `TooLarge` for more files than go into one archive."""
+    """Raise `TooLarge` for more files than an archive may have."""
     if files > MAX_ENTRIES:
         raise TooLarge(f"An archive has at most {MAX_ENTRIES} files.", {"limit": MAX_ENTRIES})
 
 
 def entry_names(versions: Sequence[FileVersion]) -> list[str]:
-    """What *versions* are called in an archive, equal names told apart by " (2)".
+    """Return the names of *versions* in an archive; repeated ones get " (2)".
 
-    `Conflict` if one of them would have to be a file and a directory at once.
+    `Conflict` if one of them would have to be both a file and a directory.
     """
     names = layout.distinct_names([version.name for version in versions])
     clash = in_the_way(names)
     if clash is not None:
         raise Conflict(
-            f"{clash[0]!r} and {clash[1]!r} would be in each other's way: what unpacks the archive "
-            "cannot make both a file and a directory. Download one of them apart.",
+            f"{clash[0]!r} and {clash[1]!r} conflict: extracting the archive cannot "
+            "create both a file and a directory of that name. Download one of them "
+            "separately.",
             {"names": list(clash)},
         )
     return names
@@ -48,11 +49,11 @@ def entry_names(versions: Sequence[FileVersion]) -> list[str]:
 async def archive(
     versions: Sequence[FileVersion], files: Files, present: Present = always_present
 ) -> Content:
-    """A ZIP of *versions* in that order, equal names told apart by " (2)".
+    """Return a ZIP of *versions* in that order; repeated names get " (2)".
 
-    Large ones are laid out one after the other, for those who are *present*. Raises `TooLarge`
-    over 10,000 entries, `Conflict` if a name is a directory in another one's, `Damaged` if a
-    version's bytes are damaged or missing.
+    Large ones are laid out one at a time, while their clients are *present*. Raises `TooLarge` over
+    10,000 entries, `Conflict` if a name is a directory in another one, `Damaged` if a version's
+    bytes are damaged or missing.
     """
     check_count(len(versions))
     stored = await files.blobs.stat({version.sha256 for version in versions})

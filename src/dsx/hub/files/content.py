@@ -1,4 +1,4 @@
-"""The bytes of stored files, for whoever sends them."""
+"""The content of stored files, to send."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from dsx.core.ranges import ByteRange
 
 
 def missing(version: FileVersion) -> Damaged:
-    """The failure of a version whose blob is not on the disk."""
+    """Return the failure of a version whose blob is missing."""
     return Damaged(
-        f"The bytes of {version.name!r} are missing from the store. An admin's `dsx scrub --now` "
-        "notes what else is; then uploading the same bytes again heals it.",
+        f"The content of {version.name!r} is missing from the store. Upload the same "
+        "bytes again to restore it; an admin's `dsx scrub --now` finds what else is "
+        "missing.",
         {"id": version.id, "sha256": version.sha256},
     )
 
@@ -30,23 +31,23 @@ def require_intact(version: FileVersion) -> None:
 
 
 def damaged(version: FileVersion) -> Damaged:
-    """The failure of a version whose bytes are not the ones that were stored."""
+    """Return the failure of a version whose bytes have changed."""
     return Damaged(
-        f"The stored bytes of {version.name!r} are damaged and are not served. Upload the same "
-        "bytes again to heal it.",
+        f"The content of {version.name!r} is damaged and is not served. Upload the "
+        "same bytes again to repair it.",
         {"id": version.id, "sha256": version.sha256},
     )
 
 
 def blob_slice(blobs: BlobStore, version: FileVersion, start: int, stop: int) -> Piece:
-    """Bytes ``[start, stop)`` of a version: from the local file if there is one."""
+    """Return bytes ``[start, stop)`` of a version: from the local file if there is one."""
     if isinstance(blobs, Locates):
         return FileSlice(partial(_open_blob, blobs, version), start, stop - start)
     return Stream(partial(_fetch, blobs, version, ByteRange(start, stop)), stop - start)
 
 
 def content_of(blobs: BlobStore, version: FileVersion) -> Content:
-    """What downloads of *version* send; raises `Damaged` if it is; so may sending it."""
+    """Return the content of *version* for downloads; it, or sending it, may raise `Damaged`."""
     require_intact(version)
     return Content(
         size=version.size,

@@ -1,4 +1,4 @@
-"""Files that are the hub's own: nobody else on the machine reads them."""
+"""Keeps the hub's own files private to its user."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ UMASK = 0o077
 
 
 def keep_private(paths: Iterable[Path]) -> None:
-    """Make new files private, and those of *paths* that others may read; warn of those.
+    """Make new files private, and those of *paths* that others can read; warn about the latter.
 
-    A directory that is closed protects all that is in it.
+    A private directory protects everything in it.
     """
     os.umask(UMASK)
     for path in paths:
@@ -29,6 +29,6 @@ def keep_private(paths: Iterable[Path]) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            log.warning("others may read it", path=str(path), error=error.strerror)
+            log.warning("file is readable by others", path=str(path), error=error.strerror)
         else:
-            log.warning("others could read it; its mode was changed", path=str(path))
+            log.warning("file was readable by others, mode changed", path=str(path))

@@ -1,4 +1,4 @@
-"""Files: stored, listed, described, handed back."""
+"""Files: store, list, change, download."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from dsx.hub.integrity.blob_gc import recorded, spare
 from dsx.hub.limits import Limits
 
 FORM_OVERHEAD = 64 * 1024
-"""A multipart body may be this much longer than the file in it before it is refused unread."""
+"""A multipart body may be this much longer than its file before it is refused unread."""
 _PAGE = 1000
 _EARLIER = 100
 _BATCH = 250
@@ -56,7 +56,7 @@ K = TypeVar("K", str, int)
 
 
 class Files:
-    """The files of all principals; each call sees only those of the one who asks."""
+    """The files of all principals; each call sees only the caller's."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Files:
         self.blobs = blobs
         self._stages: Stages = blobs
         self._limits = limits
-        self.long = asyncio.Semaphore(1)  # whose turn it is among those who ask for much
+        self.long = asyncio.Semaphore(1)  # serializes large requests
         self._allowances = allowances or Allowances(catalog, limits)
 
     async def receive(
@@ -83,11 +83,11 @@ class Files:
         framing: int = FORM_OVERHEAD,
         at_most: int | None = None,
     ) -> Receiver:
-        """A receiver for one file of *announced* bytes (None: unknown), not over *at_most*.
+        """Return a receiver for one file of *announced* bytes (None: unknown), up to *at_most*.
 
-        Up to *framing* of what is announced may be a form around the file. Raises `TooLarge` or
-        `StorageFull` before the first byte where the announcement tells. The caller owes it a call
-        of ``abandon``, whatever happens.
+        Up to *framing* of the announced bytes may be a form around the file. Raises `TooLarge` or
+        `StorageFull` before the first byte if the length is declared. The caller must call
+        ``abandon`` in the end.
         """
         access.require(principal, "write")
         limits = self._limits.narrowed(at_most)
@@ -117,16 +117,16 @@ class Files:
         only_if_changed: bool = False,
         then: Callable[[Connection, FileVersion], None] | None = None,
     ) -> FileVersion:
-        """Store what *receiver* has as *name*: a new file, or the next version of that file.
+        """Store the bytes of *receiver* as *name*: a new file, or the next version of that file.
 
-        With *only_if_changed*, if the file of that name has these bytes and all that is given of
-        it, its version is returned, and nothing is stored.
+        With *only_if_changed*, if the file of that name already has these bytes and all the given
+        values, its version is returned, and nothing is stored.
 
-        When this returns, bytes and record are durable. Raises `Invalid` for unacceptable facts,
-        `DigestMismatch` unless the bytes are the *expected* ones, `PreconditionFailed` if the name
-        is taken and it should not be, or if the file of that name has none of the digests
-        *only_if_match*; then nothing is stored. *then* is what has to happen to the
-        new version in the same transaction.
+        When this returns, bytes and record are durable. Raises `Invalid` for unacceptable values,
+        `DigestMismatch` unless the bytes match *expected*, `PreconditionFailed` if the name is
+        taken with *only_if_absent*, or if the file of that name has none of the digests
+        *only_if_match*; then nothing is stored. *then* is called for the new version in the same
+        transaction.
         """
         new = new_file(
             principal.id,
@@ -173,9 +173,9 @@ class Files:
     async def list(
         self, principal: Principal, query: FileQuery, *, owner: str | None = None
     ) -> Page:
-        """One page of the newest versions of the principal's files.
+        """Return one page of the newest versions of the principal's files.
 
-        *owner*: of that user's, those that are shared with the principal; `NotFound`: there are
+        *owner*: of that user's files that are shared with the principal; `NotFound` if there are
         none.
         """
 
@@ -188,7 +188,7 @@ class Files:
     async def pages(
         self, principal: Principal, query: FileQuery, first: Page | None = None
     ) -> AsyncIterator[Page]:
-        """All pages of what *query* selects; *first*, for who had to look at that one before."""
+        """Yield all pages that *query* selects; *first*, if the caller has already fetched it."""
         page = first or await self.list(principal, query)
         while True:
             yield page
@@ -199,21 +199,22 @@ class Files:
     async def every(
         self, principal: Principal, query: FileQuery, present: Present = always_present
     ) -> AsyncIterator[FileVersion]:
-        """All files that *query* selects, page after page."""
+        """Yield all files that *query* selects, page after page."""
         async for page in self.pages(principal, replace(query, limit=_PAGE, cursor=None)):
             await present()
             for version in page.items:
                 yield version
 
     async def find(self, principal: Principal, name: str) -> FileVersion:
-        """The newest version of the principal's own file of exactly this name; or `NotFound`."""
+        """Return the newest version of the principal's own file of this name, or `NotFound`."""
         return await self._catalog.read(lambda connection: access.find(connection, principal, name))
 
     async def numbered(self, principal: Principal, page: int, size: int) -> NumberedPage:
-        """Page *page*, from 1 on, of the principal's files, each with up to 100 older versions.
+        """Return page *page*, from 1 on, of the principal's files, each with older versions.
 
-        Without metadata. Unlike those of `list`, pages shift when a file comes or goes meanwhile.
-        `NotFound` beyond the last page; there always is a first.
+        At most 100 older versions each, without metadata. Unlike those of `list`, pages shift when
+        files are added or removed meanwhile. `NotFound` beyond the last page; there always is a
+        first.
         """
         query = FileQuery(limit=size, offset=(page - 1) * size)
 
@@ -229,19 +230,19 @@ class Files:
         return await self._catalog.read(work)
 
     async def get(self, principal: Principal, ref: str) -> FileVersion:
-        """The version with this id or number, or `NotFound`."""
+        """Return the version with this id or number, or `NotFound`."""
         return await self._catalog.read(lambda connection: access.file(connection, principal, ref))
 
     async def has_bytes(self, version: FileVersion) -> bool:
-        """Whether the bytes of *version* are in the store, as they should be."""
+        """Return whether the bytes of *version* are stored and intact."""
         return version.sha256 in await self.blobs.stat([version.sha256])
 
     async def get_many(
         self, principal: Principal, refs: Sequence[str], present: Present = always_present
     ) -> Sequence[FileVersion]:
-        """The versions with these ids or numbers in that order, or `NotFound` for the first.
+        """Return the versions with these ids or numbers in that order, or `NotFound` for the first.
 
-        They come without their metadata. *present* is asked between two batches of them.
+        Without metadata. *present* is called between batches.
         """
 
         def work(some: Sequence[str], connection: Connection) -> Sequence[FileVersion]:
@@ -253,10 +254,10 @@ class Files:
     async def chosen(
         self, principal: Principal, numbers: Sequence[int], present: Present = always_present
     ) -> Sequence[FileVersion]:
-        """Versions that were chosen before; one's own may have gone to the trash since.
+        """Return versions that were selected before; one's own may have gone to the trash since.
 
-        `NotFound` for the first that was dropped for good, or is not shared any more. As
-        `get_many`, which see.
+        `NotFound` for the first that was permanently deleted, or is no longer shared. Otherwise
+        like `get_many`.
         """
         access.require(principal, "read")
 
@@ -275,10 +276,10 @@ class Files:
         keys: Sequence[K],
         present: Present,
     ) -> Mapping[K, FileVersion]:
-        """What *work* finds of *keys*, some hundred at a time.
+        """Return the results of *work* for *keys*, some hundred at a time.
 
-        Who asks for more than one batch takes turns with others who do, batch by batch: the many
-        who ask for little do not notice.
+        Requests for more than one batch take turns, batch by batch, so that small requests are not
+        delayed.
         """
         found: dict[K, FileVersion] = {}
         for start in range(0, len(keys), _BATCH):
@@ -290,9 +291,9 @@ class Files:
         return found
 
     async def find_many(self, principal: Principal, names: Sequence[str]) -> Sequence[FileVersion]:
-        """The newest versions of the principal's files of exactly these names, in any order.
+        """Return the newest versions of the principal's files of exactly these names, in any order.
 
-        Those are left out whose bytes are damaged: they are to be stored again.
+        Without those whose bytes are damaged: they are to be stored again.
         """
         return await self._catalog.read(
             lambda connection: access.find_many(connection, principal, names)
@@ -301,13 +302,13 @@ class Files:
     async def versions(
         self, principal: Principal, ref: str, *, limit: int = _PAGE, cursor: str | None = None
     ) -> Page:
-        """One page of the versions of the file *ref* belongs to, newest first."""
+        """Return one page of the versions of the file *ref* belongs to, newest first."""
         return await self._catalog.read(
             lambda connection: access.versions(connection, principal, ref, limit, cursor)
         )
 
     async def version(self, principal: Principal, ref: str, number: int) -> FileVersion:
-        """Version *number*, from 1 on, of the file *ref* belongs to; or `NotFound`."""
+        """Return version *number*, from 1 on, of the file *ref* belongs to; or `NotFound`."""
         return await self._catalog.read(
             lambda connection: access.version(connection, principal, ref, number)
         )
@@ -326,7 +327,7 @@ class Files:
         """
         values: dict[str, Any] = {}
         if changes.metadata is not None:
-            check_metadata(changes.metadata)  # so that merging it is bounded, too
+            check_metadata(changes.metadata)  # also bounds the merge
         if changes.name is not None:
             values["name"] = check_file_name(changes.name)
         if changes.category is not None:
@@ -351,7 +352,7 @@ class Files:
         return await self._catalog.write(work)
 
     async def content(self, principal: Principal, ref: str) -> Content:
-        """What downloads of the version send; `Damaged` if its bytes are known to be.
+        """Return the version's content for downloads; `Damaged` if its bytes are known to be.
 
         If they are missing, sending raises `Gone`.
         """
@@ -362,7 +363,7 @@ class Files:
 def claimed(
     connection: Connection, principal: Principal, ref: str, scope: Scope, *, trashed: bool = False
 ) -> FileVersion:
-    """The version as it is once nobody else can change its owner's files: see `records.claim`.
+    """Return the version after locking its owner's files: see `records.lock_owner`.
 
     Raises what `access.file` raises.
     """
@@ -381,7 +382,7 @@ def allow(
 ) -> None:
     """Raise `Denied` or `PreconditionFailed` unless *principal* may store *new* under its name.
 
-    `Unauthenticated` if who began to send it is nobody any more.
+    `Unauthenticated` if the credential has ended since the request began.
     """
     access.require_present(connection, principal)
     access.require_name(connection, principal, new.name, new.category)
@@ -392,17 +393,17 @@ def allow(
 
 
 def require_match(version: FileVersion | None, digests: frozenset[str] | None) -> None:
-    """Raise `PreconditionFailed` unless *version* has one of *digests*, if they matter."""
+    """Raise `PreconditionFailed` unless *version* has one of *digests*; None: no condition."""
     if digests is None:
         return
     if version is None:
         raise PreconditionFailed("If-Match: there is no file of that name.")
     if digests != ANY and version.sha256 not in digests:
-        raise PreconditionFailed("If-Match: the file has another version now.")
+        raise PreconditionFailed("If-Match: the file has changed.")
 
 
 def _kept(connection: Connection, new: NewFile, blob: BlobInfo, given: Given) -> FileVersion | None:
-    """What the file of that name is already, if it is that and its bytes are well."""
+    """Return the existing version if it already has these values and intact bytes."""
     before = records.find(connection, new.owner, new.name)
     if before is None or before.sha256 != blob.digest or not given.agrees(before):
         return None
@@ -412,4 +413,4 @@ def _kept(connection: Connection, new: NewFile, blob: BlobInfo, given: Given) ->
 def refuse_taken(connection: Connection, owner: str, name: str) -> None:
     """Raise `PreconditionFailed` if the owner has a live file of that name."""
     if records.find(connection, owner, name) is not None:
-        raise PreconditionFailed(f"There is a file named {name!r} already.")
+        raise PreconditionFailed(f"A file named {name!r} already exists.")

@@ -18,14 +18,14 @@ from dsx.hub.limits import too_large
 
 _LARGE = 64 * 1024
 _hashers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="hash")
-"""Large pieces are hashed beside being written: SHA-256 takes as long as the copy to the disk."""
+"""Large pieces are hashed while being written: SHA-256 takes as long as the copy to the disk."""
 
 
 @contextmanager
 def hash_beside(update: Callable[..., object], *arguments: Any) -> Iterator[None]:
-    """Call *update*, whose last argument are bytes, by the time the block ends: beside it if many.
+    """Call *update*, whose last argument are bytes, by the end of the block; in a thread if many.
 
-    Large bytes are hashed even if the block fails.
+    Large pieces are hashed even if the block fails.
     """
     beside = len(arguments[-1]) >= _LARGE
     hashing = _hashers.submit(update, *arguments) if beside else None
@@ -39,14 +39,14 @@ def hash_beside(update: Callable[..., object], *arguments: Any) -> Iterator[None
 
 
 class Receiver:
-    """One stream of bytes on its way to becoming a blob; ``write`` takes them in order.
+    """One incoming stream that becomes a blob; ``write`` takes its bytes in order.
 
     Attributes:
-        sealed: whether it has become one.
+        sealed: whether it has become a blob.
     """
 
     def __init__(self, stage: Stage, limit: int | None, allowance: Allowance) -> None:
-        """Collect at most *limit* bytes (None: any number) in *stage*, as *allowance* has it."""
+        """Collect at most *limit* bytes (None: no limit) in *stage*, within *allowance*."""
         self._allowance = allowance
         self._stage = stage
         self._limit = limit
@@ -59,9 +59,9 @@ class Receiver:
         return self._hasher.size
 
     def write(self, data: Buffer) -> None:
-        """Take the next bytes (blocking). `TooLarge` over the limit, `StorageFull` without room.
+        """Write the next bytes (blocking). `TooLarge` over the limit, `StorageFull` without space.
 
-        Over the quota as well, as soon as it is reached.
+        `TooLarge` also over the quota, as soon as it is reached.
         """
         start = self.size
         if self._limit is not None and start + len(data) > self._limit:
@@ -71,21 +71,21 @@ class Receiver:
             self._stage.write(start, data)
 
     async def finish(self, expected: Digest | None = None) -> BlobInfo:
-        """Make the bytes durable; `DigestMismatch` if they are not the *expected* ones.
+        """Make the bytes durable; `DigestMismatch` unless they match *expected*.
 
         `StorageFailed` if that fails; then all of them have to be received again.
         """
         digest = self._hasher.digest
         if expected is not None and digest != expected:
             raise DigestMismatch(
-                "The bytes are not the ones announced: they were changed on the way; send again.",
+                "The bytes do not match their digest: they changed in transit; send them again.",
                 {"expected": expected, "received": digest},
             )
         await asyncio.to_thread(self._stage.sync)
         return BlobInfo(digest, self.size, self._hasher.crc32)
 
     async def prepare(self, blob: BlobInfo) -> None:
-        """Do what is long about ``seal`` before others have to wait for it: `Stage.prepare`."""
+        """Do the slow part of ``seal`` before others have to wait for it: `Stage.prepare`."""
         with as_received():
             await self._stage.prepare(blob.digest, blob.size)
 
@@ -96,21 +96,21 @@ class Receiver:
         self.sealed = True
 
     async def abandon(self) -> None:
-        """Drop what was not sealed. Idempotent, and harmless after ``seal``."""
+        """Drop the bytes unless sealed. Idempotent, and harmless after ``seal``."""
         self._allowance.close()
         await self._stage.discard()
 
     def recorded(self) -> None:
-        """The catalog counts the bytes now, as a file's."""
+        """Release the allowance: the catalog counts the bytes now, as a file's."""
         self._allowance.recorded(self.size)
 
 
 @contextmanager
 def as_received() -> Iterator[None]:
-    """Around sealing bytes that were hashed when they came: if they differ now, the disk failed."""
+    """Convert `DigestMismatch` while sealing bytes already hashed to `StorageFailed`."""
     try:
         yield
     except DigestMismatch:
         raise StorageFailed(
-            "The bytes on the disk are not the ones that were received; send them again."
+            "The bytes on disk differ from the bytes received; send them again."
         ) from None

@@ -1,4 +1,4 @@
-"""The trash: where deleted files are until they are restored, purged, or too old."""
+"""The trash: keeps deleted files until they are restored, purged, or expired."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Trash:
     async def delete(
         self, principal: Principal, ref: str, *, only_if_match: frozenset[str] | None = None
     ) -> FileVersion:
-        """Move what *ref* stands for to the trash: an older version alone, else the whole file.
+        """Move *ref* to the trash: an older version alone, else the whole file.
 
         The whole file is its id, or the id or number of its newest version. `PreconditionFailed`
         unless the bytes have one of the digests *only_if_match*, if given.
@@ -71,7 +71,7 @@ class Trash:
     async def delete_version(self, principal: Principal, ref: str, number: int) -> FileVersion:
         """Move version *number* of the file of *ref* to the trash, even if it is the newest.
 
-        Then the one before it is the newest; if it was the only one, the file is gone.
+        Then the one before it is the newest; if it was the only one, the file is deleted.
         """
 
         def work(connection: Connection) -> FileVersion:
@@ -83,7 +83,7 @@ class Trash:
         return await self._catalog.write(work)
 
     async def delete_named(self, principal: Principal, name: str) -> FileVersion:
-        """`delete` for the principal's own file that has this name now; `NotFound` if none has."""
+        """Move the principal's own file of this name to the trash; `NotFound` if there is none."""
 
         def work(connection: Connection) -> FileVersion:
             file_records.lock_owner(connection, principal.id)
@@ -94,7 +94,7 @@ class Trash:
         return await self._catalog.write(work)
 
     def put(self, principal: Principal, connection: Connection, version: FileVersion) -> None:
-        """Move the file of *version* here, inside a transaction that has claimed its owner."""
+        """Move the file of *version* here, inside a transaction that has locked its owner."""
         instant = now()
         records.put_file(connection, version.file, instant, instant + self._keep)
         note(connection, principal, "file.delete", version.id, name=version.name)
@@ -108,12 +108,12 @@ class Trash:
         note(connection, principal, "file.delete", version.id, **facts)
 
     async def delete_if_live(self, principal: Principal, ref: str) -> None:
-        """`delete_file`, unless the file is gone already."""
+        """Move the file to the trash unless it is already gone."""
         with contextlib.suppress(NotFound):
             await self.delete_file(principal, ref)
 
     async def list(self, principal: Principal, *, limit: int, cursor: str | None) -> Page:
-        """One page of deleted files, latest deletion first."""
+        """Return one page of deleted files, latest deletion first."""
         access.require(principal, "read")
         return await self._catalog.read(
             lambda connection: records.list_deleted(
@@ -129,9 +129,9 @@ class Trash:
         name: str | None = None,
         number: int | None = None,
     ) -> FileVersion:
-        """Bring back what was deleted with *ref*; if that is an older version of it, that alone.
+        """Restore everything deleted with *ref*; if that is an older version of it, only that.
 
-        Or version *number* of that file alone. A file comes back under *name*, if one is given;
+        Or only version *number* of that file. A file is restored under *name*, if given;
         `AlreadyExists` if the name is taken.
         """
         if name is not None:
@@ -153,7 +153,7 @@ class Trash:
         return await self._catalog.write(work)
 
     async def purge(self, principal: Principal, ref: str) -> None:
-        """Drop for good what `restore` would bring back."""
+        """Permanently delete what `restore` would bring back."""
 
         def work(connection: Connection) -> list[Digest]:
             version = claimed(connection, principal, ref, "delete", trashed=True)
@@ -163,7 +163,7 @@ class Trash:
         await remove_unknown(self._catalog, self._blobs, await self._catalog.write(work))
 
     async def drop_some(self, principal: Principal, *, before: Micros) -> int:
-        """Drop some files that the principal has in the trash since *before*; 0: there are none."""
+        """Purge some files that the principal has in the trash since *before*; 0: none are left."""
         access.require(principal, "delete")
 
         def chosen(connection: Connection) -> Sequence[records.Deleted]:
@@ -175,7 +175,7 @@ class Trash:
         return await self._drop_batch(chosen)
 
     async def drop_expired(self, instant: Micros) -> int:
-        """Drop every file whose time in the trash is over at *instant*; how many there were."""
+        """Purge every file whose time in the trash is over at *instant*; returns how many."""
         dropped = 0
         while count := await self._drop_batch(
             lambda connection: records.expired(connection, instant, _BATCH)
@@ -194,10 +194,11 @@ class Trash:
 
 
 def _rename(connection: Connection, version: FileVersion, name: str) -> None:
-    """Have the file of *version*, which is about to come back, do so as *name*."""
+    """Rename the file of *version*, which is about to be restored."""
     if records.has_live(connection, version.file, version.number):
         raise Unprocessable(
-            f"Versions of {version.name!r} are there: another one comes back under that name.",
+            f"{version.name!r} still has versions outside the trash: restore this one "
+            "under the same name.",
             {"field": "name"},
         )
     file_records.rename(connection, version.file, name)

@@ -1,4 +1,4 @@
-"""What may be said of a file beside its bytes, whichever way it comes in."""
+"""Validates the descriptive fields of new files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dsx.core.names import check_file_name, check_label
 
 DEFAULT_CATEGORY = "default"
 MAX_TAGS = 256
-_CURLS_OWN = "application/x-www-form-urlencoded"  # what curl says of any raw body: nothing
+_CURLS_OWN = "application/x-www-form-urlencoded"  # curl's default for any raw body
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(;[ -~]{0,100})?", re.ASCII)
 
 
@@ -27,7 +27,7 @@ def new_file(
     metadata: Mapping[str, Any] | None,
     tags: Sequence[str],
 ) -> NewFile:
-    """The facts of a new file, defaults filled in; `Invalid` for what is unacceptable."""
+    """Return the fields of a new file, defaults filled in; `Invalid` for unacceptable ones."""
     return NewFile(
         owner=owner,
         name=check_file_name(name),
@@ -39,16 +39,16 @@ def new_file(
 
 
 def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    """At most 256 acceptable labels."""
+    """Return *tags* if they are at most 256 valid labels; else raise `Invalid`."""
     if len(tags) > MAX_TAGS:
         raise Invalid(f"A file has at most {MAX_TAGS} tags.", {"limit": MAX_TAGS})
     return tuple(check_label("A tag", tag) for tag in tags)
 
 
 def media_type(given: str | None, name: str) -> str:
-    """The content type that was *given*, or what the name suggests."""
+    """Return the *given* content type, or a guess from the name."""
     if not given or given == _CURLS_OWN:
         return guess_type(name)
     if not _MEDIA_TYPE.fullmatch(given):
-        raise Invalid("The content type is not of the form type/subtype.")
+        raise Invalid("The content type must have the form type/subtype.")
     return given

@@ -1,1 +1,1 @@
-"""What keeps stored bytes right: found damaged, set aside, removed, compared with the catalog."""
+"""Integrity of stored bytes: finding damage, quarantine, removal, comparison with the catalog."""

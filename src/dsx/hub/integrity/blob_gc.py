@@ -1,16 +1,17 @@
-"""Removes bytes that no record names any more.
+"""Removes bytes without a record.
 
 That may take long: a network call, gigabytes to free. So it never happens within a transaction of
 the catalog, which others wait for. The transaction that drops a blob's last record writes a
-tombstone; afterwards `remove_unknown` carries it out, at once or, after a crash, by `Collector`:
+tombstone; afterwards `remove_unknown` carries it out, immediately or, after a crash, by
+`Collector`:
 
-1. a transaction that has claimed the digest finds that there is still no record, notes that the
-   removal has begun and, where the store can, takes the blob out of sight;
-2. the bytes go, while nobody waits;
-3. the tombstone goes.
+1. a transaction that has locked the digest finds that there is still no record, notes that the
+   removal has begun and, where the store can, hides the blob;
+2. the bytes are deleted, while nobody waits;
+3. the tombstone is deleted.
 
 An upload of equal content that comes before 1 drops the tombstone, so its bytes stay. One that
-comes later waits for 3 (a moment) before it makes its blob anew.
+comes later waits for 3 (a moment) before it stores its blob again.
 """
 
 from __future__ import annotations
@@ -35,25 +36,25 @@ from dsx.hub.clock import SECOND, now
 
 T = TypeVar("T")
 LEASE = 120 * SECOND
-"""Who has not ended a removal for so long is dead: somebody else takes over."""
+"""After this time an unfinished removal counts as dead, and another process takes over."""
 _BATCH = 100
 _PATIENCE = 20.0
 _STEP = 0.02
 
 
 class BeingRemoved(Unavailable):
-    """An equal blob is just being removed; a moment later its digest is free again."""
+    """An identical blob is being removed; its digest is free again a moment later."""
 
 
 async def remove_unknown(catalog: Catalog, blobs: BlobStore, digests: Iterable[Digest]) -> None:
-    """Remove those of *digests* that have no record and may not get one."""
+    """Remove those of *digests* that have no record and cannot get one."""
     wanted = sorted(set(digests))
     for start in range(0, len(wanted), _BATCH):
         await run_to_completion(_remove(catalog, blobs, wanted[start : start + _BATCH]))
 
 
 async def remove_due(catalog: Catalog, blobs: BlobStore) -> int:
-    """Carry out what a crash has left to do, and what had to wait; how many blobs that were."""
+    """Finish removals after a crash, and delayed ones; returns how many blobs."""
     removed = 0
     while found := await catalog.read(
         lambda connection: tombstones.due(connection, now(), now() - LEASE, _BATCH)
@@ -88,9 +89,9 @@ async def _remove(catalog: Catalog, blobs: BlobStore, digests: Sequence[Digest])
 async def withheld(
     catalog: Catalog, digest: Digest, unwanted: Callable[[Connection], bool], due: Micros
 ) -> AsyncIterator[bool]:
-    """Keep a blob from being recorded meanwhile, if *unwanted*, asked under its claim, says so.
+    """Keep a blob from being recorded meanwhile if *unwanted*, called under its lock, is true.
 
-    Yields what that said. After a crash a blob that has no record is removed from *due* on.
+    Yields that result. After a crash a blob that has no record is removed from *due* on.
     """
 
     def begin(connection: Connection) -> bool:
@@ -111,13 +112,13 @@ async def withheld(
 
 
 def spare(connection: Connection, digest: Digest) -> None:
-    """Keep the blob, which is claimed and about to be recorded, from being removed.
+    """Keep the blob, which is locked and about to be recorded, from being removed.
 
     `BeingRemoved` if that has begun already: see `recorded`.
     """
     begun = tombstones.begun(connection, digest)
     if begun is not None and abs(now() - begun) < LEASE:
-        raise BeingRemoved("Equal bytes are just being removed; try again.")
+        raise BeingRemoved("Identical bytes are being removed; try again.")
     tombstones.drop(connection, [digest])
 
 
@@ -128,10 +129,10 @@ async def recorded(
     prepare: Callable[[], Awaitable[None]],
     record: Callable[[Connection], T],
 ) -> T:
-    """What the transaction *record*, which seals and records the blob, returns; *prepare* is first.
+    """Run *prepare*, then the transaction *record*, which seals and records the blob.
 
-    Both happen again as long as an equal blob is being removed. If they fail, the bytes do not stay
-    behind, unless another record has them or an open upload is about to.
+    Returns the result of *record*. Both are repeated while an identical blob is being removed. If
+    they fail, the bytes are removed, unless another record has them or an open upload is about to.
     """
     deadline = time.monotonic() + _PATIENCE
     async with _sealing(catalog, blobs, digest):

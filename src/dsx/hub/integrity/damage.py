@@ -1,9 +1,9 @@
-"""Stored bytes that are not what they were: found, set aside, told of, healed.
+"""Damaged bytes: found, quarantined, reported, repaired.
 
-A damaged blob is marked in the catalog, so that its readers are told, and its bytes go into the
-store's quarantine, so that nobody reads them by any way. Both happen under the claim of its digest
-and only if it was not sealed anew since it was read: what an upload has just stored is spared.
-Storing the right bytes again, by whatever protocol, clears the mark; a replica may have them, too.
+A damaged blob is marked in the catalog, so that readers get an error, and its bytes go into the
+store's quarantine, so that nothing reads them. Both happen under the lock of its digest and only if
+it was not sealed again since it was read: bytes just uploaded are not affected. Storing the right
+bytes again, by whatever protocol, clears the mark; a replica may also have them.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ log = structlog.get_logger(__name__)
 MISSING = "missing"
 _PAGE = 1000
 RateLimiter = Callable[[int], Awaitable[None]]
-"""Called with the number of bytes that were just read; it may take its time."""
+"""Called with the number of bytes just read; it may wait."""
 
 
 async def at_full_speed(size: int) -> None:
-    """The pace of who does not wait."""
+    """Never wait."""
     _ = size
 
 
 class Inspector:
-    """Looks at one blob after the other."""
+    """Checks blobs one by one."""
 
     def __init__(
         self, catalog: Catalog, blobs: BlobStore, replicas: Sequence[BlobStore] = ()
     ) -> None:
-        """*replicas* are asked, in that order, for the right bytes of what is damaged here."""
+        """*replicas* are asked, in that order, for the right bytes of damaged blobs."""
         self._catalog = catalog
         self._blobs = blobs
         self._replicas = replicas
@@ -54,15 +54,15 @@ class Inspector:
     async def inspect(
         self, digest: Digest, size: int, sealed: Micros, pace: RateLimiter = at_full_speed
     ) -> str | None:
-        """Read a blob and, if its bytes are wrong, mark it; what is wrong, or None.
+        """Read a blob and mark it if its bytes are wrong; returns the problem, or None.
 
-        *sealed*: when, as its record says. Raises `Unavailable` if the store does not answer.
+        *sealed*: the time in its record. Raises `Unavailable` if the store does not respond.
         """
         problem = await problem_of(self._blobs, digest, size, pace)
-        if problem is not None:  # memory and controllers err, too: only what is seen twice counts
+        if problem is not None:  # memory and controllers also fail: confirm it
             problem = await problem_of(self._blobs, digest, size, pace)
         if problem == MISSING and await self._blobs.label() is None:
-            raise Unavailable("The blobs are not where they were: is their directory mounted?")
+            raise Unavailable("The blobs are not available: is their directory mounted?")
         if problem is None or not await run_to_completion(self._set_aside(digest, sealed, problem)):
             return None
         log.error("stored bytes are damaged", digest=digest, size=size, problem=problem)
@@ -70,7 +70,7 @@ class Inspector:
         return problem
 
     async def recover(self) -> None:
-        """Trust blobs again that were missing and are there again; they are read like any other."""
+        """Unmark blobs that were missing and are back; they are read like any other."""
         after = ""
         while page := await self._catalog.read(partial(records.damaged, after=after, limit=_PAGE)):
             after = page[-1].digest
@@ -81,7 +81,7 @@ class Inspector:
                     await self._catalog.write(partial(_healed, one.digest))
 
     async def heal(self, digest: Digest, size: int) -> bool:
-        """Fetch the right bytes from a replica, if there is one that has them."""
+        """Fetch the right bytes from a replica; returns whether one had them."""
         for replica in self._replicas:
             with contextlib.suppress(NotFound, DigestMismatch):
                 _, chunks = await replica.open(digest)
@@ -97,7 +97,7 @@ class Inspector:
 
         async with withheld(self._catalog, digest, mark, now()) as marked:
             if marked:
-                # where the store cannot move it, the mark keeps it from being served
+                # if the store cannot move it, the mark still keeps it from being served
                 with contextlib.suppress(OSError, DSXError):
                     await self._blobs.quarantine([digest])
         return marked
@@ -106,7 +106,7 @@ class Inspector:
 async def problem_of(
     blobs: BlobStore, digest: Digest, size: int, pace: RateLimiter = at_full_speed
 ) -> str | None:
-    """What is wrong with the stored bytes of *digest*; None: they are the right ones."""
+    """Return what is wrong with the stored bytes of *digest*; None: nothing."""
     hasher = hashlib.sha256()
     try:
         found, chunks = await blobs.open(digest)

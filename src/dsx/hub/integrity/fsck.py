@@ -1,4 +1,4 @@
-"""Proves that catalog and blobs agree: every record has its bytes, all bytes have a record."""
+"""Checks that catalog and blobs agree: every record has its bytes, all bytes have a record."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ MAX_LISTED = 1000
 _NAMED = 10
 _FEW = 10
 _DOUBTFUL = 0.05
-"""The share of all blobs that crashes are believed to leave without a record."""
+"""Maximum share of blobs without a record that is attributed to crashes."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What was found.
+    """The result of a check.
 
     Attributes:
         versions: file versions in the catalog.
         blobs: blobs in the catalog.
-        bytes: their sizes together.
-        orphans: blobs in the store that no record names: left by a crash, or records are lost.
+        bytes: total size of these blobs.
+        orphans: blobs without a record: left by a crash, or their records are lost.
         blobs_stored: blobs in the store.
-        quarantine: blobs that were set aside, with those that this run set aside.
-        agreement: ``same``; ``older`` if the catalog is older than the blobs; ``new``: not known.
-        stages: in the store, not of an unfinished upload: left by a crash, or a file coming in.
-        miscounted: owners of whom the catalog counts more or less than they have.
+        quarantine: blobs in quarantine, including those of this run.
+        agreement: ``same``; ``older`` if the catalog is older than the blobs; ``new``: unknown.
+        stages: without an unfinished upload: left by a crash, or a file being received.
+        miscounted: owners whose usage counters are wrong.
         problems: records whose bytes are missing or wrong (the first thousand).
-        problem_count: how many there are.
+        problem_count: total number of problems.
         deep: whether contents were read and hashed.
-        repaired: orphans that were set aside.
-        reclaimed: blobs that a record names and that were brought back from the quarantine.
+        repaired: orphans put into quarantine.
+        reclaimed: blobs with a record that were restored from quarantine.
     """
 
     deep: bool
@@ -62,13 +62,13 @@ class Report:
     problems: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, digest: Digest, problem: str, names: list[str]) -> None:
-        """Note a problem of a blob that is the bytes of files of those *names*."""
+        """Add a problem of a blob, which is the content of files of those *names*."""
         self.problem_count += 1
         if len(self.problems) < MAX_LISTED:
             self.problems.append({"digest": digest, "problem": problem, "names": names})
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as JSON values."""
+        """Return the report as JSON values."""
         return asdict(self)
 
 
@@ -82,11 +82,11 @@ async def fsck(
 ) -> Report:
     """Compare catalog and blobs.
 
-    *deep* also reads every blob and compares its SHA-256. What is missing or wrong is marked, as by
-    the scrub, and not served any more: storing the right bytes again, under any name, heals it.
-    *repair* sets orphans aside, brings back what was set aside and is wanted, and removes dead
-    stages. It raises `Conflict` if the catalog is older than the blobs, or if suspiciously many
-    blobs are orphans, unless *force*.
+    *deep* also reads every blob and compares its SHA-256. Missing or wrong blobs are marked, as by
+    the scrub, and no longer served: storing the right bytes again, under any name, repairs them.
+    *repair* quarantines orphans, restores blobs that have a record from quarantine, and removes
+    dead stages. It raises `Conflict` if the catalog is older than the blobs, or if suspiciously
+    many blobs are orphans, unless *force*.
     """
     await catalog.verify(thorough=True)
     if repair and force:
@@ -112,20 +112,20 @@ async def fsck(
 
 
 def _refuse_doubtful(report: Report) -> None:
-    """Raise `Conflict` if orphans are more likely a catalog's loss than a crash's remains."""
+    """Raise `Conflict` if orphans rather indicate a lost catalog than a crash."""
     stored = report.blobs_stored
     if report.agreement == "older":
         raise Conflict(
-            f"The catalog is older than the blobs, {report.orphans} of which it does not name: "
-            "they are files stored after it was saved. Put back a newer catalog; or, if there is "
-            "none, have them set aside with --repair --force.",
+            f"The catalog is older than the blobs: {report.orphans} blobs stored since "
+            "are not in it. Restore a newer catalog; or, if there is none, quarantine "
+            "them with --repair --force.",
             {"orphans": report.orphans, "blobs": stored},
         )
     if report.orphans > max(_FEW, _DOUBTFUL * stored):
         raise Conflict(
-            f"{report.orphans} of {stored} blobs have no record: that is more than crashes leave. "
-            "Is this the right catalog (DSX_DATABASE_URL, DSX_DATA_DIR), and is it whole? If it "
-            "is, have them set aside with --repair --force.",
+            f"{report.orphans} of {stored} blobs have no record, more than crashes leave. Is "
+            "this the right catalog (DSX_DATABASE_URL, DSX_DATA_DIR), and is it complete? If so, "
+            "quarantine them with --repair --force.",
             {"orphans": report.orphans, "blobs": stored},
         )
 
@@ -141,7 +141,7 @@ async def _check_records(catalog: Catalog, blobs: BlobStore, report: Report) -> 
             if problem is None and (report.deep or sizes.get(digest) != size):
                 try:
                     problem = await inspector.inspect(digest, size, sealed)
-                except Unavailable:  # none of the blobs is there, perhaps: nothing is marked
+                except Unavailable:  # perhaps all blobs are missing: mark nothing
                     problem = MISSING
             if problem is not None:
                 named = await catalog.read(partial(files.of_blob, digest=digest, limit=_NAMED))
@@ -163,7 +163,7 @@ async def _recorded(catalog: Catalog) -> AsyncIterator[Sequence[records.Recorded
 
 
 async def _orphans(catalog: Catalog, blobs: BlobStore, report: Report) -> list[Digest]:
-    """Blobs that no record names; counts those and all."""
+    """Return blobs without a record; counts those and all."""
     found: list[Digest] = []
     after: Digest | None = None
     while page := await blobs.list(after, PAGE):

@@ -1,4 +1,4 @@
-"""Finds blobs that no record names: a crash between sealing and commit leaves such."""
+"""Finds blobs without a record, which a crash between sealing and commit leaves."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _SHARE = 0.05
 
 
 class Orphans:
-    """Looks through the store now and then, and has what is nobody's removed after a grace.
+    """Searches the store periodically, and has orphans removed after a grace period.
 
-    The grace is for operators, not for uploads: these seal and record a blob under one claim, so
-    whoever removes it under that claim sees both or neither. But a catalog that was restored from a
-    backup does not know of what was stored since. So the removal waits, and where orphans are more
-    than a few of all blobs, nothing is done but to say so.
+    The grace is for operators, not for uploads: these seal and record a blob under one lock, so a
+    removal under that lock sees both or neither. But a catalog restored from a backup lacks what
+    was stored since. So the removal waits, and if more than a few of all blobs are orphans, they
+    are only reported.
     """
 
     def __init__(self, catalog: Catalog, blobs: BlobStore, *, grace: float) -> None:
@@ -42,15 +42,15 @@ class Orphans:
         self._next = 0.0
 
     async def find(self) -> int:
-        """Mark orphans for removal, if it is time to look again; how many there are."""
+        """Mark orphans for removal if a search is due; returns how many there are."""
         if time.monotonic() < self._next:
             return 0
         self._next = time.monotonic() + self._pause
         orphans, count, total = await self._look()
         if count > max(_FEW, total * _SHARE):
             log.warning(
-                "many blobs have no record, none is removed: is the catalog an older one? "
-                "`dsx fsck` tells more",
+                "too many blobs without a record, none removed: is the catalog an old one? "
+                "run `dsx fsck`",
                 orphans=count,
                 blobs=total,
             )
@@ -60,7 +60,7 @@ class Orphans:
         return count
 
     async def _look(self) -> tuple[list[Digest], int, int]:
-        """The first `_MOST` orphans, how many there are, and how many blobs."""
+        """Return the first `_MOST` orphans, their number, and the number of blobs."""
         orphans: list[Digest] = []
         count = total = 0
         after: Digest | None = None

@@ -1,7 +1,7 @@
-"""What was set aside: blobs without a record, and damaged ones, until their time is over.
+"""The quarantine: blobs without a record, and damaged ones, kept for a limited time.
 
-A blob that no record names may be what a crash left, or the only copy of a file whose record was
-lost with the catalog. So ``dsx fsck`` deletes none: it sets them aside, many or few.
+A blob without a record may be left by a crash, or the only copy of a file whose record was lost
+with the catalog. So ``dsx fsck`` deletes none: it quarantines them, few or many.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ _PAGE = 1000
 
 
 class Quarantine:
-    """Sets blobs aside, brings back those that are wanted after all, drops the rest in time."""
+    """Quarantines blobs, restores those with a record, deletes the rest in time."""
 
     def __init__(self, catalog: Catalog, blobs: BlobStore, *, days: float) -> None:
-        """Keep what is set aside for *days* days."""
+        """Keep blobs in quarantine for *days* days."""
         self._catalog = catalog
         self._blobs = blobs
         self._keep = int(days * DAY)
 
     async def set_aside(self, digests: Iterable[Digest]) -> int:
-        """Set those of *digests* aside that have no record, each under its claim; how many."""
+        """Quarantine those of *digests* without a record, each under its lock; returns how many."""
         moved = 0
         for digest in digests:
             moved += await run_to_completion(self._set_aside(digest))
         if moved:
-            log.warning("blobs without a record were set aside", blobs=moved)
+            log.warning("blobs without a record quarantined", blobs=moved)
         return moved
 
     async def reclaim(self) -> int:
-        """Bring back blobs that have a record and are stored nowhere else; how many."""
+        """Restore blobs that have a record and are stored nowhere else; returns how many."""
         back = 0
         async for page in self._pages():
             digests = [one.digest for one in page]
@@ -60,9 +60,9 @@ class Quarantine:
         return back
 
     async def drop_expired(self, instant: Micros) -> int:
-        """Drop what was set aside long before *instant*, but for damaged blobs that are not healed.
+        """Delete blobs quarantined long before *instant*, except damaged ones not yet repaired.
 
-        At once what is stored rightly again: nobody needs the damaged copy, and it takes room.
+        Repaired ones are deleted immediately: nobody needs the damaged copy, and it takes space.
         """
         dropped = 0
         async for page in self._pages():
@@ -76,11 +76,11 @@ class Quarantine:
         return dropped
 
     async def count(self) -> int:
-        """How many blobs are set aside."""
+        """Return how many blobs are in quarantine."""
         return sum([len(page) async for page in self._pages()])
 
     async def _stored(self, digests: Iterable[Digest]) -> set[Digest]:
-        """Those of *digests* that have a record and are stored, beside what was set aside."""
+        """Return those of *digests* that have a record and are also stored outside quarantine."""
         wanted = list(digests)
         unknown = set(await self._catalog.read(partial(records.unknown, digests=wanted)))
         stored = await self._blobs.stat([one for one in wanted if one not in unknown])

@@ -1,8 +1,9 @@
-"""Room that the hub keeps for itself, so that there is a way out of a full disk.
+"""Disk space reserved by the hub, as a way out of a full disk.
 
-Deleting needs room: the catalog's log grows before anything is freed. So a file of some MiB lies
-beside the catalog. When a transaction finds the disk full, the file is given up and the transaction
-repeated; uploads do not get that room (`owed`), and the file is made again once there is enough.
+Deleting needs space: the catalog's log grows before anything is freed. So a file of some MiB lies
+beside the catalog. When a transaction finds the disk full, the file is truncated and the
+transaction repeated; uploads do not get that space (`owed`), and the file is made again once there
+is enough.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ log = structlog.get_logger(__name__)
 
 SIZE = 16 * 1024 * 1024
 _SHARE = 10
-"""A tenth of a small disk at most."""
+"""At most a tenth of a small disk."""
 
 
 class Reserve:
-    """The file. Several processes may share it; all methods are blocking, and quick."""
+    """The reserve file. Several processes may share it; all methods are blocking, and quick."""
 
     def __init__(self, path: Path, size: int | None = None) -> None:
-        """Keep *size* bytes in *path*, from `take` on; None: 16 MiB, of a small disk less."""
+        """Reserve *size* bytes in *path*, from `take` on; None: 16 MiB, on a small disk less."""
         self._path = path
         if size is None:
             disk = os.statvfs(path.parent)
@@ -33,40 +34,40 @@ class Reserve:
 
     @property
     def held(self) -> int:
-        """Bytes that are kept now."""
+        """Return the bytes reserved now."""
         try:
             return self._path.stat().st_size
         except FileNotFoundError:
             return 0
 
     def owed(self) -> int:
-        """Bytes that are free, perhaps, and that nobody but the catalog may use."""
+        """Return the bytes that may be free but that only the catalog may use."""
         return max(0, self.size - self.held)
 
     def owed_in(self, directory: Path) -> int:
-        """The same for who writes in *directory*, which may lie on another disk."""
+        """Return `owed` for writers in *directory*, or 0 if that is on another disk."""
         owed = self.owed()
         if owed and directory.stat().st_dev != self._path.parent.stat().st_dev:
             return 0
         return owed
 
     def free(self) -> tuple[int, int]:
-        """Bytes and files for which the disk has room, without what is owed."""
+        """Return the free bytes and files of the disk, without `owed`."""
         disk = os.statvfs(self._path.parent)
         return disk.f_bavail * disk.f_frsize - self.owed(), disk.f_favail
 
     def give_up(self) -> bool:
-        """Let the catalog have the room; whether there was any left."""
+        """Release the space to the catalog; returns whether there was any."""
         held = self.held
         if not held:
             return False
-        log.warning("the disk is full: the reserve is given up, so that files can be deleted")
+        log.warning("the disk is full: the reserve is released so that files can be deleted")
         with contextlib.suppress(FileNotFoundError):
             os.truncate(self._path, 0)
         return True
 
     def take(self) -> bool:
-        """Keep the room (again), if there is twice as much; whether it is kept."""
+        """Reserve the space (again), if twice as much is free; returns whether it is reserved."""
         missing = self.owed()
         if not missing:
             return True

@@ -1,7 +1,7 @@
-"""The scrub: reads all that is stored again and again, slowly, and compares it with its digests.
+"""The scrub: reads all stored bytes again and again, slowly, and verifies their digests.
 
-Progress is in the catalog: a cycle goes on after a restart where it was, and of all processes that
-share a catalog one does the work at a time.
+Progress is in the catalog: a cycle continues after a restart, and of all processes that share a
+catalog one does the work at a time.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from dsx.hub.integrity.damage import Inspector, RateLimiter
 log = structlog.get_logger(__name__)
 
 FLOOR = 1024 * 1024
-"""Bytes a second at which even a small store is read: a cycle need not take all its days."""
+"""Minimum bytes a second: a small store need not take all the days of a cycle."""
 _WEIGHT = 64 * 1024
-"""Bytes that the opening of a file counts for."""
+"""The cost of opening a file, in bytes."""
 _HELD = 15 * SECOND
 _SAVED = 3.0  # seconds between two records of the progress
 _PAGE = 200
-_MARGIN = 0.9  # of the days of a cycle are planned for
+_MARGIN = 0.9  # share of a cycle's days that is planned for
 _SHOWN = 10
-_COUNTED = 30.0  # seconds for which totals are remembered: they cost a look at every row
+_COUNTED = 30.0  # seconds for which totals are cached: they read every row
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something to check: ``position`` orders all of them, ``key`` is for its kind alone."""
+    """An item to check: ``position`` orders all of them, ``key`` is used by its kind only."""
 
     position: str
     size: int
@@ -53,19 +53,19 @@ class Item:
 
 
 class Kind(Protocol):
-    """What can be checked: its ``name``, and that of its ``row`` in the catalog."""
+    """A kind of item: its ``name``, and that of its ``row`` in the catalog."""
 
     name: str
     row: str
 
     async def totals(self) -> tuple[int, int]:
-        """How many there are, and their bytes."""
+        """Return the number of items, and their bytes."""
 
     async def page(self, after: str, limit: int) -> Sequence[Item]:
-        """The next ones."""
+        """Return the next items."""
 
     async def check(self, item: Item, pace: RateLimiter) -> bool:
-        """Whether it is in order."""
+        """Return whether the item is intact."""
 
 
 class Blobs:
@@ -97,7 +97,7 @@ class Blobs:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far one kind is: its cycle, and what there is in all."""
+    """The progress of one kind: its cycle, and the totals."""
 
     name: str
     cycle: Cycle
@@ -107,14 +107,14 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A damaged blob, and some of the versions whose bytes it has."""
+    """A damaged blob, and some of the versions with its bytes."""
 
     damage: Damage
     versions: Sequence[FileVersion]
 
 
 class Scrub:
-    """Runs the cycles, and says how far they are."""
+    """Runs the cycles, and reports their progress."""
 
     def __init__(
         self, catalog: Catalog, kinds: Sequence[Kind], *, days: float | None, rate: int | None
@@ -128,12 +128,12 @@ class Scrub:
         self._counted: dict[str, tuple[float, tuple[int, int]]] = {}
 
     async def status(self, principal: Principal) -> Sequence[Status]:
-        """How far each kind is; for admins."""
+        """Return the progress of each kind; for admins."""
         access.require(principal, "admin")
         return await self.progress()
 
     async def progress(self) -> Sequence[Status]:
-        """The same for the hub itself."""
+        """Return the progress of each kind, for the hub itself."""
         return [
             Status(
                 kind.name,
@@ -144,7 +144,7 @@ class Scrub:
         ]
 
     async def totals(self, kind: Kind) -> tuple[int, int]:
-        """What there is of *kind*, and its bytes; counted at most twice a minute."""
+        """Return the number of items of *kind*, and their bytes; counted at most twice a minute."""
         until, found = self._counted.get(kind.name, (0.0, (0, 0)))
         if time.monotonic() >= until:
             found = await kind.totals()
@@ -152,7 +152,7 @@ class Scrub:
         return found
 
     async def findings(self, principal: Principal, after: str, limit: int) -> Sequence[Finding]:
-        """Damaged blobs by digest; for admins."""
+        """Return damaged blobs by digest; for admins."""
         access.require(principal, "admin")
         found = await self._catalog.read(partial(records.damaged, after=after, limit=limit))
         return [
@@ -164,17 +164,17 @@ class Scrub:
         ]
 
     async def damaged(self) -> int:
-        """How many blobs are damaged."""
+        """Return how many blobs are damaged."""
         return await self._catalog.read(records.count_damaged)
 
     async def request(self, principal: Principal) -> None:
-        """Have a cycle of each kind begin at once, and run as quickly as it may; for admins."""
+        """Start a cycle of each kind now, at full speed; for admins."""
         access.require(principal, "admin")
         for kind in self._kinds:
             await self._catalog.write(partial(scrubs.request, name=kind.row, now=now()))
 
     async def run(self) -> None:
-        """Go on with what is due, to its end, unless another process does it."""
+        """Run what is due to its end, unless another process does."""
         for kind in self._kinds:
             cycle = await self._catalog.read(partial(scrubs.get, name=kind.row))
             if cycle.running or self._due(cycle):
@@ -188,9 +188,9 @@ class Scrub:
         return cycle.begun is None or now() >= cycle.begun + int(self.days * DAY)
 
     def rate_for(self, cycle: Cycle, total: int, total_bytes: int) -> float:
-        """Bytes a second at which to read: so that the cycle ends in time, and not above the cap.
+        """Return the bytes a second to read so that the cycle ends in time, within the cap.
 
-        What was begun by request goes as fast as it may.
+        Requested cycles run at full speed.
         """
         cap = float(self.rate or 1 << 62)
         if self.days is None or cycle.begun is None or cycle.requested is not None:
@@ -205,7 +205,7 @@ class _LostHoldError(Exception):
 
 
 class _Run:
-    """One process going through one kind."""
+    """One process checking one kind."""
 
     def __init__(self, scrub: Scrub, catalog: Catalog, kind: Kind, holder: str) -> None:
         self._scrub = scrub
@@ -217,7 +217,7 @@ class _Run:
         self._allowed = self._saved = time.monotonic()
 
     async def run(self) -> None:
-        """Begin or go on, until all is checked."""
+        """Begin or continue, until everything is checked."""
         instant = now()
         take = partial(
             scrubs.take,
@@ -235,7 +235,7 @@ class _Run:
             while items := await self._kind.page(self._cycle.position, _PAGE):
                 begun = self._cycle.begun
                 for item in items:
-                    if self._cycle.begun == begun:  # else another cycle was asked for meanwhile
+                    if self._cycle.begun == begun:  # else another cycle was requested meanwhile
                         await self._check(item)
             self._cycle = _ended(self._cycle)
         except _LostHoldError:
@@ -260,7 +260,7 @@ class _Run:
         )
 
     async def _pace(self, size: int) -> None:
-        """Wait until as much as was read may have been read; keep the hold meanwhile."""
+        """Wait as the rate requires; keep the hold meanwhile."""
         self._allowed = max(self._allowed, time.monotonic() - 1) + size / self._rate
         while True:
             wait = min(_SAVED, self._allowed - time.monotonic())
@@ -290,7 +290,7 @@ class _Run:
 
 
 def _begun(cycle: Cycle) -> Cycle:
-    """*cycle* if it is to go on; else the next one, from the beginning."""
+    """Return *cycle* if it is unfinished; else the next one, from the beginning."""
     if cycle.begun is not None and cycle.ended is None and (cycle.requested or 0) <= cycle.begun:
         return cycle
     return Cycle(begun=now(), requested=cycle.requested, last=cycle.last)

@@ -1,4 +1,4 @@
-"""What keeps stored bytes right, as one value."""
+"""Integrity of stored bytes, as one value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dsx.hub.integrity.scrub import Scrub
 
 @dataclass(frozen=True, slots=True)
 class IntegrityServices:
-    """Finds damage and orphans, removes what is no longer wanted, knows how much room is left."""
+    """Finds damage and orphans, removes unneeded blobs, reports free space."""
 
     catalog: Catalog
     blobs: BlobStore
@@ -28,11 +28,11 @@ class IntegrityServices:
     reserve: Reserve | None
 
     async def room(self) -> int | None:
-        """Bytes that uploads may still take, less than 0 if too many are; None: nobody knows."""
+        """Return the bytes left for uploads, negative if overcommitted; None: unknown."""
         return await self.blobs.room() if isinstance(self.blobs, Stages) else None
 
     async def is_full(self) -> bool:
-        """Whether there is no room for uploads; what deletes still works."""
+        """Return whether there is no space for uploads; deleting still works."""
         room = await self.room()
         if room is not None and room <= 0:
             return True
@@ -46,7 +46,7 @@ class IntegrityServices:
         await remove_due(self.catalog, self.blobs)
 
     async def drop_expired(self, instant: Micros) -> None:
-        """Drop what was set aside long before *instant*, and look for orphans now and then."""
+        """Delete what was quarantined long before *instant*; search for orphans periodically."""
         await self.quarantine.drop_expired(instant)
         await renew_in_time(self.catalog, self.blobs)
         if await agreement(self.catalog, self.blobs) != "older":

@@ -1,8 +1,8 @@
-"""For uploads that one request at a time may send: is who came before still sending?
+"""Detects active senders, for uploads with one sender at a time.
 
-A connection may be dead without anyone knowing, and then the newcomer is the same client, back
-again. So what counts is whether bytes come: as long as they do, a second sender is refused; once
-they have stopped for a moment, it takes over as with any other upload.
+A connection may be dead without anyone knowing, and then the newcomer is the same client, retrying.
+So what counts is incoming bytes: while they arrive, a second sender is refused; once they have
+stopped for a moment, it takes over as with any other upload.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from dsx.hub.clock import SECOND, now
 from dsx.hub.transfers.leases import EVERYTHING
 
 _WATCH = 1.6
-"""Seconds of silence that tell; what comes is recorded about twice a second."""
+"""Seconds without bytes that count as silence; progress is recorded about twice a second."""
 _STEP = 0.1
 _RECENT = SECOND
 _ALL = ByteRange(0, EVERYTHING)
 
 
 async def wait_for_silence(catalog: Catalog, upload: Upload) -> None:
-    """Return once nobody sends bytes of *upload*; `Conflict` as soon as some come."""
+    """Return once nobody sends bytes of *upload*; `Conflict` as soon as some arrive."""
 
     def look(connection: Connection) -> IntervalSet | None:
         if not writers.overlapping(connection, upload.id, _ALL):
@@ -49,9 +49,9 @@ async def wait_for_silence(catalog: Catalog, upload: Upload) -> None:
 
 
 def enter_alone(id_: str, expiry: int, connection: Connection) -> None:
-    """Raise `Conflict` if somebody else has begun to send just now; else show that we do.
+    """Raise `Conflict` if somebody else has just begun to send; else mark the upload as ours.
 
-    That is seen by the *expiry* of the upload, which bytes push on (in a transaction).
+    Detected by the *expiry* of the upload, which incoming bytes extend (in a transaction).
     """
     instant = now()
     if writers.overlapping(connection, id_, _ALL):

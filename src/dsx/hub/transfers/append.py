@@ -45,19 +45,22 @@ CHECKPOINT_SECONDS = 0.5
 
 
 async def refuse_more(upload: Upload, source: BodySource, addition: AppendRequest) -> None:
-    """Take none of the bytes of a request to a finished upload: `TooLarge` if there are any."""
+    """Receive nothing for a finished upload: `TooLarge` if the request has any bytes."""
     if addition.part:
         raise Conflict("The upload is finished.", {"id": upload.id})
 
     def write(data: Buffer) -> None:
         if len(data):
-            raise TooLarge(f"The upload ended at {upload.length}.", {"limit": upload.length})
+            raise TooLarge(
+                f"The upload's length is {upload.length}: there is nothing more to send.",
+                {"limit": upload.length},
+            )
 
     await source(write, _at_once)
 
 
 class Appender:
-    """Carries out additions."""
+    """Carries out append requests."""
 
     def __init__(self, engine: Engine, finish: Callable[[Upload], Awaitable[Upload]]) -> None:
         """*finish* makes the file of an upload that has all its bytes."""
@@ -72,7 +75,7 @@ class Appender:
         self._expiry = engine.expiry
 
     async def append(self, upload: Upload, source: BodySource, addition: AppendRequest) -> Upload:
-        """Add what *source* hands over; when this returns, it is on the disk and recorded."""
+        """Append the bytes of *source*; when this returns, they are on disk and recorded."""
         require_here(upload, self._stages)  # before an older writer is asked to yield
         span = addition.span if addition.part else ByteRange(0, EVERYTHING)
         room = await self._stages.room() if addition.length is not None else None
@@ -96,9 +99,9 @@ class Appender:
                 stage.close()
 
     async def fix(self, upload: Upload, length: int | None) -> Upload:
-        """*upload* with its length, which was not known before; None: it ends where its bytes do.
+        """Return *upload* with its length, unknown before; None: it ends where its bytes do.
 
-        Whoever still writes to it has to leave first, for it may write beyond that end.
+        Active writers must leave first, since they may write beyond that end.
         """
         room = await self._stages.room()
         then = partial(self._ended, upload, length, room)
@@ -108,7 +111,7 @@ class Appender:
     def _entered(
         self, upload: Upload, room: int | None, addition: AppendRequest, connection: Connection
     ) -> Upload:
-        """The upload as it is now, with its length if that is told; *addition* has to fit."""
+        """Return the current upload, with its length if declared now; *addition* must fit."""
         uploads.lock_upload(connection, upload.id)
         current = uploads.get_open(connection, upload.owner, upload.id, now())
         if not addition.part and current.offset != addition.offset:
@@ -119,7 +122,7 @@ class Appender:
     def _ended(
         self, upload: Upload, length: int | None, room: int | None, connection: Connection
     ) -> Upload:
-        """The upload as it is now, with *length*; None: it ends where its bytes do."""
+        """Return the current upload with *length*; None: it ends where its bytes do."""
         uploads.lock_upload(connection, upload.id)
         current = uploads.get_open(connection, upload.owner, upload.id, now())
         if length is None and current.length is None:
@@ -129,7 +132,7 @@ class Appender:
     def _sized(
         self, connection: Connection, current: Upload, length: int | None, room: int | None
     ) -> Upload:
-        """*current* with its length, if that is told now and may be."""
+        """Return *current* with its length, if that is declared now and allowed."""
         if length is None or length == current.length:
             return current
         if current.length is not None or length < current.received.end:
@@ -137,7 +140,7 @@ class Appender:
         return fix_length(connection, self._limits, current, length, room)
 
     async def _open(self, upload: Upload, span: ByteRange) -> Stage | None:
-        """The upload's stage, to write to *span*; None if it has none any more."""
+        """Return the upload's stage, to write to *span*; None if it no longer has one."""
         if upload.state == "finished":
             return None
         await leave_behind(self._catalog, self._stages, upload, span)
@@ -155,10 +158,10 @@ class Appender:
     async def _too_late(
         self, upload: Upload, source: BodySource, addition: AppendRequest
     ) -> Upload:
-        """The upload as somebody has finished it meanwhile; `Gone` if its bytes are lost instead.
+        """Return the upload if it was finished meanwhile; `Gone` if its bytes are lost instead.
 
-        Who seals the bytes does that in a transaction, under the upload's claim. If they died or
-        failed between sealing and recording, that is made up for here.
+        Bytes are sealed in a transaction that holds the upload's lock. If the finisher failed
+        between sealing and recording, this completes it.
         """
 
         def work(connection: Connection) -> Upload:
@@ -168,7 +171,7 @@ class Appender:
         current = await self._catalog.write(work, durable=False)
         if current.state != "finished" and current.blob is None:
             raise Gone(
-                "The bytes of the upload are not on the disk any more; begin again.",
+                "The upload's bytes are no longer on disk; start again.",
                 {"id": upload.id},
             )
         if current.state != "finished":
@@ -186,8 +189,8 @@ class Appender:
         control: Control,
         allowance: Allowance | None,
     ) -> Upload:
-        """Write what comes, and record what may be kept of it, whatever happens."""
-        hashed = upload.kind != "partial"  # which is copied, not sealed: its hash is nobody's
+        """Write incoming bytes, and record what may be kept of them, even on failure."""
+        hashed = upload.kind != "partial"  # partials are copied, not sealed
         tail = None if addition.checked or not hashed else self._tails.of(upload, addition.digests)
         limit = upload.length if upload.length is not None else self._limits.file_size
         guard = WriteFence(control, self._controls)
@@ -223,16 +226,16 @@ class Appender:
         failure: BaseException,
         kept: bool,
     ) -> None:
-        """Record what came before *failure*, if it is to be *kept*; the hash goes back to that.
+        """Record the bytes received before *failure*, if *kept*; the hash is rolled back to them.
 
-        After a failed sync nothing is recorded that was not before: another sync would succeed, but
-        the kernel has given up those bytes. They may be those of other writers, too.
+        After a failed sync nothing new is recorded: another sync would succeed, but the kernel has
+        dropped those bytes, possibly those of other writers, too.
         """
         recorded = False
         incoming.go_back(kept=kept)
         try:
             if kept:
-                with suppress(DSXError):  # what is raised is why it came to this
+                with suppress(DSXError):  # raise the original failure instead
                     await record(leave=True)
                     recorded = True
             elif isinstance(failure, StorageFailed):
@@ -252,7 +255,7 @@ class Appender:
         leave: bool = False,
         length: int | None = None,
     ) -> Upload:
-        """Make durable what has come, then record it; *leave*: and end the lease."""
+        """Make the received bytes durable, then record them; *leave*: and end the lease."""
         stop, mark = incoming.reached
         span = ByteRange(incoming.start, stop)
         if span.size:
@@ -267,7 +270,7 @@ class Appender:
             before = current = uploads.get_held(connection, upload.owner, upload.id)
             left_behind = before.state == "open" and span.size and not stage.is_current()
             if not present or left_behind:
-                raise Superseded("Another writer took over; ask where the upload stands.")
+                raise Superseded("Another writer took over; query the upload's offset.")
             new = leave or before.received.add(span) != before.received
             expires = now() + self._expiry if new else before.expires  # see `enter_alone`
             current = uploads.advance(connection, current, span, expires)
@@ -287,7 +290,7 @@ class Appender:
         return recorded
 
     def _noted(self, connection: Connection, upload: Upload) -> Upload:
-        """*upload*, which is complete, with its digest noted if that is known and as announced."""
+        """Return the complete *upload* with its digest noted, if known and as expected."""
         tail = self._tails.of(upload)
         with suppress(DigestMismatch):
             if tail.hasher.size == upload.length:
@@ -298,7 +301,7 @@ class Appender:
 
 
 async def _at_once() -> None:
-    """The gate of a request that nobody can pause: its upload has ended."""
+    """Gate of a request that cannot be paused: its upload has ended."""
 
 
 async def _pour(source: BodySource, incoming: StageWriter, control: Control) -> None:
@@ -308,7 +311,7 @@ async def _pour(source: BodySource, incoming: StageWriter, control: Control) -> 
 async def _with_checkpoints(
     work: Coroutine[Any, Any, None], record: Callable[[], Coroutine[Any, Any, object]] | None
 ) -> None:
-    """Await *work*; meanwhile *record* how far it has come, again and again."""
+    """Await *work* and *record* its progress periodically."""
     working = asyncio.ensure_future(work)
     try:
         while not (await asyncio.wait([working], timeout=CHECKPOINT_SECONDS))[0]:
@@ -321,7 +324,7 @@ async def _with_checkpoints(
 
 
 def _wrong(failure: BaseException, addition: AppendRequest) -> bool:
-    """Whether it says that the bytes are wrong, or lost: none since the last record are kept.
+    """Return whether the bytes are wrong or lost: none since the last record are kept.
 
     `Superseded` and `Paused` are conflicts of another kind.
     """

@@ -1,4 +1,4 @@
-"""What a request says of the bytes it brings to an upload, and whether that can be."""
+"""Describes a request that adds bytes, and checks whether the upload accepts it."""
 
 from __future__ import annotations
 
@@ -15,35 +15,37 @@ from dsx.hub.transfers.leases import EVERYTHING
 from dsx.hub.transfers.writer import Write
 
 BodySource = Callable[[Write, Callable[[], Awaitable[None]]], Awaitable[object]]
-"""Hands the bytes of a request, in order, to a blocking writer, and awaits its second argument
-before it asks for more: that is how a pause holds a sender back."""
+"""Passes the bytes of a request, in order, to a blocking writer.
+
+It awaits its second argument before reading more, so that a pause holds the sender back.
+"""
 
 MAX_SPANS = 4096
-"""Pieces with gaps between them: each part is looked for among them, and writes them anew."""
+"""Maximum number of separate pieces: each part searches them all, and rewrites them."""
 
 
 def no_digest() -> PartDigest | None:
-    """The bytes are not checked by themselves."""
+    """Return None: the bytes have no digest of their own."""
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class AppendRequest:
-    """What a request says of the bytes it brings.
+    """A request that adds bytes to an upload.
 
     Attributes:
-        offset: where they go. Unless it is a *part*, that has to be where the upload stands.
-        size: how many will come; None: not known.
-        length: of the whole upload, if that is told only now.
+        offset: where the bytes go. Unless it is a *part*, this must be the upload's offset.
+        size: number of bytes; None: unknown.
+        length: of the whole upload, if declared only now.
         last: the upload ends where these bytes end.
         checked: they have a digest, so nothing is kept before it was compared.
-        digest: asked once the bytes are there: what they have to hash to.
-        part: they may go anywhere, beside other parts that come at the same time.
-        claimed: nothing but the sender's word says that *size* of them come (in a form): other
-            numbers are `Invalid`, and of a request that is, none are kept.
-        digests: algorithms of which a digest will be told later: hashed as the bytes come.
+        digest: returns their expected digest once the bytes are read.
+        part: they may go anywhere, concurrently with other parts.
+        claimed: *size* is only the sender's claim (in a form): a different number of bytes is
+            `Invalid`, and none are kept.
+        digests: algorithms of digests declared later: computed while receiving.
         alone: while somebody else adds bytes, these are refused; else the newer writer wins.
-        announced: the length of the request's body, where that is not *size*: a form is longer.
+        announced: the length of the request's body, if not *size*: a form is longer.
     """
 
     offset: int
@@ -60,33 +62,33 @@ class AppendRequest:
 
     @property
     def span(self) -> ByteRange:
-        """Where the bytes go, as far as that is known."""
+        """Where the bytes go, as far as known."""
         return ByteRange(self.offset, EVERYTHING if self.size is None else self.offset + self.size)
 
 
 def check(upload: Upload, addition: AppendRequest, limits: Limits) -> None:
-    """Refuse what can be refused before an older writer is asked to yield."""
+    """Raise for requests that can be refused before an older writer is asked to yield."""
     span = addition.span
     if upload.kind == "final":
-        raise Denied("A final upload is made of partial ones; it takes no bytes.")
+        raise Denied("A final upload joins partial ones and takes no bytes.")
     if upload.paused:
         raise Paused("The upload is paused; resume its task first.", {"id": upload.id})
     if not 0 <= span.start <= MAX_LENGTH:
-        raise Invalid("An offset is a number of bytes from 0 on.", {"offset": span.start})
+        raise Invalid("An offset must be a number of bytes, 0 or more.", {"offset": span.start})
     behind = span.start < upload.offset or upload.state == "finished"
     if behind and not addition.part and span.start != upload.offset:
         raise mismatch(upload, span.start)
     if len(upload.received.parts) >= MAX_SPANS and not _joins(upload, span):
         raise Conflict(
-            f"The upload has {MAX_SPANS} pieces with gaps between them: send first what lies in a "
-            "gap, next to a piece that is there.",
+            f"The upload has {MAX_SPANS} pieces with gaps between them: first send bytes "
+            "adjacent to an existing piece.",
             {"limit": MAX_SPANS},
         )
     _check_length(upload, addition, limits)
 
 
 def _joins(upload: Upload, span: ByteRange) -> bool:
-    """Whether *span* begins at or in what is there, so that it makes no piece more."""
+    """Return whether *span* begins at or in an existing piece, so that it adds no piece."""
     return any(part.start <= span.start <= part.stop for part in upload.received.parts)
 
 
@@ -99,13 +101,13 @@ def _check_length(upload: Upload, addition: AppendRequest, limits: Limits) -> No
         if addition.last and known is not None and known != stop:
             raise inconsistent(known, stop)
         if known is not None and stop > known:
-            raise TooLarge(f"The body goes beyond the upload's end, {known}.", {"limit": known})
+            raise TooLarge(f"The body exceeds the upload's length, {known}.", {"limit": known})
         limits.check_size(stop)
     limits.check_size(addition.length)
 
 
 def brought(upload: Upload, addition: AppendRequest) -> int:
-    """How many bytes *addition* will bring to *upload* at least that do not count yet."""
+    """Return the minimum number of bytes that *addition* adds and that do not count yet."""
     if upload.length is not None:
         return 0
     if addition.size is None:
@@ -114,8 +116,8 @@ def brought(upload: Upload, addition: AppendRequest) -> int:
 
 
 def mismatch(upload: Upload, offset: int) -> OffsetMismatch:
-    """The failure of a request that does not go on where the upload stands."""
+    """Return the failure of a request that does not start at the upload's offset."""
     return OffsetMismatch(
-        f"The upload stands at {upload.offset}, not at {offset}.",
+        f"The upload's offset is {upload.offset}, not {offset}.",
         {"expected_offset": upload.offset, "offset": offset},
     )

@@ -1,4 +1,4 @@
-"""Downloads and deletes that are carried out under the control of a task."""
+"""Runs downloads and deletes under the control of a task."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _PROGRESS_SECONDS = 0.5
 
 
 class Transfer:
-    """A download or delete that is being carried out.
+    """A running download or delete.
 
-    ``done``: how far it has come; ``completed``: set it when all is done.
+    ``done``: its progress; ``completed``: set when it is complete.
     """
 
     def __init__(self, control: Control, note: Any) -> None:
@@ -31,14 +31,14 @@ class Transfer:
         self._noted = time.monotonic()
 
     async def moved(self, done: int) -> None:
-        """Note progress, now and then."""
+        """Record progress occasionally."""
         self.done = max(self.done, done)
         if time.monotonic() - self._noted > _PROGRESS_SECONDS:
             self._noted = time.monotonic()
             await self._note(done=self.done)
 
     def gated(self, content: Content) -> Content:
-        """*content* in slices so small that a pause takes effect at once, counted."""
+        """Return *content* in counted slices, so small that a pause takes effect immediately."""
 
         async def pieces(start: int, stop: int) -> AsyncIterator[Piece]:
             position, size, handed = start, SMALLEST_SLICE, time.monotonic()

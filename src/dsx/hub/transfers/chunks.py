@@ -1,9 +1,9 @@
-"""Files in numbered chunks: any sizes, any order, twice, in parallel, through any worker.
+"""Files in numbered chunks: any sizes, any order, repeated, in parallel, through any worker.
 
-Each chunk is a partial upload; what it is a chunk of is noted once it has been read, for a form may
-tell that behind the bytes. With the last one missing, a final upload joins them. What belongs
-together is what has the same owner (and limits of a token), name, number of chunks and checksum:
-that, hashed, is the key.
+Each chunk is a partial upload; its place is recorded once it has been read, since a form may name
+it after the bytes. The last missing chunk triggers a final upload that joins them. Chunks belong
+together if they have the same owner (and token limits), name, number of chunks and checksum: the
+hash of these is the key.
 """
 
 from __future__ import annotations
@@ -56,15 +56,14 @@ _BY_LENGTH = {2 * size: name for name, size in ALGORITHMS.items()}
 
 @dataclass(frozen=True, slots=True)
 class ChunkInfo:
-    """Where a chunk belongs.
+    """The place of a chunk.
 
     Attributes:
-        name: of the file; with *total* and *checksum* it tells which chunks belong together.
+        name: of the file; identifies the set of chunks with *total* and *checksum*.
         index: from 0 on.
-        total: how many chunks the file has.
-        category: of the file; the chunk that completes it has the say.
-        checksum: MD5, SHA-1 or SHA-256 of the file in hexadecimal, told apart by their lengths;
-            "": not checked.
+        total: number of chunks of the file.
+        category: of the file; the chunk that completes it decides.
+        checksum: MD5, SHA-1 or SHA-256 of the file in hexadecimal, by length; "": not checked.
     """
 
     name: str
@@ -77,7 +76,7 @@ class ChunkInfo:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a file has come: *received* of its chunks; and what it became, once it is whole."""
+    """The number of chunks *received* of a file, and the file once it is complete."""
 
     received: int
     version: FileVersion | None
@@ -85,7 +84,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """What placing a chunk led to: *parts* are all there are, if the file can be joined."""
+    """The result of placing a chunk: *parts* are all chunks, if the file can be joined."""
 
     kept: bool
     received: int
@@ -95,7 +94,7 @@ class _Placed:
 
 
 class Chunks:
-    """Receives chunks; what has come is in the catalog, nothing in this process."""
+    """Receives chunks; their state is in the catalog, none is in this process."""
 
     def __init__(self, catalog: Catalog, uploads: Uploads, limits: Limits) -> None:
         self._catalog = catalog
@@ -111,16 +110,16 @@ class Chunks:
         told: Callable[[], ChunkInfo],
         announced: int | None = None,
     ) -> Progress:
-        """Store the chunk that *source* hands over; *told*, once it is read, says where it belongs.
+        """Store the chunk of *source*; *told* returns its place once it is read.
 
-        *announced*: the length of the body that it comes in, if that is known.
+        *announced*: the length of its body, if known.
 
-        When this returns, the chunk is on the disk, and so is the file if it was the last one. The
-        same chunk again changes nothing, not even once the file is whole, as long as that is still
-        the newest of its name. Raises `Unprocessable` for numbers and checksums that make no sense,
-        `Invalid` for a bad name or category, `Conflict` if the chunk came before with other bytes,
-        `TooLarge` or `StorageFull` without room, and `DigestMismatch` if the file is not as its
-        checksum says: then all its chunks are dropped, and may be sent again.
+        When this returns, the chunk is on disk, and so is the file if it was the last one.
+        Repeating a chunk changes nothing, even once the file is complete, as long as that is still
+        the newest of its name. Raises `Unprocessable` for invalid numbers and checksums, `Invalid`
+        for a bad name or category, `Conflict` if the chunk was received before with other bytes,
+        `TooLarge` or `StorageFull` without space, and `DigestMismatch` if the file does not match
+        its checksum: then all its chunks are dropped, and may be sent again.
         """
         id_, hasher = await self._receive(principal, source, announced)
         try:
@@ -151,7 +150,7 @@ class Chunks:
     async def _receive(
         self, principal: Principal, source: BodySource, announced: int | None
     ) -> tuple[str, Hasher]:
-        """A finished partial upload that has the bytes, and their hash; or nothing is left."""
+        """Return a finished partial upload with the bytes, and their hash; on failure, nothing."""
         hasher = Hasher()
 
         async def hashed(write: Write, gate: Callable[[], Awaitable[None]]) -> None:
@@ -163,7 +162,7 @@ class Chunks:
 
         upload = await self._uploads.create(principal, NewUpload(kind="partial"))
         try:
-            # "checked": nothing is recorded on the way, as half a chunk is of no use to anyone.
+            # "checked": nothing is recorded on the way, since half a chunk is useless.
             addition = AppendRequest(0, last=True, checked=True, announced=announced)
             await self._uploads.append(principal, upload.id, hashed, addition)
         except BaseException:
@@ -174,7 +173,7 @@ class Chunks:
     def _place(
         self, principal: Principal, place: ChunkInfo, key: str, chunk: Chunk, connection: Connection
     ) -> _Placed:
-        """Note what *chunk* is, unless it was there before (in a transaction)."""
+        """Record the place of *chunk*, unless it was there before (in a transaction)."""
         instant, every = now(), self._expiry // 8
         expires = instant + self._expiry
         records.lock_chunks(connection, key)
@@ -193,7 +192,7 @@ class Chunks:
         if version is not None:
             return _Placed(False, received, version=version)
         self._limits.check_size(size)
-        self._limits.check_quota(connection, principal.id, 0)  # its chunks count already
+        self._limits.check_quota(connection, principal.id, 0)  # its chunks already count
         records.keep(connection, key, instant, expires, every)
         if received == place.total:
             received -= records.drop_lost(connection, key)
@@ -203,9 +202,9 @@ class Chunks:
     def _final(
         self, connection: Connection, principal: Principal, key: str
     ) -> tuple[str, FileVersion | None]:
-        """The id of the upload that joins the chunks, new if need be, and what it has become.
+        """Return the id of the upload that joins the chunks, created if needed, and its file.
 
-        A file that was deleted or replaced since does not count: its chunks make it anew.
+        A file that was deleted or replaced since does not count: its chunks make a new one.
         """
         fresh = str(uuid_utils.uuid7())
         final = records.final_of(connection, key)
@@ -227,7 +226,7 @@ class Chunks:
         return final, None
 
     async def _join(self, principal: Principal, key: str, whole: NewUpload) -> FileVersion:
-        """Make the file; a chunk that comes again meanwhile, or after a crash, goes on with it."""
+        """Make the file; a repeated chunk, also after a crash, continues this."""
         assert whole.id is not None
         try:
             await self._uploads.create(principal, whole)
@@ -236,15 +235,15 @@ class Chunks:
             await self._catalog.write(partial(_give_up, key, whole.id))
             await self._drop(principal, whole.id)
             raise type(error)(
-                "The chunks do not make the file that was announced, or were lost; they are "
-                "dropped: send all of them again.",
+                "The chunks were lost or do not match the file's checksum; they were "
+                "deleted: send all of them again.",
                 error.details,
             ) from None
         await self._catalog.write(partial(records.release, key=key, now=now()), durable=False)
         return version
 
     async def _finish(self, principal: Principal, id_: str) -> FileVersion:
-        """What the final upload becomes, even if another request for it overtakes this one."""
+        """Return the file of the final upload, even if another request finishes it first."""
         try:
             version = await self._uploads.finish(principal, id_)
         except DSXError as error:
@@ -253,13 +252,13 @@ class Chunks:
             )
             if version is None:
                 raise
-        assert version is not None  # only partial uploads become none
+        assert version is not None  # only partial uploads become no file
         return version
 
     async def _made_by_another(
         self, principal: Principal, id_: str, *, wait: bool
     ) -> FileVersion | None:
-        """What another request makes of the final upload; *wait*: it may still be at it."""
+        """Return the file another request makes of the final upload; *wait*: it may be working."""
         deadline = time.monotonic() + (_PATIENCE if wait else 0)
         while True:
             upload = await self._uploads.get(principal, id_)
@@ -269,12 +268,12 @@ class Chunks:
             await asyncio.sleep(_STEP)
 
     async def _drop(self, principal: Principal, id_: str) -> None:
-        with suppress(DSXError):  # it is gone, or will expire
+        with suppress(DSXError):  # it is deleted, or will expire
             await self._uploads.abort(principal, id_)
 
 
 def _check(place: ChunkInfo) -> dict[str, str]:
-    """The digest the file has to have, by algorithm, if what is said of a chunk makes sense."""
+    """Return the expected digest of the file, by algorithm, if the chunk's place is valid."""
     check_file_name(place.name)
     if place.category:
         check_label("A category", place.category)
@@ -290,13 +289,13 @@ def _check(place: ChunkInfo) -> dict[str, str]:
         return check_digests({_BY_LENGTH.get(len(place.checksum), "checksum"): place.checksum})
     except DSXError:
         raise Unprocessable(
-            "A checksum is the MD5, SHA-1 or SHA-256 of the file in hexadecimal.",
+            "A checksum must be the MD5, SHA-1 or SHA-256 of the file in hexadecimal.",
             {"field": "checksum"},
         ) from None
 
 
 def _key(principal: Principal, place: ChunkInfo) -> str:
-    # Chunks of a limited token are within reach of no other; see `access.upload`.
+    # Chunks of a limited token are visible to no other; see `access.upload`.
     limits = [] if principal.places is None else [principal.via]
     what = [principal.id, limits, place.name, place.total, place.checksum.lower()]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
@@ -309,14 +308,15 @@ def _there(connection: Connection, principal: Principal, chunk: Chunk) -> bool:
 
 def _other_bytes(place: ChunkInfo) -> Conflict:
     return Conflict(
-        f"Chunk {place.index} of {place.name!r} came before with other bytes. For another file of "
-        "that name, tell its checksum; it keeps their chunks apart.",
+        f"Chunk {place.index} of {place.name!r} was already received with other "
+        "bytes. To send another file of that name, give its checksum, which keeps "
+        "the chunks apart.",
         {"field": "chunkIndex", "chunk": place.index},
     )
 
 
 def _give_up(key: str, final: str, connection: Connection) -> None:
-    """Forget the chunks, unless others have begun afresh already (in a transaction)."""
+    """Delete the chunks' record, unless others have begun again (in a transaction)."""
     records.lock_chunks(connection, key)
     if records.final_of(connection, key) == final:
         records.release(connection, key, now())

@@ -1,8 +1,8 @@
-"""Transfers that run in this process, as others may pause or stop them, from any process.
+"""Transfers that run in this process, which any process may pause or stop.
 
-What is wanted of a transfer stands in the catalog: the state of its task, and whether a newer
-writer asks it to yield. While transfers run, one loop a process compares that with them five times
-a second. Nothing is polled while nothing runs.
+The catalog holds the requested state: that of the task, and whether a newer writer asks to yield.
+While transfers run, one loop per process compares it five times a second. Nothing is polled while
+nothing runs.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 INTERVAL = 0.2
-"""Seconds between two looks: a pause, an abort or a newer writer takes effect within that."""
+"""Seconds between two checks: a pause, an abort or a newer writer takes effect within that."""
 FENCE = 0.6
-"""Seconds for which a look is good: who has not been looked at since may not write."""
+"""Seconds for which a check is valid: transfers not checked since may not write."""
 _LAST_WORDS = 1.0
 
 
@@ -53,15 +53,15 @@ class Control:
 
     @property
     def paused(self) -> bool:
-        """Whether it has to wait just now."""
+        """Whether the transfer has to wait now."""
         return not self._go.is_set()
 
     async def proceed(self) -> None:
-        """Return once the transfer may go on: at once, unless it is paused."""
+        """Return once the transfer may continue: immediately, unless it is paused."""
         await self._go.wait()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await *work*; if the transfer is stopped, cancel it and raise why."""
+        """Await *work*; if the transfer is stopped, cancel it and raise the reason."""
         running = asyncio.ensure_future(work)
         try:
             first: list[asyncio.Future[Any]] = [running, self._stopped]
@@ -74,36 +74,36 @@ class Control:
         return running.result()
 
     def check(self) -> None:
-        """Raise why it was stopped, if it was."""
+        """Raise the reason if the transfer was stopped."""
         if self._stopped.done():
             raise self._stopped.result()
 
     def stop(self, reason: DSXError) -> None:
-        """Have it end, with *reason*. Idempotent: the first reason stays."""
+        """Stop the transfer with *reason*. Idempotent: the first reason stays."""
         if not self._stopped.done():
             self._stopped.set_result(reason)
             self._go.set()
 
     def pause(self) -> None:
-        """Have it wait; after the grace, if any, it ends: proxies cut connections that idle."""
+        """Pause; after the grace, if any, the request ends: proxies cut idle connections."""
         if self._go.is_set() and not self._stopped.done():
             self._go.clear()
             if self._grace is None:
                 return
             reason = Paused(
-                "The transfer is paused; resume its task, then go on from where it stands.",
+                "The transfer is paused; resume its task, then continue from the upload's offset.",
                 {"id": self.task},
             )
             loop = asyncio.get_running_loop()
             self._deadline = loop.call_later(self._grace, self.stop, reason)
 
     def resume(self) -> None:
-        """Let it go on, if it was paused."""
+        """Resume the transfer if it was paused."""
         self.cancel_deadline()
         self._go.set()
 
     def cancel_deadline(self) -> None:
-        """Forget that a pause ends."""
+        """Cancel the end of a pause."""
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -124,13 +124,13 @@ class Controls:
         self._idle.set()
         self._touched: dict[str, Micros] = {}
         self.watch: Callable[[Mapping[str, tasks.Standing]], None] | None = None
-        """Told at each look how the tasks of the running transfers stand."""
+        """Called at each check with the state of the running transfers' tasks."""
 
     @asynccontextmanager
     async def transfer(
         self, task: str, token: str | None = None, *, grace: float | None = -1
     ) -> AsyncIterator[Control]:
-        """Control of a transfer that runs within the block: of *task*, by the writer *token*.
+        """Provide control of a transfer within the block: of *task*, by the writer *token*.
 
         None as *grace*: no request is kept open for it, so it may be paused for any time.
         """
@@ -148,11 +148,11 @@ class Controls:
                 self._idle.set()
 
     def poke(self) -> None:
-        """Look now: this process has changed something that its own transfers should see."""
+        """Check now: this process has changed something that affects its own transfers."""
         self._wake.set()
 
     async def look(self) -> None:
-        """Compare what is wanted of the running transfers with what they do."""
+        """Apply the requested state to the running transfers."""
         running = list(self._running)
         if not running:
             return
@@ -174,9 +174,13 @@ class Controls:
         await self._keep_alive(running)
 
     async def aclose(self) -> None:
-        """Have what still runs record what it has and end, while it can; stop looking."""
+        """Stop the running transfers, which record what they have, and stop checking."""
         for control in self._running:
-            control.stop(Unavailable("The server stops; what has arrived is kept, go on later."))
+            control.stop(
+                Unavailable(
+                    "The server is shutting down; the bytes received are kept, resume later."
+                )
+            )
         await _within(_LAST_WORDS, self._idle.wait())
         if self._loop_task is not None:
             self._loop_task.cancel()
@@ -184,16 +188,16 @@ class Controls:
 
     async def _look_on(self) -> None:
         while self._running:
-            self._wake.clear()  # before looking: what changes meanwhile is for the next look
+            self._wake.clear()  # before the check: changes meanwhile trigger the next one
             try:
                 await self.look()
             except DSXError as error:
-                log.warning("cannot see what is wanted of transfers", error=error.message)
+                log.warning("cannot read the state of transfers", error=error.message)
             await _within(INTERVAL, self._wake.wait())
         self._loop_task = None
 
     async def _keep_alive(self, running: list[Control]) -> None:
-        """Nothing expires while it is being written to; what is over at once needs no help."""
+        """Extend the expiry of running transfers; very short ones do not need it."""
         instant, young = now(), time.monotonic() - INTERVAL
         names = {one.task for one in running if one.token is not None and one.begun < young}
         self._touched = {
@@ -216,7 +220,7 @@ def _obey(control: Control, task: tasks.Standing | None, asked: dict[str, bool])
     elif task is None or task.state == "expired" or task.expires <= now():
         control.stop(Gone("The transfer has expired.", {"id": control.task}))
     elif control.lost or asked.get(control.token or ""):
-        control.stop(Superseded("A newer writer took over; ask where the upload stands."))
+        control.stop(Superseded("A newer writer took over; query the upload's offset."))
     elif task.state == "paused":
         control.pause()
     else:
@@ -224,13 +228,13 @@ def _obey(control: Control, task: tasks.Standing | None, asked: dict[str, bool])
 
 
 def stale(control: Control) -> bool:
-    """Whether it is too long since *control* was looked at to write on its behalf."""
+    """Return whether the last check of *control* is too old to write."""
     return time.monotonic() - control.looked > FENCE
 
 
 def unseen() -> Unavailable:
-    """The failure of a writer that cannot find out whether it still may write."""
-    return Unavailable("The catalog does not answer; what has arrived is kept, go on later.")
+    """Return the failure of a writer that cannot check whether it still may write."""
+    return Unavailable("The catalog is not responding; the bytes received are kept, resume later.")
 
 
 async def _within(seconds: float, event: Awaitable[object]) -> None:

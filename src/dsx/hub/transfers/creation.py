@@ -1,4 +1,4 @@
-"""How an upload begins: its facts checked, its defaults filled in."""
+"""Creates uploads: validates their parameters and fills in defaults."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ MAX_PARTS = 10_000
 NEVER: Micros = 1 << 62
 """The expiry of an upload's own task, which ends with the upload."""
 PARENT = "parent"
-"""The note of an upload that says which file version it follows."""
+"""The note of an upload with the file version it follows."""
 _HEX = re.compile(r"[0-9a-f]+")
 
 
 def described(principal: Principal, new: NewUpload, instant: Micros, expires: Micros) -> Upload:
-    """*new* as an upload of *principal*; `Invalid` if its facts are not acceptable."""
+    """Return *new* as an upload of *principal*; `Invalid` for unacceptable parameters."""
     if new.length is not None and not 0 <= new.length <= MAX_LENGTH:
-        raise Invalid("A length is a number of bytes from 0 on.", {"length": new.length})
+        raise Invalid("A length must be a number of bytes, 0 or more.", {"length": new.length})
     expected = check_digests(new.expected)
     id_ = new.id or new.task or str(uuid_utils.uuid7())
     facts = _facts(principal.id, new, new.name or id_)
@@ -71,14 +71,14 @@ def described(principal: Principal, new: NewUpload, instant: Micros, expires: Mi
 
 
 def with_parts(connection: Connection, principal: Principal, upload: Upload, now: Micros) -> Upload:
-    """*upload*, if it is a final, with the sum of its partials' lengths if they are all known.
+    """Return *upload*; a final gets the sum of its partials' lengths if they are all known.
 
-    `Invalid` unless the partials exist, and are within reach of *principal*.
+    `Invalid` unless the partials exist, and *principal* may use them.
     """
     if upload.kind != "final":
         return upload
     if not 0 < len(upload.parts) <= MAX_PARTS:
-        raise Invalid(f"A final upload is made of 1 to {MAX_PARTS} partial ones.")
+        raise Invalid(f"A final upload joins 1 to {MAX_PARTS} partial ones.")
     lengths = []
     for id_ in upload.parts:
         try:
@@ -87,13 +87,13 @@ def with_parts(connection: Connection, principal: Principal, upload: Upload, now
         except (NotFound, Gone):
             raise Invalid(f"There is no partial upload {id_!r}.", {"partial": id_}) from None
         if part.kind != "partial":
-            raise Invalid(f"{id_!r} is no partial upload.", {"partial": id_})
+            raise Invalid(f"{id_!r} is not a partial upload.", {"partial": id_})
         lengths.append(part.length)
     return replace(upload, length=total(lengths))
 
 
 def total(lengths: Sequence[int | None]) -> int | None:
-    """The sum, unless one of them is not known."""
+    """Return the sum, or None if one of them is unknown."""
     known = [length for length in lengths if length is not None]
     return sum(known) if len(known) == len(lengths) else None
 
@@ -120,11 +120,11 @@ def assign(connection: Connection, upload: Upload, task: str | None) -> None:
         raise Paused("The task is paused; resume it first.", {"id": task})
     values = {"kind": "upload", "state": "running", "name": upload.name, "total": upload.length}
     if not tasks.assign(connection, task, upload.created, **values):
-        raise Conflict("The task has been taken up already, or has ended.", {"id": task})
+        raise Conflict("The task is already in use, or has ended.", {"id": task})
 
 
 def _facts(owner: str, new: NewUpload, name: str) -> NewFile:
-    if new.kind == "partial":  # what is said of a partial is not inherited by what is made of it
+    if new.kind == "partial":  # a final does not inherit the fields of its partials
         return NewFile(owner, "", DEFAULT_CATEGORY, DEFAULT_TYPE, {}, ())
     return new_file(
         owner,
@@ -139,9 +139,9 @@ def _facts(owner: str, new: NewUpload, name: str) -> NewFile:
 def changed_facts(
     upload: Upload, name: str | None, category: str | None, content_type: str | None
 ) -> dict[str, Any]:
-    """Those of the facts that are told, checked; a new name brings the type that it suggests."""
+    """Return the given fields, validated; a new name implies its content type."""
     facts: dict[str, Any] = {}
-    if name is not None and PARENT not in upload.notes:  # it goes by the name of that file
+    if name is not None and PARENT not in upload.notes:  # else it keeps the name of that file
         facts["name"] = check_file_name(name)
         facts["content_type"] = media_type(content_type, name)
     elif content_type is not None:
@@ -152,7 +152,7 @@ def changed_facts(
 
 
 def succession(upload: Upload, parent: FileVersion) -> dict[str, Any]:
-    """The facts of an upload that is to be the next version of the file *parent* belongs to."""
+    """Return the fields of an upload that becomes the next version of *parent*'s file."""
     if parent.owner != upload.owner:
         raise NotFound(f"You have no file {parent.id!r}.")
     return {
@@ -164,14 +164,14 @@ def succession(upload: Upload, parent: FileVersion) -> dict[str, Any]:
 
 
 def check_digests(expected: Mapping[str, str]) -> dict[str, str]:
-    """Digests by algorithm in lower case; `Invalid` unless each is what it says."""
+    """Return digests by algorithm in lower case; `Invalid` unless each has the right form."""
     found = {}
     for algorithm, value in expected.items():
         text = value.lower()
         if algorithm not in ALGORITHMS:
             raise Invalid(f"{algorithm} is not one of {', '.join(ALGORITHMS)}.")
         if not _HEX.fullmatch(text) or len(text) != 2 * ALGORITHMS[algorithm]:
-            raise Invalid(f"{algorithm} is {2 * ALGORITHMS[algorithm]} hexadecimal digits.")
+            raise Invalid(f"{algorithm} must be {2 * ALGORITHMS[algorithm]} hexadecimal digits.")
         found[algorithm] = text
     return found
 
@@ -179,9 +179,9 @@ def check_digests(expected: Mapping[str, str]) -> dict[str, str]:
 def fix_length(
     connection: Connection, limits: Limits, upload: Upload, length: int, room: int | None
 ) -> Upload:
-    """*upload* with its length, which was not known before, if that much may come.
+    """Return *upload* with its length, unknown before, if that much is allowed.
 
-    *room*: what the disk has; None where nothing more is promised.
+    *room*: free space on the disk; None if nothing more is reserved.
     """
     limits.check_size(length)
     check_room(connection, room, length - upload.received.size)

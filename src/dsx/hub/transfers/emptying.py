@@ -1,7 +1,7 @@
-"""Emptying the trash: long work that goes on by itself, as a task.
+"""Empties the trash: long work that continues in the background, as a task.
 
-It is done in small transactions, by the process that was asked first; who asks again, there or
-elsewhere, joins in waiting. If that process dies, whoever asks next goes on with what is left.
+It runs in small transactions, in the process of the first request; later requests, here or
+elsewhere, wait for it. If that process dies, the next request continues the work.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dsx.hub.transfers.creation import NEVER
 log = structlog.get_logger(__name__)
 
 _ALIVE = 15 * SECOND
-"""Who has not told of progress for so long is dead, or its clock is another."""
+"""A worker without progress for this long is dead, or its clock differs."""
 _STEP = 0.1
 
 
@@ -38,7 +38,7 @@ class Emptying:
     """Empties the trashes of all principals, each its own."""
 
     def __init__(self, catalog: Catalog, controls: Controls, trash: Trash, ttl: Micros) -> None:
-        """*ttl*: for how long a task that has ended is remembered."""
+        """*ttl*: how long an ended task is remembered."""
         self._catalog = catalog
         self._controls = controls
         self._trash = trash
@@ -46,7 +46,7 @@ class Emptying:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def empty(self, principal: Principal, patience: float) -> Task:
-        """Drop for good what *principal* has in the trash now; the task, ended or not.
+        """Permanently delete what *principal* has in the trash now; returns the task, ended or not.
 
         Waits up to *patience* seconds for its end. Raises `Paused` and `Gone` if somebody paused or
         aborted it.
@@ -70,14 +70,14 @@ class Emptying:
             await asyncio.sleep(_STEP)
 
     async def aclose(self) -> None:
-        """Leave what runs as it is: whoever asks next goes on."""
+        """Leave running work as it is: the next request continues it."""
         running = list(self._running.values())
         for carrying in running:
             carrying.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
     def _begin(self, principal: Principal, connection: Connection) -> tuple[Task, bool]:
-        """The task that empties *principal*'s trash, and whether somebody has to carry it out."""
+        """Return the task that empties *principal*'s trash, and whether it needs a worker."""
         files.lock_owner(connection, principal.id)
         via = "" if principal.places is None else principal.via
         instant = now()
@@ -106,7 +106,7 @@ class Emptying:
         return task, True
 
     async def _carry_out(self, principal: Principal, task: Task) -> None:
-        """What fails, but for an end that somebody wished, is tried again by who asks next."""
+        """Empty the trash; failures, except a pause or abort, are retried by the next request."""
         done = task.done
         try:
             async with self._controls.transfer(task.id, grace=None) as control:
@@ -120,7 +120,9 @@ class Emptying:
                     await self._note(task.id, done)
             await self._end(task.id, done)
         except DSXError as error:
-            log.info("emptying the trash ended", task=task.id, why=error.code, error=error.message)
+            log.info(
+                "emptying the trash stopped", task=task.id, why=error.code, error=error.message
+            )
 
     async def _end(self, id_: str, done: int) -> None:
         def work(connection: Connection) -> None:

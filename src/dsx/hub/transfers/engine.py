@@ -1,4 +1,4 @@
-"""What the pieces of the upload engine share."""
+"""Shared dependencies of the upload engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dsx.hub.transfers.running_hash import RunningHashes
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One value instead of eight; `Uploads` makes it."""
+    """The dependencies as one value; created by `Uploads`."""
 
     catalog: Catalog
     blobs: BlobStore

@@ -1,8 +1,8 @@
-"""Writes of those who were shut out, which may still come.
+"""Late writes of writers that were shut out.
 
-Whoever does not yield is shut out: nothing of theirs is recorded any more. But a write that the
-kernel has begun, or that a stopped process is about to make, cannot be called back; it ends some
-time, wherever the file then is. So the file is left to them, and the upload goes on in a copy.
+A writer that does not yield is shut out: nothing it writes is recorded any more. But a write that
+the kernel has begun, or that a stopped process is about to make, cannot be cancelled; it ends some
+time, wherever the file then is. So the file is left to it, and the upload continues in a copy.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _CHUNK = 1024 * 1024
 
 
 async def leave_behind(catalog: Catalog, stages: Stages, upload: Upload, span: ByteRange) -> None:
-    """Return once nobody who was shut out of *upload* can write to *span* of its stage.
+    """Return once no writer shut out of *upload* can write to *span* of its stage.
 
-    For who has the right to write there. Others that write elsewhere are told when they record:
-    see `Stage.is_current`.
+    The caller must hold the right to write there. Writers elsewhere find out when they record: see
+    `Stage.is_current`.
     """
     if not upload.generation or upload.state != "open":
         return  # nobody was ever shut out
@@ -61,7 +61,7 @@ async def leave_behind(catalog: Catalog, stages: Stages, upload: Upload, span: B
 def _take_place(
     upload: Upload, copy: Stage, copied: IntervalSet, connection: Connection
 ) -> IntervalSet | None:
-    """What of the recorded bytes has still to be copied; None: nothing, *copy* is the stage now."""
+    """Return the recorded bytes still to be copied; None: *copy* is the stage now."""
     uploads.lock_upload(connection, upload.id)
     current = uploads.get_held(connection, upload.owner, upload.id)
     if current.state != "open":

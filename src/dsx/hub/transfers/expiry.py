@@ -1,4 +1,4 @@
-"""How uploads end other than as files: aborted, expired, forgotten."""
+"""Ends uploads other than as files: aborted, expired, deleted."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from dsx.hub.transfers.engine import Engine
 
 _BATCH = 200
 _SIGN_OF_LIFE = 2.0
-"""Seconds in which a living writer pushes on the expiry of its upload; see `Controls.look`."""
+"""Seconds in which a living writer extends the expiry of its upload; see `Controls.look`."""
 
 
 class UploadExpiry:
-    """Ends uploads, and drops what they had."""
+    """Ends uploads and drops their bytes."""
 
     def __init__(self, engine: Engine) -> None:
         self._catalog = engine.catalog
@@ -44,7 +44,7 @@ class UploadExpiry:
         by: Principal | None = None,
         instant: Micros | None = None,
     ) -> None:
-        """Close an upload and drop what it had; *held*: even if it expired under a writer.
+        """Close an upload and drop its bytes; *held*: even if it expired under a writer.
 
         With *why*, only if it is still open, expired or not. *instant*: when; None: now.
         """
@@ -71,7 +71,7 @@ class UploadExpiry:
             return [noted] if noted else []
 
         digests = await self._catalog.write(work)
-        if digests is None:  # somebody came in time
+        if digests is None:  # extended just in time
             return
         self._controls.poke()
         self._tails.drop(id_)
@@ -79,7 +79,7 @@ class UploadExpiry:
         await remove_unknown(self._catalog, self._blobs, digests)
 
     async def drop_expired(self, instant: Micros) -> int:
-        """End uploads whose time is over at *instant*, forget those that ended long before.
+        """End uploads that expired by *instant*, and forget those that ended long before.
 
         Returns how many there were.
         """
@@ -96,12 +96,12 @@ class UploadExpiry:
         for id_ in await self._catalog.write(
             lambda connection: tasks.delete_expired(connection, instant)
         ):
-            await self.end(id_, "expired", why="The time of its task is over.")
+            await self.end(id_, "expired", why="The task's time has run out.")
             dropped += 1
         return dropped
 
     async def sweep(self) -> int:
-        """Drop stages that no upload needs and no process holds; how many there were."""
+        """Drop stages that no upload needs and no process holds; returns how many."""
         found = await self._stages.stages()
         needed = await self._catalog.read(
             lambda connection: uploads.needing_stages(connection, found)

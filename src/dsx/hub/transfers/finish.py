@@ -1,4 +1,4 @@
-"""The last step of an upload: its bytes become a blob and a file, or a partial is ready."""
+"""The last step of an upload: its bytes become a blob and a file, or a partial is complete."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ log = structlog.get_logger(__name__)
 _CHUNK = 1024 * 1024
 _SHOWN = 100
 _PARTS_LEFT = 600 * SECOND
-"""Partials that have become a file do not count any more, so they do not stay for long."""
+"""Partials that have become a file no longer count, so they are kept only briefly."""
 
 
 class Finisher:
-    """Finishes uploads; safe to run twice, at once, and again after a crash at any point.
+    """Finishes uploads; safe to run twice, concurrently, and again after a crash at any point.
 
     Bytes are hashed and the digest is noted before they are sealed; sealing happens inside the
-    transaction that makes the file, under the claims of owner, upload and blob. After a crash in
-    between, the noted digest tells which blob the bytes have become.
+    transaction that makes the file, under the locks of owner, upload and blob. After a crash in
+    between, the noted digest identifies the blob.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -72,9 +72,9 @@ class Finisher:
         return await self._made(await self.finished(upload))
 
     async def expect(self, owner: str, id_: str, digest: Digest) -> None:
-        """Have the bytes hash to *digest*, or never become a file.
+        """Require the bytes to hash to *digest*.
 
-        `DigestMismatch` if they are known not to, or another digest was announced.
+        `DigestMismatch` if they are known not to, or another digest was declared.
         """
 
         def work(connection: Connection) -> None:
@@ -90,11 +90,11 @@ class Finisher:
             if upload.state == "open":
                 uploads.expect(connection, upload, {"sha256": digest})
 
-        # Sealing, which follows, is durable; who has to finish again tells the digest again.
+        # The sealing that follows is durable; a repeated finish declares the digest again.
         await self._catalog.write(work, durable=False)
 
     async def finished(self, upload: Upload) -> Upload:
-        """*upload*, which is complete, once it is finished; `Paused` if it is that."""
+        """Finish *upload*, which is complete, and return it; `Paused` if it is paused."""
         refuse_paused(upload)
         async with self._busy.setdefault(upload.id, asyncio.Lock()):
             if upload.kind == "partial":
@@ -104,7 +104,7 @@ class Finisher:
             return replace(upload, state="finished", version=number)
 
     async def assemble(self, owner: str, id_: str) -> FileVersion | None:
-        """Make the file of a final upload, if its partials are ready; None: not yet."""
+        """Make the file of a final upload if its partials are complete; None: not yet."""
         upload = await self._get(owner, id_)
         if upload.state == "finished":
             return await self._made(upload)
@@ -123,18 +123,18 @@ class Finisher:
         return await self.finish(owner, id_)
 
     async def assembled(self, owner: str, id_: str) -> FileVersion:
-        """The file of a final upload; `Incomplete` if its partials are not ready."""
+        """Make the file of a final upload; `Incomplete` if its partials are not complete."""
         version = await self.assemble(owner, id_)
         if version is None:
             upload = await self._get(owner, id_)
             raise Incomplete(
-                "The partial uploads that it is made of are not ready yet.",
+                "The partial uploads it joins are not complete.",
                 {"missing": [], "length": upload.length, "offset": upload.offset},
             )
         return version
 
     async def adopt(self, owner: str, id_: str, digest: Digest) -> FileVersion | None:
-        """Make the file of an upload from a blob that is there already; None if it is not."""
+        """Make the file of an upload from an existing blob; None if there is none."""
 
         def work(connection: Connection) -> FileVersion | None:
             files.lock_owner(connection, owner)
@@ -151,7 +151,7 @@ class Finisher:
         version = await self._catalog.write(work)
         if version is not None:
             self._tails.drop(id_)
-            with suppress(NotFound):  # no byte has come, or to another server, which sweeps them
+            with suppress(NotFound):  # no byte was received, or by another server, which sweeps it
                 await (await self._stages.stage(id_, existing=True)).discard()
         return version
 
@@ -171,13 +171,13 @@ class Finisher:
             return None
         version = await self._catalog.read(lambda connection: files.find_number(connection, number))
         if version is None:
-            raise Gone("The file this upload became has been deleted for good.", {"id": upload.id})
+            raise Gone("The file made by this upload was permanently deleted.", {"id": upload.id})
         return version
 
     async def _ready(self, partial_: Upload) -> None:
-        """Remember that a partial has all its bytes; go on with the finals that wait for it.
+        """Record that a partial has all its bytes; continue the finals that wait for it.
 
-        What keeps one of those from being made is told to whoever asks for that one.
+        Failures of a final are reported to its own requests.
         """
 
         def work(connection: Connection) -> list[tuple[str, str]]:
@@ -190,10 +190,10 @@ class Finisher:
             try:
                 await self.assemble(owner, final)
             except DSXError as error:
-                log.info("final upload not made", id=final, why=error.code, error=error.message)
+                log.info("final upload not finished", id=final, why=error.code, error=error.message)
 
     async def _seal(self, upload: Upload) -> int:
-        """The number of the file version that *upload* became."""
+        """Return the number of the file version that *upload* became."""
         require_here(upload, self._stages)
         await leave_behind(self._catalog, self._stages, upload, ByteRange(0, EVERYTHING))
         stage = await self._stage(upload)
@@ -213,7 +213,7 @@ class Finisher:
                 )
             await stage.discard()
         except StorageFailed:
-            with suppress(DSXError):  # what is raised is why it came to this
+            with suppress(DSXError):  # raise the original failure instead
                 await run_to_completion(self._losses.forget(upload, blob))
             raise
         finally:
@@ -222,7 +222,7 @@ class Finisher:
         return number
 
     async def _sealed_before(self, upload: Upload) -> int:
-        """The same when the stage is gone: another finisher was quicker, or a crash came."""
+        """Return the version if the stage is gone: after another finisher, or a crash."""
         upload = await self._get(upload.owner, upload.id)
         if upload.state == "finished" and upload.version is not None:
             return upload.version
@@ -232,21 +232,21 @@ class Finisher:
         return await self._catalog.write(partial(self._commit, upload, None, blob))
 
     async def _stage(self, upload: Upload) -> Stage | None:
-        """The upload's stage; None if its bytes are not in one, because they were sealed."""
+        """Return the upload's stage; None if its bytes were sealed."""
         try:
             return await self._stages.stage(upload.id, existing=bool(upload.length))
         except NotFound:
             return None
 
     async def _source(self, part: Upload) -> Stage:
-        """The stage of a partial that is ready; `Gone` if it has vanished."""
+        """Return the stage of a complete partial; `Gone` if it has vanished."""
         stage = await self._stage(part)
         if stage is None:
             raise lost(part)
         return stage
 
     async def _hash(self, upload: Upload, stage: Stage) -> BlobInfo:
-        """Hash what was not hashed yet, compare with what was announced, note the digest."""
+        """Hash the remaining bytes, compare with the expected digests, note the digest."""
         size = upload.length or 0
         tail = self._tails.of(upload)
         await run_in_thread(tail.reach, stage, size)
@@ -260,7 +260,7 @@ class Finisher:
     def _commit(
         self, upload: Upload, stage: Stage | None, blob: BlobInfo, connection: Connection
     ) -> int:
-        """The number of the version; the bytes are in *stage*, or (None) sealed already."""
+        """Return the version number; the bytes are in *stage*, or (None) already sealed."""
         files.lock_owner(connection, upload.owner)
         uploads.lock_upload(connection, upload.id)
         current = uploads.get_held(connection, upload.owner, upload.id)
@@ -276,7 +276,7 @@ class Finisher:
         return self._make(connection, current, new, blob).number
 
     def _admitted(self, connection: Connection, upload: Upload, blob: BlobInfo) -> NewFile:
-        """The facts of the file, if it may be made now: checked before anything is sealed."""
+        """Return the fields of the file, if it may be made now: checked before sealing."""
         counted = uploads.counted_as(connection, upload)
         self._limits.check_quota(connection, upload.owner, blob.size, counted=counted)
         new = NewFile(
@@ -295,7 +295,7 @@ class Finisher:
         self, connection: Connection, upload: Upload, new: NewFile, blob: BlobInfo
     ) -> FileVersion:
         version = files.add(connection, new, blob, now(), id_=upload.id)
-        owner = Principal(upload.owner)  # the token that was shown stands with the upload's begin
+        owner = Principal(upload.owner)  # the audit log has the token at the upload's creation
         note(connection, owner, "file.create", version.id, name=version.name, upload=upload.id)
         self._end(connection, upload, version.number)
         if upload.kind == "final":
@@ -311,7 +311,7 @@ class Finisher:
         tasks.end(connection, upload.id, instant, expires, **values)
 
     async def _copy(self, final: Upload, parts: list[Upload]) -> None:
-        """Copy the partials' bytes to where they go, and record them one partial at a time."""
+        """Copy the partials' bytes into the final, recorded one partial at a time."""
         target = await self._stages.stage(final.id, existing=bool(final.received.parts))
         tail = self._tails.of(final)
         start = 0
@@ -330,7 +330,7 @@ class Finisher:
                     )
                 start = stop
         except BaseException:
-            self._tails.drop(final.id)  # it has hashed what is not recorded
+            self._tails.drop(final.id)  # it has hashed unrecorded bytes
             raise
         finally:
             target.close()
@@ -354,13 +354,13 @@ def _copy_all(
         size = min(_CHUNK, stop - position)
         data = _read_back(source, position - start, size)
         if len(data) != size:
-            raise Gone("The bytes of a partial upload are not on the disk any more; begin again.")
+            raise Gone("The bytes of a partial upload are no longer on disk; start again.")
         target.write(position, data)
         feed(position, data)
 
 
 def _read_back(source: Stage, offset: int, size: int) -> bytes:
-    """Bytes of a partial upload; none if they cannot be read, even if that is tried twice."""
+    """Return bytes of a partial upload; none if two attempts to read them fail."""
     try:
         return source.read(offset, size)
     except StorageFailed:
@@ -372,7 +372,7 @@ def _read_back(source: Stage, offset: int, size: int) -> bytes:
 
 
 def refuse_paused(upload: Upload) -> None:
-    """Raise `Paused` if *upload* is: then it becomes no file, though all its bytes may be there."""
+    """Raise `Paused` if *upload* is: then it becomes no file, even if complete."""
     if upload.paused and upload.state == "open":
         raise Paused("The upload is paused; resume its task first.", {"id": upload.id})
 

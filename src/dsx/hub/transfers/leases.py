@@ -1,10 +1,10 @@
-"""The right to write to some bytes of an upload: one holder at a time, and the newest one wins.
+"""The right to write to a span of an upload: one holder at a time, and the newest one wins.
 
-Whoever wants to write records that in the catalog and asks the older writers in its way to yield.
-They notice within `control.INTERVAL`, make durable what they have, and leave. One that does not
-leave in time (its process is dead, stopped, or cut off) is shut out: what it records from then on
-is refused, for its record is gone, and it writes no byte that its own process has not been allowed
-in the last `control.FENCE` seconds, measured by clocks that cannot be set.
+A new writer records itself in the catalog and asks the older writers in its way to yield. They
+notice within `control.INTERVAL`, make durable what they have, and leave. One that does not leave in
+time (its process is dead, stopped, or disconnected) is shut out: its records are refused from then
+on, and it writes no byte without a check by its own process in the last `control.FENCE` seconds,
+measured by monotonic clocks.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ PATIENCE = 0.75
 """Seconds a newer writer waits for the older ones; more than `control.FENCE`."""
 _STEP = 0.01
 EVERYTHING = 1 << 62
-"""The end of a writer's bytes if it writes in order, to an end that it does not tell."""
+"""The end of a span written in order to an undeclared end."""
 
 
 class Leases:
-    """Hands out the right to write."""
+    """Grants the right to write."""
 
     def __init__(self, catalog: Catalog, controls: Controls) -> None:
         self._catalog = catalog
@@ -50,12 +50,12 @@ class Leases:
         then: Callable[[Connection], T],
         admit: Callable[[Connection], None] | None = None,
     ) -> AsyncIterator[tuple[Control, T]]:
-        """Write to *span* of *upload* within the block, under this control.
+        """Hold the right to write to *span* of *upload* within the block, under this control.
 
-        *admit*, in the transaction that would ask older writers to yield, may raise instead.
-        *then* is a transaction that runs once nobody else writes there; so is what comes with the
-        control. Raises `Superseded` if someone even newer comes while older ones are waited for.
-        Leaving the block ends the lease, unless it was ended with the last record.
+        *admit*, in the transaction that would ask older writers to yield, may raise instead. *then*
+        is a transaction that runs once nobody else writes there; its result comes with the control.
+        Raises `Superseded` if an even newer writer arrives while this waits for older ones. Leaving
+        the block ends the lease, unless it was ended with the last record.
         """
         token = uuid.uuid4().hex
         entered = partial(_enter, token, upload, span, then, admit=admit)
@@ -76,10 +76,9 @@ class Leases:
                     await run_to_completion(self._leave(token))
 
     async def drain_writers(self, upload: str) -> None:
-        """Have whoever writes to *upload* record what they have and leave.
+        """Have the writers of *upload* record what they have and leave.
 
-        Costs one look at the catalog if nobody does. Whoever has begun to write since, or finished
-        the upload, is none of our business.
+        Costs one query if there are none. Writers that begin meanwhile are ignored.
         """
         span = ByteRange(0, EVERYTHING)
         if await self._catalog.read(partial(writers.overlapping, upload=upload, span=span)):
@@ -90,8 +89,9 @@ class Leases:
     async def shut_all_out(self, upload: str) -> None:
         """End every lease of *upload*, in all processes: their bytes were lost with a failed sync.
 
-        Within a process the stage itself sees to that, and across them the kernel does, by telling
-        each descriptor once; this is for kernels and file systems that tell only one.
+        Within a process the stage does that, and across processes the kernel, by reporting the
+        error to each descriptor once; this is for kernels and file systems that report it to only
+        one.
         """
 
         def work(connection: Connection) -> None:
@@ -108,7 +108,7 @@ class Leases:
         while time.monotonic() < deadline:
             asked = await self._catalog.read(partial(writers.asked, tokens=[token, *older]))
             if asked.pop(token, True):
-                raise Superseded("A newer writer took over; ask where the upload stands.")
+                raise Superseded("A newer writer took over; query the upload's offset.")
             if not asked:
                 return
             await asyncio.sleep(_STEP)

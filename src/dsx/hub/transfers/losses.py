@@ -1,4 +1,4 @@
-"""What becomes of an upload whose disk failed after its bytes had been recorded."""
+"""Handles uploads whose disk failed after their bytes had been recorded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK = 1024 * 1024
 
 
 class Losses:
-    """Finds out which bytes of a complete upload are lost, and has them come again."""
+    """Finds the lost bytes of a complete upload and requests them again."""
 
     def __init__(self, engine: Engine) -> None:
         self._catalog = engine.catalog
@@ -27,11 +27,11 @@ class Losses:
         self._tails = engine.tails
 
     async def forget(self, upload: Upload, blob: BlobInfo | None) -> None:
-        """Look at the bytes on the disk; those that are lost have not been received.
+        """Verify the bytes on disk; lost ones are marked as not received.
 
-        *blob* is what they were when they came, if that is known. All that was recorded had been
-        synced, so as a rule nothing is lost and finishing can be tried again. But what failed may
-        have been more than the last step, and then nothing but the medium itself can be believed.
+        *blob* is their original digest, if known. All recorded bytes had been synced, so usually
+        nothing is lost and finishing can be retried. But more than the last step may have failed,
+        so only the medium itself is trusted.
         """
         try:
             stage = await self._stages.stage(upload.id, existing=True)
@@ -56,14 +56,12 @@ class Losses:
 
 
 def lost(upload: Upload) -> Gone:
-    """The failure of an upload whose stage has vanished."""
-    return Gone(
-        "The bytes of the upload are not on the disk any more; begin again.", {"id": upload.id}
-    )
+    """Return the failure of an upload whose stage has vanished."""
+    return Gone("The upload's bytes are no longer on disk; start again.", {"id": upload.id})
 
 
 def _missing(stage: Stage, size: int, blob: BlobInfo | None) -> list[ByteRange]:
-    """Which of the first *size* bytes cannot be read; all of them if they are not *blob*'s."""
+    """Return the unreadable ranges of the first *size* bytes; all if they do not match *blob*."""
     missing = []
     hasher = Hasher()
     stage.reread()

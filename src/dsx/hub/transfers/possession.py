@@ -1,8 +1,9 @@
-"""Proof of possession: who can quote a file at places chosen by the hub need not send it again.
+"""Proof of possession: a client that can quote random parts of a file need not send it.
 
-A digest is no proof, for digests get about. The hub names places at random; the answer is the
-SHA-256 of the challenge followed by the bytes at those places, in order. It quotes from a blob of
-the announced length alone: who could choose another one could guess the first byte, then the next.
+A digest is no proof, since digests get around. The hub picks random ranges; the answer is the
+SHA-256 of the challenge followed by the bytes of those ranges, in order. Only a blob of the
+declared length is quoted: a client that could choose another could guess the first byte, then the
+next.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ from dsx.core.ranges import ByteRange
 PLACES = 32
 PLACE = 4096
 LEAST = PLACE
-"""Smaller files are sent: that costs no more than a proof, and few bytes are soon guessed."""
+"""Smaller files are sent: that costs no more than a proof, and few bytes are easily guessed."""
 DENIAL_SECONDS = 0.25
-"""How long any refusal takes, so that its time does not tell whether the hub has the bytes."""
+"""Duration of every refusal, so that its time does not reveal whether the hub has the bytes."""
 
 
 def challenge() -> str:
-    """A fresh challenge: 64 hexadecimal digits."""
+    """Return a fresh challenge: 64 hexadecimal digits."""
     return secrets.token_hex(32)
 
 
 def places(challenge: str, length: int) -> list[ByteRange]:
-    """What the answer to *challenge* quotes of a file of *length* bytes; small files: all."""
+    """Return the ranges that *challenge* quotes of *length* bytes; of small files everything."""
     if length <= PLACES * PLACE:
         return [ByteRange(0, length)]
     found = []
@@ -44,19 +45,19 @@ def places(challenge: str, length: int) -> list[ByteRange]:
 
 
 async def proven(blobs: BlobStore, digest: Digest, length: int, nonce: str, proof: str) -> bool:
-    """Whether *proof* answers the challenge *nonce* for the blob *digest*, if there is one."""
+    """Return whether *proof* answers the challenge *nonce* for the blob *digest*, if it exists."""
     answer = await _answer(blobs, digest, length, nonce)
     return answer is not None and hmac.compare_digest(answer.encode(), proof.lower().encode())
 
 
 async def denial(begun: float) -> Denied:
-    """How any proof is refused, whatever the reason: as late after *begun*, and in these words."""
+    """Return the same refusal for every reason, delayed equally from *begun*."""
     await asyncio.sleep(begun + DENIAL_SECONDS - time.monotonic())
-    return Denied("The proof does not make this upload; send the bytes.")
+    return Denied("The proof does not match; send the bytes.")
 
 
 async def _answer(blobs: BlobStore, digest: Digest, length: int, nonce: str) -> str | None:
-    """What the proof has to be; None if there is no such blob of that length."""
+    """Return the expected proof; None if there is no such blob of that length."""
     if (await blobs.stat([digest])).get(digest) != length:
         return None
     hasher = hashlib.sha256(bytes.fromhex(nonce))

@@ -1,12 +1,12 @@
-"""Hashes that follow uploads, so that finishing one costs nothing where its bytes came in order.
+"""Hashes that follow uploads, so that finishing is free if the bytes arrived in order.
 
-A tail has hashed the bytes from 0 on, as far as it has come. Writers in order feed it what they
+A running hash covers the bytes from 0 on, as far as it has come. Writers in order feed it what they
 write; where parts arrived out of order, it reads them back once the gap before them is closed.
-Running hashes live in one process: another one, or the next, begins again at 0 and reads.
+Running hashes live in one process: another one, or the next, starts again at 0 and reads.
 
-What was hashed may turn out not to be kept: it was refused, or the disk lost it before it was
-durable. A tail then goes back to the last `Mark` that was recorded, so that what it has hashed is
-always what was received.
+Hashed bytes may turn out not to be kept: they were refused, or the disk lost them before they were
+durable. The hash then goes back to the last recorded `Mark`, so that it always covers exactly the
+received bytes.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from dsx.core.transfers import Upload
 
 _CHUNK = 1024 * 1024
 _KEPT = 1024
-_STRIDE = 256 * _CHUNK  # what is read back before an answer: a fraction of a second's work
+_STRIDE = 256 * _CHUNK  # read back before a response: a fraction of a second
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The hash as it was at some point: *hasher*, which is not fed any more."""
+    """A snapshot of the hash: *hasher* is not fed any more."""
 
     epoch: int
     hasher: Hasher
@@ -46,7 +46,7 @@ class RunningHash:
         self._kept = Mark(0, self.hasher.copy())
 
     def feed(self, start: int, data: Buffer) -> None:
-        """Hash *data* if it is what comes next; else it will be read back later."""
+        """Hash *data* if it is next in order; else it will be read back later."""
         if self._lock.acquire(blocking=False):
             try:
                 if self.hasher.size == start:
@@ -55,7 +55,7 @@ class RunningHash:
                 self._lock.release()
 
     def mark(self, position: int) -> Mark | None:
-        """The hash of the first *position* bytes, if that is how far it has come."""
+        """Return the hash of the first *position* bytes, if that is its current position."""
         if not self._lock.acquire(blocking=False):
             return None
         try:
@@ -66,18 +66,18 @@ class RunningHash:
             self._lock.release()
 
     def keep(self, mark: Mark | None, prefix: int) -> None:
-        """The first *prefix* bytes are recorded: *mark*, if it is of some of them, is for good.
+        """Record that the first *prefix* bytes are kept: a *mark* within them becomes permanent.
 
-        A mark from before somebody went back may have hashed what was not kept.
+        A mark from before a rollback may include bytes that were not kept.
         """
         with self._lock:
             if mark and mark.epoch == self._kept.epoch and mark.hasher.size <= prefix:
                 self._kept = mark
 
     def go_back(self, mark: Mark | None = None) -> Mark:
-        """Unhash what is not kept: what came after *mark*, or after the last that was for good.
+        """Roll back the bytes after *mark*, or after the last permanent mark.
 
-        Returns where it stands then; marks from before are worth nothing from here on.
+        Returns the new position; earlier marks are invalid from then on.
         """
         with self._lock:
             current = mark is not None and mark.epoch == self._kept.epoch
@@ -86,7 +86,7 @@ class RunningHash:
             return Mark(self._kept.epoch, self.hasher.copy())
 
     def follow(self, stage: Stage, stop: int) -> None:
-        """Hash some of what is missing up to *stop*, unless another thread is at it already."""
+        """Hash some of the missing bytes up to *stop*, unless another thread is doing so."""
         if self._lock.acquire(blocking=False):
             try:
                 self._read(stage, min(stop, self.hasher.size + _STRIDE))
@@ -94,12 +94,12 @@ class RunningHash:
                 self._lock.release()
 
     def reach(self, stage: Stage, stop: int) -> None:
-        """Hash all up to *stop*."""
+        """Hash everything up to *stop*."""
         with self._lock:
             self._read(stage, stop)
 
     def blob(self, upload: Upload) -> BlobInfo:
-        """What the bytes so far are, if that is what *upload* announced; else `DigestMismatch`."""
+        """Return the digest of the bytes so far if *upload* expects it; else `DigestMismatch`."""
         for algorithm, expected in upload.expected.items():
             found = self.hasher.hexdigest(algorithm)
             if not hmac.compare_digest(found, expected):
@@ -111,20 +111,20 @@ class RunningHash:
             size = min(_CHUNK, stop - self.hasher.size)
             data = stage.read(self.hasher.size, size)
             if not data:
-                raise Gone("The bytes of the upload are not on the disk any more; begin again.")
+                raise Gone("The upload's bytes are no longer on disk; start again.")
             self.hasher.update(data)
 
 
 class RunningHashes:
-    """The tails of this process: the most recently used `_KEPT` of them."""
+    """The running hashes of this process: the most recently used `_KEPT` of them."""
 
     def __init__(self) -> None:
         self._tails: OrderedDict[str, RunningHash] = OrderedDict()
 
     def of(self, upload: Upload, also: Iterable[str] = ()) -> RunningHash:
-        """The tail of *upload*, begun now if there is none that is good.
+        """Return the running hash of *upload*, started now if there is no valid one.
 
-        It computes what was announced, and the algorithms *also*.
+        It computes the expected algorithms, and *also*.
         """
         algorithms = {*upload.expected, *also}
         tail = self._tails.pop(upload.id, None)
@@ -140,17 +140,17 @@ class RunningHashes:
         return tail
 
     def anew(self, upload: Upload) -> RunningHash:
-        """A tail of *upload* that begins at 0."""
+        """Return a new running hash of *upload* that starts at 0."""
         self.drop(upload.id)
         return self.of(upload)
 
     def drop(self, upload: str) -> None:
-        """Forget a tail: the upload has ended, or what was hashed is not what was kept."""
+        """Drop a running hash: the upload has ended, or other bytes were kept than hashed."""
         self._tails.pop(upload, None)
 
 
 def check_announced(upload: Upload, digests: Mapping[str, str]) -> None:
-    """Raise `DigestMismatch` if one of *digests* is not what was announced, or found, before."""
+    """Raise `DigestMismatch` if one of *digests* differs from an expected or computed one."""
     for algorithm, value in digests.items():
         known = upload.expected.get(algorithm, value)
         if algorithm == "sha256" and upload.blob is not None:
@@ -160,9 +160,9 @@ def check_announced(upload: Upload, digests: Mapping[str, str]) -> None:
 
 
 def another_digest(algorithm: str, expected: str, found: str) -> DigestMismatch:
-    """The failure of an upload whose bytes are not the ones that were announced."""
+    """Return the failure of an upload whose bytes do not match an expected digest."""
     return DigestMismatch(
-        f"The {algorithm} of the bytes is another than the one announced; the upload is kept as it "
-        "is, abort it and begin again.",
+        f"The {algorithm} of the bytes differs from the expected one; the upload is "
+        "kept: abort it and start again.",
         {"algorithm": algorithm, "expected": expected, "received": found},
     )

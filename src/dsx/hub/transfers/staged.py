@@ -1,9 +1,9 @@
-"""Which server has the bytes of an upload: the one with the staging directory they came to first.
+"""Ties uploads to servers: the one with the staging directory of the first byte has the bytes.
 
-Servers that share a catalog need not share that directory. What is received is a set of intervals
-in the catalog, and it says nothing of a file on another machine's disk. So the first byte settles
-an upload in one staging directory, and a server without that directory takes no byte of it, hashes
-none and seals none: it says where the upload is.
+Servers that share a catalog need not share that directory. Received bytes are a set of intervals in
+the catalog, which does not say which machine's disk has them. So the first byte ties an upload to
+one staging directory, and a server without that directory receives, hashes and seals none of it: it
+reports where the upload is.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def require_here(upload: Upload, stages: Stages) -> None:
 
 
 def settle_here(connection: Connection, upload: Upload, stages: Stages) -> Upload:
-    """*upload*, which is claimed, with *stages* as where its bytes are; `Elsewhere` if not so.
+    """Tie *upload*, which is locked, to *stages* and return it; `Elsewhere` if tied to another.
 
-    The caller is about to write the first of them, or more.
+    The caller is about to write its first bytes, or more.
     """
     require_here(upload, stages)
     if upload.state != "open" or upload.staging_id is not None:
@@ -38,17 +38,18 @@ def settle_here(connection: Connection, upload: Upload, stages: Stages) -> Uploa
 
 
 def require_together(final: Upload, parts: Iterable[Upload], stages: Stages) -> None:
-    """Raise `Elsewhere` unless what *final* is made of is here.
+    """Raise `Elsewhere` unless all parts of *final* are here.
 
-    `Conflict` if it is not in one place at all: then no server can join it.
+    `Conflict` if they are on different servers: then no server can join them.
     """
     found = {part.staging_id for part in parts if part.length and part.staging_id}
     if final.staging_id is not None:
         found.add(final.staging_id)
     if len(found) > 1:
         raise Conflict(
-            "The partial uploads came to different servers, so none can join them. Several servers "
-            "need a shared staging directory, or a balancer that sends all of one client to one.",
+            "The partial uploads are on different servers and cannot be joined. Several "
+            "servers need a shared staging directory, or a load balancer with sticky "
+            "sessions.",
             {"id": final.id, "staging_ids": sorted(found)},
         )
     for one in found:
@@ -56,15 +57,16 @@ def require_together(final: Upload, parts: Iterable[Upload], stages: Stages) -> 
 
 
 def require_set(key: str, staging_id: str | None, stages: Stages) -> None:
-    """Raise `Elsewhere` if the chunks of a file have come to another directory so far."""
+    """Raise `Elsewhere` if the chunks of a file are in another directory."""
     _require(key, staging_id, stages)
 
 
 def _require(id_: str, staging_id: str | None, stages: Stages) -> None:
     if staging_id not in {None, stages.staging_id}:
         raise Elsewhere(
-            "Another server has the bytes of this upload; what has come is kept. Send the request "
-            f"to the server with the staging directory {staging_id}: through a load balancer, try "
-            "again. Several servers need a shared staging directory or sticky uploads.",
+            "Another server has the bytes of this upload, and they are kept. Send the "
+            f"request to the server with the staging directory {staging_id}: through a "
+            "load balancer, try again. Several servers need a shared staging directory "
+            "or sticky sessions.",
             {"id": id_, "staging_id": staging_id, "retry_after": RETRY_AFTER},
         )

@@ -1,4 +1,4 @@
-"""Tasks: any server can read and change what a transfer is to do, whoever carries its bytes."""
+"""Tasks: any server can read and change the state of a transfer, whichever server runs it."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from dsx.hub.transfers.uploads import Uploads
 SelectingKind = Literal["download", "delete"]
 SELECTING: frozenset[TaskKind | None] = frozenset(("download", "delete"))
 _DIGITS = 19
-_SETTLED: Micros = 2 * SECOND  # a transaction that began earlier than this has ended
+_SETTLED: Micros = 2 * SECOND  # transactions that began earlier have ended
 
 
 class Seen:
-    """What one who follows tasks has seen of them; ``more``: there may be more at once."""
+    """The tasks that a follower has seen; ``more``: further changes are already waiting."""
 
     MOST: ClassVar[int] = 200
 
@@ -50,18 +50,18 @@ class Seen:
         self._known: dict[str, Micros] = {}
 
     def rewind(self, instant: Micros) -> None:
-        """The clock may have been set back to *instant*."""
+        """Handle a clock that may have been set back to *instant*."""
         self.since = min(self.since, instant)
 
     def pick(self, marks: Sequence[tuple[str, Micros]]) -> list[str]:
-        """The ids of the first of *marks* that are news, which they are not any more."""
+        """Return the ids of the first new *marks*, which are then seen."""
         new = [(id_, updated) for id_, updated in marks if self._known.get(id_) != updated]
         chosen = new[: self.MOST]
         self._known.update(chosen)
         self.more = len(new) > self.MOST or len(marks) == records.MARKS
         if chosen:
             self.since = max(self.since, chosen[-1][1])
-        elif self.more:  # so many at the same time: go on behind them
+        elif self.more:  # a full batch with the same time: continue after it
             self.since = marks[-1][1] + _SETTLED + 1
         edge = self.since - _SETTLED
         self._known = {id_: at for id_, at in self._known.items() if at >= edge}
@@ -69,7 +69,7 @@ class Seen:
 
 
 class Tasks:
-    """The tasks of all principals; each call sees only those of the one who asks."""
+    """The tasks of all principals; each call sees only the caller's."""
 
     def __init__(
         self,
@@ -83,9 +83,9 @@ class Tasks:
         limits: Limits = Limits(),  # noqa: B008 (frozen)
         max_seconds: float | None = None,
     ) -> None:
-        """A task that is made by itself ends after *ttl* seconds, whatever it is doing.
+        """Tasks created explicitly end after *ttl* seconds, even if they are running.
 
-        What has been running for *max_seconds*, of any task, is aborted.
+        Tasks of any kind that have been running for *max_seconds* are aborted.
         """
         self._catalog = catalog
         self._controls = controls
@@ -108,10 +108,10 @@ class Tasks:
         refs: Sequence[str] = (),
         present: Present = always_present,
     ) -> Task:
-        """A pending task, with an id that cannot be guessed.
+        """Create a pending task with an unguessable id.
 
-        Of a download or a delete, *refs* or *query* say now which files it is about; those that
-        come later are not. `NotFound` if one of *refs* is unknown. *present*: see `Files.get_many`.
+        The files of a download or a delete are chosen now, by *refs* or *query*; later ones are not
+        included. `NotFound` if one of *refs* is unknown. *present*: see `Files.get_many`.
         """
         access.require_task(principal, kind)
         subject: dict[str, Any] = {} if principal.places is None else {"via": principal.via}
@@ -138,7 +138,7 @@ class Tasks:
 
         def work(connection: Connection) -> None:
             living = usage.of(connection, principal.id).tasks
-            check_number(living, self._limits.tasks, "tasks that are not over")
+            check_number(living, self._limits.tasks, "unfinished tasks")
             records.add(connection, task)
 
         await self._catalog.write(work)
@@ -147,11 +147,11 @@ class Tasks:
     async def assign(
         self, principal: Principal, id_: str, kind: SelectingKind, query: FileQuery
     ) -> Task:
-        """Have a task that is for nothing yet be about the files that *query* finds now.
+        """Assign a task that has no kind yet to the files that *query* finds now.
 
-        Of a task that was taken up before it is the first query that counts; a later one is empty
-        or the same. Else, or if the task is for something else, `Conflict`. `Gone` if it has ended,
-        `Paused`; `NotFound` if there is nothing to download, `TooLarge` if it is too much.
+        For an assigned task the first query counts; a later one must be empty or the same. Else, or
+        if the task is of another kind, `Conflict`. `Gone` if it has ended, `Paused`; `NotFound` if
+        there is nothing to download, `TooLarge` if there is too much.
         """
         access.require_task(principal, kind)
         task = await self.get(principal, id_)
@@ -169,11 +169,11 @@ class Tasks:
         if _may_run(task) and task.kind != kind:
             raise Conflict(f"The task is for {task.kind or 'nothing'}.", {"kind": task.kind})
         if asked and asked != task.subject.get("query"):
-            raise Conflict("Which files the task is about was said before, and differently.")
+            raise Conflict("The task's files were already set, and differ.")
         return task
 
     async def get(self, principal: Principal, id_: str) -> Task:
-        """The task, or `NotFound`."""
+        """Return the task, or `NotFound`."""
         access.require(principal, "read")
         return await self._get(principal, id_)
 
@@ -185,7 +185,7 @@ class Tasks:
         limit: int,
         everyone: bool = False,
     ) -> tuple[Sequence[Task], str | None]:
-        """A page of the principal's tasks, newest first, and the *before* of the next one, if any.
+        """Return a page of the principal's tasks, newest first, and *before* of the next page.
 
         Of *everyone*, for admins. `Invalid` unless *before* comes from a page.
         """
@@ -209,14 +209,14 @@ class Tasks:
         return await self._emptying.empty(principal, patience)
 
     async def aclose(self) -> None:
-        """Leave what goes on by itself as it is."""
+        """Leave background work as it is."""
         await self._emptying.aclose()
 
     async def changed(self, principal: Principal, seen: Seen) -> Sequence[Task]:
-        """The next tasks that changed since what is *seen*, oldest change first; notes them there.
+        """Return the next tasks that changed since *seen*, oldest change first, and update it.
 
-        A change may become visible a little after its time: so what is looked at begins two
-        seconds before the last one seen. At most `Seen.MOST` at a time.
+        A change may become visible a little after its time, so this looks back two seconds before
+        the last one seen. At most `Seen.MOST` at a time.
         """
         access.require(principal, "read")
 
@@ -230,11 +230,11 @@ class Tasks:
         return await self._catalog.read(work)
 
     async def pause(self, principal: Principal, id_: str) -> Task:
-        """Have the transfer wait. Idempotent; `Conflict` if it has ended."""
+        """Pause the transfer. Idempotent; `Conflict` if it has ended."""
         return await self._change(principal, id_, ("pending", "running", "waiting"), "paused")
 
     async def resume(self, principal: Principal, id_: str) -> Task:
-        """Let the transfer go on. Idempotent; `Conflict` if it has ended."""
+        """Resume the transfer. Idempotent; `Conflict` if it has ended."""
         task = await self._change(principal, id_, ("paused",), "running")
         if task.kind == "upload":
             await self._uploads.resumed(id_, task.owner)
@@ -242,9 +242,9 @@ class Tasks:
         return task
 
     async def abort(self, principal: Principal, id_: str) -> Task:
-        """End the transfer and drop what it had. Idempotent; `Conflict` if it is completed.
+        """End the transfer and drop its bytes. Idempotent; `Conflict` if it is completed.
 
-        A partial upload that is ready is dropped, too. An admin may abort anybody's.
+        Also drops a complete partial upload. An admin may abort anybody's.
         """
         task = await self._get(principal, id_, anybodys=True)
         access.require_task(principal, task.kind)
@@ -266,21 +266,21 @@ class Tasks:
     async def content(
         self, principal: Principal, id_: str, present: Present = always_present
     ) -> Content:
-        """What a download task sends: a ZIP of its files, the same until the task ends."""
+        """Return the ZIP of a download task's files, the same until the task ends."""
         task = await self._of_kind(principal, id_, "download")
         versions = await self._files.chosen(principal, task.subject["files"], present)
         return await archive(versions, self._files, present)
 
     async def _check_download(self, principal: Principal, found: Sequence[int]) -> None:
-        """Refuse at once what no archive could have."""
+        """Refuse downloads that no archive could hold."""
         if not found:
-            raise NotFound("None of your files matches.")
+            raise NotFound("None of your files match.")
         check_count(len(found))
         await run_in_thread(entry_names, await self._files.chosen(principal, found))
 
     @asynccontextmanager
     async def transfer(self, principal: Principal, id_: str) -> AsyncIterator[Transfer]:
-        """Carry out, within the block, what the task is about; others may pause or abort it.
+        """Run the task's transfer within the block; others may pause or abort it.
 
         Raises `Paused` or `Gone` if it may not run now.
         """
@@ -296,11 +296,10 @@ class Tasks:
                 await run_to_completion(self._note(id_, done=transfer.done, state=ended))
 
     async def delete(self, principal: Principal, id_: str) -> Task:
-        """Carry out a delete task: its files go to the trash, one after the other.
+        """Run a delete task: its files go to the trash, one after the other.
 
-        Returns when it is completed; if it is paused for long, aborted or cut off, calling this
-        again goes on with what is left. Once it is completed, that does nothing: a file that was
-        restored since stays.
+        Returns when it is completed; if it is paused for long, aborted or interrupted, calling this
+        again continues it. Once it is completed, that does nothing: files restored since stay.
         """
         task = await self._of_kind(principal, id_, "delete")
         if task.state == "completed":
@@ -328,7 +327,7 @@ class Tasks:
         refs: Sequence[str],
         present: Present,
     ) -> Sequence[int]:
-        """The numbers of the chosen files."""
+        """Return the numbers of the chosen files."""
         if refs:
             chosen = await self._files.get_many(principal, refs, present)
             return [version.number for version in chosen]
@@ -336,7 +335,7 @@ class Tasks:
         return [version.number async for version in found]
 
     async def stop(self, id_: str, why: str) -> None:
-        """Abort a task, whosever it is."""
+        """Abort a task of any owner."""
         await self._uploads.stop(id_, why)
         ended = {"state": "aborted", "message": why}
         await self._catalog.write(
@@ -348,7 +347,7 @@ class Tasks:
         task = await self._get(principal, id_)
         access.require_task(principal, kind)
         if task.kind != kind:
-            raise Invalid(f"The task is no {kind} task.", {"kind": task.kind})
+            raise Invalid(f"The task is not of kind {kind}.", {"kind": task.kind})
         return task
 
     async def _change(
@@ -371,7 +370,7 @@ class Tasks:
         return await self._get(principal, id_)
 
     async def _get(self, principal: Principal, id_: str, *, anybodys: bool = False) -> Task:
-        """The task for who has one of the scopes that its kinds ask for."""
+        """Return the task if the principal has one of the scopes that its kinds need."""
         return await self._catalog.read(
             lambda connection: _own(connection, principal, id_, anybodys=anybodys)
         )
@@ -387,10 +386,10 @@ class Tasks:
 
 
 def _place(before: str) -> tuple[Micros, str]:
-    """What a page ended with: when that task was made, and its id."""
+    """Parse the position where a page ended: the last task's creation time and id."""
     created, _, id_ = before.partition("_")
     if not (created.isascii() and created.isdecimal() and len(created) < _DIGITS and id_):
-        raise Invalid("before is the `next` of another page.", {"field": "query.before"})
+        raise Invalid("before must be the `next` of another page.", {"field": "query.before"})
     return int(created), id_
 
 
@@ -402,7 +401,7 @@ def _own(connection: Connection, principal: Principal, id_: str, *, anybodys: bo
 
 
 def _shown(connection: Connection, found: Sequence[Task]) -> list[Task]:
-    """Tasks as they are now: of some the time is over, some nobody goes on with."""
+    """Return tasks in their current state: some have expired, some are not being worked on."""
     instant = now()
     silent = records.silent(connection, found, instant)
     return [
@@ -418,7 +417,7 @@ def _as_of(task: Task, instant: Micros) -> Task:
 
 
 def _may_run(task: Task) -> bool:
-    """True; `Paused` or `Gone` if the task may not run now."""
+    """Return True; raise `Paused` or `Gone` if the task may not run now."""
     if task.state == "paused":
         raise Paused("The task is paused; resume it first.", {"id": task.id})
     if task.state in {"aborted", "expired"}:
@@ -431,7 +430,7 @@ def _called(numbers: Sequence[int]) -> str:
 
 
 def _filters(query: FileQuery) -> dict[str, Any]:
-    """What *query* asks of names and times, as JSON."""
+    """Return the filters of *query* for names and times as JSON."""
     asked = {"regex": query.regex, "from": query.created_from, "to": query.created_to}
     return {key: value for key, value in asked.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""Ends transfers that have been running for longer than they may, whoever carries their bytes."""
+"""Ends transfers that exceed the time limit, whichever process runs them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ log = structlog.get_logger(__name__)
 
 
 class TimeLimit:
-    """Watches what runs in this process; see `Controls.watch`.
+    """Watches the transfers of this process; see `Controls.watch`.
 
-    The time counts from when a transfer was first seen to run, over all its requests and whichever
-    server they come to: neither pausing it nor breaking off and coming again wins anything.
+    The time counts from when a transfer was first seen to run, over all its requests and servers:
+    neither pausing nor reconnecting extends it.
     """
 
     def __init__(
         self, catalog: Catalog, seconds: float, end: Callable[[str, str], Awaitable[None]]
     ) -> None:
-        """*end* is given the id of a task that is over its *seconds*, and says so."""
+        """*end* is called with the id of a task that exceeds *seconds*, and the reason."""
         self._catalog = catalog
         self._allowed: Micros = int(seconds * SECOND)
-        self._why = f"It ran for longer than the {seconds:g} seconds that are allowed here."
+        self._why = f"The transfer exceeded the time limit of {seconds:g} seconds."
         self._end = end
         self._acting: asyncio.Task[None] | None = None
 
     def watch(self, standing: Mapping[str, tasks.Standing]) -> None:
-        """See who is new and who is late; what is to be done about them does not hold up others."""
+        """Find new and late transfers and handle them without delaying others."""
         instant = now()
         new: list[str] = []
         late: list[str] = []
@@ -47,11 +47,11 @@ class TimeLimit:
             self._acting = asyncio.create_task(self._act(new, late), name="overtime")
 
     async def _act(self, new: Sequence[str], late: Sequence[str]) -> None:
-        """What fails is for the next look."""
+        """Record new and end late transfers; failures are retried at the next check."""
         try:
             if new:
                 await self._catalog.write(lambda connection: tasks.begin(connection, new, now()))
             for id_ in late:
                 await self._end(id_, self._why)
         except DSXError as error:
-            log.warning("cannot end what runs for too long", error=error.message)
+            log.warning("cannot end transfers over the time limit", error=error.message)

@@ -1,10 +1,10 @@
-"""Uploads: bytes on their way in, which become a file in one step, or nothing at all.
+"""Uploads: incoming bytes that become a file in one step, or nothing at all.
 
-Every part is written at its final offset of one stage, so nothing is ever put together again. What
-is acknowledged is on the disk; what comes is recorded about twice a second, so that a crash costs
-no more. `Uploads` is what protocols translate to. Its neighbours: `begin` (what a new one is told),
-`append` (bytes), `leases` (who may write), `tails` (hashes), `finish` (the last step), `expiry`
-(all others).
+Every part is written at its final offset of one stage, so nothing is ever reassembled. Acknowledged
+bytes are on disk; progress is recorded about twice a second, so that a crash costs no more.
+`Uploads` is the interface for protocols. Its neighbours: `creation` (parameters), `append` (bytes),
+`leases` (who may write), `running_hash` (hashes), `finish` (the last step), `expiry` (all other
+ends).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 class Uploads:
-    """The uploads of all principals; each call sees only those of the one who asks."""
+    """The uploads of all principals; each call sees only the caller's."""
 
     def __init__(
         self,
@@ -88,11 +88,11 @@ class Uploads:
     async def create(self, principal: Principal, new: NewUpload) -> Upload:
         """Begin an upload.
 
-        Raises `Invalid` for unacceptable facts, `TooLarge` or `StorageFull` if its length tells
-        that it cannot be stored, `PreconditionFailed` if its name is taken and should not be.
+        Raises `Invalid` for unacceptable parameters, `TooLarge` or `StorageFull` if its length
+        cannot be stored, `PreconditionFailed` if its name is taken and must not be.
 
-        A final upload is made at once if its partials are ready; but one whose id the caller has
-        chosen is returned as it is, new or old, and is the caller's to finish.
+        A final upload is made immediately if its partials are complete; one with an id chosen by
+        the caller is returned as it is, new or old, and the caller must finish it.
         """
         access.require(principal, "write")
         self.limits.check_size(new.length)
@@ -130,16 +130,16 @@ class Uploads:
             return created
         try:
             await self._finisher.assemble(principal.id, created.id)
-        except DSXError:  # nobody is told its id, so nobody can drop it
+        except DSXError:  # its id is never returned, so the caller cannot drop it
             with suppress(DSXError):
                 await self.expiry.end(created.id, "aborted")
             raise
         return await self.get(principal, created.id, "write")
 
     async def get(self, principal: Principal, id_: str, scope: Scope = "read") -> Upload:
-        """The upload as it stands on the disk; never waits for a writer. `NotFound` or `Gone`.
+        """Return the upload as recorded; never waits for a writer. `NotFound` or `Gone`.
 
-        *scope*: what it is asked for; who writes has to know how far they are.
+        *scope*: the intended access; a writer needs its progress.
         """
         access.require(principal, scope)
 
@@ -152,7 +152,7 @@ class Uploads:
     async def list(
         self, principal: Principal, *, after: str = "", limit: int, everyone: bool = False
     ) -> Sequence[Upload]:
-        """The principal's open uploads, oldest first, with ids greater than *after*.
+        """Return the principal's open uploads, oldest first, with ids greater than *after*.
 
         *everyone*: those of all owners, for admins.
         """
@@ -164,10 +164,10 @@ class Uploads:
         )
 
     async def take_over(self, principal: Principal, id_: str) -> Upload:
-        """The upload once nobody writes to it: for a client that is about to go on with it.
+        """Return the upload once nobody writes to it: for a client that is about to resume it.
 
-        A writer that is left over (its connection may be dead without anyone knowing) records what
-        it has and ends, within a second. A final whose partials are ready is assembled.
+        A stale writer (its connection may be dead without anyone knowing) records what it has and
+        ends, within a second. A final whose partials are complete is assembled.
         """
         upload = await self.get(principal, id_, "write")
         if upload.state != "open":
@@ -187,13 +187,13 @@ class Uploads:
         *,
         finish: bool = True,
     ) -> Upload:
-        """Add what *source* hands over; when this returns, it is on the disk.
+        """Append the bytes of *source*; when this returns, they are on disk.
 
-        With *finish*, the file is made once all bytes are there. If the source fails, what has come
-        is kept, unless it is to have a digest. Raises what the source raises, `OffsetMismatch`,
-        `Superseded` when a newer writer takes over, `Paused`, `Gone`, `TooLarge`, `StorageFull`,
-        `PartCorrupt`, `Conflict` for other bytes than came before, `Invalid` for contradicting
-        lengths, and what finishing raises.
+        With *finish*, the file is made once all bytes are there. If the source fails, the bytes
+        received are kept, unless they have a digest. Raises what the source raises,
+        `OffsetMismatch`, `Superseded` when a newer writer takes over, `Paused`, `Gone`, `TooLarge`,
+        `StorageFull`, `PartCorrupt`, `Conflict` for bytes that differ from earlier ones, `Invalid`
+        for contradicting lengths, and what finishing raises.
         """
         upload = await self.get(principal, id_, "write")
         check(upload, addition, self.limits)
@@ -217,12 +217,13 @@ class Uploads:
         overrule: bool = False,
         parent: str | None = None,
     ) -> Upload:
-        """Say of an open upload, before it is finished, what could not be said when it began.
+        """Set fields of an open upload that were not known when it began.
 
-        None leaves a fact alone. *parent* is the id or number of a file version: the upload becomes
-        the next version of that file, under its name, whatever name is told. Raises `Invalid` for
-        unacceptable facts, `NotFound` if there is no such parent, `Conflict` if it has become a
-        file, `DigestMismatch` if another digest was announced before and this does not *overrule*.
+        None leaves a field unchanged. *parent* is the id or number of a file version: the upload
+        becomes the next version of that file, under its name, whatever name is given. Raises
+        `Invalid` for unacceptable values, `NotFound` if there is no such parent, `Conflict` if it
+        has become a file, `DigestMismatch` if another digest was declared before and this does not
+        *overrule*.
         """
         await self.get(principal, id_, "write")
         digests = check_digests(expected or {})
@@ -258,11 +259,11 @@ class Uploads:
     ) -> FileVersion | None:
         """Make the file, in one step, once all bytes are there; None for a partial.
 
-        Idempotent: finishing again gives the same version. *length* and *sha256* may be told now;
-        if the length never was, the upload ends where its bytes do. Raises `Incomplete` with the
-        gaps, `DigestMismatch` if the bytes are not the ones announced (they are kept), `TooLarge`
-        over the quota, `PreconditionFailed` if the name is taken and should not be, `Paused` while
-        it is that: then *later* has it done when its task is resumed.
+        Idempotent: finishing again returns the same version. *length* and *sha256* may be declared
+        now; without a length the upload ends where its bytes do. Raises `Incomplete` with the gaps,
+        `DigestMismatch` if the bytes do not match (they are kept), `TooLarge` over the quota,
+        `PreconditionFailed` if the name is taken and must not be, `Paused` while it is paused: then
+        *later* finishes it when its task is resumed.
         """
         upload = await self.get(principal, id_, "write")
         if length is not None and upload.length not in {None, length}:
@@ -277,9 +278,9 @@ class Uploads:
         return await (self._or_due(id_, finishing) if later else finishing)
 
     async def resumed(self, id_: str, owner: str) -> None:
-        """The task of an upload was resumed: finish it, if that is all that is left to do.
+        """Finish an upload whose task was resumed, if all its bytes are there.
 
-        What keeps it from being made is told to whoever asks for it.
+        Failures are reported to its own requests.
         """
         due = await self._catalog.read(partial(uploads.due, id_=id_))
         if due is None:
@@ -288,10 +289,10 @@ class Uploads:
             finishing = self._finisher.assemble if due == "final" else self._finisher.finish
             await finishing(owner, id_)
         except DSXError as error:
-            log.info("upload not made when resumed", id=id_, why=error.code, error=error.message)
+            log.info("resumed upload not finished", id=id_, why=error.code, error=error.message)
 
     async def _or_due(self, id_: str, finishing: Awaitable[T]) -> T:
-        """What *finishing* returns; if the upload is paused, it is finished once it is resumed."""
+        """Return the result of *finishing*; a paused upload is marked to finish when resumed."""
         try:
             return await finishing
         except Paused:
@@ -301,16 +302,19 @@ class Uploads:
     async def finish_with_digests(
         self, principal: Principal, id_: str, digests: Mapping[str, str]
     ) -> Upload:
-        """Finish an upload whose bytes have *digests*; the upload as it is then. Idempotent.
+        """Finish an upload whose bytes have *digests* and return it. Idempotent.
 
-        For protocols that tell digests last, if at all; a wrong one may be told right afterwards.
-        Raises as `finish` does, and `Invalid` if a digest has to be told.
+        For protocols that declare digests last, if at all; a wrong one may be corrected afterwards.
+        Raises as `finish` does, and `Invalid` if a digest is required.
         """
         upload = await self.get(principal, id_, "write")
         if upload.state == "open" and self.limits.checksum and not (digests or upload.expected):
-            raise Invalid("Tell the digest of the file.", {"algorithms": [*ALGORITHMS]})
+            raise Invalid(
+                "Uploads here need a digest: send md5, sha1 or sha256.",
+                {"algorithms": [*ALGORITHMS]},
+            )
         if digests:
-            with suppress(Conflict):  # it is finished already, or was just now
+            with suppress(Conflict):  # already finished
                 await self.describe(principal, id_, expected=digests, overrule=True)
         await self.finish(principal, id_)
         upload = await self.get(principal, id_, "write")
@@ -318,15 +322,15 @@ class Uploads:
         return upload
 
     async def version(self, principal: Principal, upload: Upload) -> FileVersion | None:
-        """The version an upload became; None if it did not, `Gone` if that was purged since."""
+        """Return the version an upload became; None if none, `Gone` if it was purged since."""
         if upload.state != "finished" or upload.version is None:
             return None
         return await self._finisher.finish(principal.id, upload.id)
 
     async def abort(self, principal: Principal, id_: str) -> None:
-        """Drop the upload and its bytes; whoever writes to it ends.
+        """Drop the upload and its bytes; its writers end.
 
-        `Gone` or `NotFound` if there is none any more. A finished upload has become a file, which
+        `Gone` or `NotFound` if it no longer exists. A finished upload has become a file, which
         stays. An admin may abort anybody's.
         """
         owner = await self._catalog.read(partial(uploads.whose, id_=id_))
@@ -338,24 +342,24 @@ class Uploads:
         await self.expiry.end(id_, "aborted", by=principal)
 
     async def holds_bytes(self, id_: str) -> bool:
-        """Whether it is open, or a partial that is ready."""
+        """Return whether it is open, or a complete partial."""
         return bool(await self._catalog.read(partial(uploads.needing_stages, ids=[id_])))
 
     async def stop(self, id_: str, why: str) -> None:
-        """Abort it, whosever it is, and note *why* at its task; nothing if it is not open."""
+        """Abort an upload of any owner and record *why* at its task; nothing if it is not open."""
         await self.expiry.end(id_, "aborted", why=why)
 
     async def prove(self, principal: Principal, id_: str, proof: str) -> FileVersion:
         """Finish an upload without its bytes, if the hub has them and *proof* shows possession.
 
-        One attempt an upload. `Denied` tells neither whether the content is known nor what is
-        wrong with the proof, nor whether it was right and something else is in the way (a quota, a
-        pause, a name that is taken): who sends the bytes is told that.
+        One attempt per upload. `Denied` reveals neither whether the content is known nor what is
+        wrong with the proof, nor whether it was right and something else prevented it (a quota, a
+        pause, a taken name): that is reported when the bytes are sent.
         """
         begun = time.monotonic()
         upload = await self.get(principal, id_, "write")
         if upload.challenge is None or upload.length is None:
-            raise Denied("There is no challenge to answer; send the bytes.")
+            raise Denied("The upload has no open challenge; send the bytes.")
         asked = partial(uploads.drop_challenge, id_=id_, challenge=upload.challenge)
         first = await self._catalog.write(asked)
         digest = parse_digest(upload.expected["sha256"])

@@ -1,4 +1,4 @@
-"""Bytes of one request on their way into an upload's stage."""
+"""Writes the bytes of one request into an upload's stage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PATIENCE = 5.0
 
 
 class WriteFence:
-    """Says whether a transfer may write; asked before every piece."""
+    """Decides whether a transfer may write; checked before every piece."""
 
     def __init__(self, control: Control, controls: Controls) -> None:
         self._control = control
@@ -35,9 +35,9 @@ class WriteFence:
         self._loop = asyncio.get_running_loop()
 
     def check(self) -> None:
-        """Return if it may (blocking); raise why not. Asks the catalog if that is long ago."""
+        """Raise unless it may write (blocking). Queries the catalog if the last check is old."""
         deadline = time.monotonic() + _PATIENCE
-        while stale(self._control):  # a look that took long is no longer good when it ends
+        while stale(self._control):  # a slow check may already be stale when it ends
             looking: Future[None] = asyncio.run_coroutine_threadsafe(self._look(), self._loop)
             try:
                 looking.result(max(0.0, deadline - time.monotonic()))
@@ -47,11 +47,11 @@ class WriteFence:
 
 
 class StageWriter:
-    """Writes a request's bytes at their final offset, beside those that are there already.
+    """Writes a request's bytes at their final offset, beside existing ones.
 
-    ``reached`` is how far it has come, with the hash up to there if it is known; ``exactly`` how
-    many bytes have to come, if that is to be counted. Bytes that arrived before are
-    compared, not written: the same again is no fault, others are a `Conflict`.
+    ``reached`` is the position, with the hash up to there if known; ``exactly`` the number of bytes
+    the request must have, if declared. Bytes that arrived before are compared, not written:
+    identical ones are fine, others are a `Conflict`.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class StageWriter:
         received: IntervalSet,
         limit: int | None,
     ) -> None:
-        """Begin at *start*; `TooLarge` beyond *limit*. None as *tail*: hash nothing now."""
+        """Begin at *start*; `TooLarge` beyond *limit*. None as *tail*: do not hash now."""
         self.start = start
         self.reached: tuple[int, Mark | None] = start, None
         self.exactly: int | None = None
@@ -77,30 +77,30 @@ class StageWriter:
 
     @property
     def position(self) -> int:
-        """The end of what has arrived."""
+        """The end of the received bytes."""
         return self.reached[0]
 
     @property
     def span(self) -> ByteRange:
-        """What has arrived through this."""
+        """The bytes received by this writer."""
         return ByteRange(self.start, self.position)
 
     def write(self, data: Buffer) -> None:
-        """Take the next bytes (blocking, in a worker thread)."""
+        """Write the next bytes (blocking, in a worker thread)."""
         self._guard.check()
         view = memoryview(data)
         if self.exactly is not None and self.span.size + len(view) > self.exactly:
             raise self._miscounted("more")
         if self._limit is not None and self.position + len(view) > self._limit:
             raise TooLarge(
-                f"The body goes beyond the {self._limit} bytes that were announced or are allowed.",
+                f"The body exceeds the {self._limit} bytes declared or allowed.",
                 {"limit": self._limit},
             )
         stop = self.position + len(view)
         if self._tail is None:
             self._put(view)
         elif any(there for _, there in self._received.split(ByteRange(self.position, stop))):
-            self._put(view)  # first: others share the tail, it must not hash what is refused
+            self._put(view)  # first: the shared hash must not include refused bytes
             self._tail.feed(self.position, view)
         else:
             with hash_beside(self._tail.feed, self.position, view):
@@ -108,36 +108,36 @@ class StageWriter:
         self.reached = stop, self._tail.mark(stop) if self._tail else None
 
     def keep(self, mark: Mark | None, prefix: int) -> None:
-        """The upload's first *prefix* bytes are recorded: see `RunningHash.keep`."""
+        """Record that the upload's first *prefix* bytes are kept: see `RunningHash.keep`."""
         if self._tail is not None:
             self._tail.keep(mark, prefix)
 
     def go_back(self, *, kept: bool) -> None:
-        """Have the tail unhash what is not kept: nothing since the last record, or *kept* all."""
+        """Roll the running hash back: to the last record, or to what is *kept*."""
         if self._tail is not None:
             position, mark = self.reached
             self.reached = position, self._tail.go_back(mark if kept else None)
 
     def end(self) -> None:
-        """No more will come: raise `Invalid` if that is too few."""
+        """End the body: raise `Invalid` if it was too short."""
         if self.exactly is not None and self.span.size < self.exactly:
             raise self._miscounted(f"{self.span.size}")
 
     def verify(self, expected: PartDigest) -> None:
-        """Raise `PartCorrupt` unless what arrived hashes to *expected* (blocking)."""
+        """Raise `PartCorrupt` unless the received bytes hash to *expected* (blocking)."""
         hasher = hashlib.new(expected.algorithm, usedforsecurity=False)
         for offset in range(self.start, self.position, _CHUNK):
             hasher.update(self._stage.read(offset, min(_CHUNK, self.position - offset)))
         if not hmac.compare_digest(hasher.digest(), expected.value):
             raise PartCorrupt(
-                f"The {expected.algorithm} of the bytes is another than the one announced: they "
-                "were changed on the way; send them again.",
+                f"The {expected.algorithm} of the bytes differs from the expected one: they "
+                "changed in transit; send them again.",
                 {"offset": self.start},
             )
 
     def _miscounted(self, found: str) -> Invalid:
         return Invalid(
-            f"The request was to bring {self.exactly} bytes; it brings {found}. None were kept.",
+            f"The request declared {self.exactly} bytes but sent {found}. None were kept.",
             {"offset": self.start},
         )
 
@@ -151,5 +151,5 @@ class StageWriter:
                 self._stage.write(piece.start, part)
             elif self._stage.read(piece.start, piece.size) != part:
                 raise Conflict(
-                    "Other bytes have arrived for this part before.", {"offset": piece.start}
+                    "This part was already received with other bytes.", {"offset": piece.start}
                 )
