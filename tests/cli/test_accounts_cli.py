@@ -94,7 +94,7 @@ def test_the_password_is_not_shown_as_it_is_typed(
         start_new_session=True,
     )
     seen = b""
-    while b"Password of cli-alice" not in seen:
+    while b"Password for cli-alice" not in seen:
         seen += os.read(terminal, 1000)
     eventually(lambda: not termios.tcgetattr(end)[3] & termios.ECHO)
     os.close(end)
@@ -163,7 +163,7 @@ def test_signing_in_fails_clearly(hub: RunningHub, alice: RunningHub, bare: Comm
     assert b"No password" in bare("login", *at, "cli-alice", code=2).stderr
     bare("login", "--server", "http://127.0.0.1:9", "cli-alice", stdin=TYPED, code=7)
     assert not file_of(bare).exists()
-    assert b"goes first" in bare(
+    assert b"takes precedence" in bare(
         "login", *at, "cli-alice", stdin=TYPED, DSX_API_KEY=hub.key
     ).stderr  # fmt: skip
     bare("logout")
@@ -356,8 +356,8 @@ def test_the_rotation_says_what_it_does(bare: Commands, hub: RunningHub) -> None
     assert not (bare.directory / "dsx-data").exists()
     bare("secrets", "rotate", "--grace", "-1", "--data-dir", str(hub.data_dir), code=2)
     done = bare("secrets", "rotate", "--data-dir", str(hub.data_dir))
-    assert b"work until" in done.stdout
-    assert b"not touched" in done.stdout
+    assert b"are valid until" in done.stdout
+    assert b"not affected" in done.stdout
     (told,) = lines(bare("--json", "secrets", "rotate", "--data-dir", str(hub.data_dir)))
     assert told["grace"] == 86400
 

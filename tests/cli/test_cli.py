@@ -117,13 +117,13 @@ def test_d4_wrong_bytes_in_the_cache_are_found(
         os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))
 
     rot()
-    assert b"1 had wrong bytes" in dsx("fetch", "cli-verify", "--verify").stdout
+    assert b"1 damaged and fetched again" in dsx("fetch", "cli-verify", "--verify").stdout
     assert copy.read_bytes() == b"alpha"
     rot()
     (told,) = lines(dsx("cache", "verify", "cli-verify", "--json"))
     assert told == {"files": 1, "wrong": ["cli-verify/a"], "lost": []}
     assert copy.read_bytes() == b"alpha"
-    assert dsx("cache", "verify").stdout.decode() == "1 files read, 0 wrong\n"
+    assert dsx("cache", "verify").stdout.decode() == "1 files checked, 0 damaged\n"
     rot()
     away = dsx("cache", "verify", "--server", "http://127.0.0.1:9", code=6)
     assert b"could not be fetched again" in away.stderr

@@ -20,8 +20,8 @@ def test_variables_of_kubernetes_services_are_ignored(tmp_path: Path) -> None:
     with running_hub(tmp_path, DSX_PORT=SERVICE, DSX_HOST=SERVICE, DSX_PORT_8000_TCP=SERVICE):
         pass
     told = (tmp_path / "server.log").read_text()
-    assert "DSX_PORT is a Kubernetes service's, and is ignored" in told
-    assert "DSX_HOST is a Kubernetes service's, and is ignored" in told
+    assert "DSX_PORT is set by Kubernetes for a service and ignored" in told
+    assert "DSX_HOST is set by Kubernetes for a service and ignored" in told
     run = Commands(tmp_path, {"DSX_PORT": SERVICE})
     rows = {row["setting"]: row for row in lines(run("config", "--json"))}
     assert (rows["DSX_PORT"]["value"], rows["DSX_PORT"]["origin"]) == ("8000", "default")

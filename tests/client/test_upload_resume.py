@@ -112,7 +112,7 @@ def test_an_interrupt_says_how_to_go_on(hub: RunningHub, proxy: Proxy, large: Pa
     process = begin(proxy.url, hub.key, large)
     told = interrupted(proxy, process, 25 * MIB, signal.SIGINT)
     assert process.returncode == 130
-    assert b"run the same command again to go on from " in told
+    assert b"run the same command again to resume from " in told
     process = begin(proxy.url, hub.key, large, "--no-resume", "--name", "no-resume")
     told = interrupted(proxy, process, 25 * MIB, signal.SIGINT)
     assert process.returncode == 130
