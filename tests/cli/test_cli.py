@@ -360,4 +360,4 @@ def test_a_command_says_that_it_is_waiting(bare: Commands) -> None:
         told = process.stderr.readline().decode()
         process.kill()
         process.communicate()
-    assert told == f"dsx: {url} does not answer yet. Trying on.\n"
+    assert told == f"dsx: {url} has not answered yet. Still trying.\n"
