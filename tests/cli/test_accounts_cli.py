@@ -174,7 +174,7 @@ def test_signing_out_without_the_server(hub: RunningHub, alice: RunningHub, bare
     token = profile(bare)["api_key"]
     file = file_of(bare)
     file.write_text(file.read_text().replace(hub.url, "http://127.0.0.1:9"))
-    assert b"still counts" in bare("logout", code=7).stderr
+    assert b"stays valid" in bare("logout", code=7).stderr
     assert profile(bare)["api_key"] == token
     bare("logout", "--forget")
     assert status(hub, token) == 200
@@ -271,7 +271,9 @@ def test_tokens(hers: Commands, bare: Commands, hub: RunningHub, alice: RunningH
     secret = done.stdout.decode().strip()
     assert b"dsx tokens revoke" in done.stderr
     at = {"SERVER_URL": hub.url, "DSX_API_KEY": secret}
-    assert b"only in category:cli-tok, category:other, prefix:tok/" in bare("whoami", **at).stdout
+    assert (
+        b"limited to category:cli-tok, category:other, prefix:tok/" in bare("whoami", **at).stdout
+    )
     assert bare("list", **at).stdout == b"cli-tok-in\n"
     bare("upload", "-", "--name", "x", "--category", "cli-tok", stdin=b"x", code=4, **at)
     bare("tokens", "create", "more", code=4, **at)

@@ -156,7 +156,7 @@ def test_m17_fetch_mirrors_and_says_when_it_could_not_ask(
     assert not (tmp_path / "cache/cli-mirror/a").exists()
     away = dsx("fetch", "cli-mirror", "--server", "http://127.0.0.1:9")
     assert b"2 files" in away.stdout
-    assert b"What is in the cache is used, and may be out of date" in away.stderr
+    assert b"Using cached data, which may be out of date" in away.stderr
 
 
 def test_failures_say_what_to_do(bare: Commands, dsx: Commands, hub: RunningHub) -> None:

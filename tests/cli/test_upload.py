@@ -364,7 +364,7 @@ def test_an_interrupt_without_resume_leaves_nothing(
 ) -> None:
     large(top / "large")
     start = partial(through.start, "upload", f"{top.name}/large", "--name", top.name, "--no-resume")
-    assert "go on" not in stopped(proxy, start, 25 * MIB, signal.SIGINT, 130)
+    assert "resume from" not in stopped(proxy, start, 25 * MIB, signal.SIGINT, 130)
     (task,) = (task for task in client.tasks.list() if task.name == top.name)
     assert task.state == "aborted"
     assert left_over(through) == []

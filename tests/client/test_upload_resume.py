@@ -363,7 +363,7 @@ def test_an_upload_outlasts_a_restart(
             eventually(lambda: away or sent.done())
             hubs.append(start_hub(tmp_path, DSX_PORT=port))
             assert sent.result(60).sha256 == sha256(few.read_bytes())
-            assert "Trying again for a minute" in away[0]
+            assert "Retrying for a minute" in away[0]
             assert [info.version for info in client.list_files()] == [1]
         finally:
             hubs[-1].stop()

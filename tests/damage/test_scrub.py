@@ -288,7 +288,7 @@ def test_h4_the_command_tells_what_is_damaged(hub: RunningHub, tmp_path: Path) -
     assert finding["sha256"] == record["sha256"]
     assert b"damaged" in run("download", record["id"], "-o", "x", code=6).stderr
     hub.store("told.bin", data)
-    assert b"check begins" in run("scrub", "--now").stdout
+    assert b"check starts" in run("scrub", "--now").stdout
 
 
 def test_h4_fsck_marks_what_it_finds(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def of(data: bytes, algorithm: str = "sha1") -> str:
 
 
 def _known(tus: Target) -> list[str]:
-    """The announced algorithms that can be computed here."""
+    """The announced algorithms that Python supports."""
     sizes = {name: hashlib.new(name).digest_size for name in hashlib.algorithms_guaranteed}
     return [name for name in tus.algorithms if sizes.get(name)]
 

@@ -154,7 +154,7 @@ def final_with_length(tus: Target) -> None:
 
 @FINAL.should()
 def final_of_strangers(tus: Target) -> None:
-    """URLs that are not of uploads here: refused."""
+    """URLs that are not uploads of this server: refused."""
     part = tus.partial(b"hello")
     strangers = (
         tus.missing,

@@ -14,7 +14,7 @@ HELLO, WORLD = b"hello", b" world"
 
 
 def _started(tus: Target) -> tuple[str, str, str]:
-    """Two new partial uploads and the final one they are to become."""
+    """Create two partial uploads, and the final upload that concatenates them."""
     one = tus.create(len(HELLO), {"Upload-Concat": "partial"})
     other = tus.create(len(WORLD), {"Upload-Concat": "partial"})
     return one, other, tus.location(tus.join([one, other]))
