@@ -185,4 +185,5 @@ def _warn_of_others(context: Context) -> None:
         return
     told = [name for name in (*SERVER_VARIABLES, *KEY_VARIABLES) if os.environ.get(name)]
     if told:
-        note(f"{' and '.join(told)} in the environment takes precedence: unset to use this account")
+        names = " and ".join(told)
+        note(f"{names} in the environment takes precedence: unset it to use this account")

@@ -79,9 +79,9 @@ def patch_wrong_type_not_stored(tus: Target) -> None:
 def patch_mismatch(tus: Target) -> None:
     """Upload-Offset mismatch: 409."""
     url = tus.create(10)
-    tus.patch(url, 5, b"567").must_be(409, about="beyond the end of what is there")
+    tus.patch(url, 5, b"567").must_be(409, about="beyond the stored bytes")
     tus.patch(url, 0, b"01234").must_be(204)
-    tus.patch(url, 0, b"abcde").must_be(409, about="over what is there")
+    tus.patch(url, 0, b"abcde").must_be(409, about="over stored bytes")
     tus.patch(url, 3, b"def").must_be(409, about="overlapping stored bytes")
 
 

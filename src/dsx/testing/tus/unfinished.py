@@ -43,7 +43,7 @@ def unfinished_finishes(tus: Target) -> None:
 
 @UNFINISHED.must()
 def unfinished_order(tus: Target) -> None:
-    """The order is that of the list, not of completion (read back by GET)."""
+    """The parts are in the order of the list, not of completion (read back by GET)."""
     one, other, final = _started(tus)
     _fill(tus, one, other)
     tus.finished(final)
