@@ -15,12 +15,10 @@ if TYPE_CHECKING:
     from dsx.client.models import PlaceInfo
 
 DAY = 24 * 3600.0
-Days = Annotated[
-    float | None, typer.Option("--days", help="Lifetime in days; default: until revoked.")
-]
+Days = Annotated[float | None, typer.Option("--days", help="Lifetime in days; default: unlimited.")]
 Category = Annotated[list[str] | None, typer.Option("--category", help="Files of this category.")]
 Prefix = Annotated[
-    list[str] | None, typer.Option("--prefix", help="Files below this, e.g. models/.")
+    list[str] | None, typer.Option("--prefix", help="Files below a prefix, e.g. models/.")
 ]
 Dataset = Annotated[list[str] | None, typer.Option("--dataset", help="This dataset.")]
 

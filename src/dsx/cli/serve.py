@@ -22,7 +22,8 @@ def serve(
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Server processes. [DSX_WORKERS]")] = None,
     make_key: Annotated[
-        bool, typer.Option("--make-key", help="Generate a missing key on any --host.")
+        bool,
+        typer.Option("--make-key", help="Generate an admin key if none is set, for any --host."),
     ] = False,
     require: Annotated[
         list[str] | None, typer.Option(hidden=True, help="Variables that must be set.")

@@ -26,7 +26,9 @@ def share(
     ] = None,
     *,
     category: Annotated[str | None, typer.Option(help="All files of a category.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="All files below this, e.g. models/.")] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="All files below a prefix, e.g. models/.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="A dataset; for admins.")] = None,
     user: Annotated[
         str | None, typer.Option("--with", help="User to share with; default: a link.")
