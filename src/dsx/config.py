@@ -1,8 +1,8 @@
-"""Settings of the server: the only place that reads the environment.
+"""Server settings: the only module that reads the environment.
 
 Order of precedence: flags of ``dsx serve``, the environment, ``.env`` in the working directory,
 ``dsx.toml`` there, defaults. In the environment and in ``.env``, ``DSX_X_FILE`` names a file that
-has the value of ``DSX_X``, as Docker and Kubernetes hand out secrets.
+contains the value of ``DSX_X``, the way Docker and Kubernetes provide secrets.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)]
 
 
 class Settings(BaseSettings):
-    """Everything an operator can set. A field ``x`` is the variable ``DSX_X``."""
+    """All server settings. Field ``x`` is set by the variable ``DSX_X``."""
 
     model_config = SettingsConfigDict(
         env_prefix="DSX_",
@@ -86,29 +86,29 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     public_url: Annotated[str, AfterValidator(web_address)] = Field(
-        "", description="URL at which clients find the hub, if a proxy is in front of it."
+        "", description="URL by which clients reach the hub, if it is behind a proxy."
     )
     root_path: Annotated[str, AfterValidator(path_prefix)] = Field(
-        "", description="Path below which that proxy has the hub, as /hub; default: PUBLIC_URL's."
+        "", description="Path prefix of the hub behind a proxy, e.g. /hub; default: PUBLIC_URL's."
     )
     trusted_proxies: Proxies = Field(
         ("127.0.0.0/8", "::1/128"),
-        description="Networks of proxies that are believed; `none`: no proxy is.",
+        description="Networks of proxies whose forwarding headers are trusted; `none`: trust none.",
     )
-    data_dir: Path = Field(Path(DATA_DIR), description="Where blobs and the catalog live.")
+    data_dir: Path = Field(Path(DATA_DIR), description="Directory for blobs and the catalog.")
     api_key: Keys = Field(
         (),
         validation_alias=AliasChoices("DSX_API_KEY", "AUTH_TOKEN"),
-        description="One or more API keys, separated by commas; none: an admin key is made.",
+        description="One or more API keys, separated by commas; default: a generated admin key.",
     )
     dataset_path: Path | None = Field(
-        None, description="Directory whose sub-directories are served in place as datasets."
+        None, description="Directory whose subdirectories are served in place as datasets."
     )
-    database_url: str = Field("", description="Catalog; default: SQLite in the data directory.")
+    database_url: str = Field("", description="Catalog URL; default: SQLite in the data directory.")
     storage_url: str = Field(
         "",
         validation_alias=AliasChoices("DSX_STORAGE_URL", "DSX_STORAGE"),
-        description="Blobs: file:///directory or s3://bucket; default: the data directory.",
+        description="Blob store: file:///directory or s3://bucket; default: the data directory.",
     )
     max_file_size: Size = Field(None, ge=0, description="Largest file in bytes; default: no limit.")
     fileserver_max: Size = Field(
@@ -116,126 +116,126 @@ class Settings(BaseSettings):
     )
     cors_origins: Origins = Field(
         ("*",),
-        description="Web pages of these origins may call the hub, with a key of their own.",
+        description="Origins whose web pages may call the hub, with their own credentials.",
     )
     workers: int = Field(1, ge=1, le=256, description="Server processes.")
-    trash_days: float = Field(30, gt=0, description="Days until the trash drops a file for good.")
-    quota: Size = Field(None, ge=0, description="Bytes of all files of one owner; default: any.")
+    trash_days: float = Field(30, gt=0, description="Days before deleted files are purged.")
+    quota: Size = Field(None, ge=0, description="Bytes stored per owner; default: no limit.")
     quota_files: int | None = Field(
-        None, ge=0, description="Versions of all files of one owner; default: any number."
+        None, ge=0, description="File versions per owner; default: no limit."
     )
     max_uploads: int | None = Field(
-        20_000, ge=1, description="Uploads of one owner under way at once, partial ones included."
+        20_000, ge=1, description="Unfinished uploads per owner, partial uploads included."
     )
     max_tasks: int | None = Field(
-        20_000, ge=1, description="Tasks of one owner waiting or running, beside those of uploads."
+        20_000, ge=1, description="Waiting or running tasks per owner, not counting uploads."
     )
     max_tokens: int | None = Field(
-        1_000, ge=1, description="Tokens of one owner; and sessions, of which the oldest end."
+        1_000, ge=1, description="Tokens per owner; also sessions, the oldest of which are ended."
     )
-    max_shares: int | None = Field(10_000, ge=1, description="Shares of one owner.")
+    max_shares: int | None = Field(10_000, ge=1, description="Shares per owner.")
     max_event_streams: int = Field(
-        50, ge=1, description="Event streams of one owner at once, by process."
+        50, ge=1, description="Concurrent event streams per owner, in each process."
     )
     signup: Literal["open", "invite", "closed"] = Field(
-        "closed", description="Who may make an account: anybody, the invited, or only admins."
+        "closed", description="Who may create an account: anyone, invited users, or only admins."
     )
     anonymous: Scopes = Field(
         (),
-        description="What may do who shows no credential: read, write, delete; default: none.",
+        description="What unauthenticated requests may do: read, write, delete; default: nothing.",
     )
     open_datasets: bool = Field(
-        True, description="Every account reads every dataset; false: those shared with it."
+        True, description="Every account may read every dataset; false: only those shared with it."
     )
     secret_key: Keys = Field(
         (),
-        description="Encrypts what the catalog keeps of secrets; several: the first encrypts, all "
-        "decrypt. Default: one made in the data directory.",
+        description="Encrypts secrets in the catalog; with several, the first encrypts and all "
+        "decrypt. Default: one generated in the data directory.",
     )
     session_ttl: float = Field(
-        30 * 24 * 3600, gt=0, description="Seconds until a browser has to sign in again."
+        30 * 24 * 3600, gt=0, description="Lifetime of a browser session in seconds."
     )
-    jwt_ttl: float = Field(12 * 3600, gt=0, description="Seconds for which a signed token is good.")
+    jwt_ttl: float = Field(12 * 3600, gt=0, description="Lifetime of a signed token in seconds.")
     oidc_issuer: str = Field(
         "", description="URL of an OpenID Provider whose accounts may sign in; default: none."
     )
     oidc_client_id: str = Field(
-        "", validate_default=True, description="How the hub is known to that provider."
+        "", validate_default=True, description="Client ID of the hub at that provider."
     )
     oidc_client_secret: SecretStr | None = Field(
-        None, description="What the hub proves that with; default: it is a public client."
+        None, description="Client secret; default: none, the hub is a public client."
     )
     oidc_signup: bool = Field(
-        False, description="Who signs in there for the first time gets an account, whatever SIGNUP."
+        False, description="Create an account at the first OpenID sign-in, whatever SIGNUP is."
     )
     oidc_name_claim: str = Field(
-        "", description="What accounts are named after; default: preferred_username, else email."
+        "", description="Claim that names accounts; default: preferred_username, else email."
     )
     rate_limit: float | None = Field(
-        None, gt=0, description="Requests a second of one principal, by process; default: any."
+        None, gt=0, description="Requests per second per principal, in each process; default: any."
     )
-    audit_days: float = Field(365, gt=0, description="Days for which the audit log is kept.")
+    audit_days: float = Field(365, gt=0, description="Days that audit log entries are kept.")
     audit_rows: int = Field(
-        1_000_000, gt=0, description="Entries of the audit log; the oldest refusals go first."
+        1_000_000, gt=0, description="Maximum audit log entries; oldest refusals are deleted first."
     )
     audit_size: Annotated[int, BeforeValidator(_parse_size)] = Field(
-        256 * 1024**2, gt=0, description="Bytes of the audit log, about; bound as its entries."
+        256 * 1024**2, gt=0, description="Approximate maximum size of the audit log, in bytes."
     )
     dialects: Dialects = Field(
-        DIALECTS, description="Seed systems whose routes are served; `none`: none of them."
+        DIALECTS, description="Seed systems whose routes are served; `none`: serve none."
     )
     upload_expiry: float = Field(
-        24 * 3600, gt=0, description="Seconds an unfinished upload waits for its next byte."
+        24 * 3600, gt=0, description="Seconds without new bytes after which an upload expires."
     )
     require_checksum: bool = Field(
-        default=False, description="Uploads through /storage/ have to tell their MD5."
+        default=False, description="Require an MD5 of uploads through /storage/."
     )
     task_ttl: float = Field(
-        24 * 3600, gt=0, description="Seconds after which a task ends, whatever it is doing."
+        24 * 3600, gt=0, description="Seconds after which a task ends, in whatever state."
     )
     task_max_seconds: float | None = Field(
-        None, gt=0, description="Seconds a transfer may run before it is aborted; default: any."
+        None, gt=0, description="Seconds before a running transfer is aborted; default: no limit."
     )
     pause_grace: float = Field(
-        20, ge=0, description="Seconds a paused request is kept open before it has to come again."
+        20, ge=0, description="Seconds a paused request stays open before its client must retry."
     )
     event_seconds: float = Field(
-        3600, gt=0, description="Seconds after which a stream of events ends; clients come again."
+        3600, gt=0, description="Seconds after which an event stream ends; clients reconnect."
     )
     orphan_grace: float = Field(
         24 * 3600,
         ge=0,
-        description="Seconds until bytes that a crash left without a record are removed.",
+        description="Seconds before blobs left without a record by a crash are removed.",
     )
     collect_interval: float = Field(
-        600, gt=0, description="Seconds between two rounds that drop what has expired."
+        600, gt=0, description="Seconds between collections of expired data."
     )
     quarantine_days: float = Field(
-        30, ge=0, description="Days for which blobs without a record are kept aside."
+        30, ge=0, description="Days that blobs without a record stay in quarantine."
     )
     reserve: Size = Field(
         None,
         ge=0,
-        description="Bytes kept free for the catalog, to delete on a full disk; default: 16 MiB, "
-        "a tenth of a small disk.",
+        description="Bytes kept free for the catalog, so that deleting works on a full disk; "
+        "default: 16 MiB, or a tenth of a small disk.",
     )
     scrub_days: float = Field(
-        30, ge=0, description="Days in which all stored bytes are checked once; 0: on request only."
+        30, ge=0, description="Days per full check of all stored bytes; 0: on request only."
     )
     scrub_rate: Size = Field(
-        20 * 1024**2, ge=1, description="Bytes a second that checking them reads at most."
+        20 * 1024**2, ge=1, description="Maximum bytes per second read by that check."
     )
     stall_timeout: float = Field(
-        60, gt=0, description="Seconds a sender may be silent in the middle of a request."
+        60, gt=0, description="Seconds without incoming bytes before a request is aborted."
     )
     min_rate: Size = Field(
-        512, ge=0, description="Bytes a second that a sender has to reach on average; 0: any."
+        512, ge=0, description="Minimum average bytes per second of a sender; 0: no minimum."
     )
     max_connections: int = Field(
         16_384,
         ge=1,
-        description="Connections of a server process; beyond: 503. At most about half of the files "
-        "it may open.",
+        description="Connections per server process; more get 503. At most about half of the "
+        "process's open-file limit.",
     )
     log_level: str = Field("info", description="debug, info, warning or error.")
 
@@ -243,7 +243,7 @@ class Settings(BaseSettings):
     @classmethod
     def _known_level(cls, value: str) -> str:
         if value.lower() not in {"debug", "info", "warning", "error"}:
-            raise ValueError("log_level is debug, info, warning or error")
+            raise ValueError("log_level must be debug, info, warning or error")
         return value.lower()
 
     @field_validator("root_path")
@@ -251,7 +251,7 @@ class Settings(BaseSettings):
     def _one_path(cls, value: str, info: ValidationInfo) -> str:
         public = urlsplit(info.data.get("public_url") or "")
         if value and public.netloc and public.path != value:
-            raise ValueError(f"DSX_PUBLIC_URL says {public.path or '/'}: set one of them")
+            raise ValueError(f"DSX_PUBLIC_URL has the path {public.path or '/'}: set only one")
         return value
 
     @field_validator("oidc_issuer")
@@ -259,27 +259,27 @@ class Settings(BaseSettings):
     def _safe_issuer(cls, value: str) -> str:
         parts = urlsplit(value)
         if value and parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
-            raise ValueError("the issuer is an https:// URL")
+            raise ValueError("the issuer must be an https:// URL")
         return value
 
     @field_validator("oidc_client_id")
     @classmethod
     def _named_client(cls, value: str, info: ValidationInfo) -> str:
         if info.data.get("oidc_issuer") and not value:
-            raise ValueError("it is required with DSX_OIDC_ISSUER")
+            raise ValueError("required with DSX_OIDC_ISSUER")
         return value
 
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: str) -> str:
         if value and not value.startswith(("sqlite:", "postgresql:", "postgresql+psycopg:")):
-            raise ValueError("the catalog is on sqlite:///FILE or postgresql://USER@HOST/NAME")
+            raise ValueError("must be sqlite:///FILE or postgresql://USER@HOST/NAME")
         return value
 
     @field_validator("data_dir", "dataset_path")
     @classmethod
     def _expanded(cls, value: Path | None) -> Path | None:
-        """``~`` is the home directory in files of settings, too, which no shell reads."""
+        """Expand ``~``: no shell does so in settings files."""
         return None if value is None else at_home(value)
 
     @field_validator("dataset_path")
@@ -298,7 +298,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the signature is pydantic's)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, environment, ``.env``, ``dsx.toml``."""
+        """Return the sources, highest precedence first."""
         variables = Variables(settings_cls)
         return (
             init_settings,
@@ -321,7 +321,7 @@ class Settings(BaseSettings):
 
     @property
     def own_directories(self) -> dict[str, Path]:
-        """Where the server keeps what is its own, by the setting that says so."""
+        """The directories of the server's own data, by the setting that configures each."""
         found = {"DSX_DATA_DIR": self.data_dir.absolute()}
         parts = urlsplit(self.storage_url)
         if parts.scheme == "file":
@@ -335,16 +335,16 @@ class Settings(BaseSettings):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The configured API keys in the clear."""
+        """The configured API keys in plain text."""
         return tuple(key.get_secret_value() for key in self.api_key)
 
     @property
     def secret_keys(self) -> tuple[str, ...]:
-        """The configured secret keys in the clear."""
+        """The configured secret keys in plain text."""
         return tuple(key.get_secret_value() for key in self.secret_key)
 
     def export(self) -> None:
-        """Put the settings into the environment, so that worker processes read the same."""
+        """Write the settings to the environment, for worker processes to read."""
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, SecretStr):

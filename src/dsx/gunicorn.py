@@ -20,9 +20,9 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # that package has no types
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = SERVING
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Leave at SIGQUIT, which is what the master makes of SIGINT.
+        """Exit on SIGQUIT, which the master sends when it gets SIGINT.
 
-        The base class only notes that it should, and is killed after 30 seconds.
+        The base class only sets a flag, and is killed after 30 seconds.
         """
         _ = sig, frame
         signal.raise_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Where log lines go, and what they look like."""
+"""Configuration of logging."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from dsx.redaction import Redacting, rendered
 
 
 class _Unfailing:
-    """Standard error for log lines: on a full disk they are lost, requests are not."""
+    """Standard error that ignores errors: a full disk loses log lines, not requests."""
 
     def write(self, text: str) -> None:
-        """Write *text* if that is possible."""
+        """Write *text*, ignoring errors."""
         with contextlib.suppress(OSError):
             sys.stderr.write(text)
 
     def flush(self) -> None:
-        """Have it reach its file if that is possible."""
+        """Flush the stream, ignoring errors."""
         with contextlib.suppress(OSError):
             sys.stderr.flush()
 
 
 def configure_logging(level: str) -> None:
-    """Log to standard error: the hub's events as lines of JSON, what libraries say as text."""
+    """Log to standard error: the hub's events as JSON lines, library messages as text."""
     libraries = logging.DEBUG if level == "debug" else logging.WARNING
     handler = logging.StreamHandler()
     handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))

@@ -1,4 +1,4 @@
-"""Keeps secrets out of logs, wherever a client has put them: in a path, a name, a wrong field."""
+"""Removes secrets from logs, wherever clients put them: in paths, names or wrong fields."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _LINK = re.compile(r"^(/+s/+)[^/]+")
 
 
 def redacted(text: str) -> str:
-    """*text* without what looks like one of our secrets."""
+    """Replace everything in *text* that looks like one of the hub's secrets."""
     return _SECRET.sub(HIDDEN, text)
 
 
 def shown_path(path: str, root: str = "") -> str:
-    """The path of a request as logs may tell it: without a share link's secret, whatever it is."""
+    """Return a request path for logs, without the secret of a share link."""
     inner = path.removeprefix(root)
     return redacted(path[: len(path) - len(inner)] + _LINK.sub(rf"\1{HIDDEN}", inner))
 
 
 def rendered(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
-    """An event as a line of JSON, redacted: structlog's last processor."""
+    """Render an event as a redacted JSON line; structlog's last processor."""
     return redacted(str(_JSON(logger, method, event)))
 
 
 class Redacting(logging.Formatter):
-    """Formats what libraries log, redacted."""
+    """Formats log records of libraries, redacted."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of *record*."""
+        """Return the redacted line of *record*."""
         return redacted(super().format(record))

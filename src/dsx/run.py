@@ -1,4 +1,4 @@
-"""Runs the hub: listens, starts the server processes, says when it is ready, leaves cleanly."""
+"""Runs the hub: listens, starts server processes, reports readiness and shuts down cleanly."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from dsx.setting_origins import of_services, unknown
 from dsx.store import KEY_PREFIX, check_secrets, open_store
 from dsx.wiring import check_apart
 
-_GRACE = 6  # seconds for requests in flight after SIGTERM; the promise is to be gone in 10
+_GRACE = 6  # seconds for requests in flight after SIGTERM; the process must exit within 10
 SERVING: dict[str, Any] = {
     "http": "dsx.transport.protocol:DSXProtocol",
     "loop": "asyncio",
@@ -45,15 +45,15 @@ SERVING: dict[str, Any] = {
     "proxy_headers": False,  # see dsx.http.proxies
     "server_header": False,
     "timeout_graceful_shutdown": _GRACE,
-    "backlog": 128,  # which is also how often asyncio tries to accept when no descriptor is left
+    "backlog": 128,  # also how often asyncio tries to accept when out of descriptors
 }
-"""What uvicorn is told, whoever starts it."""
+"""Options for uvicorn, however it is started."""
 _READY_DEADLINE = 60.0
 _BACKLOG = 2048
 
 
 def load_settings(given: Mapping[str, Any], required: Sequence[str] = ()) -> Settings:
-    """Settings with *given* on top; `Invalid` names the variable that is wrong or missing."""
+    """Load the settings, overridden by *given*; `Invalid` names wrong or missing variables."""
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
@@ -70,18 +70,18 @@ def load_settings(given: Mapping[str, Any], required: Sequence[str] = ()) -> Set
 
 
 def run(settings: Settings, *, make_key: bool = False) -> None:
-    """Serve until SIGINT or SIGTERM. `Invalid` if *settings* do not allow it.
+    """Serve until SIGINT or SIGTERM. Raises `Invalid` if *settings* cannot be served.
 
-    *make_key*: where no key is set and other machines can reach the hub, make one, too.
+    *make_key*: generate a missing admin key even if other machines can reach the hub.
     """
     configure_logging(settings.log_level)
     check_apart(settings)
     for name in of_services():
         _print_status(
-            f"  {name} is a Kubernetes service's, and is ignored; use --flags or dsx.toml"
+            f"  {name} is set by Kubernetes for a service and ignored; use flags or dsx.toml"
         )
     for name in unknown():
-        _print_status(f"  {name} is no setting, and is ignored; `dsx config` lists those there are")
+        _print_status(f"  {name} is not a setting and is ignored; `dsx config` lists all settings")
     if settings.oidc_issuer:
         check_installed()
     _require_a_key(settings, make_key=make_key)
@@ -90,7 +90,7 @@ def run(settings: Settings, *, make_key: bool = False) -> None:
     listener = _listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     settings.export()
-    # uvicorn raises the signal that ended it again, for whoever was there before: nobody here.
+    # On exit uvicorn raises the signal again for an earlier handler, which does not exist here.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda *_: None)
     config = uvicorn.Config(
@@ -111,17 +111,17 @@ def run(settings: Settings, *, make_key: bool = False) -> None:
 
 @contextlib.contextmanager
 def _found_by_commands(settings: Settings) -> Iterator[None]:
-    """Have commands on this machine find the server: by a file, which is locked while it runs."""
+    """Publish the server's URL to commands on this machine, in a file locked while it runs."""
     place = settings.data_dir / SERVER_FILE
     if (other := _served_at(place)) is not None:
         _print_status(
-            f"  another server of this data directory is at {other}: commands find that one"
+            f"  another server uses this data directory, at {other}; commands will find that one"
         )
         yield
         return
     draft = place.with_name(f"{SERVER_FILE}.{os.getpid()}")
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # it serves all the same
+        with contextlib.suppress(OSError):  # it serves regardless
             descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
             stack.callback(os.close, descriptor)
             stack.callback(_remove_if_ours, place, descriptor)
@@ -132,7 +132,7 @@ def _found_by_commands(settings: Settings) -> Iterator[None]:
 
 
 def _served_at(place: Path) -> str | None:
-    """The URL of a server that runs already, if *place* tells of one."""
+    """The URL of a running server, if the file *place* is locked by one."""
     with contextlib.suppress(OSError, ValueError, KeyError), place.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -148,24 +148,24 @@ def _remove_if_ours(place: Path, descriptor: int) -> None:
 
 
 def _local_url(settings: Settings) -> str:
-    """Where the server is to be reached from its own machine."""
+    """The server's URL on its own machine."""
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     reachable = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(shown, shown)  # noqa: S104
     return f"http://{reachable}:{settings.port}"
 
 
 def _require_a_key(settings: Settings, *, make_key: bool) -> None:
-    """Raise `Invalid` if others could reach the hub and nobody has set or asked for a key."""
+    """Raise `Invalid` if other machines can reach the hub and no key is set or requested."""
     key_file = settings.data_dir / ADMIN_KEY_FILE
     if not (settings.keys or settings.loopback or make_key or key_file.exists()):
         raise Invalid(
             f"DSX_API_KEY is required to listen on {settings.host}: other machines can reach it. "
-            "Set DSX_API_KEY, or listen on 127.0.0.1, or have a key made with --make-key."
+            "Set DSX_API_KEY, or listen on 127.0.0.1, or generate a key with --make-key."
         )
 
 
 def _tell_where_things_are(settings: Settings) -> None:
-    """Tell the operator; a new key once, on a terminal: what goes elsewhere may be a log."""
+    """Print locations; a new key only on a terminal, since other output may be logged."""
     key_file = settings.data_dir / ADMIN_KEY_FILE
     _print_status(f"DSX Hub {__version__}")
     _print_status(f"  data      {settings.data_dir.absolute()}")
@@ -178,12 +178,12 @@ def _tell_where_things_are(settings: Settings) -> None:
         _print_status(f"  API keys  {len(settings.keys)} configured")
         return
     key, new = load_or_create_secret(key_file, KEY_PREFIX)
-    shown = key if new and sys.stderr.isatty() else "made now" if new else "as before"
-    _print_status(f"  admin key {shown}  (kept in {key_file.absolute()})")
+    shown = key if new and sys.stderr.isatty() else "generated" if new else "unchanged"
+    _print_status(f"  admin key {shown}  (stored in {key_file.absolute()})")
 
 
 def _check_storage(settings: Settings) -> None:
-    """Refuse at once what every server process would refuse, one after the other."""
+    """Fail early on problems that would otherwise fail every server process."""
     try:
         asyncio.run(_check_store(settings))
     except Unusable:
@@ -193,7 +193,7 @@ def _check_storage(settings: Settings) -> None:
 
 
 async def _check_store(settings: Settings) -> None:
-    """Catalog and blobs are there, whole, and each other's; what is encrypted can be opened."""
+    """Check that catalog and blobs are intact and belong together, and that secrets decrypt."""
     async with open_store(settings) as (catalog, blobs):
         await check_secrets(settings, catalog)
         await renew(catalog, blobs, await agreement(catalog, blobs))
@@ -201,7 +201,7 @@ async def _check_store(settings: Settings) -> None:
 
 def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # asyncio sets TCP_NODELAY only on sockets that say they are TCP.
+    # asyncio sets TCP_NODELAY only on sockets whose protocol is IPPROTO_TCP.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -218,14 +218,14 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _announce(settings: Settings, listener: socket.socket) -> None:
-    """Print the ready line once the server proves that it is."""
+    """Print the ready line once the server answers /ready."""
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + _READY_DEADLINE
     while time.monotonic() < deadline:
         try:
             with opener.open(f"{_local_url(settings)}/ready", timeout=5):
-                listener.listen(_BACKLOG)  # the server has set its own, which is shorter
+                listener.listen(_BACKLOG)  # uvicorn has set a shorter one
                 print(f"ready: http://{shown}:{settings.port}", flush=True)  # noqa: T201
                 return
         except OSError:

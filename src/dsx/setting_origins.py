@@ -1,4 +1,4 @@
-"""Which settings are set, and where."""
+"""The origins of settings, and variables that only look like settings."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from dsx.config import Settings
 from dsx.setting_sources import OF_SERVICE, NamedFiles
 
 _OTHERS = {"DSX_CA_FILE", "DSX_CONFIG", "DSX_DEBUG", "DSX_SERVER_URL"}
-"""What commands read, and servers do not."""
+"""Variables that only commands read, not servers."""
 _OF_KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT.*|PORT_\d+_.*)$")
 
 
 def of_services() -> list[str]:
-    """Variables of the environment that look like settings and are a Kubernetes service's."""
+    """Return variables named like settings that Kubernetes has set for a service."""
     names = {f"DSX_{name.upper()}" for name in Settings.model_fields}
     return sorted(name for name in names if OF_SERVICE.fullmatch(os.environ.get(name, "")))
 
 
 def unknown() -> list[str]:
-    """Variables of the environment that look like settings, and are none: misspelt, perhaps.
+    """Return ``DSX_`` variables that are not settings, possibly misspelt.
 
-    Kubernetes sets such for a service that is called ``dsx``; they are no mistake.
+    Variables that Kubernetes sets for a service named ``dsx`` are not included.
     """
     known = {f"DSX_{name.upper()}" for name in Settings.model_fields} | _OTHERS
     for field in Settings.model_fields.values():
@@ -38,7 +38,7 @@ def unknown() -> list[str]:
 
 
 def secret_files() -> list[Path]:
-    """Files of the working directory and those that ``DSX_X_FILE`` names, which may have keys."""
+    """Return files that may contain keys: ``.env``, ``dsx.toml`` and those of ``DSX_X_FILE``."""
     sources = Settings.settings_customise_sources(Settings, *_standard_sources())
     found = [Path(".env"), Path("dsx.toml")]
     for source in sources:
@@ -48,7 +48,7 @@ def secret_files() -> list[Path]:
 
 
 def origins() -> dict[str, str]:
-    """Where each setting comes from: a file, the environment, ``.env`` or so, or ``default``."""
+    """Return the origin of each setting, such as ``environment``, ``.env`` or ``default``."""
     sources = Settings.settings_customise_sources(Settings, *_standard_sources())
     labels = ("flag", "environment", "environment (_FILE)", ".env", ".env (_FILE)", "dsx.toml")
     found: dict[str, str] = {}
@@ -64,7 +64,7 @@ def origins() -> dict[str, str]:
 
 
 def _standard_sources() -> tuple[PydanticBaseSettingsSource, ...]:
-    from pydantic_settings import (  # noqa: PLC0415 (few ask)
+    from pydantic_settings import (  # noqa: PLC0415 (rarely needed)
         DotEnvSettingsSource,
         InitSettingsSource,
         SecretsSettingsSource,

@@ -1,4 +1,4 @@
-"""Where settings come from beside plain files: the environment, and files that it names."""
+"""Sources of settings: the environment, and the files that it names."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dsx.core.errors import Invalid
 from dsx.core.paths import at_home
 
 OF_SERVICE = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
-"""What Kubernetes sets variables to that it names after services."""
+"""Values of the variables that Kubernetes names after services."""
 
 
 class Variables(EnvSettingsSource):
-    """The environment, without what Kubernetes puts there for services named ``dsx…``.
+    """The environment without the variables that Kubernetes sets for services named ``dsx…``.
 
-    For a service `dsx` every container has ``DSX_PORT=tcp://10.0.0.1:8000`` and more of that kind.
+    For a service ``dsx``, for example, every container has ``DSX_PORT=tcp://10.0.0.1:8000``.
     """
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
@@ -34,11 +34,10 @@ class Variables(EnvSettingsSource):
 
 
 class NamedFiles(PydanticBaseSettingsSource):
-    """Values in files, as Docker and Kubernetes hand out secrets.
+    """Values in files, the way Docker and Kubernetes provide secrets.
 
-    Each ``DSX_X_FILE`` of *variables* names one that has ``DSX_X``.
-    `Invalid` if such a file cannot be read or is empty: a key that somebody meant to set must not
-    be missed in silence.
+    Each ``DSX_X_FILE`` of *variables* names a file that contains ``DSX_X``. Raises `Invalid` if a
+    file cannot be read or is empty: an intended key must not be ignored silently.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class NamedFiles(PydanticBaseSettingsSource):
         self._variables = variables.env_vars
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """The content of the field's file, and the spelling under which other sources give it."""
+        """Return the content of the field's file, and the key that other sources use for it."""
         variable = f"DSX_{field_name.upper()}_FILE"
         path = self._variables.get(variable.lower())
         spelling = field_name
@@ -58,12 +57,12 @@ class NamedFiles(PydanticBaseSettingsSource):
         return (_content(variable, at_home(path)) if path else None), spelling, False
 
     def files(self) -> list[Path]:
-        """The files that are named."""
+        """Return the paths of the named files."""
         named = (f"dsx_{name}_file" for name in self.settings_cls.model_fields)
         return [at_home(path) for name in named if (path := self._variables.get(name))]
 
     def __call__(self) -> dict[str, Any]:
-        """All values that are given by files."""
+        """Return all values read from files."""
         fields = self.settings_cls.model_fields.items()
         found = (self.get_field_value(field, name) for name, field in fields)
         return {spelling: value for value, spelling, _ in found if value is not None}
@@ -73,7 +72,7 @@ def _content(variable: str, path: Path) -> str:
     try:
         value = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise Invalid(f"{variable}: {path} cannot be read: {why}") from None
     if not value:
         raise Invalid(f"{variable}: {path} is empty")

@@ -94,7 +94,7 @@ def test_the_password_is_not_shown_as_it_is_typed(
         start_new_session=True,
     )
     seen = b""
-    while b"Password of cli-alice" not in seen:
+    while b"Password for cli-alice" not in seen:
         seen += os.read(terminal, 1000)
     eventually(lambda: not termios.tcgetattr(end)[3] & termios.ECHO)
     os.close(end)
@@ -163,7 +163,7 @@ def test_signing_in_fails_clearly(hub: RunningHub, alice: RunningHub, bare: Comm
     assert b"No password" in bare("login", *at, "cli-alice", code=2).stderr
     bare("login", "--server", "http://127.0.0.1:9", "cli-alice", stdin=TYPED, code=7)
     assert not file_of(bare).exists()
-    assert b"goes first" in bare(
+    assert b"takes precedence" in bare(
         "login", *at, "cli-alice", stdin=TYPED, DSX_API_KEY=hub.key
     ).stderr  # fmt: skip
     bare("logout")
@@ -174,7 +174,7 @@ def test_signing_out_without_the_server(hub: RunningHub, alice: RunningHub, bare
     token = profile(bare)["api_key"]
     file = file_of(bare)
     file.write_text(file.read_text().replace(hub.url, "http://127.0.0.1:9"))
-    assert b"still counts" in bare("logout", code=7).stderr
+    assert b"stays valid" in bare("logout", code=7).stderr
     assert profile(bare)["api_key"] == token
     bare("logout", "--forget")
     assert status(hub, token) == 200
@@ -271,7 +271,9 @@ def test_tokens(hers: Commands, bare: Commands, hub: RunningHub, alice: RunningH
     secret = done.stdout.decode().strip()
     assert b"dsx tokens revoke" in done.stderr
     at = {"SERVER_URL": hub.url, "DSX_API_KEY": secret}
-    assert b"only in category:cli-tok, category:other, prefix:tok/" in bare("whoami", **at).stdout
+    assert (
+        b"limited to category:cli-tok, category:other, prefix:tok/" in bare("whoami", **at).stdout
+    )
     assert bare("list", **at).stdout == b"cli-tok-in\n"
     bare("upload", "-", "--name", "x", "--category", "cli-tok", stdin=b"x", code=4, **at)
     bare("tokens", "create", "more", code=4, **at)
@@ -356,8 +358,8 @@ def test_the_rotation_says_what_it_does(bare: Commands, hub: RunningHub) -> None
     assert not (bare.directory / "dsx-data").exists()
     bare("secrets", "rotate", "--grace", "-1", "--data-dir", str(hub.data_dir), code=2)
     done = bare("secrets", "rotate", "--data-dir", str(hub.data_dir))
-    assert b"work until" in done.stdout
-    assert b"not touched" in done.stdout
+    assert b"are valid until" in done.stdout
+    assert b"not affected" in done.stdout
     (told,) = lines(bare("--json", "secrets", "rotate", "--data-dir", str(hub.data_dir)))
     assert told["grace"] == 86400
 

@@ -117,13 +117,13 @@ def test_d4_wrong_bytes_in_the_cache_are_found(
         os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))
 
     rot()
-    assert b"1 had wrong bytes" in dsx("fetch", "cli-verify", "--verify").stdout
+    assert b"1 damaged and fetched again" in dsx("fetch", "cli-verify", "--verify").stdout
     assert copy.read_bytes() == b"alpha"
     rot()
     (told,) = lines(dsx("cache", "verify", "cli-verify", "--json"))
     assert told == {"files": 1, "wrong": ["cli-verify/a"], "lost": []}
     assert copy.read_bytes() == b"alpha"
-    assert dsx("cache", "verify").stdout.decode() == "1 files read, 0 wrong\n"
+    assert dsx("cache", "verify").stdout.decode() == "1 files checked, 0 damaged\n"
     rot()
     away = dsx("cache", "verify", "--server", "http://127.0.0.1:9", code=6)
     assert b"could not be fetched again" in away.stderr
@@ -156,7 +156,7 @@ def test_m17_fetch_mirrors_and_says_when_it_could_not_ask(
     assert not (tmp_path / "cache/cli-mirror/a").exists()
     away = dsx("fetch", "cli-mirror", "--server", "http://127.0.0.1:9")
     assert b"2 files" in away.stdout
-    assert b"What is in the cache is used, and may be out of date" in away.stderr
+    assert b"Using cached data, which may be out of date" in away.stderr
 
 
 def test_failures_say_what_to_do(bare: Commands, dsx: Commands, hub: RunningHub) -> None:
@@ -360,4 +360,4 @@ def test_a_command_says_that_it_is_waiting(bare: Commands) -> None:
         told = process.stderr.readline().decode()
         process.kill()
         process.communicate()
-    assert told == f"dsx: {url} does not answer yet. Trying on.\n"
+    assert told == f"dsx: {url} has not answered yet. Still trying.\n"

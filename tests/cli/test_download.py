@@ -112,7 +112,7 @@ def test_m16_names_that_only_some_file_systems_tell_apart(
     paths = client.download_files(infos, tmp_path / "here")
     assert [path.read_bytes() for path in paths] == [one.encode(), other.encode()]
     monkeypatch.setattr(destinations, "comparison", lambda _: destinations._folded)
-    with pytest.raises(errors.Conflict, match="each other"):
+    with pytest.raises(errors.Conflict, match="conflicting paths"):
         client.download_files(infos, tmp_path / "there")
     assert not (tmp_path / "there").exists()
 
@@ -188,7 +188,7 @@ def test_a_device_is_written_into_and_stays(
     user = {"SERVER_URL": hub.url, "DSX_API_KEY": "", "DSX_CONFIG": "null"}
     hub.user(top)
     told = dsx("login", top, stdin=PASSWORD.encode(), code=2, **user).stderr.decode()
-    assert "no regular file" in told
+    assert "not a regular file" in told
     assert (tmp_path / "null").is_char_device()
 
 

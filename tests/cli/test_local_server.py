@@ -73,8 +73,8 @@ def test_commands_use_the_port_that_the_server_would(bare: Commands, tmp_path: P
 
 def test_a_port_that_kubernetes_made(bare: Commands) -> None:
     done = bare.run("list", DSX_PORT="tcp://10.0.0.1:8000", DSX_API_KEY="k")
-    assert b"DSX_PORT is no number of a port" in done.stderr
-    assert done.stderr.count(b"it is not used") == 1
+    assert b"DSX_PORT is not a port number" in done.stderr
+    assert done.stderr.count(b"it is ignored") == 1
 
 
 def test_a_tilde_is_the_home_directory_in_commands(own: RunningHub, tmp_path: Path) -> None:

@@ -113,11 +113,11 @@ def test_d7_an_archive_that_nobody_can_unpack_is_refused(
     """A file where another one's directory has to be: by the client, the server, a task, a link."""
     one, other = hub.store(top, b"1"), hub.store(f"{top}/x", b"2")
     told = dsx("download", top, f"{top}/x", "--zip", code=5).stderr.decode()
-    assert "each other's way" in told
+    assert "conflicting paths" in told
     assert str(one["number"]) in told
     assert not (tmp_path / "files.zip").exists()
     told = dsx("download", top, f"{top}/x", "--zip", "-o", "-", code=5).stderr.decode()
-    assert "each other's way" in told
+    assert "conflicting paths" in told
     ids = [one["id"], other["id"]]
     for answer in (
         hub.get("/api/v1/archive", params={"id": ids}),

@@ -73,15 +73,15 @@ def test_a_variable_that_is_no_setting_is_told(tmp_path: Path) -> None:
     kubernetes = {"DSX_PORT_8000_TCP": "tcp://10.0.0.1:8000", "DSX_SERVICE_HOST": "10.0.0.1"}
     with running_hub(tmp_path, DSX_QOUTA="1GB", DSX_CONFIG="", **kubernetes) as hub:
         log = hub.log.read_text()
-    assert "DSX_QOUTA is no setting" in log
-    assert log.count("is no setting") == 1
+    assert "DSX_QOUTA is not a setting" in log
+    assert log.count("is not a setting") == 1
 
 
 def test_a_second_server_leaves_commands_to_the_first(tmp_path: Path) -> None:
     with running_hub(tmp_path) as first:
         place = first.data_dir / "server.json"
         with running_hub(tmp_path / "second", DSX_DATA_DIR=str(first.data_dir)) as second:
-            assert f"another server of this data directory is at {first.url}" in (
+            assert f"another server uses this data directory, at {first.url}" in (
                 second.log.read_text()
             )
         assert first.url in place.read_text()

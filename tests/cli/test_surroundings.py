@@ -20,8 +20,8 @@ def test_variables_of_kubernetes_services_are_ignored(tmp_path: Path) -> None:
     with running_hub(tmp_path, DSX_PORT=SERVICE, DSX_HOST=SERVICE, DSX_PORT_8000_TCP=SERVICE):
         pass
     told = (tmp_path / "server.log").read_text()
-    assert "DSX_PORT is a Kubernetes service's, and is ignored" in told
-    assert "DSX_HOST is a Kubernetes service's, and is ignored" in told
+    assert "DSX_PORT is set by Kubernetes for a service and ignored" in told
+    assert "DSX_HOST is set by Kubernetes for a service and ignored" in told
     run = Commands(tmp_path, {"DSX_PORT": SERVICE})
     rows = {row["setting"]: row for row in lines(run("config", "--json"))}
     assert (rows["DSX_PORT"]["value"], rows["DSX_PORT"]["origin"]) == ("8000", "default")
@@ -43,13 +43,13 @@ def test_without_a_home_nothing_is_made(hub: RunningHub, tmp_path: Path) -> None
     variables = {"HOME": str(home), "XDG_STATE_HOME": "", "SERVER_URL": hub.url, "DSX_API_KEY": KEY}
     run = Commands(tmp_path, variables)
     done = run("upload", "big", "--name", "surroundings.big")
-    assert b"HOME is no directory" in done.stderr
+    assert b"HOME is not a directory" in done.stderr
     refused = run("login", "--server", hub.url, "nobody", stdin=b"wrong\n", code=4)
     assert b"Traceback" not in refused.stderr
     assert not (tmp_path / "gone").exists()
     rows = {row["setting"]: row for row in lines(run("config", "--json"))}
     assert rows["state"]["value"] is None
-    assert "HOME is no directory" in rows["state"]["origin"]
+    assert "HOME is not a directory" in rows["state"]["origin"]
     kept = tmp_path / "kept"
     run("upload", "big", "--name", "surroundings.big", XDG_STATE_HOME=str(kept))
     rows = {row["setting"]: row for row in lines(run("config", "--json", XDG_STATE_HOME=str(kept)))}
@@ -61,7 +61,7 @@ def test_a_key_in_a_file_does_not_show(hub: RunningHub, tmp_path: Path) -> None:
     run = Commands(tmp_path, {"SERVER_URL": hub.url})
     assert b"admin" in run("--api-key-file", "key", "whoami").stdout
     assert b"admin" in run("whoami", "--api-key-file", "key").stdout
-    assert b"others see it in the list of processes" in b" ".join(run("--help").stdout.split())
+    assert b"visible in the process list" in b" ".join(run("--help").stdout.split())
     (tmp_path / "empty").write_text("\n")
     assert b"empty is empty" in run("--api-key-file", "empty", "whoami", code=2).stderr
     assert b"none" in run("--api-key-file", "none", "whoami", code=3).stderr

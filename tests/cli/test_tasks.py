@@ -87,13 +87,13 @@ def test_pause_and_resume_of_what_another_process_sends(
     sending.let_go()
     assert sending.process.stderr is not None
     told = sending.process.stderr.readline().decode()
-    assert told == f"dsx: {large.name} is paused; it goes on after: dsx tasks resume {sending.id}\n"
+    assert told == f"dsx: {large.name} is paused; to continue: dsx tasks resume {sending.id}\n"
     assert sending.process.poll() is None
     assert client.tasks.get(sending.id).done < LARGE
     command = told.partition("dsx tasks ")[2].split()
     assert sending.id in dsx("tasks", *command).stdout.decode()
     done = ended(sending.process)
-    assert done.stderr.decode() == f"dsx: {large.name} goes on\n"
+    assert done.stderr.decode() == f"dsx: {large.name} resumed\n"
     (info,) = lines(done)
     assert info["sha256"] == digest_of(large.read_bytes())
     assert proxy.faults.sent < LARGE

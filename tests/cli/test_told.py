@@ -70,7 +70,7 @@ def test_globs_are_deleted_after_a_question(hub: RunningHub, dsx: Commands) -> N
     dsx("delete", f"{top}/a*", "--yes")
     dsx("delete", f"{top}/*")  # one file, as if it was named
     assert lines(dsx("list", f"{top}/*", "--json")) == []
-    assert b"gone for good" in dsx("trash", "purge", f"{top}/a1").stdout
+    assert b"permanently deleted" in dsx("trash", "purge", f"{top}/a1").stdout
     assert b"in the trash" in dsx("trash", "purge", f"{top}/a1", code=3).stderr
     hub.store(f"{top}/b", b"again")
     dsx("delete", f"{top}/b")
@@ -112,7 +112,10 @@ def test_what_is_used_of_the_quota(hub: RunningHub, dsx: Commands, tmp_path: Pat
     [
         (errors.StorageFull("no", {"needed": 5 << 30}), "no room for 5.0 GiB: `dsx delete`"),
         (errors.StorageFull("The disk is full."), "The disk is full."),
-        (errors.TooLarge("A file has at most 1 bytes here.", {"limit": 1 << 20}), "most 1.0 MiB"),
+        (
+            errors.TooLarge("A file has at most 1 bytes here.", {"limit": 1 << 20}),
+            "accepts is 1.0 MiB",
+        ),
         (errors.TooLarge("Other."), "Other."),
     ],
 )
@@ -121,7 +124,7 @@ def test_what_there_is_no_room_for(error: Exception, text: str) -> None:
     assert text in told(error)
 
 
-@pytest.mark.parametrize(("left", "text"), [(0, "none are now"), (1, "1 is now"), (2, "2 damaged")])
+@pytest.mark.parametrize(("left", "text"), [(0, "2 of them"), (1, "1 of them"), (2, "2 damaged")])
 def test_what_a_check_found_may_be_healed(left: int, text: str) -> None:
     """#24"""
     cycle = {"begun": 0, "ended": 1, "checked": 9, "checked_bytes": 9, "found": 2}
@@ -132,4 +135,4 @@ def test_what_a_check_found_may_be_healed(left: int, text: str) -> None:
     status = {"days": 30, "rate": None, "damaged": left, "kinds": [kind]}
     last = scrub._lines(ScrubInfo.read(status), now=False)[-1]
     assert text in last
-    assert ("healed" in last) == (left < 2)
+    assert ("repaired" in last) == (left < 2)

@@ -284,7 +284,7 @@ def test_an_interrupt_promises_no_more_than_it_keeps(
     proxy.faults = Faults()
     (journal,) = through.state.rglob("*.jsonl")
     kept = len(journal.read_bytes().splitlines())
-    assert f"go on from {5 * kept} %" in told or not kept
+    assert f"resume from {5 * kept} %" in told or not kept
     through("upload", "-r", "--always", top.name)
     assert posted(proxy) == 20 - kept
 
@@ -334,7 +334,7 @@ def test_an_interrupt_tells_how_to_go_on(
     contents[f"{top.name}/large"] = large(top / "large")
     start = partial(through.start, "upload", "-r", top.name)
     told = stopped(proxy, start, 25 * MIB, signal.SIGINT, 130)
-    assert told.startswith("dsx: interrupted; run the same command again to go on from ")
+    assert told.startswith("dsx: interrupted; run the same command again to resume from ")
     assert told.count("\n") == 1
     assert 40 <= int(told.split()[-2]) < 100
     through("upload", "-r", top.name)
@@ -368,7 +368,7 @@ def test_an_interrupt_without_resume_leaves_nothing(
 ) -> None:
     large(top / "large")
     start = partial(through.start, "upload", f"{top.name}/large", "--name", top.name, "--no-resume")
-    assert "go on" not in stopped(proxy, start, 25 * MIB, signal.SIGINT, 130)
+    assert "resume from" not in stopped(proxy, start, 25 * MIB, signal.SIGINT, 130)
     (task,) = (task for task in client.tasks.list() if task.name == top.name)
     assert task.state == "aborted"
     assert left_over(through) == []

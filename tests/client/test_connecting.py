@@ -201,5 +201,5 @@ def test_trying_again_is_told_once_for_each_outage(
             client.list_datasets()
     (record,) = caplog.records
     assert record.getMessage().startswith(f"Cannot reach {url}")
-    assert record.getMessage().endswith("Trying again.")
+    assert record.getMessage().endswith("Retrying.")
     assert len(waits) == 5

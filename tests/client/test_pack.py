@@ -151,7 +151,7 @@ def test_m1_what_has_gone_since_the_manifest_is_told_and_left_out(
         server.etag = lambda path: etags[path]  # type: ignore[method-assign]
         sizes = {name: server.files.pop(name) for name in "ab"}
         assert sizes
-    with pytest.warns(errors.CacheWarning, match="2 files of ds are gone .*: a, b"):
+    with pytest.warns(errors.CacheWarning, match="2 files of ds were removed .*: a, b"):
         paths = client.download_dataset("ds")
     assert [path.name for path in paths] == ["c"]
     with pytest.raises(FileNotFoundError):

@@ -103,7 +103,7 @@ def test_m12_a_circle_ends(tmp_path: Path) -> None:
         DatasetHubClient(server.url, "k", tmp_path) as client,
     ):
         server.target = server.url
-        with pytest.raises(errors.Redirected, match="again and again"):
+        with pytest.raises(errors.Redirected, match="too many times"):
             client.list_datasets()
         assert len(server.seen) == 6
 

@@ -342,7 +342,7 @@ def test_what_a_task_is_about(boss: DatasetHubClient) -> None:
         task = boss.tasks.create_delete(**given)  # type: ignore[arg-type]
         assert (task.kind, task.name) == ("delete", "3 files")
     for create in (boss.tasks.create_delete, boss.tasks.create_download):
-        with pytest.raises(errors.Invalid, match="Say which"):
+        with pytest.raises(errors.Invalid, match="Select files"):
             create()
         with pytest.raises(errors.NotFound):
             create([str(uuid.uuid4())])

@@ -112,11 +112,11 @@ def test_an_interrupt_says_how_to_go_on(hub: RunningHub, proxy: Proxy, large: Pa
     process = begin(proxy.url, hub.key, large)
     told = interrupted(proxy, process, 25 * MIB, signal.SIGINT)
     assert process.returncode == 130
-    assert b"run the same command again to go on from " in told
+    assert b"run the same command again to resume from " in told
     process = begin(proxy.url, hub.key, large, "--no-resume", "--name", "no-resume")
     told = interrupted(proxy, process, 25 * MIB, signal.SIGINT)
     assert process.returncode == 130
-    assert b"go on" not in told
+    assert b"resume from" not in told
 
 
 def test_a_server_that_crashes_meanwhile(tmp_path: Path, large: Path, state: Path) -> None:
@@ -363,7 +363,7 @@ def test_an_upload_outlasts_a_restart(
             eventually(lambda: away or sent.done())
             hubs.append(start_hub(tmp_path, DSX_PORT=port))
             assert sent.result(60).sha256 == sha256(few.read_bytes())
-            assert "Trying again for a minute" in away[0]
+            assert "Retrying for a minute" in away[0]
             assert [info.version for info in client.list_files()] == [1]
         finally:
             hubs[-1].stop()

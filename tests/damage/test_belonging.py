@@ -122,7 +122,7 @@ def test_h7_orphans_come_back_when_their_record_does(tmp_path: Path, stopped: Ru
     assert "3 blobs in quarantine" in fsck(tmp_path, "--repair", "--force")
     shutil.copy(whole, stopped.data_dir / "catalog.db")
     fsck(tmp_path, "--repair", "--force")
-    assert "Every record has its bytes and every byte is right" in fsck(tmp_path, "--deep")
+    assert "Every record has its blob, with the right content" in fsck(tmp_path, "--deep")
     assert list((stopped.data_dir / "quarantine").iterdir()) == []
 
 

@@ -43,8 +43,8 @@ def test_what_can_be_read_of_a_damaged_catalog_is_saved(tmp_path: Path) -> None:
     assert saved[0] == "ok"
     assert 20 < int(saved[1]) < FILES
     checked = sh(f"cd dsx-data\n{BLOCKS['catalog-replace']}", tmp_path)
-    assert "Every record has its bytes" in checked
-    assert "miscounted; --repair" in checked
+    assert "Every record has its blob" in checked
+    assert "wrong usage counts; --repair" in checked
     with running_hub(tmp_path, DSX_DATA_DIR=str(data)) as hub:
         answer = hub.get("/api/v1/files?limit=100")
         assert answer.status_code == 200, (answer.text, hub.log.read_text())

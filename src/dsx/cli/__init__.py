@@ -1,1 +1,1 @@
-"""``dsx …``: one command a module."""
+"""The ``dsx`` command line: one module per command."""

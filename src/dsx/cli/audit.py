@@ -1,4 +1,4 @@
-"""``dsx audit``: what was done, by whom, and what was refused."""
+"""``dsx audit``: the audit log of actions and refusals."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _LIMIT = 100
 def audit(
     ctx: typer.Context,
     *,
-    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
-    refused: Annotated[bool, typer.Option("--refused", help="Only what was refused.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many entries.")] = _LIMIT,
+    user: Annotated[str | None, typer.Option(help="Only entries of this user.")] = None,
+    refused: Annotated[bool, typer.Option("--refused", help="Only refusals.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of entries.")] = _LIMIT,
 ) -> None:
-    """List what was done, newest first: admins see everybody's entries, others their own.
+    """List audit log entries, newest first; admins see everyone's, others their own.
 
     Examples:
 
@@ -44,6 +44,6 @@ def audit(
 
 
 def _target(entry: AuditInfo) -> str:
-    """What it was done to; of refusals that are counted: what, and how often."""
+    """The target of an entry; for counted refusals, each target with its count."""
     seen = entry.details.get("seen", {entry.target: entry.details.get("count", 1)})
     return ", ".join(name if count == 1 else f"{name} ({count})" for name, count in seen.items())

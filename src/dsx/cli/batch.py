@@ -1,4 +1,4 @@
-"""Several uploads as one: small files many at a time, large ones one after the other."""
+"""Uploads several files: small ones concurrently, large ones in sequence."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 _WORKERS = 8
 _LOOKED_UP = 500
-_FATAL = (errors.Unauthenticated, errors.Unavailable)  # what fails one file so fails all
+_FATAL = (errors.Unauthenticated, errors.Unavailable)  # these would fail all other files too
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of a file: its record, and whether that is *new* or was there before."""
+    """A stored file's record, and whether it is *new* or already existed."""
 
     info: FileInfo
     new: bool
 
 
 Outcome = tuple[Item, Stored | Exception]
-"""A file, and what became of it or why that failed."""
+"""A file with its result, or with the error that storing it raised."""
 
 
 class Batch:
@@ -55,9 +55,9 @@ class Batch:
         journal: Journal | None = None,
         always: bool = False,
     ) -> None:
-        """Store *items* with *facts*, except those that *journal* knows.
+        """Store *items* with the options *facts*, except those recorded in *journal*.
 
-        *always*: also those that are stored already as they are, as new versions.
+        *always*: also store unchanged files, as new versions.
         """
         self.failed: list[BaseException] = []
         self._always = always
@@ -76,7 +76,7 @@ class Batch:
         self._begun = time.monotonic()
 
     def run(self, output: Output) -> None:
-        """Store them all, and tell of each as it is done; ``failed`` has what went wrong."""
+        """Store all files, printing each result; errors are collected in ``failed``."""
         known = None if any(item.path is None for item in self._items) else self._total
         tried: set[Item] = set()
         with output.bar(known) as self._bar:
@@ -95,15 +95,15 @@ class Batch:
 
     @property
     def percent(self) -> int:
-        """How much of all bytes the same command would not send again."""
+        """Percentage of all bytes that the same command would not send again."""
         done = list(self._done.items())
         kept = sum(size for item, size in done if self._goes_on(item, size))
         return int(100 * kept / self._total) if self._total else 0
 
     def _goes_on(self, item: Item, done: int) -> bool:
-        """Whether another run would not have to send what is *done* of *item*.
+        """Whether another run could skip the *done* bytes of *item*.
 
-        One that makes versions of what has not changed knows what it has done from its journal.
+        A run that also stores unchanged files knows its finished ones only from its journal.
         """
         if item.path is None or (item.size < PARTS_FROM and done < item.size):
             return False
@@ -126,11 +126,11 @@ class Batch:
                 yield self._attempt(item, known)
 
     def _present(self, items: Sequence[Item]) -> dict[str, FileInfo]:
-        """What the hub has under the names of *items*, as far as that matters."""
+        """The hub's current files under the names of *items*, if they are needed."""
         if self._always or self._facts["if_absent"]:
             return {}
         there = [item.name for item in items if item.path is None or item.mtime_ns]
-        return self._client.find_if_possible(there)  # a missing file fails without any request
+        return self._client.find_if_possible(there)  # a missing file fails without a request
 
     def _attempt(self, item: Item, known: dict[str, FileInfo]) -> Outcome:
         try:
@@ -159,7 +159,7 @@ class Batch:
         return Stored(info, new=new)
 
     def _known(self, item: Item) -> FileInfo | None:
-        """What *item* became when an earlier run stored it; None if it is not there any more."""
+        """The file that an earlier run stored for *item*; None if it no longer exists."""
         id_ = self._journal.find(item) if self._journal else None
         if id_ is None:
             return None
@@ -192,10 +192,10 @@ class Batch:
     def _became(self, state: str, name: str, task: str) -> None:
         if state == "paused":
             self._paused.add(task)
-            note(f"{name} is paused; it goes on after: dsx tasks resume {task}")
+            note(f"{name} is paused; to continue: dsx tasks resume {task}")
         elif task in self._paused:
             self._paused.discard(task)
-            note(f"{name} goes on")
+            note(f"{name} resumed")
         if self._bar is not None:
             self._bar(sum(list(self._done.values())), self._description())
 

@@ -15,13 +15,13 @@ from dsx.cli.output import human
 app = typer.Typer(
     no_args_is_help=True, help="Measure, verify or clear the local cache of datasets."
 )
-Dataset = Annotated[str | None, typer.Argument(help="One dataset; none: all.")]
+Dataset = Annotated[str | None, typer.Argument(help="One dataset; default: all.")]
 Directory = Annotated[Path, typer.Option(help="Cache directory.")]
 
 
 @app.command()
 def size(ctx: typer.Context, dataset: Dataset = None, *, directory: Directory = CACHE) -> None:
-    """Print how many bytes the cache takes.
+    """Print the size of the cache.
 
     Examples:
 
@@ -34,9 +34,10 @@ def size(ctx: typer.Context, dataset: Dataset = None, *, directory: Directory = 
 
 @app.command()
 def verify(ctx: typer.Context, dataset: Dataset = None, *, directory: Directory = CACHE) -> None:
-    """Read the cached files, and fetch again those whose bytes are wrong.
+    """Check the cached files, and fetch damaged ones again.
 
-    They are compared with the SHA-256 of the dataset's manifest, or of what was received.
+    Each file is compared with its SHA-256 in the dataset's manifest, or else with the SHA-256
+    computed while it was downloaded.
 
     Examples:
 
@@ -49,7 +50,7 @@ def verify(ctx: typer.Context, dataset: Dataset = None, *, directory: Directory 
         context.client(directory, progress) as client,
     ):
         verified = client.verify_cache(dataset)
-    line = f"{verified.files} files read, {len(verified.wrong)} wrong"
+    line = f"{verified.files} files checked, {len(verified.wrong)} damaged"
     if verified.wrong:
         line += f", {len(verified.wrong) - len(verified.lost)} of them fetched again"
     summary = {"files": verified.files, "wrong": verified.wrong, "lost": verified.lost}
@@ -60,7 +61,7 @@ def verify(ctx: typer.Context, dataset: Dataset = None, *, directory: Directory 
 
 @app.command()
 def clear(ctx: typer.Context, dataset: Dataset = None, *, directory: Directory = CACHE) -> None:
-    """Delete what was downloaded; files of other origin stay.
+    """Delete downloaded files; other files in the directory are kept.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""``dsx config``: every setting and where it comes from."""
+"""``dsx config``: all settings and their origins."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _IN_QUERY = re.compile(r"([?&][a-z_]*(?:password|secret|token|key)=)[^&]*", re.I
 
 
 def config(ctx: typer.Context) -> None:
-    """Print each setting, its value and where that comes from; secrets are masked.
+    """Print each setting with its value and origin; secrets are masked.
 
-    First what this command line uses to reach a hub, then, where the server is installed, what
-    `dsx serve` would use here.
+    First the settings of this command line, then, if the server is installed, those that
+    `dsx serve` would use in this directory.
 
     Examples:
 
@@ -49,13 +49,13 @@ def config(ctx: typer.Context) -> None:
 
 
 def _state() -> dict[str, str | None]:
-    """Where this machine remembers what it is uploading."""
+    """The directory that records unfinished uploads."""
     from dsx.client.upload_journal import states  # noqa: PLC0415 (slow to import)
 
     try:
         return {"value": str(states().parent), "origin": "XDG_STATE_HOME or default"}
     except (OSError, RuntimeError) as error:
-        return {"value": None, "origin": f"nowhere: {error}"}
+        return {"value": None, "origin": f"unavailable: {error}"}
 
 
 def _server_rows() -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ def _server_rows() -> list[dict[str, Any]]:
 
 
 def _masked(value: str) -> str:
-    """A URL without its password, or a password in its query; anything else as it is."""
+    """Mask passwords in a URL and its query; other values are returned unchanged."""
     if "://" not in value:
         return value
     password = urlsplit(value).password

@@ -1,4 +1,4 @@
-"""Which server a command talks to, and how: flags, environment, ``.env``, profile, defaults."""
+"""Server and credential of a command: from flags, environment, ``.env``, profile or defaults."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEY_VARIABLES = ("DSX_API_KEY", "AUTH_TOKEN")
 
 
 class Context:
-    """What all commands share."""
+    """Connection settings and output shared by all commands."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Context:
         ca_file: str | None = None,
         default: str = DEFAULT_SERVER,
     ) -> None:
-        """What the flags say; *default* is the server that nobody named."""
+        """Take the values of the flags; *default* is the server if none is configured."""
         self.output = Output(as_json=as_json)
         self.profile = profile or profiles.DEFAULT
         self._given = {"server": server, "api_key": api_key, "ca_file": ca_file}
@@ -48,7 +48,7 @@ class Context:
 
     @staticmethod
     def of(ctx: typer.Context) -> Context:
-        """The context that `dsx.cli.main` made."""
+        """Return the context created by `dsx.cli.main`."""
         context = ctx.obj
         assert isinstance(context, Context)
         return context
@@ -56,7 +56,7 @@ class Context:
     def client(
         self, cache_dir: Path | None = None, progress: Progress | None = None
     ) -> DatasetHubClient:
-        """A client of the chosen server."""
+        """Return a client for the configured server."""
         from dsx.client.client import DatasetHubClient  # noqa: PLC0415 (slow to import)
 
         return DatasetHubClient(
@@ -70,12 +70,12 @@ class Context:
 
     @cached_property
     def ca_file(self) -> Setting:
-        """The file of certificates that sign the server's."""
-        with contextlib.suppress(NotFound):  # a profile that is still to be made
+        """The file of CA certificates that verify the server's."""
+        with contextlib.suppress(NotFound):  # the profile does not exist yet
             found = self._look_up("ca_file", CA_VARIABLES) or self._signed_in("ca_file")
             if found is not None:
                 return found
-        return Setting(None, "the system's")
+        return Setting(None, "system default")
 
     @cached_property
     def server(self) -> Setting:
@@ -87,19 +87,19 @@ class Context:
 
     @cached_property
     def _local(self) -> Setting:
-        """The server of this machine, unless it is another one that nobody has to name."""
+        """The hub on this machine, unless the default server is another one."""
         found = local_server() if self._default == DEFAULT_SERVER else None
         return found or Setting(self._default, DEFAULT)
 
     @cached_property
     def api_key(self) -> Setting:
-        """The API key or token: what was given, or was signed in with, or the local server's own.
+        """The API key or token: configured, from `dsx login`, or the local hub's admin key.
 
-        Neither of the latter two is ever shown to another server than theirs.
+        The latter two are sent only to the server they belong to.
         """
         found = self._look_up("api_key", KEY_VARIABLES)
         if found is not None:
-            # The server's setting may list several keys; any of them opens the door.
+            # The server's setting may list several keys; any of them works.
             value = (found.value or "").split(",")[0].strip()
             return Setting(value, found.origin)
         server = self._signed_in("server")
@@ -125,7 +125,7 @@ class Context:
         return profiles.read(self.profile)
 
     def _signed_in(self, name: str) -> Setting | None:
-        """What `dsx login` left, for commands that are told nothing else."""
+        """A value stored by `dsx login`; None if a profile was selected."""
         if self._profile:
             return None
         value = profiles.read_all().get(profiles.DEFAULT, {}).get(name)

@@ -26,7 +26,8 @@ CACHE = Path("cache")
 def list_datasets(ctx: typer.Context) -> None:
     """List datasets, with size and the state of the server's index.
 
-    What a dataset leaves out (unreadable files, links out of it …) is told on standard error.
+    Entries left out of a dataset (unreadable files, links out of it …) are listed on standard
+    error.
 
     Examples:
 
@@ -80,22 +81,24 @@ def manifest(ctx: typer.Context, dataset: Annotated[str, typer.Argument()]) -> N
 def fetch(
     ctx: typer.Context,
     dataset: Annotated[str, typer.Argument()],
-    patterns: Annotated[list[str] | None, typer.Argument(help="Paths or globs; none: all.")] = None,
+    patterns: Annotated[
+        list[str] | None, typer.Argument(help="Paths or globs; default: all.")
+    ] = None,
     *,
     to: Annotated[Path, typer.Option(help="Cache directory.")] = CACHE,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep files that the dataset has no more.")
+        bool, typer.Option("--keep", help="Keep files that were removed from the dataset.")
     ] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read what the cache has, too: are its bytes right?")
+        bool, typer.Option("--verify", help="Also check the contents of cached files.")
     ] = False,
 ) -> None:
-    """Download a dataset, or what the cache lacks of it, verified.
+    """Download a dataset, or the files missing from the cache, and verify them.
 
-    Files land in CACHE/DATASET/PATH. Run it again to go on after an interruption, in the middle of
-    a large file too, or to update: what was fetched before and is in the dataset no more is
-    deleted, unless you say --keep. What the cache has is trusted while its size and time are the
-    recorded ones; --verify reads it, and fetches again what has wrong bytes.
+    Files are saved as CACHE/DATASET/PATH. Run the command again to resume after an interruption,
+    even within a large file, or to update: downloaded files that have been removed from the dataset
+    are deleted, unless --keep is given. Cached files are trusted while their size and time match
+    the record; --verify reads them, and fetches damaged ones again.
 
     Examples:
 
@@ -126,13 +129,13 @@ def fetch(
     }
     line = f"{len(fetch.paths)} files, {human(size)}, in {to / dataset}"
     removed = f"; {len(fetch.removed)} removed" if fetch.removed else ""
-    wrong = f"; {len(fetch.wrong)} had wrong bytes and were fetched again" if fetch.wrong else ""
+    wrong = f"; {len(fetch.wrong)} damaged and fetched again" if fetch.wrong else ""
     context.output.result(summary, [line + removed + wrong])
 
 
 @contextmanager
 def warnings_told() -> Iterator[None]:
-    """Tell of the SDK's warnings as of anything else."""
+    """Print the SDK's warnings like other messages, on standard error."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -149,6 +152,6 @@ def _choose(paths: list[str], patterns: list[str]) -> list[str]:
         matches = re.compile(translate(pattern)).match
         found = [pattern] if pattern in known else [path for path in paths if matches(path)]
         if not found:
-            raise NotFound(f"No file of the dataset matches {pattern!r}.")
+            raise NotFound(f"No file in the dataset matches {pattern!r}.")
         chosen.update(dict.fromkeys(found))
     return list(chosen)

@@ -1,4 +1,4 @@
-"""What the exit code says: one table from failures to codes."""
+"""Exit codes and error messages of failures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CODES: list[tuple[type[errors.DSXError], int]] = [
     (errors.Unprocessable, USAGE),
 ]
 
-_FREES = "`dsx delete` files and `dsx trash empty`, or ask its operator for more"
+_FREES = "`dsx delete` files and `dsx trash empty`, or ask its operator for more space"
 
 TABLE = """
 Exit codes: 0 done · 1 other failure · 2 usage or bad input · 3 not found · 4 not authenticated or
@@ -41,7 +41,7 @@ not allowed · 5 conflict · 6 bytes missing or wrong · 7 server unreachable or
 
 
 def code_for(error: BaseException) -> int:
-    """The exit code for a failure."""
+    """Return the exit code for a failure."""
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
@@ -53,14 +53,14 @@ def code_for(error: BaseException) -> int:
 
 
 def failure(error: BaseException) -> dict[str, object]:
-    """A failure for programs, which --json prints to standard error."""
+    """Return a failure as --json prints it to standard error."""
     details = error.details if isinstance(error, errors.DSXError) else {}
     kind = error.code if isinstance(error, errors.DSXError) else "failed"
     return {"error": told(error), "kind": kind, "code": code_for(error), "details": dict(details)}
 
 
 def told(error: BaseException) -> str:
-    """A failure in one line; the system's own are told without their numbers."""
+    """Return a failure as one line; system errors without their numbers."""
     if isinstance(error, (errors.TooLarge, errors.StorageFull)):
         return _no_room(error)
     if isinstance(error, UnicodeEncodeError):
@@ -73,12 +73,12 @@ def told(error: BaseException) -> str:
 
 
 def _no_room(error: errors.DSXError) -> str:
-    """What there is no room for, in sizes for people, and what to do."""
+    """Describe a full quota, disk or size limit, and what to do."""
     known = {key: value for key, value in error.details.items() if isinstance(value, int)}
     more = "see `dsx whoami`; `dsx delete` files, and `dsx trash empty`, to make room"
     if {"quota", "used"} <= known.keys():
         used, quota = human(known["used"]), human(known["quota"])
-        return f"It does not fit in your quota: {used} of {quota} are used; {more}."
+        return f"Your quota is exceeded: {used} of {quota} are used; {more}."
     if "quota_files" in known:
         return f"Your quota is {known['quota_files']} files, versions and trash included; {more}."
     if isinstance(error, errors.StorageFull) and "needed" in known:
@@ -86,5 +86,5 @@ def _no_room(error: errors.DSXError) -> str:
     if isinstance(error, errors.StorageFull):
         return f"{error.message} On the command line: {_FREES}."
     if isinstance(error, errors.TooLarge) and error.message.startswith("A file has at most"):
-        return f"A file has at most {human(known.get('limit', 0))} on this hub."
+        return f"The largest file this hub accepts is {human(known.get('limit', 0))}."
     return error.message

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from dsx.client.progress import Progress
 
 STREAM = "-"
-_TOLD = 20  # files of a glob
+_TOLD = 20  # files listed before they are deleted
 OfVersion = Annotated[
-    int | None, typer.Option("--version", min=1, help="That version alone: see `dsx versions`.")
+    int | None, typer.Option("--version", min=1, help="Only this version; see `dsx versions`.")
 ]
 
 
@@ -35,16 +35,16 @@ def download(
     output: Annotated[
         str | None, typer.Option("-o", "--output", help="File or directory; - is standard output.")
     ] = None,
-    archive: Annotated[bool, typer.Option("--zip", help="All of them as one ZIP.")] = False,
+    archive: Annotated[bool, typer.Option("--zip", help="Download all as one ZIP.")] = False,
     version: OfVersion = None,
     name: ByName = False,
     number: ByNumber = False,
 ) -> None:
-    """Download files, verified.
+    """Download files and verify them.
 
-    One file gets the last part of its name, several keep their whole names: with `-o dir/`,
-    dir/a/config.json and dir/b/config.json. Files that would be in each other's way are refused
-    before anything is fetched. If a download is interrupted, the same command goes on where it was.
+    A single file is saved under the last part of its name; several keep their full names: with
+    `-o dir/`, dir/a/config.json and dir/b/config.json. Conflicting paths are refused before
+    anything is downloaded. After an interruption, the same command resumes the download.
 
     Examples:
 
@@ -97,14 +97,16 @@ def list_files(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(help="Glob, e.g. 'img_*.png'.")] = None,
     *,
-    regex: Annotated[str | None, typer.Option(help="RE2 expression found in the name.")] = None,
+    regex: Annotated[str | None, typer.Option(help="RE2 expression to find in names.")] = None,
     category: Annotated[str | None, typer.Option(help="Only this category.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="Only with this tag; repeatable.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Files with this tag; repeatable.")] = None,
     created_from: Annotated[str | None, typer.Option(help="ISO time, inclusive.")] = None,
     created_to: Annotated[str | None, typer.Option(help="ISO time, exclusive.")] = None,
-    sort: Annotated[str, typer.Option(help="created, name or size; -x: descending.")] = "-created",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
-    long: Annotated[bool, typer.Option("--long", "-l", help="With id, size, time …")] = False,
+    sort: Annotated[
+        str, typer.Option(help="created, name or size; -size: descending.")
+    ] = "-created",
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of results.")] = None,
+    long: Annotated[bool, typer.Option("--long", "-l", help="Also show id, size, time …")] = False,
 ) -> None:
     """List files, newest first.
 
@@ -142,18 +144,18 @@ def list_files(
 def delete(
     ctx: typer.Context,
     refs: Annotated[
-        list[str], typer.Argument(help="Names, quoted globs as 'img_*.png', numbers or ids.")
+        list[str], typer.Argument(help="Names, quoted globs like 'img_*.png', numbers or ids.")
     ],
     *,
     version: OfVersion = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask about several by a glob.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     name: ByName = False,
     number: ByNumber = False,
 ) -> None:
-    """Move files, with all their versions, to the trash; or one version alone.
+    """Move files with all their versions, or single versions, to the trash.
 
-    The number or id of an older version stands for that version alone, too: see `dsx versions`.
-    A glob stands for all files that `dsx list` shows for it.
+    The number or id of an older version means only that version; see `dsx versions`. A glob means
+    all files that `dsx list` shows for it.
 
     Examples:
 
@@ -175,14 +177,14 @@ def delete(
             client.delete(info, version)
             alone = version is not None or not info.latest
             what = f"version {info.version} of {info.name}" if alone else info.name
-            told = f"{what} is in the trash; get it back with: dsx trash restore {info.number}"
+            told = f"{what} is in the trash; to restore it: dsx trash restore {info.number}"
             context.output.result(info, [told])
         if client.storage_full():
-            note("the hub's disk is full: `dsx trash empty` makes room")
+            note("the hub's disk is full: `dsx trash empty` frees space")
 
 
 def _deleted(client: DatasetHubClient, ref: str, meaning: Meaning) -> list[FileInfo]:
-    """The files that *ref* means: one, or those of a glob that is nobody's name."""
+    """The files that *ref* means: one, or the matches of a glob that is no file's name."""
     if meaning.name or meaning.number or not has_magic(ref):
         return [meaning.file(client, ref)]
     with suppress(NotFound):
@@ -194,7 +196,7 @@ def _deleted(client: DatasetHubClient, ref: str, meaning: Meaning) -> list[FileI
 
 
 def _ask_about(refs: list[str], found: list[FileInfo], *, yes: bool) -> None:
-    """Have a person agree to more files than were named."""
+    """Ask for confirmation if globs match more files than *refs*."""
     if yes or len(found) <= len(refs):
         return
     for info in found[:_TOLD]:
@@ -202,7 +204,7 @@ def _ask_about(refs: list[str], found: list[FileInfo], *, yes: bool) -> None:
     if len(found) > _TOLD:
         note(f"… and {len(found) - _TOLD} more")
     if not sys.stdin.isatty():
-        raise Invalid(f"These are {len(found)} files; to delete them all, say --yes.")
+        raise Invalid(f"These are {len(found)} files; to delete them all, use --yes.")
     if not typer.confirm(f"Move these {len(found)} files to the trash?", err=True):
         raise Invalid("Nothing was deleted.")
 
@@ -211,7 +213,7 @@ def versions(
     ctx: typer.Context,
     ref: Annotated[str, typer.Argument(help="Name, number or id of a file.")],
     *,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of results.")] = None,
     name: ByName = False,
     number: ByNumber = False,
 ) -> None:
@@ -235,9 +237,9 @@ def versions(
 
 
 def _chosen(client: DatasetHubClient, infos: list[FileInfo], version: int | None) -> list[FileInfo]:
-    """Of the files *infos*, what --version says."""
+    """Return *infos*, or *version* of the only one."""
     if version is None:
         return infos
     if len(infos) > 1:
-        raise Invalid("--version is for one file.")
+        raise Invalid("--version applies to a single file.")
     return [client.version(infos[0], version)]

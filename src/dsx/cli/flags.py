@@ -19,7 +19,7 @@ _COMMANDS = {
 
 
 def as_command(arguments: Sequence[str]) -> list[str]:
-    """*arguments*, of which the first may be a flag; what follows it is left alone."""
+    """Replace a leading flag in *arguments* by its command."""
     first, *rest = arguments or [""]
     flag, equals, value = first.partition("=")
     if not first.startswith("--"):

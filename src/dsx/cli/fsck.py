@@ -1,4 +1,4 @@
-"""``dsx fsck``: does the catalog agree with the blobs?"""
+"""``dsx fsck``: check the catalog and the blobs against each other."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ def fsck(
     deep: Annotated[
         bool,
         typer.Option(
-            help="Read every blob and compare its SHA-256; damaged ones are not served any more."
+            help="Read every blob and verify its SHA-256; damaged blobs are no longer served."
         ),
     ] = False,
     repair: Annotated[
         bool,
-        typer.Option(help="Set blobs without a record aside, for DSX_QUARANTINE_DAYS."),
+        typer.Option(help="Quarantine blobs without a record, for DSX_QUARANTINE_DAYS."),
     ] = False,
     force: Annotated[
         bool,
-        typer.Option("--force", help="--repair even if the catalog seems to be the wrong one."),
+        typer.Option("--force", help="--repair even if the catalog appears to be the wrong one."),
     ] = False,
     data_dir: Annotated[
         Path | None, typer.Option(help="The server's data directory. [DSX_DATA_DIR]")
     ] = None,
 ) -> None:
-    """Prove that every record has its bytes, and all bytes have a record.
+    """Check that every record has its blob, and every blob a record.
 
-    Runs on the server's machine, also while the server runs. Exits with 6 if a record's bytes are
-    missing or wrong; a blob without a record is harmless (a crash leaves one) and only counted.
+    Runs on the server's machine, also while the server runs. Exits with 6 if a record's blob is
+    missing or damaged; blobs without a record are harmless (crashes leave them) and only counted.
 
     Examples:
 
@@ -50,8 +50,8 @@ def fsck(
     output.result(report, _told(report))
     if report["problem_count"]:
         raise DigestMismatch(
-            f"{report['problem_count']} blobs are missing or wrong; upload the right bytes to heal "
-            "them."
+            f"{report['problem_count']} blobs are missing or damaged; upload the original files to "
+            "repair them."
         )
 
 
@@ -71,23 +71,25 @@ async def _check(data_dir: Path | None, *, deep: bool, repair: bool, force: bool
 def _told(report: dict[str, Any]) -> list[str]:
     lines = [
         f"{report['versions']} file versions, {report['blobs']} blobs, {report['bytes']} bytes",
-        f"{report['orphans']} blobs without a record, {report['stages']} stages of no upload",
+        f"{report['orphans']} blobs without a record, {report['stages']} stages without an upload",
     ]
     if report["miscounted"]:
-        lines.append(f"{report['miscounted']} owners are miscounted; --repair counts again")
+        lines.append(f"{report['miscounted']} owners have wrong usage counts; --repair recounts")
     if report["quarantine"]:
-        lines.append(f"{report['quarantine']} blobs in quarantine; --repair takes back wanted ones")
+        lines.append(f"{report['quarantine']} blobs in quarantine; --repair restores needed ones")
     if report["repaired"]:
-        lines.append(f"{report['repaired']} of them were set aside now")
+        lines.append(f"{report['repaired']} blobs were quarantined now")
     if report["reclaimed"]:
-        lines.append(f"{report['reclaimed']} blobs were brought back from the quarantine")
+        lines.append(f"{report['reclaimed']} blobs were restored from quarantine")
     if report["agreement"] == "older":
-        lines.append("The catalog is older than the blobs: what was stored since is not in it.")
+        lines.append(
+            "The catalog is older than the blobs: files stored since then are missing from it."
+        )
     lines += [
         f"{', '.join(item['names']) or 'no file'}: {item['problem']} ({item['digest']})"
         for item in report["problems"]
     ]
-    how = "and every byte is right" if report["deep"] else "and has the right size"
+    what = "content" if report["deep"] else "size"
     if not report["problem_count"]:
-        lines.append(f"Every record has its bytes {how}.")
+        lines.append(f"Every record has its blob, with the right {what}.")
     return lines

@@ -1,4 +1,4 @@
-"""Ctrl+C: one line and 130, from the first instruction on."""
+"""Handling of Ctrl+C: one line on standard error and exit code 130."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ _told = False
 
 
 def end_at_once() -> None:
-    """Until `raise_again`, an interrupt ends the process: there is nothing to tidy up yet.
+    """Let an interrupt end the process immediately, until `raise_again` is called.
 
-    One that is ignored, as in the background of a shell, stays so.
+    There is nothing to clean up yet. If interrupts are ignored, as in a shell's background jobs,
+    they stay ignored.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
 
 
 def raise_again() -> None:
-    """From here on an interrupt is a `KeyboardInterrupt` again."""
+    """Let interrupts raise `KeyboardInterrupt` again."""
     global _told  # noqa: PLW0603 (there is one command at a time)
     _told = False
     if signal.getsignal(signal.SIGINT) is _end:
@@ -29,7 +30,7 @@ def raise_again() -> None:
 
 
 def tell(more: str = "") -> None:
-    """Say that the command was interrupted, once, and *more* that a person should know."""
+    """Print that the command was interrupted, followed by *more*; only once."""
     global _told  # noqa: PLW0603 (there is one command at a time)
     if _told:
         return

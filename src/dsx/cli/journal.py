@@ -1,4 +1,4 @@
-"""What a command that stores several files has done, so that the same command can go on."""
+"""Records which files an upload command has stored, so that the same command can resume."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from dsx.client.upload_journal import MAX_AGE, states
 
 
 class Journal:
-    """One line for each file that is stored, in a file of its own for each command.
+    """The stored files of one command, one line each, in a file per command.
 
-    It goes when all files of the command are stored: then the same command means new versions.
+    The file is deleted once all are stored: the same command then creates new versions.
     """
 
     def __init__(self, command: Mapping[str, Any], arguments: Sequence[str]) -> None:
-        """Of *command*, given in this directory with *arguments*."""
+        """Open the journal of *command* with *arguments* in the current directory."""
         identity = json.dumps([command, str(Path.cwd()), *arguments], sort_keys=True, default=str)
         key = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()
         self._descriptor: int | None = None
@@ -36,30 +36,30 @@ class Journal:
             _prune(directory)
             self._path = directory / f"{key}.jsonl"
             self._descriptor = lock_file(self._path)
-        except (OSError, RuntimeError):  # a command works without it, too
+        except (OSError, RuntimeError):  # commands also work without it
             return
         if self._descriptor is not None:
             self._read()
 
     def find(self, item: Item) -> str | None:
-        """The id of the stored file that *item* became; None if it did not, or has changed."""
+        """Return the id of the file stored for *item*; None if not stored or changed since."""
         return self._done.get(_key(item))
 
     def has(self, item: Item) -> bool:
-        """Whether the same command will find *item* here."""
+        """Whether *item* is recorded for the same command to find."""
         return self._descriptor is not None and _key(item) in self._done
 
     def note(self, item: Item, id_: str) -> None:
-        """*item* has been stored. Threads may do this at once."""
+        """Record that *item* has been stored. Thread-safe."""
         if self._descriptor is None:
             return
         line = json.dumps([_key(item), id_]) + "\n"
-        with self._lock, contextlib.suppress(OSError):  # what is stored is stored all the same
+        with self._lock, contextlib.suppress(OSError):  # the file is stored regardless
             os.write(self._descriptor, line.encode())
             self._done[_key(item)] = id_
 
     def close(self, *, complete: bool) -> None:
-        """The command ends; *complete*: with all files stored."""
+        """Close the journal; *complete*: all files are stored, so delete it."""
         if self._descriptor is None:
             return
         if complete or os.fstat(self._descriptor).st_size == 0:
@@ -73,7 +73,7 @@ class Journal:
         for line in noted.splitlines():
             try:
                 key, id_ = json.loads(line)
-            except (ValueError, TypeError):  # a crash in the middle of it
+            except (ValueError, TypeError):  # cut off by a crash
                 continue
             self._done[str(key)] = str(id_)
         os.lseek(self._descriptor, 0, os.SEEK_END)

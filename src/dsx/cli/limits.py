@@ -1,4 +1,4 @@
-"""What several commands about accounts are told in the same way: places, days."""
+"""Options shared by the commands for tokens, shares and login: resources and lifetime."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from dsx.client.models import PlaceInfo
 
 DAY = 24 * 3600.0
-Days = Annotated[
-    float | None, typer.Option("--days", help="For how many days; default: until it is ended.")
+Days = Annotated[float | None, typer.Option("--days", help="Lifetime in days; default: unlimited.")]
+Category = Annotated[list[str] | None, typer.Option("--category", help="Files of this category.")]
+Prefix = Annotated[
+    list[str] | None, typer.Option("--prefix", help="Files below a prefix, e.g. models/.")
 ]
-Category = Annotated[list[str] | None, typer.Option("--category", help="The files of a category.")]
-Prefix = Annotated[list[str] | None, typer.Option("--prefix", help="Files below this, as models/.")]
-Dataset = Annotated[list[str] | None, typer.Option("--dataset", help="A dataset in place.")]
+Dataset = Annotated[list[str] | None, typer.Option("--dataset", help="This dataset.")]
 
 
 def seconds(days: float | None) -> float | None:
-    """*days* in seconds."""
+    """Return *days* in seconds; raise `Invalid` unless it is positive."""
     if days is not None and not days > 0:
-        raise Invalid("--days has to be more than 0.")
+        raise Invalid("--days must be greater than 0.")
     return None if days is None else days * DAY
 
 
 def day(time: datetime | None, otherwise: str = "never") -> str:
-    """A time for a table."""
+    """Format a date for a table."""
     return otherwise if time is None else time.strftime("%Y-%m-%d")
 
 
 def until(expires: datetime | None) -> str:
-    """When something ends, for a table."""
+    """Format an expiry date for a table."""
     if expires is None:
         return "no end"
     return day(expires) if expires > datetime.now(UTC) else "ended"
@@ -45,7 +45,7 @@ def until(expires: datetime | None) -> str:
 def places(
     categories: Sequence[str] | None, prefixes: Sequence[str] | None, datasets: Sequence[str] | None
 ) -> list[PlaceInfo]:
-    """What the options tell."""
+    """Return the resources that the options name."""
     from dsx.client.models import PlaceInfo  # noqa: PLC0415 (slow to import)
 
     told = (("category", categories), ("prefix", prefixes), ("dataset", datasets))

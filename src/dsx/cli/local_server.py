@@ -1,4 +1,4 @@
-"""The hub of this machine: where it runs, and the key that it keeps in its data directory."""
+"""The hub on this machine: its URL, and the admin key in its data directory."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from dsx.client.paths import local
 from dsx.core.running import ADMIN_KEY_FILE, DATA_DIR, SERVER_FILE
 
 DEFAULT = "default"
-"""The origin of what nothing says."""
+"""The origin of values that are not configured."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _EVERYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value and where it came from."""
+    """A value and its origin."""
 
     value: str | None
     origin: str
 
 
 def local_server() -> Setting | None:
-    """Where the hub with this data directory runs, or would run; None: where all do by default."""
+    """Return the URL of the hub with this data directory, running or configured; else None."""
     return _running() or _configured()
 
 
 def local_key(server: str | None, local: Setting) -> Setting | None:
-    """The admin key in the data directory, if *server* is *local*, the hub that it belongs to."""
+    """Return the admin key in the data directory, if *server* is *local*, the hub it belongs to."""
     if server is None or local.value is None or _address(server) != _address(local.value):
         return None
     if local.origin == DEFAULT and urlsplit(server).hostname not in _LOOPBACK:
@@ -46,7 +46,7 @@ def local_key(server: str | None, local: Setting) -> Setting | None:
 
 
 def read_dotenv(path: Path = Path(".env")) -> dict[str, str]:
-    """``NAME=value`` lines; quotes around the value are dropped."""
+    """Parse ``NAME=value`` lines; quotes around values are removed."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -62,7 +62,7 @@ def read_dotenv(path: Path = Path(".env")) -> dict[str, str]:
 
 
 def _running() -> Setting | None:
-    """What a running server says of itself; one that crashed has left the lock behind, unlocked."""
+    """The URL published by a running server; a crashed one leaves its file unlocked."""
     from dsx.client.system import lock, open_file  # noqa: PLC0415 (slow to import)
 
     path = _data_dir() / SERVER_FILE
@@ -81,12 +81,12 @@ def _running() -> Setting | None:
 
 
 def _configured() -> Setting | None:
-    """Where `dsx serve` would listen in this directory, if anything says so."""
+    """The URL on which `dsx serve` would listen in this directory, if configured."""
     port = _server_setting("port")
     if port is None or port.value is None:
         return None
     if not port.value.isascii() or not port.value.isdecimal() or not 0 < int(port.value) < 1 << 16:
-        note(f"DSX_PORT is no number of a port ({port.origin}); it is not used")
+        note(f"DSX_PORT is not a port number ({port.origin}); it is ignored")
         return None
     host = _server_setting("host")
     name = (host.value if host else None) or ""
@@ -100,7 +100,7 @@ def _data_dir() -> Path:
 
 
 def _server_setting(name: str) -> Setting | None:
-    """A setting of the server, from where it takes them."""
+    """A server setting, from the same sources that the server reads."""
     variable = f"DSX_{name.upper()}"
     for origin, values in (("environment", os.environ), (".env", read_dotenv())):
         if values.get(variable):
@@ -112,7 +112,7 @@ def _server_setting(name: str) -> Setting | None:
 
 
 def _address(url: str) -> tuple[str, str, int | None]:
-    """What two spellings of the same address have in common."""
+    """Normalize *url*, so that spellings of the same address compare equal."""
     parts = urlsplit(url.rstrip("/"))
     host = parts.hostname or ""
     with contextlib.suppress(ValueError):

@@ -1,4 +1,4 @@
-"""``dsx login``, ``logout``, ``whoami``: a token of one's own, kept for later commands."""
+"""``dsx login``, ``logout``, ``whoami``: a token stored for later commands."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ _LONGEST = 100  # characters of a token's name
 
 def login(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="Of the account; asked for if absent.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Account name; default: prompt for it.")
+    ] = None,
     *,
     days: Days = None,
 ) -> None:
-    """Sign in: later commands use that server and that account.
+    """Sign in: later commands use this server and account.
 
-    Makes a token named after this machine and keeps it, readable by you alone, in the file of
-    profiles: as `default`, or under the name given with --profile. The password is asked for, or
-    read from standard input if that is no terminal, and kept nowhere.
+    Creates a token named after this machine and stores it in the profiles file, readable only by
+    you: as `default`, or under the name given with --profile. The password is prompted for, or
+    read from standard input if that is not a terminal, and is not stored.
 
     Examples:
 
@@ -51,7 +53,7 @@ def login(
     name = name or typer.prompt("User name", default=getpass.getuser(), err=True)
     from dsx.client.client import DatasetHubClient  # noqa: PLC0415 (slow to import)
 
-    who = (name, ask_password(f"Password of {name} on {server}"))
+    who = (name, ask_password(f"Password for {name} on {server}"))
     before = profiles.read_all().get(context.profile)
     ca_file = context.ca_file.value
     with DatasetHubClient(server, who, None, ca_file=ca_file, notify=note) as client:
@@ -64,7 +66,7 @@ def login(
         except (DSXError, OSError):
             client.accounts.revoke_token(made)
             raise
-    with suppress(DSXError):  # it is of no use any more; if it cannot be ended, it is in the list
+    with suppress(DSXError):  # no longer needed; if it cannot be revoked, it is still listed
         _end(before)
     said = {
         "server": server,
@@ -72,7 +74,7 @@ def login(
         "profile": context.profile,
         "token": made.id,
     }
-    context.output.result(said, [f"signed in to {server} as {username} (kept in {path})"])
+    context.output.result(said, [f"signed in to {server} as {username} (stored in {path})"])
     _warn_of_others(context)
 
 
@@ -80,10 +82,10 @@ def logout(
     ctx: typer.Context,
     *,
     forget: Annotated[
-        bool, typer.Option("--forget", help="Do not ask the server to end the token.")
+        bool, typer.Option("--forget", help="Forget the token without revoking it.")
     ] = False,
 ) -> None:
-    """Sign out: end the token that `dsx login` made, and forget it.
+    """Sign out: revoke the token that `dsx login` created, and forget it.
 
     Examples:
 
@@ -100,7 +102,7 @@ def logout(
             _end(known)
         except DSXError as error:
             raise type(error)(
-                f"{error.message} The token still counts. `dsx logout --forget` only forgets it."
+                f"{error.message} The token stays valid. `dsx logout --forget` forgets it anyway."
             ) from error
     profiles.write(context.profile, None)
     said = {"server": known.get("server"), "profile": context.profile}
@@ -108,7 +110,7 @@ def logout(
 
 
 def whoami(ctx: typer.Context) -> None:
-    """Who the server says you are, and what you may do.
+    """Show your account, its permissions and its usage.
 
     Examples:
 
@@ -118,12 +120,12 @@ def whoami(ctx: typer.Context) -> None:
     with context.client() as client:
         me = client.accounts.whoami()
         usage = None
-        with suppress(Denied, NotFound):  # a token for few places, an older hub
+        with suppress(Denied, NotFound):  # a restricted token, or an older hub
             usage = client.accounts.usage()
     server = context.server.value
     lines = [f"{me.username} on {server}", f"may {', '.join(me.scopes)}"]
     if me.places is not None:
-        lines.append(f"only in {', '.join(map(str, me.places)) or 'no place'}")
+        lines.append(f"limited to {', '.join(map(str, me.places)) or 'nothing'}")
     if usage is not None:
         lines.append(_used(usage))
     used = usage and usage.model_dump(mode="json")
@@ -135,30 +137,29 @@ def _used(usage: UsageInfo) -> str:
     if usage.quota_bytes is not None:
         size += f" of {human(usage.quota_bytes)}"
     most = "" if usage.quota_files is None else f" of {usage.quota_files}"
-    return f"{size}, {usage.files}{most} versions of files, trash included"
+    return f"{size}, {usage.files}{most} file versions, trash included"
 
 
 def _token(client: DatasetHubClient, good_for: float | None) -> tuple[TokenInfo, str]:
-    """A token that allows all that the account may do, and the account's name."""
+    """Create a token with all scopes of the account; return it and the account's name."""
     me = client.accounts.whoami()
     name = f"dsx on {socket.gethostname()}"[:_LONGEST]
     return client.accounts.create_token(name, me.scopes, seconds=good_for), me.username
 
 
 def _server(context: Context) -> str:
-    """Where to sign in: a profile that is still to be made tells none."""
+    """Return the server to sign in to; raise `NotFound` if a new profile has none."""
     try:
         server = context.server.value
     except NotFound:
         raise NotFound(
-            f"There is no profile {context.profile!r} yet: say which server it is for, with "
-            "--server URL."
+            f"There is no profile {context.profile!r} yet: name its server with --server URL."
         ) from None
     return (server or DEFAULT_SERVER).rstrip("/")
 
 
 def _end(known: dict[str, str] | None) -> None:
-    """Revoke the token of a profile, by itself; one that has ended already is fine."""
+    """Revoke a profile's token, authenticated by itself; ignore one that has already ended."""
     if known is None or not {"server", "token", "api_key"} <= known.keys():
         return
     from dsx.client.client import DatasetHubClient  # noqa: PLC0415 (slow to import)
@@ -178,10 +179,11 @@ def _end(known: dict[str, str] | None) -> None:
 
 
 def _warn_of_others(context: Context) -> None:
-    """Say so if commands will not use what was just kept."""
+    """Print a note if later commands will not use the new token by default."""
     if context.profile != profiles.DEFAULT:
         note(f"to use it: dsx --profile {context.profile} …")
         return
     told = [name for name in (*SERVER_VARIABLES, *KEY_VARIABLES) if os.environ.get(name)]
     if told:
-        note(f"{' and '.join(told)} in the environment goes first: unset it to use this account")
+        names = " and ".join(told)
+        note(f"{names} in the environment takes precedence: unset it to use this account")

@@ -1,4 +1,4 @@
-"""``dsx``: the command line. A command a module; this one puts them together."""
+"""The ``dsx`` command line, assembled from one module per command."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ def root(
     server: Annotated[str | None, typer.Option(help="URL of the hub. [SERVER_URL]")] = None,
     api_key: Annotated[
         str | None,
-        typer.Option(help="Key to it; others see it in the list of processes. [DSX_API_KEY]"),
+        typer.Option(help="API key; visible in the process list. [DSX_API_KEY]"),
     ] = None,
     api_key_file: Annotated[
-        Path | None, typer.Option(help="File with the key, which nobody sees.")
+        Path | None, typer.Option(help="File that contains the API key.")
     ] = None,
     ca_file: Annotated[
-        str | None, typer.Option(help="Certificates to trust, as PEM. [DSX_CA_FILE]")
+        str | None, typer.Option(help="PEM file of trusted CAs. [DSX_CA_FILE]")
     ] = None,
     profile: Annotated[
         str | None, typer.Option(help="Section of ~/.config/dsx/config.toml to use.")
@@ -107,7 +107,7 @@ def root(
 ) -> None:
     """DSX Hub: store files, serve datasets, train from them.
 
-    The options below may also stand after the command, up to a `--`.
+    The options below may also follow the command, before any `--`.
 
     Examples:
 
@@ -146,9 +146,9 @@ _GENERAL = {
 
 
 def _general_first(arguments: Sequence[str]) -> list[str]:
-    """*arguments* with the options of `root` before the command, where typer looks for them.
+    """Move the options of `root` before the command, where typer expects them.
 
-    The command may be a flag, see `dsx.cli.flags`.
+    The command may be a flag; see `dsx.cli.flags`.
     """
     general, rest = [], []
     left = iter(arguments)
@@ -166,9 +166,9 @@ def _general_first(arguments: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None, *, server: str = DEFAULT_SERVER) -> int:
-    """Run a command; the exit code. Failures are told on standard error, without a traceback.
+    """Run a command and return its exit code.
 
-    *server* is used where nothing else names one.
+    Failures are printed on standard error, without a traceback. *server* is the default server.
     """
     given = _general_first(sys.argv[1:] if arguments is None else arguments)
     prepare_streams()
@@ -195,7 +195,7 @@ def main(arguments: Sequence[str] | None = None, *, server: str = DEFAULT_SERVER
 
 
 def _leave_stuck_threads() -> None:
-    """End at once if there are some: otherwise they would be waited for until they time out."""
+    """Exit immediately if other threads are left, instead of waiting for their timeouts."""
     if threading.active_count() > 1:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""What a command prints: results on standard output, everything else on standard error."""
+"""Output of commands: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Output:
                 echo(line)
 
     def items(self, values: Iterable[Any], columns: Sequence[tuple[str, Any]]) -> None:
-        """Print *values*: as JSON lines, or as a table whose columns are (title, function)."""
+        """Print *values* as JSON lines, or as a table with *columns* of (title, function)."""
         if self.as_json:
             for value in values:
                 echo(json_text(value), exactly=True)
@@ -48,29 +48,29 @@ class Output:
 
     @staticmethod
     def progress() -> AbstractContextManager[Progress | None]:
-        """A bar with speed and time left for each transfer, if there is a terminal."""
+        """Show a bar with speed and remaining time for each transfer, if on a terminal."""
         return terminal.bar_for_each()
 
     @staticmethod
     def bar(total: int | None) -> AbstractContextManager[Bar | None]:
-        """One bar for several transfers of *total* bytes together, if there is a terminal."""
+        """Show one bar for several transfers of *total* bytes together, if on a terminal."""
         return terminal.one_bar(total)
 
 
 def json_text(value: Any) -> str:
-    """A line of JSON; of ASCII alone where the output cannot take everything."""
+    """Return *value* as a line of JSON; ASCII only unless standard output is Unicode."""
     unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
     return json.dumps(_plain(value), ensure_ascii=not unicode)
 
 
 def note(line: str) -> None:
-    """Tell a person something that is no result."""
+    """Print a message on standard error."""
     for part in f"dsx: {line}".split("\n"):
         echo(part, err=True)
 
 
 def human(size: int) -> str:
-    """Bytes for people: ``12.3 MiB``."""
+    """Format a size in bytes: ``12.3 MiB``."""
     amount = float(size)
     for unit in _UNITS[:-1]:
         if amount < 1024:  # noqa: PLR2004 (the unit)

@@ -1,4 +1,4 @@
-"""The file of profiles: which hubs somebody uses, and with what credential."""
+"""The profiles file: a user's hubs and credentials."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dsx.client.system import open_file, replace_file, sync_directory
 from dsx.core.errors import Invalid, NotFound
 
 DEFAULT = "default"
-"""The profile that is used when nothing else is told."""
+"""The profile used if none is selected."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HEADER = re.compile(r"\s*\[\s*profiles\s*\.\s*[\"']?([A-Za-z0-9_-]+)[\"']?\s*\]\s*(#.*)?")
 
 
 def profiles_file() -> Path:
-    """Where profiles are kept: ``[profiles.NAME]`` with ``server`` and ``api_key``."""
+    """Return the path of the file: ``[profiles.NAME]`` with ``server`` and ``api_key``."""
     default = Path.home() / ".config" / "dsx" / "config.toml"
     return local(os.environ.get("DSX_CONFIG") or default)
 
 
 def read_all() -> dict[str, dict[str, str]]:
-    """All profiles by name; none if there is no file."""
+    """Return all profiles by name; empty if there is no file."""
     try:
         text = profiles_file().read_text("utf-8")
     except FileNotFoundError:
@@ -37,27 +37,28 @@ def read_all() -> dict[str, dict[str, str]]:
 
 
 def read(name: str) -> dict[str, str]:
-    """One profile; or `NotFound`."""
+    """Return one profile; raise `NotFound` if it does not exist."""
     found = read_all()
     if name in found:
         return found[name]
     path = profiles_file()
     if not path.exists():
-        raise NotFound(f"There is no {path} to find profile {name!r} in.")
+        raise NotFound(f"There is no profile {name!r}: {path} does not exist.")
     known = ", ".join(sorted(found)) or "none"
     raise NotFound(f"{path} has no profile {name!r}; it has: {known}.")
 
 
 def write(name: str, values: dict[str, str] | None) -> Path:
-    """Replace one profile, or (None) remove it; only the user may read the file after that.
+    """Replace one profile, or remove it if *values* is None; return the file's path.
 
-    Everything else in the file stays as it is, comments too. `Invalid` if that cannot be done.
+    The rest of the file is preserved, including comments; raises `Invalid` if that is impossible.
+    Afterwards only the user can read the file.
     """
     if not _NAME.fullmatch(name):
-        raise Invalid("A profile's name has 1 to 64 letters, digits, _ and -.")
+        raise Invalid("A profile name must be 1 to 64 letters, digits, _ or -.")
     path = profiles_file().resolve()
     if path.exists() and not path.is_file():
-        raise Invalid(f"{path} is no regular file: set DSX_CONFIG to one.")
+        raise Invalid(f"{path} is not a regular file: set DSX_CONFIG to one.")
     text = path.read_text("utf-8") if path.exists() else ""
     wanted = _parsed(text)
     wanted.setdefault("profiles", {}).pop(name, None)
@@ -70,7 +71,7 @@ def write(name: str, values: dict[str, str] | None) -> Path:
     found = _parsed(kept)
     found.setdefault("profiles", {})
     if found != wanted:
-        raise Invalid(f"{path} is written in a way that only a person can change: do it by hand.")
+        raise Invalid(f"{path} cannot be changed automatically: edit it by hand.")
     _replace(path, kept)
     return path
 
@@ -83,7 +84,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _without(text: str, name: str) -> str:
-    """*text* without the section of that profile."""
+    """Remove the section of a profile from *text*."""
     kept, inside = [], False
     for line in text.splitlines(keepends=True):
         if line.lstrip().startswith("["):
@@ -95,7 +96,7 @@ def _without(text: str, name: str) -> str:
 
 
 def _quoted(value: str) -> str:
-    """A TOML string."""
+    """Return *value* as a TOML string."""
     escaped = "".join(
         f"\\u{ord(character):04x}" if character < " " or character in '"\\\x7f' else character
         for character in value
@@ -104,11 +105,9 @@ def _quoted(value: str) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Have *text* at *path* for the user alone: the old file is whole until the new one is."""
+    """Write *text* to *path* atomically, readable only by the user."""
     if not os.environ.get("DSX_CONFIG") and not Path.home().is_dir():
-        raise Invalid(
-            f"HOME ({Path.home()}) is no directory to keep {path.name} in: set DSX_CONFIG."
-        )
+        raise Invalid(f"HOME ({Path.home()}) is not a directory: set DSX_CONFIG to a file.")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:

@@ -1,4 +1,4 @@
-"""Which file a command means by what it was given: a name, a number or an id."""
+"""Resolves references to files: names, numbers and ids."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ if TYPE_CHECKING:
     from dsx.client.models import FileInfo
 
 ByName = Annotated[
-    bool, typer.Option("--name", help="Take them as names, even if they look like numbers or ids.")
+    bool, typer.Option("--name", help="Arguments are names, even if they look like numbers or ids.")
 ]
 ByNumber = Annotated[
-    bool, typer.Option("--number", help="Take them as numbers or ids, even if files are named so.")
+    bool,
+    typer.Option("--number", help="Arguments are numbers or ids, even if files have such names."),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What the options say about references: that they are names, or numbers, or neither."""
+    """How to interpret references: as names, as numbers or ids, or as either."""
 
     name: bool = False
     number: bool = False
 
     def __post_init__(self) -> None:
         if self.name and self.number:
-            raise Invalid("--name and --number exclude each other.")
+            raise Invalid("--name and --number cannot be combined.")
 
     def files(self, client: DatasetHubClient, refs: Sequence[str]) -> list[FileInfo]:
-        """The records that *refs* mean, all of them before anything is done with one."""
+        """Resolve all *refs* to records."""
         return [self.file(client, ref) for ref in refs]
 
     def file(self, client: DatasetHubClient, ref: str) -> FileInfo:
-        """The record that *ref* means; where both are possible, a person is asked which.
+        """Resolve *ref* to a record; if it is ambiguous, ask on the terminal.
 
-        Raises `NotFound`, and `Invalid` if it is not clear and there is nobody to ask.
+        Raises `NotFound`, and `Invalid` if it is ambiguous and there is no terminal.
         """
         from dsx.client.files import may_be_id  # noqa: PLC0415 (slow to import)
 
@@ -64,9 +65,9 @@ class Meaning:
 
 def _asked(ref: str, named: FileInfo, numbered: FileInfo) -> FileInfo:
     what = "number" if ref.isdecimal() else "id"
-    both = f"{ref!r} is the name of a file, and the {what} of another one, {numbered.name!r}"
+    both = f"{ref!r} is the name of one file and the {what} of another, {numbered.name!r}"
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty()):
-        raise Invalid(f"{both}: say which one you mean with --name or --number.")
+        raise Invalid(f"{both}: use --name or --number.")
     meant = {"name": named, "number": numbered}
     answer = ""
     while answer not in meant:

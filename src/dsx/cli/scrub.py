@@ -1,4 +1,4 @@
-"""``dsx scrub``: is what the hub stores still what was stored?"""
+"""``dsx scrub``: the hub's check of its stored bytes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def scrub(
     *,
     now: Annotated[bool, typer.Option("--now", help="Check everything now.")] = False,
     findings: Annotated[
-        bool, typer.Option("--findings", help="List all that is damaged, and nothing else.")
+        bool, typer.Option("--findings", help="List all damaged files, and nothing else.")
     ] = False,
 ) -> None:
-    """Show how far the hub's check of its stored bytes is, and what it found; for admins.
+    """Show progress and findings of the hub's check of its stored bytes; for admins.
 
-    The hub reads all it stores once in DSX_SCRUB_DAYS and compares it with its SHA-256. Damaged
-    bytes are not served any more; uploading the right ones again, under any name, heals them.
-    Exits with 6 if something is damaged.
+    Every DSX_SCRUB_DAYS the hub reads all stored bytes and verifies their SHA-256. Damaged files
+    are no longer served; uploading the original again, under any name, repairs them. Exits with 6
+    if anything is damaged.
 
     Examples:
 
@@ -47,15 +47,15 @@ def scrub(
         else:
             context.output.result(status, [*_lines(status, now=now), *_some(client, status)])
     if status.damaged:
-        raise Damaged(f"{status.damaged} blobs are damaged; upload the right bytes to heal them.")
+        raise Damaged(f"{status.damaged} blobs are damaged; upload the originals to repair them.")
     if status.damaged_in_place:
         raise Damaged(
-            f"{status.damaged_in_place} files of datasets are damaged; put the right ones back."
+            f"{status.damaged_in_place} dataset files are damaged; replace them with the originals."
         )
 
 
 def _some(client: DatasetHubClient, status: ScrubInfo) -> list[str]:
-    """Some of what is damaged, a line each."""
+    """The first findings, one line each."""
     found: list[FindingInfo | DatasetFinding] = []
     if status.damaged:
         found += islice(client.scrub.findings(), _SHOWN)
@@ -86,35 +86,35 @@ def _of_kind(kind: KindInfo, left: int | None, *, now: bool) -> list[str]:
             f"{kind.cycle.found} damaged"
         )
     elif kind.requested:
-        lines.append(f"{kind.name}: a check begins in a moment; `dsx scrub` shows how far it is")
+        lines.append(f"{kind.name}: a check starts in a moment; `dsx scrub` shows its progress")
     lines.append(f"{kind.name}: {_last(kind.last)}{_healed(kind.last, left)}")
     return lines
 
 
 def _healed(last: CycleInfo | None, left: int | None) -> str:
-    """What has become of the damage that was found; *left*: what is damaged now."""
+    """Describe how many findings have been repaired; *left*: the number still damaged."""
     if last is None or not last.found or left is None or left >= last.found:
         return ""
-    return f", of which {left or 'none'} {'is' if left == 1 else 'are'} now: the others are healed"
+    return f", {last.found - left} of them repaired since"
 
 
 def _last(last: CycleInfo | None) -> str:
     if last is None or last.ended is None:
-        return "not checked to the end yet"
+        return "no check has been completed yet"
     when = last.ended.strftime("%Y-%m-%d %H:%M:%S UTC")
     amount = f"{last.checked}, {human(last.checked_bytes)}"
-    return f"last checked until {when} ({amount}): {last.found} damaged"
+    return f"last check ended {when} ({amount}): {last.found} damaged"
 
 
 def _concerned(finding: FindingInfo | DatasetFinding) -> str:
     if hasattr(finding, "files"):
         names = [f"{one.name} version {one.version}" for one in finding.files]
-        return ", ".join(names) or "no file has these bytes any more"
+        return ", ".join(names) or "no longer used by any file"
     return f"{finding.path} of dataset {finding.dataset}"
 
 
 def _problem(finding: FindingInfo | DatasetFinding) -> str:
-    return finding.problem if hasattr(finding, "problem") else "has other content than before"
+    return finding.problem if hasattr(finding, "problem") else "content has changed"
 
 
 _COLUMNS = [

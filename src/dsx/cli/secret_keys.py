@@ -1,4 +1,4 @@
-"""``dsx secrets``: the hub's own secrets."""
+"""``dsx secrets``: the hub's secrets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dsx.cli.server_extra import needs_server
 from dsx.core.errors import Unavailable
 
 _DAY = 24 * 3600
-app = typer.Typer(no_args_is_help=True, help="Change the secrets of a hub, on its machine.")
+app = typer.Typer(no_args_is_help=True, help="Change a hub's secrets, on the server's machine.")
 
 
 @app.callback()
 def secrets() -> None:
-    """Change the secrets of a hub, on its machine."""
+    """Change a hub's secrets, on the server's machine."""
 
 
 @app.command()
@@ -27,16 +27,16 @@ def rotate(
     ctx: typer.Context,
     *,
     grace: Annotated[
-        float, typer.Option(min=0, help="Seconds for which what was signed before still counts.")
+        float, typer.Option(min=0, help="Seconds for which older signed tokens stay valid.")
     ] = _DAY,
     data_dir: Annotated[
         Path | None, typer.Option(help="The server's data directory. [DSX_DATA_DIR]")
     ] = None,
 ) -> None:
-    """Sign tokens with a new key, while the server runs.
+    """Replace the key that signs tokens, while the server runs.
 
-    Runs on the server's machine. Only signed tokens (JWT) are concerned: sessions, tokens, API keys
-    and share links go on as before.
+    Runs on the server's machine. Only signed tokens (JWT) are affected, not sessions, tokens, API
+    keys or share links.
 
     Examples:
 
@@ -46,11 +46,11 @@ def rotate(
     """
     done = asyncio.run(_rotate(data_dir, grace))
     until = datetime.fromisoformat(done["until"]).strftime("%Y-%m-%d %H:%M:%S UTC")
-    old = f"work until {until}, or their own end" if grace else "have ended"
+    old = f"are valid until {until} at most" if grace else "have ended"
     lines = [
-        "signed tokens are signed with a new key from now on",
-        f"those signed before {old}",
-        "sessions, tokens, API keys and share links are not touched",
+        "new signed tokens use a new key",
+        f"older ones {old}",
+        "sessions, tokens, API keys and share links are not affected",
     ]
     Context.of(ctx).output.result(done, lines)
 
@@ -66,7 +66,7 @@ async def _rotate(data_dir: Path | None, grace: float) -> dict[str, Any]:
     async with open_store(settings, create=False) as (catalog, _):
         keys = secret_keys(settings, create=False)
         if grace and not keys:
-            raise Unavailable("There is no secret key: start the server once, or put it back.")
+            raise Unavailable("There is no secret key: start the server once, or restore the key.")
         try:
             if keys:
                 await SigningKeys(catalog, keys).rotate(grace)
@@ -74,8 +74,8 @@ async def _rotate(data_dir: Path | None, grace: float) -> dict[str, Any]:
                 await end_signing_keys(catalog)
         except Unavailable as error:
             raise Unavailable(
-                f"{error.message} If that one is lost, and the server has the present one: "
-                "`dsx secrets rotate --grace 0` ends all signed tokens and begins anew."
+                f"{error.message} If that key is lost and the server has the current one, "
+                "`dsx secrets rotate --grace 0` ends all signed tokens and starts with a new key."
             ) from None
     until = datetime.now(UTC) + timedelta(seconds=grace)
     return {"rotated": "signing key", "grace": grace, "until": until.isoformat(timespec="seconds")}

@@ -1,4 +1,4 @@
-"""Which files a command is about: arguments, patterns and directories as a list."""
+"""Expands arguments, patterns and directories into a list of files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class Item:
     """A file to store.
 
     Attributes:
-        path: where it is; None: standard input.
-        name: of the stored file.
-        size: in bytes, and ``mtime_ns``: when it was last changed; 0 if it cannot be told.
+        path: None for standard input.
+        name: name of the stored file.
+        size: in bytes; 0 if unknown.
+        mtime_ns: time of the last change; 0 if unknown.
     """
 
     path: Path | None
@@ -32,18 +33,18 @@ class Item:
 
     @property
     def label(self) -> str:
-        """What a person calls it."""
+        """The file's name in messages."""
         return str(self.path) if self.path is not None else "standard input"
 
 
 @dataclass(slots=True)
 class Selection:
-    """What arguments stand for.
+    """The files selected by arguments.
 
     Attributes:
-        items: the files to store, in their order.
-        left_out: what lies between them and is none, each with what it is instead.
-        failed: directories that cannot be read.
+        items: files to store, in order.
+        left_out: skipped entries that are not files, each with its kind.
+        failed: errors from unreadable directories.
     """
 
     items: list[Item] = field(default_factory=list)
@@ -52,11 +53,12 @@ class Selection:
 
 
 def select(arguments: Sequence[str], *, recursive: bool) -> Selection:
-    """What *arguments* stand for; a directory's files by their paths.
+    """Return the files that *arguments* select; those of a directory are sorted.
 
-    A file's name is its path's last part; below a directory it begins with the directory's own.
-    A pattern is expanded if nothing is called that. Raises `NotFound` for a pattern without a
-    match, `Invalid` for a directory unless *recursive*, and for one name that several would get.
+    A file is named by the last part of its path; below a directory the name begins with the
+    directory's own. A pattern is expanded unless it is itself an existing path. Raises `NotFound`
+    for a pattern without a match, and `Invalid` for a directory unless *recursive*, or if two files
+    would get the same name.
     """
     found = Selection()
     for argument in arguments:
@@ -89,7 +91,7 @@ def _add(found: Selection, path: Path, *, recursive: bool) -> None:
         found.items.append(_item(path, path.name))
         return
     if not recursive:
-        raise Invalid(f"{path} is a directory; use -r to store what is in it.")
+        raise Invalid(f"{path} is a directory; use -r to store its files.")
     top = path.resolve().name
     for directory, folders, files in os.walk(path, onerror=found.failed.append):
         if not folders and not files:
@@ -108,7 +110,7 @@ def _add(found: Selection, path: Path, *, recursive: bool) -> None:
 
 
 def _never_ends(path: Path) -> str | None:
-    """What may be read for ever: a pipe, a socket or a device; None if it is none of these."""
+    """The kind of a path whose reading may never end: pipe, socket or device; else None."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -119,7 +121,7 @@ def _never_ends(path: Path) -> str | None:
 
 
 def _item(path: Path, name: str) -> Item:
-    """Whether it can be read is found out when it is sent, so that one failure stays one."""
+    """Describe a file; an unreadable one fails only when it is sent, so others are stored."""
     try:
         status = path.stat()
     except OSError:

@@ -15,14 +15,15 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [DSX_HOST]")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0: a free one. [DSX_PORT]")] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where blobs and catalog live. [DSX_DATA_DIR]")
+        Path | None, typer.Option(help="Directory for blobs and catalog. [DSX_DATA_DIR]")
     ] = None,
     dataset_path: Annotated[
         Path | None, typer.Option(help="Directory of datasets to serve. [DSX_DATASET_PATH]")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Server processes. [DSX_WORKERS]")] = None,
     make_key: Annotated[
-        bool, typer.Option("--make-key", help="Without a key, make one, whoever can reach it.")
+        bool,
+        typer.Option("--make-key", help="Generate an admin key if none is set, for any --host."),
     ] = False,
     require: Annotated[
         list[str] | None, typer.Option(hidden=True, help="Variables that must be set.")
@@ -30,8 +31,8 @@ def serve(
 ) -> None:
     """Run the hub until SIGINT or SIGTERM.
 
-    Prints one line, `ready: http://HOST:PORT`, on standard output when it accepts requests.
-    Flags win over the environment, that over `.env`, that over `dsx.toml`.
+    Prints one line, `ready: http://HOST:PORT`, on standard output once it accepts requests.
+    Flags take precedence over the environment, then `.env`, then `dsx.toml`.
 
     Examples:
 

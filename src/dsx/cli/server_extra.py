@@ -1,4 +1,4 @@
-"""Commands that run on the server's machine need the server's packages."""
+"""Checks for commands that need the server's packages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dsx.core.errors import Invalid
 
 @contextmanager
 def needs_server() -> Iterator[None]:
-    """Turn a missing package, or a system on which the server does not run, into advice."""
+    """Raise `Invalid` with advice if server packages are missing or the system is Windows."""
     if sys.platform == "win32":
         raise Invalid(
             "The hub itself runs on Linux. From here you can use one that runs elsewhere, or run "

@@ -1,4 +1,4 @@
-"""``dsx share``, ``dsx shares``: let others read something, with an account or by a link."""
+"""``dsx share``, ``dsx shares``: share files with users or by link."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dsx.core.errors import Invalid
 if TYPE_CHECKING:
     from dsx.client.models import ShareInfo
 
-app = typer.Typer(no_args_is_help=True, help="List and end what is shared.")
+app = typer.Typer(no_args_is_help=True, help="List and end shares.")
 
 
 def share(
@@ -26,24 +26,26 @@ def share(
     ] = None,
     *,
     category: Annotated[str | None, typer.Option(help="All files of a category.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="All files below this, as models/.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="A dataset in place; for admins.")] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="All files below a prefix, e.g. models/.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="A dataset; for admins.")] = None,
     user: Annotated[
-        str | None, typer.Option("--with", help="The user who may read it; default: a link.")
+        str | None, typer.Option("--with", help="User to share with; default: a link.")
     ] = None,
     days: Days = None,
     password: Annotated[
-        bool, typer.Option("--password", help="Ask for one that the link shall need.")
+        bool, typer.Option("--password", help="Protect the link; prompts for a password.")
     ] = False,
     downloads: Annotated[
-        int | None, typer.Option(help="How often the link may be used.", min=1)
+        int | None, typer.Option(help="Maximum downloads by the link.", min=1)
     ] = None,
     name: ByName = False,
     number: ByNumber = False,
 ) -> None:
-    """Let one user read something, or whoever has the link that is printed.
+    """Share files with one user, or with everyone who has the printed link.
 
-    What is added to a shared category, prefix or dataset later is shared, too.
+    Files added later to a shared category, prefix or dataset are also shared.
 
     Examples:
 
@@ -56,12 +58,12 @@ def share(
     context = Context.of(ctx)
     limits = places(*([one] if one else None for one in (category, prefix, dataset)))
     if len(limits) + (file is not None) != 1:
-        raise Invalid("Say what to share: one file, or one of --category, --prefix, --dataset.")
+        raise Invalid("Name one thing to share: a file, or one of --category, --prefix, --dataset.")
     if user is not None and (password or downloads):
-        raise Invalid("--password and --downloads are for links: leave --with out.")
+        raise Invalid("--password and --downloads are for links: omit --with.")
     with context.client() as client:
         place = limits[0] if file is None else Meaning(name, number).file(client, file)
-        secret = ask_password("Password of the link", confirm=True) if password else None
+        secret = ask_password("Password for the link", confirm=True) if password else None
         made = client.accounts.share(
             place, user, seconds=seconds(days), password=secret, downloads=downloads
         )
@@ -70,7 +72,7 @@ def share(
         return
     context.output.result(made, [str(made.url)])
     if not context.output.as_json:
-        note(f"it is told only now; to end it: dsx shares end {made.id}")
+        note(f"this link is shown only once; to end it: dsx shares end {made.id}")
 
 
 @app.command("list")
@@ -79,7 +81,7 @@ def list_shares(
     ctx: typer.Context,
     *,
     received: Annotated[
-        bool, typer.Option("--received", help="What others share with you.")
+        bool, typer.Option("--received", help="Shares you have received instead.")
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1)] = None,
 ) -> None:
@@ -107,9 +109,9 @@ def list_shares(
 @app.command()
 def end(
     ctx: typer.Context,
-    ids: Annotated[list[str], typer.Argument(help="Ids, as `dsx shares list` shows them.")],
+    ids: Annotated[list[str], typer.Argument(help="Ids from `dsx shares list`.")],
 ) -> None:
-    """End shares: from now on nobody can use them.
+    """End shares, effective immediately.
 
     Examples:
 
@@ -124,14 +126,14 @@ def end(
 
 def _way(share: ShareInfo) -> str:
     if share.kind == "user":
-        return share.grantee or "a user who is gone"
+        return share.grantee or "a deleted user"
     most = "" if share.downloads is None else f" of {share.downloads}"
     locked = ", password" if share.password else ""
     return f"link, used {share.downloaded}{most}{locked}"
 
 
 def _until(share: ShareInfo) -> str:
-    """Until when it may be used, or that it is over."""
+    """The expiry of a share, or why it can no longer be used."""
     if not share.there:
         return "deleted"
     if share.downloads is not None and share.downloaded >= share.downloads:

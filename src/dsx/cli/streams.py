@@ -1,4 +1,4 @@
-"""Standard input, output and error as a command can rely on them."""
+"""Makes standard input, output and error reliable for commands."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _closed: set[int] = set()
 
 
 def prepare_streams() -> None:
-    """Have all three streams be there, and take every text.
+    """Ensure that all three streams exist and accept any text.
 
-    One that was closed (``dsx list >&-``) leads nowhere: otherwise the next file that is opened
-    would get its number, and what others write there. A character that the output's encoding lacks
-    is written as an escape. Windows would have programs read our output in a code page, which lacks
-    most of them: it gets UTF-8.
+    A closed stream (``dsx list >&-``) is redirected to the null device: otherwise the next opened
+    file would get its descriptor, and output meant for the stream. Characters that the output's
+    encoding lacks are written as escapes. On Windows the output is UTF-8, because code pages lack
+    most characters.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         _see_to(number, name)
@@ -30,9 +30,9 @@ def prepare_streams() -> None:
 
 
 def binary_output() -> BinaryIO:
-    """Standard output for bytes; `Invalid` if it was closed."""
+    """Return standard output for bytes; raise `Invalid` if it was closed."""
     if 1 in _closed:
-        raise Invalid("Standard output is closed: there is nowhere to write the bytes to.")
+        raise Invalid("Standard output is closed: write to a file with -o instead.")
     return sys.stdout.buffer
 
 

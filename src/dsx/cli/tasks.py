@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Watch and control transfers, wherever they run.")
 
-Ids = Annotated[list[str], typer.Argument(help="Ids, as `dsx tasks list` shows them.")]
+Ids = Annotated[list[str], typer.Argument(help="Ids from `dsx tasks list`.")]
 
 
 @app.command("list")
@@ -25,16 +25,17 @@ def list_tasks(
     ctx: typer.Context,
     *,
     active: Annotated[
-        bool, typer.Option("--active", help="Only those that are not over yet.")
+        bool, typer.Option("--active", help="Only transfers that have not ended.")
     ] = False,
     everyone: Annotated[
-        bool, typer.Option("--everyone", help="Those of all owners, too (admins only).")
+        bool, typer.Option("--everyone", help="Transfers of all owners (admins only).")
     ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Look at so many at most.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number to read.")] = None,
 ) -> None:
     """List transfers: uploads in parts, and the tasks of downloads and deletes.
 
-    One that waits was begun, and nobody goes on with it just now: run its command again, or abort.
+    A waiting transfer was started, but no client is continuing it: run its command again, or abort
+    it.
 
     Examples:
 
@@ -61,7 +62,7 @@ def list_tasks(
 
 @app.command()
 def pause(ctx: typer.Context, ids: Ids) -> None:
-    """Have transfers wait, wherever they run.
+    """Pause transfers, wherever they run.
 
     Examples:
 
@@ -72,9 +73,9 @@ def pause(ctx: typer.Context, ids: Ids) -> None:
 
 @app.command()
 def resume(ctx: typer.Context, ids: Ids) -> None:
-    """Let paused transfers go on.
+    """Resume paused transfers.
 
-    A program that is waiting goes on by itself; after a crash, run its command again.
+    A program that is waiting continues by itself; after a crash, run its command again.
 
     Examples:
 
@@ -85,7 +86,7 @@ def resume(ctx: typer.Context, ids: Ids) -> None:
 
 @app.command()
 def abort(ctx: typer.Context, ids: Ids) -> None:
-    """End transfers for good, and drop what they had. An admin may end anybody's.
+    """Abort transfers and discard their data. Admins may abort anyone's.
 
     Examples:
 
@@ -98,10 +99,10 @@ def abort(ctx: typer.Context, ids: Ids) -> None:
 def watch(
     ctx: typer.Context,
     id: Annotated[  # noqa: A002
-        str | None, typer.Argument(help="Only this one, until it is over.")
+        str | None, typer.Argument(help="Only this one, until it ends.")
     ] = None,
 ) -> None:
-    """Show transfers, and every change of them, as it happens. Ctrl+C ends it.
+    """Show transfers and their changes as they happen, until Ctrl+C.
 
     Examples:
 
@@ -116,7 +117,7 @@ def watch(
 
 
 def _change(ctx: typer.Context, what: str, ids: list[str]) -> None:
-    """Do *what* to all of *ids*; what fails for one does not keep it from the others."""
+    """Apply *what* to all *ids*, continuing after failures."""
     context = Context.of(ctx)
     failed: list[DSXError] = []
     with context.client() as client:

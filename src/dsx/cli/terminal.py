@@ -1,7 +1,7 @@
-"""Progress bars on a terminal, and lines that are printed while they are there.
+"""Progress bars on a terminal, and lines printed while they are shown.
 
-Bars are on standard error. A line for standard output would be written into them if both are the
-same terminal, so it waits until they are gone; where it goes into a file or a pipe it goes at once.
+Bars are on standard error. If standard output is the same terminal, its lines would be written into
+them, so they are held until the bars are gone; to a file or pipe they are written immediately.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from dsx.client.paths import about
 from dsx.core.names import shown
 
 Bar = Callable[[int, str], None]
-"""Called with bytes done and what is going on."""
+"""Called with bytes done and a description."""
 Report = Callable[[int, int | None, str], None]
 """Called with bytes done, bytes in total (None: unknown) and what is being transferred."""
 _HELD = 1000
-_NARROW = 60  # columns in which not everything can be told
+_NARROW = 60  # columns; narrower terminals show fewer fields
 
 _shown: _Bars | None = None
 
 
 def echo(line: str, *, err: bool = False, exactly: bool = False) -> None:
-    """Print a line as a whole, above or after the bars if there are some.
+    """Print a line as a whole, above or after any bars.
 
-    What a terminal would obey or hide, in a name that somebody else chose, is an escape, unless the
-    line is wanted *exactly*.
+    Control and invisible characters, which names chosen by others may contain, are escaped unless
+    *exactly* is true.
     """
     line = line if exactly else shown(line)
     bars = _shown
@@ -44,7 +44,7 @@ def echo(line: str, *, err: bool = False, exactly: bool = False) -> None:
 
 @contextmanager
 def one_bar(total: int | None) -> Iterator[Bar | None]:
-    """A bar for several transfers of *total* bytes together; None if there is no terminal."""
+    """Show one bar for several transfers of *total* bytes together; None without a terminal."""
     with _bars() as bars:
         if bars is None:
             yield None
@@ -59,7 +59,7 @@ def one_bar(total: int | None) -> Iterator[Bar | None]:
 
 @contextmanager
 def bar_for_each() -> Iterator[Report | None]:
-    """A bar for each transfer while it lasts; None if there is no terminal."""
+    """Show a bar for each transfer while it lasts; None without a terminal."""
     with _bars() as bars:
         if bars is None:
             yield None
@@ -81,7 +81,7 @@ def bar_for_each() -> Iterator[Report | None]:
 
 
 class _Bars:
-    """Bars that are shown, and the lines that wait for them to go."""
+    """The visible bars, and the lines held until they are gone."""
 
     def __init__(self) -> None:
         from rich import console  # noqa: PLC0415 (slow to import, rarely needed)
@@ -92,7 +92,7 @@ class _Bars:
         self._lock = threading.Lock()
 
     def echo(self, line: str, *, err: bool) -> None:
-        """Print *line* where it does no harm."""
+        """Print *line* without disturbing the bars."""
         if err:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
         elif not sys.stdout.isatty():
@@ -106,7 +106,7 @@ class _Bars:
                     self.progress.start()
 
     def end(self) -> None:
-        """Take the bars away, and print what has waited for that."""
+        """Remove the bars and print the held lines."""
         self.progress.stop()
         with self._lock:
             self._release()
@@ -134,7 +134,7 @@ def _bars() -> Iterator[_Bars | None]:
 
 
 def _progress(console: Any) -> Any:
-    """Bars that take one line each, however narrow the terminal is, and go when they are done."""
+    """Create bars of one line each, however narrow the terminal, that vanish when done."""
     from rich import progress, table  # noqa: PLC0415 (slow to import, rarely needed)
 
     name = progress.TextColumn(

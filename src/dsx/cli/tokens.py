@@ -11,11 +11,11 @@ from dsx.cli.context import Context
 from dsx.cli.limits import Category, Dataset, Days, Prefix, day, places, seconds, until
 from dsx.cli.output import note
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and revoke tokens of your own.")
+app = typer.Typer(no_args_is_help=True, help="Create, list and revoke your tokens.")
 
 
 class Scope(StrEnum):
-    """What a token may be good for."""
+    """What a token may allow."""
 
     read = "read"
     write = "write"
@@ -26,20 +26,20 @@ class Scope(StrEnum):
 @app.command()
 def create(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="To tell it by.")],
+    name: Annotated[str, typer.Argument(help="A name to recognize it by.")],
     *,
     scope: Annotated[
-        list[Scope] | None, typer.Option(help="What it allows; several times; default: read.")
+        list[Scope] | None, typer.Option(help="What it allows; repeatable; default: read.")
     ] = None,
     category: Category = None,
     prefix: Prefix = None,
     dataset: Dataset = None,
     days: Days = None,
 ) -> None:
-    """Make a token for a program and print it; it is told only now.
+    """Create a token for a program and print it; it is shown only once.
 
-    With --category, --prefix or --dataset, each of which may be given several times, it is good
-    for those places only.
+    With --category, --prefix or --dataset, each of them repeatable, the token is limited to these
+    resources.
 
     Examples:
 
@@ -56,7 +56,7 @@ def create(
         made = client.accounts.create_token(name, scopes, places=limits, seconds=seconds(days))
     context.output.result(made, [str(made.token)])
     if not context.output.as_json:
-        note(f"it is told only now; to end it: dsx tokens revoke {made.id}")
+        note(f"this token is shown only once; to end it: dsx tokens revoke {made.id}")
 
 
 @app.command("list")
@@ -74,7 +74,7 @@ def list_tokens(ctx: typer.Context) -> None:
         ("allows", lambda token: ",".join(token.scopes)),
         ("in", lambda token: ",".join(map(str, token.places or ["everywhere"]))),
         ("last used", lambda token: day(token.used)),
-        ("good until", lambda token: until(token.expires)),
+        ("valid until", lambda token: until(token.expires)),
         ("name", lambda token: token.name),
     ]
     with context.client() as client:
@@ -84,9 +84,9 @@ def list_tokens(ctx: typer.Context) -> None:
 @app.command()
 def revoke(
     ctx: typer.Context,
-    ids: Annotated[list[str], typer.Argument(help="Ids, as `dsx tokens list` shows them.")],
+    ids: Annotated[list[str], typer.Argument(help="Ids from `dsx tokens list`.")],
 ) -> None:
-    """End tokens, at once and everywhere.
+    """Revoke tokens, effective immediately.
 
     Examples:
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from dsx.client.progress import Progress
 
 _EVERY = 2.0
-"""Seconds between two notes of progress."""
-app = typer.Typer(no_args_is_help=True, help="List, restore or drop deleted files.")
+"""Seconds between progress messages."""
+app = typer.Typer(no_args_is_help=True, help="List, restore or purge deleted files.")
 
 
 @app.command("list")
@@ -37,7 +37,7 @@ def list_trash(
         ("number", lambda item: item.number),
         ("version", lambda item: item.version),
         ("size", lambda item: human(item.size)),
-        ("dropped after", lambda item: item.expires.strftime("%Y-%m-%d")),
+        ("purged after", lambda item: item.expires.strftime("%Y-%m-%d")),
         ("name", lambda item: item.name),
     ]
     with context.client() as client:
@@ -47,12 +47,12 @@ def list_trash(
 @app.command()
 def restore(
     ctx: typer.Context,
-    id: Annotated[str, typer.Argument(help="Id or number, as `dsx trash list` shows it.")],  # noqa: A002
+    id: Annotated[str, typer.Argument(help="Id or number from `dsx trash list`.")],  # noqa: A002
     *,
-    name: Annotated[str | None, typer.Option(help="Under this name.")] = None,
-    version: Annotated[int | None, typer.Option(min=1, help="Only that version of it.")] = None,
+    name: Annotated[str | None, typer.Option(help="Restore under this name.")] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Restore only this version.")] = None,
 ) -> None:
-    """Bring a file back as it was deleted, or one version of it.
+    """Restore a file as it was deleted, or one version of it.
 
     Examples:
 
@@ -65,7 +65,7 @@ def restore(
     context = Context.of(ctx)
     with context.client() as client:
         info = client.restore(id, name, version=version)
-    context.output.result(info, [f"{info.name} is back (number {info.number})"])
+    context.output.result(info, [f"{info.name} is restored (number {info.number})"])
 
 
 @app.command()
@@ -73,7 +73,7 @@ def purge(
     ctx: typer.Context,
     refs: Annotated[list[str], typer.Argument(help="Numbers, ids or names.")],
 ) -> None:
-    """Drop deleted files for good.
+    """Delete files in the trash permanently.
 
     Examples:
 
@@ -85,11 +85,11 @@ def purge(
     with context.client() as client:
         for ref in refs:
             _purge(client, ref)
-            context.output.result({"purged": ref}, [f"{ref} is gone for good"])
+            context.output.result({"purged": ref}, [f"{ref} is permanently deleted"])
 
 
 def _purge(client: DatasetHubClient, ref: str) -> None:
-    """Drop the deleted file that *ref* means: a number, an id, or a name that one of them has."""
+    """Purge the deleted file that *ref* means: a number, an id, or a unique name."""
     from dsx.client.files import may_be_id  # noqa: PLC0415 (slow to import)
 
     if may_be_id(ref):
@@ -101,7 +101,7 @@ def _purge(client: DatasetHubClient, ref: str) -> None:
         raise NotFound(f"There is no {ref!r} in the trash.")
     if len(found) > 1:
         numbers = ", ".join(str(info.number) for info in found)
-        raise Invalid(f"{ref!r} is in the trash more than once: say which number, of {numbers}.")
+        raise Invalid(f"{ref!r} is in the trash more than once: use one of the numbers {numbers}.")
     client.purge(found[0])
 
 
@@ -109,30 +109,30 @@ def _purge(client: DatasetHubClient, ref: str) -> None:
 def empty(
     ctx: typer.Context,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Drop all deleted files for good.
+    """Delete everything in the trash permanently.
 
     Examples:
 
         dsx trash empty --yes
     """
-    if not yes and not typer.confirm("Drop everything in the trash for good?"):
-        raise Invalid("Nothing was dropped.")
+    if not yes and not typer.confirm("Permanently delete everything in the trash?"):
+        raise Invalid("Nothing was deleted.")
     context = Context.of(ctx)
     with context.client() as client:
         count = client.empty_trash(_told())
-    context.output.result({"purged": count}, [f"{count} files are gone for good"])
+    context.output.result({"purged": count}, [f"{count} files are permanently deleted"])
 
 
 def _told() -> Progress:
-    """Says now and then how many files are gone."""
+    """Return a callback that prints progress every `_EVERY` seconds."""
     last = time.monotonic()
 
     def tell(done: int, total: int | None, _name: str) -> None:
         nonlocal last
         if time.monotonic() - last > _EVERY:
             last = time.monotonic()
-            note(f"{done} of {total} files are gone")
+            note(f"{done} of {total} files are deleted")
 
     return tell

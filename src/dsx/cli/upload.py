@@ -1,4 +1,4 @@
-"""``dsx upload``: files, patterns and directories to a hub."""
+"""``dsx upload``: store files and directories on a hub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dsx.core.errors import Invalid, Unavailable
 if TYPE_CHECKING:
     from dsx.cli.batch import Batch
 
-_TOLD = 20  # of what is left out
+_TOLD = 20  # skipped entries to list
 
 
 def upload(
@@ -29,39 +29,39 @@ def upload(
     ],
     *,
     recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Directories, with all that is in them.")
+        bool, typer.Option("--recursive", "-r", help="Store directories with all their files.")
     ] = False,
     name: Annotated[str | None, typer.Option(help="Store under this name.")] = None,
     category: Annotated[str | None, typer.Option(help="Category, e.g. train.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="Tag; may be repeated.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Tag; repeatable.")] = None,
     meta: Annotated[list[str] | None, typer.Option(help="KEY=VALUE; VALUE may be JSON.")] = None,
     if_absent: Annotated[
         bool, typer.Option("--if-absent", help="Fail if the name is taken.")
     ] = False,
     always: Annotated[
-        bool, typer.Option("--always", help="A new version even of what has not changed.")
+        bool, typer.Option("--always", help="Store a new version even of unchanged files.")
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option("--resume/--no-resume", help="Go on where this command was interrupted."),
+        typer.Option("--resume/--no-resume", help="Resume where this command was interrupted."),
     ] = True,
     instant: Annotated[
         bool,
-        typer.Option("--instant", help="Do not send what the server has already (reads twice)."),
+        typer.Option("--instant", help="Do not send bytes the server already has (reads twice)."),
     ] = False,
 ) -> None:
-    """Store files. A name that is taken gets a new version, if the bytes are others.
+    """Store files; a changed file becomes a new version under its name.
 
-    What is stored already under its name, with the category, tags and metadata that are given, is
-    not sent again. Which files that are is told by their SHA-256; those of unchanged files are
-    remembered, so that they need not be read each time.
+    Files that are already stored under their name, with the given category, tags and metadata, are
+    not sent again. They are compared by SHA-256; digests of unchanged files are cached, so that
+    they need not be read each time.
 
     With -r, a file below a directory is named by its path from the directory's parent:
     `dsx upload -r data/photos` stores photos/a.jpg. Links to files are followed. Links to
-    directories, empty directories, pipes, sockets and devices are left out, which is told.
+    directories, empty directories, pipes, sockets and devices are left out and reported.
 
-    After an interrupt or a crash the same command, in the same directory, goes on: of large files
-    only the missing parts are sent. `dsx tasks` pauses and resumes large uploads from anywhere.
+    After an interruption or crash, the same command in the same directory resumes: only the missing
+    parts of large files are sent. `dsx tasks` pauses and resumes large uploads from anywhere.
 
     Examples:
 
@@ -90,13 +90,13 @@ def upload(
 
 
 def _tell_left_out(selection: Selection) -> None:
-    """What of the directories is not stored, as far as a person would read."""
+    """Print what is left out of directories, up to `_TOLD` entries."""
     for error in selection.failed:
         note(told(error))
     for what in selection.left_out[:_TOLD]:
         note(f"left out: {what}")
     if len(selection.left_out) > _TOLD:
-        note(f"left out: {len(selection.left_out) - _TOLD} more of that kind")
+        note(f"left out: {len(selection.left_out) - _TOLD} more")
 
 
 def _run(
@@ -128,18 +128,18 @@ def _run(
 
 
 def _how_to_go_on(batch: Batch, facts: dict[str, Any]) -> str:
-    """What to do after it broke off; nothing if there is nothing to go on with."""
+    """How to resume after an interruption; empty if there is nothing to resume."""
     if not facts["resume"] or not batch.percent:
         return ""
-    return f"run the same command again to go on from {batch.percent} %"
+    return f"run the same command again to resume from {batch.percent} %"
 
 
 def _named(items: list[Item], name: str | None, *, recursive: bool) -> list[Item]:
-    """*items*, the only one of them as *name*."""
+    """Return *items*, the only one renamed to *name* if that is given."""
     if name and (len(items) > 1 or recursive):
-        raise Invalid("--name is for a single file.")
+        raise Invalid("--name applies to a single file.")
     if not name and any(item.path is None for item in items):
-        raise Invalid("Standard input needs a --name.")
+        raise Invalid("Standard input requires --name.")
     return [replace(item, name=name) for item in items] if name else items
 
 

@@ -1,4 +1,4 @@
-"""``dsx users``, ``dsx invite``: accounts, for admins; and one's own password."""
+"""``dsx users``, ``dsx invite``: manage accounts; change your own password."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dsx.core.sizes import parse_size
 if TYPE_CHECKING:
     from dsx.client.models import UserInfo
 
-app = typer.Typer(no_args_is_help=True, help="List, make and change accounts.")
+app = typer.Typer(no_args_is_help=True, help="List, create and change accounts.")
 
 
 class Role(StrEnum):
@@ -62,16 +62,14 @@ def add(
     name: Name,
     *,
     role: Annotated[
-        Role | None, typer.Option(help="What it may do; for admins to say; default: member.")
+        Role | None, typer.Option(help="Its role (set by admins only); default: member.")
     ] = None,
-    invite: Annotated[
-        str | None, typer.Option(help="The invitation, if you are no admin and one is needed.")
-    ] = None,
+    invite: Annotated[str | None, typer.Option(help="Invitation, if sign-up requires one.")] = None,
     generate: Annotated[
-        bool, typer.Option("--generate", help="Make a password up and print it.")
+        bool, typer.Option("--generate", help="Generate a password and print it.")
     ] = False,
 ) -> None:
-    """Make an account; asks for its password.
+    """Create an account; prompts for its password.
 
     Examples:
 
@@ -100,21 +98,22 @@ def set_user(
     ctx: typer.Context,
     name: Name,
     *,
-    role: Annotated[Role | None, typer.Option(help="What it may do.")] = None,
+    role: Annotated[Role | None, typer.Option(help="New role.")] = None,
     disabled: Annotated[
-        bool | None, typer.Option("--disable/--enable", help="Shut it out; its files stay.")
+        bool | None,
+        typer.Option("--disable/--enable", help="Block its access; its files are kept."),
     ] = None,
     quota: Annotated[
-        str | None, typer.Option(help="Bytes at most, as 20GiB; `default`: the hub's.")
+        str | None, typer.Option(help="Maximum bytes, e.g. 20GiB; `default`: the hub's.")
     ] = None,
     quota_files: Annotated[
-        str | None, typer.Option(help="Files at most; `default`: the hub's.")
+        str | None, typer.Option(help="Maximum files; `default`: the hub's.")
     ] = None,
-    password: Annotated[bool, typer.Option("--password", help="Ask for a new one.")] = False,
+    password: Annotated[bool, typer.Option("--password", help="Prompt for a new one.")] = False,
 ) -> None:
-    """Change an account; your own password, or as an admin anything.
+    """Change an account: your own password or, as an admin, anything.
 
-    A new password or role, or shutting it out, ends its sessions and signed tokens.
+    A new password or role, or disabling it, ends its sessions and signed tokens.
 
     Examples:
 
@@ -133,11 +132,11 @@ def set_user(
     }
     changes = {key: value for key, value in facts.items() if value is not None}
     if not changes and not password:
-        raise Invalid("Say what to change: --role, --disable, --enable, --quota, --password …")
+        raise Invalid("Nothing to change: use --role, --disable, --enable, --quota, --password …")
     with context.client() as client:
         if password:
             if not changes and client.accounts.whoami().username.casefold() == name.casefold():
-                changes["current_password"] = ask_password("Your password until now")
+                changes["current_password"] = ask_password("Your current password")
             changes["password"] = _new_password(name)
         user = client.accounts.change_user(name, **changes)
     context.output.result(user, [f"{user.username}: {_described(user)}"])
@@ -149,16 +148,16 @@ def delete(
     name: Name,
     *,
     heir: Annotated[
-        str | None, typer.Option(help="Who gets its files; default: they go to the trash.")
+        str | None, typer.Option(help="User who gets its files; default: the trash.")
     ] = None,
     days: Annotated[
-        float | None, typer.Option(help="Days in the trash; default: as any file.", min=0)
+        float | None, typer.Option(help="Days in the trash; default: the hub's.", min=0)
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """End an account, its tokens, shares, uploads and tasks; for admins.
+    """Delete an account with its tokens, shares, uploads and tasks; for admins.
 
-    Its files go to the --heir, or to the trash of the hub's own key.
+    Its files go to --heir, or to the trash of the hub's own key.
 
     Examples:
 
@@ -168,7 +167,7 @@ def delete(
     """
     context = Context.of(ctx)
     where = f"give its files to {heir}" if heir else "move its files to the trash"
-    if not yes and not typer.confirm(f"End the account {name} and {where}?"):
+    if not yes and not typer.confirm(f"Delete the account {name} and {where}?"):
         raise Invalid("Nothing was deleted.")
     with context.client() as client:
         gone = client.accounts.delete_user(name, heir=heir, days=days)
@@ -180,10 +179,10 @@ def delete(
 def invite(
     ctx: typer.Context,
     *,
-    role: Annotated[Role, typer.Option(help="What the account may do.")] = Role.member,
-    days: Annotated[float, typer.Option(help="For how many days it is good.", min=0.001)] = 7,
+    role: Annotated[Role, typer.Option(help="Role of the new account.")] = Role.member,
+    days: Annotated[float, typer.Option(help="Days until it expires.", min=0.001)] = 7,
 ) -> None:
-    """Print an invitation with which one person can make an account.
+    """Print an invitation to create one account.
 
     Examples:
 
@@ -196,11 +195,11 @@ def invite(
         made = client.accounts.invite(str(role), days * DAY)
     context.output.result(made, [str(made.token)])
     if not context.output.as_json:
-        note(f"good until {day(made.expires)}, for one {role}; it is told only now")
+        note(f"valid until {day(made.expires)}, for one {role}; it is shown only once")
 
 
 def _new_password(name: str) -> str:
-    return ask_password(f"New password of {name}", confirm=True)
+    return ask_password(f"New password for {name}", confirm=True)
 
 
 def _amount(option: str, text: str | None) -> int | None:

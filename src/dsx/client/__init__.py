@@ -1,1 +1,1 @@
-"""The SDK. Imports ``dsx.core`` and nothing else of dsx."""
+"""The SDK. Of dsx it imports only ``dsx.core``."""

@@ -1,4 +1,4 @@
-"""Accounts of a hub: who you are, users, tokens, shares, the audit log."""
+"""Accounts of a hub: your own account, users, tokens, shares and the audit log."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ TOKENS = f"{API}/tokens"
 SHARES = f"{API}/shares"
 _PAGE = 1000
 Place = PlaceInfo | FileInfo
-"""Something to limit a token to, or to share; a record of a file stands for all its versions."""
+"""What a token is limited to, or a share covers; a file's record stands for all its versions."""
 
 
 class AccountOperations:
-    """The part of the client that deals with accounts: ``client.accounts``."""
+    """Account operations of the client: ``client.accounts``."""
 
     def __init__(self, connection: Connection) -> None:
-        """Accounts of the server that *connection* leads to."""
+        """Use the server of *connection*."""
         self._connection = connection
 
     def whoami(self) -> AccountInfo:
-        """Who your credential says you are, and what you may do with it."""
+        """Return the account of your credential, and what it allows."""
         return AccountInfo.read(self._connection.json("GET", f"{API}/account"))
 
     def usage(self) -> UsageInfo:
-        """What you store, and may store at most."""
+        """Return what you store, and your quotas."""
         return UsageInfo.read(self._connection.json("GET", f"{API}/account/usage"))
 
     def users(self, limit: int | None = None) -> Iterator[UserInfo]:
-        """All accounts by number; for admins."""
+        """Iterate over all accounts by number; for admins."""
         for item in self._pages(USERS, {}, limit, "after"):
             yield UserInfo.read(item)
 
@@ -56,7 +56,7 @@ class AccountOperations:
         role: str | None = None,
         invite: str | None = None,
     ) -> UserInfo:
-        """Make an account: admins for anybody, others with an *invite* or where that is open."""
+        """Create an account; unless you are an admin, with *invite* or if sign-up is open."""
         new = {"username": username, "password": password, "role": role, "invite": invite}
         return self._user("POST", USERS, new)
 
@@ -71,9 +71,9 @@ class AccountOperations:
         password: str | None = None,
         current_password: str | None = None,
     ) -> UserInfo:
-        """Change what is given; a quota of -1 goes back to the hub's default.
+        """Change the given fields of an account; a quota of -1 restores the hub's default.
 
-        Admins change anything; others their own password, telling the current one.
+        Admins can change anything; others only their own password, with *current_password*.
         """
         changes = {
             "role": role,
@@ -88,12 +88,12 @@ class AccountOperations:
     def delete_user(
         self, username: str, *, heir: str | None = None, days: float | None = None
     ) -> DepartureInfo:
-        """End an account, its tokens, shares, uploads and tasks; for admins.
+        """Delete an account with its tokens, shares, uploads and tasks; for admins.
 
         Args:
-            username: whose.
-            heir: who gets its files; None: they go to the trash of the hub's own key.
-            days: for how long they are there; None: as long as any file, 0: for the shortest time.
+            username: the account.
+            heir: user who gets its files; None: move them to the trash of the hub's own key.
+            days: days they stay in the trash; None: the hub's default, 0: as short as possible.
         """
         answer = self._connection.json(
             "DELETE", USERS + segments(username), params=_given({"heir": heir, "days": days})
@@ -101,7 +101,7 @@ class AccountOperations:
         return DepartureInfo.model_validate(answer)
 
     def invite(self, role: str = "member", seconds: float | None = None) -> TokenInfo:
-        """An invitation to sign up once, its secret in ``token``; for admins."""
+        """Create an invitation to sign up once, its secret in ``token``; for admins."""
         return self._token(f"{API}/invites", {"role": role, "seconds": seconds})
 
     def create_token(
@@ -112,25 +112,25 @@ class AccountOperations:
         places: Sequence[Place] | None = None,
         seconds: float | None = None,
     ) -> TokenInfo:
-        """A credential for a program, its secret in ``token``: keep that, nobody tells it again.
+        """Create a credential for a program; its secret is in ``token``, this once only.
 
         Args:
-            name: to tell it by.
+            name: a name to recognize it by.
             scopes: any of ``read``, ``write``, ``delete``, ``admin`` that you have.
-            places: where it is good; None: everywhere.
-            seconds: for how long; None: until it is revoked.
+            places: resources it is limited to; None: no limit.
+            seconds: lifetime; None: until it is revoked.
         """
         limits = None if places is None else [_place(place) for place in places]
         new = {"name": name, "scopes": list(scopes), "places": limits, "seconds": seconds}
         return self._token(TOKENS, new)
 
     def tokens(self) -> list[TokenInfo]:
-        """Your tokens, oldest first, and when each was last used."""
+        """Return your tokens, oldest first, with the time each was last used."""
         items = self._connection.items("GET", TOKENS)
         return [TokenInfo.read(item) for item in items]
 
     def revoke_token(self, token: str | TokenInfo) -> None:
-        """End a token, by record or id, at once and everywhere."""
+        """Revoke a token, by record or id, effective immediately."""
         id_ = token.id if isinstance(token, TokenInfo) else token
         self._connection.request("DELETE", TOKENS + segments(id_))
 
@@ -143,14 +143,14 @@ class AccountOperations:
         password: str | None = None,
         downloads: int | None = None,
     ) -> ShareInfo:
-        """Let *user* read *place*, or (None) whoever has the link in the answer's ``url``.
+        """Let *user* read *place* or, if None, everyone who has the link in the result's ``url``.
 
         Args:
-            place: what to share; what is added to a category or prefix later is shared, too.
-            user: with whom.
-            seconds: for how long; None: until the share is ended.
-            password: what the link asks for besides.
-            downloads: how often the link may be used.
+            place: what to share; files added later to a category or prefix are also shared.
+            user: name of the user, or None for a link.
+            seconds: lifetime; None: until the share is ended.
+            password: password required by the link.
+            downloads: maximum number of downloads by the link.
         """
         new = {
             "place": _place(place),
@@ -163,24 +163,24 @@ class AccountOperations:
         return ShareInfo.read(answer)
 
     def shares(self, limit: int | None = None) -> Iterator[ShareInfo]:
-        """What you share, oldest first."""
+        """Iterate over your shares, oldest first."""
         for item in self._pages(SHARES, {}, limit, "after"):
             yield ShareInfo.read(item)
 
     def received(self) -> list[ShareInfo]:
-        """What others share with you; ``owner`` is the name of who does."""
+        """Return the shares you have received; ``owner`` is the name of the user who shares."""
         items = self._connection.items("GET", f"{SHARES}/received")
         return [ShareInfo.read(item) for item in items]
 
     def end_share(self, share: str | ShareInfo) -> None:
-        """From now on nobody can use it."""
+        """End a share, by record or id, effective immediately."""
         id_ = share.id if isinstance(share, ShareInfo) else share
         self._connection.request("DELETE", SHARES + segments(id_))
 
     def audit(
         self, limit: int | None = None, *, user: str | None = None, refused: bool = False
     ) -> Iterator[AuditInfo]:
-        """What was done, newest first, or what was *refused*; admins see everybody's entries."""
+        """Iterate over the audit log or its refusals, newest first; admins see all entries."""
         params = {"user": user, "outcome": "refused" if refused else None}
         for item in self._pages(f"{API}/audit", params, limit, "before"):
             yield AuditInfo.read(item)
@@ -196,7 +196,7 @@ class AccountOperations:
     def _pages(
         self, path: str, params: Mapping[str, Any], limit: int | None, where: str
     ) -> Iterator[Any]:
-        """Items of a list whose answers say with what *where* the next page begins."""
+        """Iterate over the pages of a list; *where* is the parameter that takes the cursor."""
         cursor: Any = None
         left = limit
         while left is None or left > 0:

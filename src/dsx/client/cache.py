@@ -1,9 +1,9 @@
 """The local cache of dataset files.
 
 ``<cache>/<dataset>/<path>`` are the files and ``<cache>/<dataset>_manifest.json`` the manifests,
-as the DSX Hub seed documents them. What we know of each file is in ``.dsx-cache.db``: a file counts
-as cached only while its size and modification time are still the recorded ones, so a file that a
-crash or a person truncated is fetched again. Only recorded files are counted and deleted.
+as the DSX Hub seed documents them. ``.dsx-cache.db`` has a record of each file: the file counts as
+cached only while its size and modification time match the record, so a file truncated by a crash or
+a person is fetched again. Only recorded files are counted and deleted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _Made = TypeVar("_Made")
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A downloaded file that is not in its place yet."""
+    """A downloaded file that has not been moved to its final path yet."""
 
     path: str
     file: Path
@@ -46,24 +46,24 @@ class Draft:
 
 
 class Cache:
-    """One cache directory, which several threads and processes of one machine may use at once."""
+    """One cache directory, safe for concurrent threads and processes of one machine."""
 
     def __init__(self, root: Path) -> None:
-        """Use *root*; nothing is made before there is something to keep."""
+        """Use *root*; nothing is created until there is something to store."""
         self.root = root
         self._index = Index(root / DATABASE)
         self._drafts = Drafts(root)
 
     def place(self, dataset: str, path: str) -> Path:
-        """Where a file belongs. `Invalid` if *path* would leave the dataset's directory.
+        """Return the local path of a file.
 
-        The server's word is not taken for it: a path that climbs, or that goes through a symbolic
-        link out of the cache, is refused.
+        Raises `Invalid` if *path* leaves the dataset's directory or goes through a symbolic link
+        out of the cache: the server's paths are not trusted.
         """
         return self.places(dataset, [path])[path]
 
     def places(self, dataset: str, paths: Iterable[str]) -> dict[str, Path]:
-        """`place` of each of many paths; all of them are refused if one is."""
+        """Return the local path of each of *paths*, as `place` does; `Invalid` if any is unsafe."""
         top = self.root / local_path(dataset_name(dataset))
         found = {path: top / local_path(path) for path in paths}
         real = _real(self.root)
@@ -73,13 +73,13 @@ class Cache:
         return found
 
     def lookup(self, dataset: str, path: str) -> Record | None:
-        """The record of a file (checked by `place`) that lies there as recorded."""
+        """Return the record of a file (checked by `place`) if the file matches it; else None."""
         with self._usable():
             record = self._index.get(dataset, path)
         return record if record and _as_recorded(self._file(dataset, path), record) else None
 
     def current(self, dataset: str, places: Mapping[str, Path]) -> dict[str, Record]:
-        """The records of those of *places* that lie there as recorded."""
+        """Return the records of the files in *places* that match them."""
         with self._usable():
             known = self._index.all(dataset)
         return {
@@ -89,67 +89,67 @@ class Cache:
         }
 
     def records(self, dataset: str) -> dict[str, Record]:
-        """The records of all files of *dataset*, whatever lies there, and of its manifest."""
+        """Return all records of *dataset*, manifest included, whether or not the files match."""
         if not (self.root / DATABASE).exists():
             return {}
         with self._usable():
             return self._index.all(dataset)
 
     def datasets(self) -> list[str]:
-        """The names of the datasets that there are records of."""
+        """Return the names of the datasets that have records."""
         if not (self.root / DATABASE).exists():
             return []
         with self._usable():
             return sorted({dataset for dataset, _ in self._index.names(None)})
 
     def file(self, dataset: str, path: str) -> Path:
-        """Where a recorded file, or the manifest, lies; `Invalid` if that is out of the cache."""
+        """Return the path of a recorded file or the manifest; `Invalid` if outside the cache."""
         return self._file(dataset, path) if path == MANIFEST else self.place(dataset, path)
 
     def has(self, dataset: str, path: str, record: Record) -> bool:
-        """Whether *record* is still what is known of a file."""
+        """Whether *record* is still the record of a file."""
         with self._usable():
             return self._index.get(dataset, path) == record
 
     def reject(self, dataset: str, path: str) -> None:
-        """Delete a file whose bytes are wrong."""
+        """Delete a damaged file and its record."""
         with self._usable():
             self.file(dataset, path).unlink(missing_ok=True)
             self._index.forget(dataset, [path])
 
     @contextlib.contextmanager
     def draft(self) -> Iterator[tuple[Path, int]]:
-        """A new empty file outside the datasets, with a descriptor; removed if still there."""
+        """Create an empty file outside the datasets, with a descriptor; removed if not moved."""
         with self._entered(self._drafts.fresh()) as draft:
             yield draft
 
     @contextlib.contextmanager
     def drafts(self) -> Iterator[Callable[[], Path]]:
-        """Something that names a draft for `write` each time, for this block."""
+        """Yield a function that returns a new draft path for `write` on each call."""
         with self._entered(self._drafts.batch()) as name:
             yield name
 
     @contextlib.contextmanager
     def kept_draft(self, dataset: str, path: str, etag: str, total: int) -> Iterator[KeptDraft]:
-        """The draft that a download of this content goes on with, see `Drafts.kept`."""
+        """Yield the draft in which a download of this content resumes; see `Drafts.kept`."""
         with self._entered(self._drafts.kept(dataset, path, etag, total)) as draft:
             yield draft
 
     def has_kept_draft(self, dataset: str, path: str) -> bool:
-        """Whether there is a draft of a file to go on with."""
+        """Whether a draft of a file exists that can be resumed."""
         return self._drafts.waiting(dataset, path)
 
     def drop_drafts(self, dataset: str, wanted: Callable[[], Collection[tuple[str, str]]]) -> None:
-        """Remove the kept drafts of *dataset* that are not of *wanted* paths and validators."""
+        """Remove the kept drafts of *dataset* except those of *wanted* paths and validators."""
         self._drafts.drop(dataset, wanted)
 
     def write(self, draft: Path, data: bytes) -> None:
-        """Make *draft*, which `drafts` has named, of *data*."""
+        """Write *data* to *draft*, a path from `drafts`."""
         with self._usable(), about(self.root, draft):
             draft.write_bytes(data)
 
     def commit(self, dataset: str, drafts: Sequence[Draft]) -> None:
-        """Put drafts in their places, all durable before the first one shows."""
+        """Move drafts to their final paths; all are durable before the first becomes visible."""
         with self._usable():
             make_durable([draft.file for draft in drafts])
             self._prepare(dataset, [draft.path for draft in drafts if draft.path != MANIFEST])
@@ -164,14 +164,14 @@ class Cache:
             self._index.put(dataset, records)
 
     def touch(self, dataset: str, paths: Iterable[str]) -> None:
-        """Note that the server has just confirmed these files."""
+        """Record that the server has just confirmed these files."""
         with self._usable():
             self._index.touch(dataset, paths, time.time())
 
     def renew(self, dataset: str, etags: Mapping[str, str], known: Mapping[str, Record]) -> None:
-        """Note that *known* files have these validators now, although their bytes are the same."""
+        """Record new validators of *known* files whose bytes have not changed."""
         now = time.time()
-        with contextlib.suppress(CacheUnusable), self._usable():  # it costs no more than a look
+        with contextlib.suppress(CacheUnusable), self._usable():  # else compared again
             self._index.put(
                 dataset,
                 {
@@ -181,9 +181,9 @@ class Cache:
             )
 
     def prune(self, dataset: str, keep: Container[str]) -> list[str]:
-        """Delete those recorded files of *dataset* that are not to be kept; their paths.
+        """Delete the recorded files of *dataset* that are not in *keep*; return their paths.
 
-        One that somebody has changed since is left alone.
+        Files changed since they were recorded are kept.
         """
         removed = []
         with self._usable():
@@ -204,7 +204,7 @@ class Cache:
         return removed
 
     def save_manifest(self, dataset: str, manifest: list[dict[str, Any]], etag: str) -> None:
-        """Keep a manifest."""
+        """Store a manifest in the cache."""
         with self.draft() as (path, descriptor):
             with os.fdopen(os.dup(descriptor), "w", encoding="utf-8") as file:
                 json.dump(manifest, file)
@@ -213,17 +213,17 @@ class Cache:
             self.commit(dataset, [Draft(MANIFEST, path, etag, sha256)])
 
     def load_manifest(self, dataset: str) -> list[dict[str, Any]]:
-        """The kept manifest, which `lookup` has found."""
+        """Return the cached manifest, which `lookup` has found."""
         with self._usable():
             manifest: list[dict[str, Any]] = json.loads(self._file(dataset, MANIFEST).read_bytes())
         return manifest
 
     def size(self, dataset: str | None = None) -> int:
-        """Bytes that recorded files of *dataset* (None: of all) take."""
+        """Return the total bytes of the recorded files of *dataset* (None: all datasets)."""
         return sum(size for _, _, size in self._present(dataset))
 
     def clear(self, dataset: str | None = None) -> int:
-        """Delete the recorded files of *dataset* (None: of all); how many bytes that freed."""
+        """Delete the recorded files of *dataset* (None: all datasets); return the bytes freed."""
         freed = 0
         gone: dict[str, list[str]] = {}
         with self._usable():
@@ -239,7 +239,7 @@ class Cache:
         return freed
 
     def close(self) -> None:
-        """Close the index; the next use opens it again."""
+        """Close the index; further use reopens it."""
         self._index.close()
 
     def _present(self, dataset: str | None) -> list[tuple[str, str, int]]:
@@ -256,13 +256,13 @@ class Cache:
         return present
 
     def _file(self, dataset: str, path: str) -> Path:
-        """Where a file belongs by its name alone, links aside."""
+        """Return the path of a file by its name, without checking links."""
         if path == MANIFEST:
             return self.root / f"{dataset_name(dataset)}_manifest.json"
         return self.root / dataset / path
 
     def _prepare(self, dataset: str, paths: Sequence[str]) -> None:
-        """Make the directories, which must not lead out of the cache."""
+        """Create the directories; `Invalid` if one leads out of the cache."""
         for directory in {place.parent for place in self.places(dataset, paths).values()}:
             try:
                 make_directories(directory, self.root)
@@ -271,7 +271,7 @@ class Cache:
 
     @contextlib.contextmanager
     def _entered(self, draft: AbstractContextManager[_Made]) -> Iterator[_Made]:
-        """*draft*, which has to be made: of that alone `_usable` tells."""
+        """Enter *draft*; only errors of its creation become `CacheUnusable`."""
         with contextlib.ExitStack() as stack:
             with self._usable():
                 made = stack.enter_context(draft)
@@ -279,7 +279,7 @@ class Cache:
 
     @contextlib.contextmanager
     def _usable(self) -> Iterator[None]:
-        """Tell of what the cache directory does not allow as `CacheUnusable`."""
+        """Turn errors of the cache directory into `CacheUnusable`."""
         try:
             yield
         except DSXError:
@@ -292,14 +292,14 @@ class Cache:
         except OSError as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
             failure = CacheUnusable(f"The cache {self.root} cannot be used: {what}.")
-            failure.errno = error.errno  # of which some mean that there is no room
+            failure.errno = error.errno  # some numbers mean a full disk
             raise failure from error
 
 
 def _real(directory: Path) -> Path:
-    """*directory* without links."""
+    """Return *directory* with links resolved."""
     found = os.path.realpath(directory)
-    if found.startswith("\\\\?\\"):  # Windows prefixes what appears while it is looked for
+    if found.startswith("\\\\?\\"):  # Windows prefixes a path that appears meanwhile
         found = os.path.realpath(directory)
     return Path(found)
 
@@ -317,7 +317,7 @@ def _move(draft: Path, place: Path) -> None:
         raise _in_the_way(place)
     try:
         replace_file(draft, place)
-    except OSError as error:  # which one of them, systems do not agree about
+    except OSError as error:  # its kind differs between systems
         if place.is_dir() or not place.parent.is_dir():
             raise _in_the_way(place) from error
         raise

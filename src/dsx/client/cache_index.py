@@ -1,4 +1,4 @@
-"""What the cache knows of its files: one SQLite database beside them."""
+"""The index of the cache: a SQLite database beside the cached files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _COLUMNS = "size, mtime_ns, etag, sha256, checked"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of a cached file; *checked* is when the server last confirmed it."""
+    """The record of a cached file; *checked* is when the server last confirmed it."""
 
     size: int
     mtime_ns: int
@@ -48,20 +48,20 @@ class Record:
 
 
 class Index:
-    """Records by dataset and path. For all threads of a process, and for several processes.
+    """Records by dataset and path, safe for concurrent threads and processes.
 
-    A record may be lost in a crash of the machine (its file is then fetched again), never wrong:
-    it is written after the file is durable. Who may only read the database reads it all the same.
+    A record may be lost in a crash of the machine (its file is then fetched again), but is never
+    wrong: it is written after the file is durable. Users with read access only can read it.
     """
 
     def __init__(self, path: Path) -> None:
-        """Use the database at *path*, which is made when it is first needed."""
+        """Use the database at *path*, which is created when it is first needed."""
         self._path = path
         self._set_up()
 
     def _set_up(self) -> None:
         self._opened: list[sqlite3.Connection] = []  # one or none
-        self._transient = False  # whether it is opened anew for each use
+        self._transient = False  # whether it is reopened for each use
         _ALL.add(self)
         weakref.finalize(self, _close, self._opened)
 
@@ -73,7 +73,7 @@ class Index:
         self._set_up()
 
     def get(self, dataset: str, path: str) -> Record | None:
-        """The record of one file."""
+        """Return the record of one file, or None."""
         with self._transaction() as database:
             row = database.execute(
                 f"SELECT {_COLUMNS} FROM entries WHERE dataset=? AND path=?",  # noqa: S608 (constant)
@@ -82,7 +82,7 @@ class Index:
         return Record(*row) if row else None
 
     def all(self, dataset: str) -> dict[str, Record]:
-        """The records of all files of a dataset."""
+        """Return the records of all files of a dataset, by path."""
         with self._transaction() as database:
             rows = database.execute(
                 f"SELECT path, {_COLUMNS} FROM entries WHERE dataset=?",  # noqa: S608 (constant)
@@ -91,7 +91,7 @@ class Index:
             return {path: Record(*rest) for path, *rest in rows}
 
     def names(self, dataset: str | None) -> list[tuple[str, str]]:
-        """Dataset and path of every record of *dataset* (None: of all)."""
+        """Return dataset and path of every record of *dataset* (None: all datasets)."""
         with self._transaction() as database:
             return database.execute(
                 "SELECT dataset, path FROM entries WHERE ?1 IS NULL OR dataset=?1", (dataset,)
@@ -107,7 +107,7 @@ class Index:
             database.executemany("REPLACE INTO entries VALUES (?,?,?,?,?,?,?)", rows)
 
     def touch(self, dataset: str, paths: Iterable[str], now: float) -> None:
-        """Set when the server confirmed these files; who may not write forgets that."""
+        """Record when the server confirmed these files; ignored if the database is read-only."""
         try:
             with self._transaction() as database:
                 database.executemany(
@@ -119,7 +119,7 @@ class Index:
                 raise
 
     def forget(self, dataset: str, paths: Iterable[str]) -> None:
-        """Drop records."""
+        """Delete records."""
         with self._transaction() as database:
             database.executemany(
                 "DELETE FROM entries WHERE dataset=? AND path=?",
@@ -127,7 +127,7 @@ class Index:
             )
 
     def close(self) -> None:
-        """Close the database; the next use opens it again."""
+        """Close the database; further use reopens it."""
         _close(self._opened)
 
     @contextlib.contextmanager
@@ -164,12 +164,12 @@ class Index:
         return database
 
     def _open_to_read(self) -> sqlite3.Connection:
-        """Open it for who may not write there, not even SQLite's own files beside it."""
+        """Open the database without write access, even to SQLite's own files beside it."""
         self._transient = False
         try:
             return _connect_to_read(f"{self._path.absolute().as_uri()}?mode=ro")
         except sqlite3.OperationalError:
-            self._transient = True  # others may write meanwhile, of which nothing would be seen
+            self._transient = True  # later writes by others would not be visible
         log_file = self._path.with_name(f"{self._path.name}-wal")
         if not (log_file.exists() and log_file.stat().st_size):
             return _connect_to_read(f"{self._path.absolute().as_uri()}?immutable=1")
@@ -184,7 +184,7 @@ class Index:
 
 
 def _make(path: Path) -> None:
-    """Make the database's file, whose mode those beside it will have, too, if there is none."""
+    """Create a missing database file; SQLite's files beside it inherit its mode."""
     make_directories(path.parent, path.parent)
     with contextlib.suppress(FileExistsError):  # and never open it: that would drop SQLite's locks
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
@@ -202,7 +202,7 @@ def _connect_to_read(uri: str) -> sqlite3.Connection:
 
 
 def _is_read_only(error: sqlite3.OperationalError) -> bool:
-    """Whether *error* tells of a file or directory that may not be written."""
+    """Whether *error* means that a file or directory is not writable."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 
@@ -214,7 +214,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         try:
             database.executescript(_SETUP)
         except sqlite3.Error as error:
-            # The first to come switch to WAL at the same time, and SQLite does not wait for that.
+            # The first processes switch to WAL concurrently, and SQLite does not wait for that.
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY and time.monotonic() < give_up:
                 time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 (not a secret)
                 continue
@@ -229,8 +229,8 @@ def _close(opened: list[sqlite3.Connection]) -> None:
             opened.pop().close()
 
 
-# SQLite must not be carried across a fork, neither open nor in the middle of a call, even one that
-# the garbage collector makes: all calls are made under this lock, and a fork waits for it.
+# A SQLite connection must not cross a fork, neither open nor during a call, even one by the garbage
+# collector: all calls hold this lock, and a fork waits for it.
 _LOCK = threading.RLock()
 _ALL: weakref.WeakSet[Index] = weakref.WeakSet()
 

@@ -1,4 +1,4 @@
-"""`DatasetHubClient`: datasets and files of a hub, from a script or a training loop."""
+"""`DatasetHubClient`: datasets and files of a hub, for scripts and training loops."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ log = logging.getLogger(__name__)
 
 
 class DatasetHubClient(FileOperations):
-    """A client of one hub. Threads may share it; it survives a fork and a pickle.
+    """A client of one hub. Thread-safe; it can be forked and pickled.
 
     Attributes:
         tasks: transfers as tasks, which can be watched, paused, resumed and aborted.
-        accounts: who you are, users, tokens, shares, the audit log.
-        scrub: the checking of stored bytes.
+        accounts: your account, users, tokens, shares and the audit log.
+        scrub: the check of stored bytes.
     """
 
     def __init__(
@@ -59,24 +59,24 @@ class DatasetHubClient(FileOperations):
         ca_file: str | Path | None = None,
         notify: Notify | None = None,
     ) -> None:
-        """Talk to the hub at *base_url*.
+        """Create a client of the hub at *base_url*.
 
         Args:
             base_url: e.g. ``http://localhost:8000``.
             api_key: a token, the server's ``DSX_API_KEY``, or (name, password) of an account.
-            cache_dir: where downloads are kept; None: nothing is ever written.
+            cache_dir: directory of cached dataset files; None: do not write to disk.
             timeout: seconds to connect, and to wait for bytes.
             retries: how often a failed request is repeated, with growing pauses.
-            connections: how many transfers go on at once.
-            revalidate: seconds for which `get_file`, `get_manifest` and `download_dataset` take
-                what is in the cache without asking whether it is current. In a loop that reads the
-                same files again and again, 300 saves most requests.
+            connections: maximum number of concurrent transfers.
+            revalidate: seconds for which `get_file`, `get_manifest` and `download_dataset` use the
+                cache without asking the server whether it is current. In a loop that reads the same
+                files repeatedly, 300 saves most requests.
             progress: called with (bytes done, bytes in total or None, name) as bytes arrive.
-            ca_file: certificates, in PEM format, that sign the server's; by default
-                ``DSX_CA_FILE`` of the environment, or else those the system trusts.
-            notify: called with a sentence when the server is waited for; by default it is logged.
+            ca_file: PEM file of CA certificates to trust; by default ``DSX_CA_FILE`` from the
+                environment, or else those the system trusts.
+            notify: called with a sentence while waiting for the server; by default it is logged.
 
-        Raises `Invalid` for a value that cannot be right.
+        Raises `Invalid` for invalid values.
         """
         connection = Connection(
             settings.base_url(base_url),
@@ -95,35 +95,35 @@ class DatasetHubClient(FileOperations):
         if cache_dir is not None:
             self._cache = Cache(settings.directory("cache_dir", cache_dir))
         self._revalidate = settings.seconds("revalidate", revalidate)
-        self._away = False  # whether the server did not answer when it was last asked
+        self._away = False  # whether the last request to the server went unanswered
 
     def server_info(self) -> ServerInfo:
         """The server's version and free space; `Unavailable` if it is not ready."""
         return ServerInfo.read(self._connection.json("GET", "/ready"))
 
     def list_datasets(self) -> list[str]:
-        """The names of all datasets on the server."""
+        """Return the names of all datasets on the server."""
         items = self._connection.items("GET", DATASETS)
         return [item["name"] for item in items]
 
     def dataset_infos(self) -> list[DatasetInfo]:
-        """All datasets, each with its size and how far the server's index of it is."""
+        """Return all datasets, each with its size and the progress of the server's index."""
         items = self._connection.items("GET", DATASETS)
         return [DatasetInfo.read(item) for item in items]
 
     def dataset_info(self, dataset: str) -> DatasetInfo:
-        """How large a dataset is, and how far the server's index of it."""
+        """Return the size of a dataset and the progress of the server's index."""
         path = DATASETS + segments(dataset_name(dataset))
         return DatasetInfo.read(self._connection.json("GET", path))
 
     def get_manifest(self, dataset: str) -> list[dict[str, Any]]:
-        """What is in a dataset: one dict a file.
+        """Return the manifest of a dataset: one dict per file.
 
         Each has ``path``, ``size`` and ``hash`` (MD5 of the first 1024 bytes); also ``sha256``
         (None until the server has read the file), ``etag`` and ``mtime``.
 
-        Kept in the cache, if there is one: then an unchanged manifest is not transferred again,
-        and if the server cannot be reached the kept one is returned, with a `CacheWarning`.
+        With a cache, an unchanged manifest is not transferred again, and if the server cannot be
+        reached the cached one is returned, with a `CacheWarning`.
         """
         path = DATASETS + segments(dataset_name(dataset), "manifest")
         kept = self._cache.lookup(dataset, MANIFEST) if self._cache else None
@@ -147,16 +147,16 @@ class DatasetHubClient(FileOperations):
             etag = response.headers.get("ETag", "").strip('"')
             try:
                 self._cache.save_manifest(dataset, manifest, etag)
-            except CacheUnusable as error:  # which matters only if something has to be fetched
-                log.info("the manifest is not kept: %s", error)
+            except CacheUnusable as error:  # matters only if a file has to be fetched
+                log.info("the manifest is not cached: %s", error)
         return manifest
 
     def get_file(self, dataset: str, subpath: str) -> Path:
-        """One file of a dataset, in the cache; its local path.
+        """Fetch one file of a dataset into the cache and return its local path.
 
-        A cached copy is returned if the server, when asked, says that it is current, or confirmed
-        it no longer than *revalidate* seconds ago; with a `CacheWarning`, if the server cannot be
-        reached. `ValueError` if there is no cache.
+        A cached copy is used if the server confirms it, or has confirmed it in the last
+        *revalidate* seconds; if the server cannot be reached, with a `CacheWarning`. Raises
+        `ValueError` without a cache.
         """
         cache = self._need_cache()
         place = cache.place(dataset, subpath)
@@ -176,7 +176,7 @@ class DatasetHubClient(FileOperations):
         return place
 
     def get_file_bytes(self, dataset: str, subpath: str) -> bytes:
-        """The content of one file, straight from the server: nothing is written to disk."""
+        """Return the content of one file from the server, without writing to disk."""
         return fetch_bytes(self._remote(dataset, subpath), self._progress)
 
     def download_dataset(
@@ -187,14 +187,14 @@ class DatasetHubClient(FileOperations):
         keep_removed: bool = False,
         verify: bool = False,
     ) -> list[Path]:
-        """Files of a dataset (None: all of them), in the cache; their local paths in that order.
+        """Fetch files of a dataset (None: all) into the cache; return their local paths in order.
 
-        Only what the cache lacks is transferred: small files many at a time, large ones in
-        parallel. What an interrupted call has fetched, of a large file its beginning, need not come
-        again. The cache mirrors the manifest: what was fetched before and is in the dataset no
-        more is deleted, unless *keep_removed*. What has gone from the server since it made the
-        manifest is left out, with a `CacheWarning`. With *verify*, what is in the cache is read and
-        compared with its SHA-256, too. `ValueError` if there is no cache.
+        Only missing files are transferred: small ones many per request, large ones in parallel
+        ranges. A call after an interruption resumes, even within a large file. The cache mirrors
+        the manifest: files removed from the dataset are deleted, unless *keep_removed*. Files that
+        the server has lost since the manifest was made are left out, with a `CacheWarning`. With
+        *verify*, cached files are also read and compared with their SHA-256. Raises `ValueError`
+        without a cache.
         """
         return self.fetch_dataset(
             dataset, file_list, keep_removed=keep_removed, verify=verify
@@ -208,7 +208,7 @@ class DatasetHubClient(FileOperations):
         keep_removed: bool = False,
         verify: bool = False,
     ) -> Fetch:
-        """As `download_dataset`; what became of all files."""
+        """Do the same as `download_dataset`, and return what happened to each file."""
         cache = self._need_cache()
         if verify:
             drop_wrong_manifest(cache, dataset_name(dataset))
@@ -216,7 +216,7 @@ class DatasetHubClient(FileOperations):
         wanted = list(manifest) if file_list is None else list(file_list)
         places = cache.places(dataset, wanted)
         removed: list[str] = []
-        if not (keep_removed or self._away):  # first: a file may be where a directory has to be now
+        if not (keep_removed or self._away):  # first: a file may be in the way of a directory
             removed = cache.prune(dataset, manifest.keys() | places.keys())
         wrong: list[str] = []
         if verify:
@@ -226,15 +226,15 @@ class DatasetHubClient(FileOperations):
         )
         if gone:
             some = ", ".join(sorted(gone)[:3]) + (", …" if len(gone) > 3 else "")  # noqa: PLR2004
-            _warn(f"{len(gone)} files of {dataset} are gone since the manifest was made: {some}")
+            _warn(f"{len(gone)} files of {dataset} were removed after the manifest: {some}")
         left = set(gone)
         return Fetch([places[path] for path in wanted if path not in left], gone, removed, wrong)
 
     def verify_cache(self, dataset: str | None = None) -> Verified:
-        """Read what is cached of a dataset (None: of all), and fetch again what has wrong bytes.
+        """Check the cached files of a dataset (None: all datasets), and fetch damaged ones again.
 
-        They are compared with the SHA-256 of the manifest, or else of what was received. Of what
-        could not be fetched again a `CacheWarning` tells why.
+        Each is compared with its SHA-256 in the manifest, or else with the SHA-256 of the bytes
+        received. A `CacheWarning` explains why files could not be fetched again.
         """
         if self._cache is None:
             return Verified(0, [], [])
@@ -265,8 +265,8 @@ class DatasetHubClient(FileOperations):
             failure, gone = error, list(places)
         lost = [path for path in wrong if path not in places or path in gone]
         if lost:
-            why = failure or "the dataset has them no more"
-            _warn(f"{len(lost)} wrong files of {dataset} could not be fetched again: {why}")
+            why = failure or "they are no longer in the dataset"
+            _warn(f"{len(lost)} damaged files of {dataset} could not be fetched again: {why}")
         names = [f"{dataset}_manifest.json"] if spoilt else []
         return Verified(
             files,
@@ -275,18 +275,18 @@ class DatasetHubClient(FileOperations):
         )
 
     def clear_cache(self, dataset: str | None = None) -> int:
-        """Delete what was cached of a dataset (None: of all); the bytes that freed.
+        """Delete the cached files of a dataset (None: all datasets); return the bytes freed.
 
-        Files that did not come from the server are left alone.
+        Files that did not come from the server are kept.
         """
         return self._cache.clear(dataset) if self._cache else 0
 
     def get_cache_size(self, dataset: str | None = None) -> int:
-        """Bytes the cache of a dataset (None: of all) takes, manifests included."""
+        """Return the bytes cached of a dataset (None: all datasets), manifests included."""
         return self._cache.size(dataset) if self._cache else 0
 
     def close(self) -> None:
-        """Close the connections and the cache's index; another call opens them again."""
+        """Close the connections and the cache's index; further calls reopen them."""
         self._connection.close()
         self._digests.close()
         if self._cache is not None:
@@ -304,19 +304,19 @@ class DatasetHubClient(FileOperations):
         self.close()
 
     def _is_fresh(self, known: Record) -> bool:
-        """Whether the server confirmed what is *known* so lately that it is not asked again."""
+        """Whether the server confirmed *known* within the last *revalidate* seconds."""
         return 0 <= time.time() - known.checked < self._revalidate
 
     def _ask_for_change(self, path: str, known: Record) -> requests.Response | None:
-        """The answer of a server that was asked whether *known* is current; None: no answer.
+        """Ask the server whether *known* is current; return None if it does not answer.
 
-        Of that the user is told once, until it answers again.
+        The user is then warned once, until it answers again.
         """
         try:
             answer = self._connection.ask(path, known.etag)
         except (Unavailable, RateLimited) as error:
             if not self._away:
-                _warn(f"What is in the cache is used, and may be out of date: {error}")
+                _warn(f"Using cached data, which may be out of date: {error}")
             self._away = True
             return None
         self._away = False
@@ -324,7 +324,7 @@ class DatasetHubClient(FileOperations):
 
     def _need_cache(self) -> Cache:
         if self._cache is None:
-            raise Invalid("This needs a cache_dir; without one, use get_file_bytes().")
+            raise Invalid("This requires a cache_dir; without one, use get_file_bytes().")
         return self._cache
 
     def _remote(self, dataset: str, path: str) -> Remote:
@@ -333,7 +333,7 @@ class DatasetHubClient(FileOperations):
 
 
 def _warn(message: str) -> None:
-    """Warn of *message*, as coming from where the SDK was called."""
+    """Issue a `CacheWarning` attributed to the caller of the SDK."""
     level, frame = 1, inspect.currentframe()
     while frame is not None and frame.f_globals.get("__name__", "").startswith("dsx.client"):
         level, frame = level + 1, frame.f_back

@@ -1,4 +1,4 @@
-"""New connections, told of while they take long, and what is wrong where none comes about."""
+"""Opens connections, reports slow ones, and diagnoses failed ones."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from dsx.client.errors import Unreachable, Untrusted, WrongAddress
 
 PATIENCE = 1.0
-"""Seconds after which somebody is told that a connection takes long."""
+"""Seconds after which a slow connection is reported."""
 _UNKNOWN: dict[int | None, type[Unreachable]] = {socket.EAI_NONAME: WrongAddress}
-"""What trying again does not help against."""
+"""Failures that retrying cannot fix."""
 _LOOK = 2.0  # seconds to find out what a port speaks
 
 
 class TellingAdapter(HTTPAdapter):
-    """Calls *tell* when a connection has not come about after `PATIENCE` seconds."""
+    """Calls *tell* if a connection is not established after `PATIENCE` seconds."""
 
     def __init__(self, tell: Callable[[], None], **more: Any) -> None:
         self._tell = tell
         super().__init__(**more)
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
-        """As its parent does it, with connections that tell."""
+        """Create the pool manager, with connections that report slowness."""
         super().init_poolmanager(*args, **more)
         self.poolmanager.pool_classes_by_scheme = _pools(self._tell)
 
@@ -67,12 +67,12 @@ def _pools(tell: Callable[[], None]) -> dict[str, type[HTTPConnectionPool]]:
 
 
 def diagnosed(base_url: str, error: BaseException) -> Unreachable:
-    """Why there is no connection to *base_url*, in a sentence that says what to do."""
+    """Explain why *base_url* cannot be reached, and what to do."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return Untrusted(
                 f"The certificate of {base_url} is not trusted ({cause.verify_message}): name a "
-                "file with the certificate that signed it (ca_file, --ca-file or DSX_CA_FILE)."
+                "file with its CA certificate (ca_file, --ca-file or DSX_CA_FILE)."
             )
         if isinstance(cause, socket.gaierror):
             host = urlsplit(base_url).hostname
@@ -80,18 +80,18 @@ def diagnosed(base_url: str, error: BaseException) -> Unreachable:
                 f"Cannot reach {base_url}: unknown host {host} ({cause.strerror})."
             )
         if isinstance(cause, ConnectionRefusedError):
-            break  # nobody is there who could speak anything
+            break  # nothing is listening
     else:
         other = other_scheme(base_url)
         if other is not None:
             return WrongAddress(f"{base_url} does not speak {_name(base_url)}: use {other}.")
     if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
-        return Untrusted(f"No secure connection to {base_url} comes about: {_reason(error)}.")
+        return Untrusted(f"Cannot establish a secure connection to {base_url}: {_reason(error)}.")
     return Unreachable(f"Cannot reach {base_url}: is the server running?")
 
 
 def other_scheme(base_url: str) -> str | None:
-    """*base_url* with the other one of http and https, if that is what its port speaks."""
+    """Return *base_url* with the other of http and https, if its port speaks that; else None."""
     parts = urlsplit(base_url)
     assert parts.hostname is not None
     secure = parts.scheme.lower() == "https"
@@ -117,7 +117,7 @@ def _speaks_http(probe: socket.socket, host: str) -> bool:
 
 def _speaks_tls(probe: socket.socket, host: str) -> bool:
     context = ssl.create_default_context()
-    context.check_hostname = False  # nothing is sent; whom one can trust is seen later
+    context.check_hostname = False  # nothing is sent; trust is checked later
     context.verify_mode = ssl.CERT_NONE
     with context.wrap_socket(probe, server_hostname=host):
         return True
@@ -133,7 +133,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """*error* and what it was made of, as the HTTP libraries wrap it."""
+    """Iterate over *error* and the errors wrapped in it by the HTTP libraries."""
     left, seen = [error], set[int]()
     while left:
         one = left.pop()

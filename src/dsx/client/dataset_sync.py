@@ -1,4 +1,4 @@
-"""Brings the files of a dataset into the cache: what is missing, and as few requests as will do."""
+"""Fetches the missing files of a dataset into the cache, with as few requests as possible."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from dsx.core.errors import DSXError, NotFound
 Manifest = Mapping[str, Mapping[str, Any]]
 DATASETS = "/api/v1/datasets"
 SMALL = 1024 * 1024
-FINGERPRINT = 1024  # bytes of a file that a manifest's `hash` is of
+FINGERPRINT = 1024  # bytes of a file covered by a manifest's `hash`
 PACK_FILES = 1000
 PACK_BYTES = 64 * 1024 * 1024
 _KEEP_SECONDS = 5.0
-PACKS = 2  # at once: reading a pack is Python's work, and more would only take turns
+PACKS = 2  # concurrent packs: reading them is CPU-bound in Python, so more would not help
 _BREAKS = (CutShort, urllib3.exceptions.HTTPError, ConnectionError)
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """What became of the files of a dataset.
+    """The result of fetching a dataset.
 
     Attributes:
-        paths: where they are, in the asked order.
-        gone: those that the server no longer has, although its manifest did.
-        removed: files in the cache that the dataset has no more, and that were deleted.
-        wrong: files whose cached bytes were wrong, if that was to be found out.
+        paths: local paths, in the requested order.
+        gone: files in the manifest that the server no longer has.
+        removed: cached files deleted because they are no longer in the dataset.
+        wrong: cached files that were damaged, if verification was requested.
     """
 
     paths: list[Path]
@@ -51,26 +51,26 @@ class Fetch:
 
 
 class _Stream:
-    """What one answer with a pack has brought."""
+    """The files received in one response with a pack."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self.left = list(paths)  # that have neither come nor been passed over
-        self.again: list[str] = []  # left out, damaged, or not what the manifest says
-        self.drafts: list[Draft] = []  # that are not in the cache yet
-        self.kept = time.monotonic()  # when that was last empty
+        self.left = list(paths)  # neither received nor skipped
+        self.again: list[str] = []  # left out, damaged, or different from the manifest
+        self.drafts: list[Draft] = []  # not in the cache yet
+        self.kept = time.monotonic()  # when `drafts` was last emptied
 
     def passed(self, path: str) -> None:
-        """*path* has come: what was before it was left out."""
+        """Record *path* as received; the paths before it were left out."""
         if path not in self.left:
             expected = self.left[0] if self.left else None
-            raise Unprocessable(f"The pack has {path!r} instead of {expected!r}.")
+            raise Unprocessable(f"The pack contains {path!r} instead of {expected!r}.")
         position = self.left.index(path)
         self.again += self.left[:position]
         del self.left[: position + 1]
 
 
 class DatasetSync:
-    """One dataset on its way into one cache."""
+    """Fetches one dataset into one cache."""
 
     def __init__(
         self, connection: Connection, cache: Cache, dataset: str, progress: Progress | None
@@ -82,9 +82,9 @@ class DatasetSync:
         self._gone: list[str] = []
 
     def update(self, places: Mapping[str, Path], manifest: Manifest) -> list[str]:
-        """Fetch those of *places* (path → local file) that the cache lacks or has outdated.
+        """Fetch the files of *places* (path → local file) that are missing or outdated.
 
-        What the manifest has and the server no longer: its paths.
+        Returns the paths in the manifest that the server no longer has.
         """
         self._manifest = manifest
         sizes = self._missing(places)
@@ -105,10 +105,10 @@ class DatasetSync:
         return in_threads([partial(job, given) for given in inputs], workers, self._meter)
 
     def _missing(self, places: Mapping[str, Path]) -> dict[str, int]:
-        """Paths without a cached file that is what the manifest says, and their sizes.
+        """Return the paths without a cached file that matches the manifest, with their sizes.
 
-        A path that the manifest does not know gets a request of its own, which will tell. Of a file
-        whose bytes are the same, a new validator is of no concern.
+        A path that is not in the manifest is requested separately, to find out whether it exists.
+        A file with a new validator but the same bytes is not missing.
         """
         known = self._cache.current(self._dataset, places)
         fresh, renewed = [], {}
@@ -133,7 +133,7 @@ class DatasetSync:
     def _still_wanted(
         self, places: Container[str], missing: Container[str]
     ) -> set[tuple[str, str]]:
-        """Paths and validators of what a draft may still become: what the cache has not."""
+        """Return the paths and validators of files whose drafts are still useful."""
         return {
             (path, f'"{entry["etag"]}"')
             for path, entry in self._manifest.items()
@@ -141,7 +141,7 @@ class DatasetSync:
         }
 
     def _fetch_one(self, path: str) -> None:
-        """Fetch a file; note that it is gone if the server no longer has it."""
+        """Fetch a file; record it as gone if the server no longer has it."""
         url = DATASETS + segments(self._dataset, "files", path)
         entry = self._manifest.get(path, {})
         etag, sha256 = entry.get("etag"), entry.get("sha256")
@@ -163,9 +163,9 @@ class DatasetSync:
             self._gone.append(path)
 
     def _fetch_pack(self, paths: Sequence[str]) -> list[str]:
-        """Fetch many small files; those that are to be fetched one by one.
+        """Fetch many small files; return those that have to be fetched one by one.
 
-        After a break, ask for the rest.
+        After a break, the rest is requested.
         """
         again: list[str] = []
         breaks = 0
@@ -183,7 +183,7 @@ class DatasetSync:
                 continue
             again += stream.again
             if error is None:
-                return again + stream.left  # which the whole pack has not
+                return again + stream.left  # missing from the complete pack
             breaks = breaks + 1 if len(stream.left) == len(paths) else 1
             if breaks > self._connection.retries:
                 raise error
@@ -192,7 +192,7 @@ class DatasetSync:
         return again
 
     def _take(self, stream: _Stream, name: Callable[[], Path]) -> Broken | None:
-        """Take what one answer brings; why it was not all."""
+        """Receive the files of one response; return the error that cut it short, or None."""
         url = DATASETS + segments(self._dataset, "pack")
         wanted = {"paths": stream.left}
         try:
@@ -211,12 +211,12 @@ class DatasetSync:
             if isinstance(cause, DSXError):
                 raise
             return Broken(f"The connection broke in a pack of {self._dataset}: {cause}")
-        finally:  # whatever happened, the files that have come are good
+        finally:  # the files received so far are good in any case
             self._keep(stream)
         return None
 
     def _expected(self, packed: Packed) -> bool:
-        """Whether a file is what the manifest says, as far as that goes."""
+        """Whether a file matches its size and digests in the manifest."""
         entry = self._manifest[packed.path]
         if entry.get("sha256"):
             return _same_bytes(entry, len(packed.data), packed.sha256)
@@ -224,7 +224,7 @@ class DatasetSync:
         return len(packed.data) == int(entry["size"]) and head == entry.get("hash", head)
 
     def _keep(self, stream: _Stream) -> None:
-        """Put what has come into the cache: after a kill it need not come again."""
+        """Move the files received into the cache, so that they survive a kill."""
         drafts, stream.drafts = stream.drafts, []
         stream.kept = time.monotonic()
         try:
@@ -246,7 +246,7 @@ def _same_bytes(entry: Mapping[str, Any], size: int, sha256: str | None) -> bool
 
 
 def _groups(paths: Sequence[str], sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """Packs of bounded length."""
+    """Split *paths* into packs of bounded count and volume."""
     group: list[str] = []
     volume = 0
     for path in paths:

@@ -1,4 +1,4 @@
-"""Where several downloaded files go, settled before the first byte is fetched."""
+"""Target paths of several downloads, determined before the first byte is fetched."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _PROBE = "dsx-\u00e4-"  # has both cases, and two forms of the same letter
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A file of the hub, and where it goes."""
+    """A file of the hub and its target path."""
 
     info: FileInfo
     path: Path
 
 
 def destinations(infos: Sequence[FileInfo], directory: Path) -> list[Destination]:
-    """Where *infos* go below *directory*, each by its whole name; the same file goes there once.
+    """Return the paths of *infos* below *directory*, by full name; duplicates are merged.
 
-    Raises `Conflict` if two of them would be the same file, or one the directory of another, as
-    the file system there compares names; or if something else is in the way. `Invalid` for a name
-    that cannot be one here.
+    Raises `Conflict` if, as the file system there compares names, two would be the same file or one
+    the directory of another, or if something else is in the way; `Invalid` for a name that this
+    system does not allow.
     """
     wanted = {info.id: info for info in infos}
     names = {id_: local_tree(info.name) for id_, info in wanted.items()}
@@ -42,7 +42,7 @@ def destinations(infos: Sequence[FileInfo], directory: Path) -> list[Destination
 
 
 def refuse_clashes_in_archive(infos: Sequence[FileInfo]) -> None:
-    """`Conflict` if one of *infos* would be the directory of another one in an archive."""
+    """Raise `Conflict` if one of *infos* would be a directory of another in an archive."""
     clash = in_the_way(info.name for info in infos)
     if clash is not None:
         one, other = (next(info for info in infos if info.name == name) for name in clash)
@@ -52,8 +52,8 @@ def refuse_clashes_in_archive(infos: Sequence[FileInfo]) -> None:
 def _in_each_others_way(one: FileInfo, other: FileInfo, where: str | Path) -> Conflict:
     return Conflict(
         f"{one.name!r} (number {one.number}) and {other.name!r} (number {other.number}) would "
-        f"be in each other's way in {where}; nothing was downloaded. Download one of them "
-        "to a place of its own."
+        f"have conflicting paths in {where}; nothing was downloaded. Download one of them "
+        "separately."
     )
 
 
@@ -69,7 +69,7 @@ def _refuse_clashes(names: Sequence[tuple[str, FileInfo]], directory: Path) -> N
 def _clash(
     names: Sequence[tuple[str, FileInfo]], same: Callable[[str], str]
 ) -> tuple[FileInfo, FileInfo] | None:
-    """Two files of the same path, or one whose path is a directory of the other's."""
+    """Return two files with the same path, or one whose path is a directory of the other's."""
     files: dict[str, FileInfo] = {}
     for name, info in names:
         other = files.setdefault(same(name), info)
@@ -83,22 +83,22 @@ def _clash(
 
 
 def _refuse_obstacles(path: Path, directory: Path) -> None:
-    """`Conflict` if *path* cannot become a file: it is a directory, or below a file."""
+    """Raise `Conflict` if *path* is a directory or below a file."""
     if path.is_dir():
         raise Conflict(f"{path} is a directory; nothing was downloaded.")
     for parent in path.parents:
         if os.path.lexists(parent):
             if not parent.is_dir():
-                raise Conflict(f"{parent} is no directory; nothing was downloaded.")
+                raise Conflict(f"{parent} is not a directory; nothing was downloaded.")
             return
         if parent == directory.parent:
             return
 
 
 def comparison(directory: Path) -> Callable[[str], str]:
-    """What the file system at *directory* compares of a name: two of the same are one file.
+    """Return a function that maps names to equal values if *directory* holds them as one file.
 
-    It is tried out; where that is impossible, as little as any known one.
+    The file system is probed; if that is impossible, the least distinguishing one is assumed.
     """
     while not directory.is_dir() and directory != directory.parent:
         directory = directory.parent

@@ -1,8 +1,8 @@
-"""SHA-256 of local files, remembered so that unchanged ones need not be read again.
+"""Cached SHA-256 digests of local files, so that unchanged files need not be read again.
 
-A file is taken for the same as long as its size, its times (of content and of record) and its
-identity on the disk are. One database for each user, in ``$XDG_CACHE_HOME/dsx`` or
-``~/.cache/dsx``; without it everything is read, that is all.
+A file counts as unchanged while its size, times (mtime and ctime), device and inode are the same.
+One database per user, in ``$XDG_CACHE_HOME/dsx`` or ``~/.cache/dsx``; without it, all files are
+read.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from dsx.core.digest import Digest, Hasher
 log = logging.getLogger(__name__)
 
 MAX_AGE = 90 * 24 * 3600
-"""Seconds after which a digest that was of no use is dropped."""
+"""Seconds after which an unused digest is deleted."""
 MAX_ROWS = 2_000_000
-_FRESH = 2.0  # seconds in which a file could change again without its times telling
+_FRESH = 2.0  # seconds within which a change may not show in a file's times
 _PENDING = 500
-_LARGE = 32 * 1024 * 1024  # bytes that it would be a pity to read again
+_LARGE = 32 * 1024 * 1024  # bytes; digests of such files are saved immediately
 _CHUNK = 1024 * 1024
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS digests (
@@ -41,10 +41,10 @@ DELETE FROM digests WHERE noted < (SELECT noted FROM digests ORDER BY noted DESC
 
 
 class Digests:
-    """Digests of files by their paths. Threads may share it."""
+    """Digests of files by path. Thread-safe."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Keep them in the database at *path*; None: the user's own."""
+        """Use the database at *path*; None: the user's own."""
         self._path = path
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -55,7 +55,7 @@ class Digests:
         return Digests, (self._path,)
 
     def of(self, file: LocalFile) -> Digest:
-        """The SHA-256 of *file*: known, or computed now; `Conflict` if it changes meanwhile."""
+        """Return the SHA-256 of *file*, cached or computed; `Conflict` if it changes meanwhile."""
         known = self._known(file)
         if known is not None:
             return known
@@ -67,7 +67,7 @@ class Digests:
         return hasher.digest
 
     def note(self, file: LocalFile, digest: Digest) -> None:
-        """*file*, as it was opened, has this digest."""
+        """Record the digest of *file* as it was when opened."""
         if time.time() - file.changed < _FRESH:
             return
         with self._lock:
@@ -76,7 +76,7 @@ class Digests:
                 self._save()
 
     def close(self) -> None:
-        """Save what was noted; the next use opens the database again."""
+        """Save the recorded digests; further use reopens the database."""
         with self._lock:
             if self._pending:
                 self._save()
@@ -120,12 +120,12 @@ class Digests:
 
 
 class _only_a_cache(contextlib.AbstractContextManager[None]):  # noqa: N801 (reads as a function)
-    """A block whose failures mean no more than that files are read again."""
+    """Ignores database errors, whose only effect is that files are read again."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if not isinstance(error, (sqlite3.Error, OSError, RuntimeError)):
             return False
-        log.debug("digests of local files are not remembered: %s", error)
+        log.debug("digests of local files are not cached: %s", error)
         return True
 
 

@@ -1,8 +1,8 @@
-"""Files on their way into the cache. What a dead process left of one is gone on with, or goes.
+"""Drafts: files being downloaded into the cache. Those of dead processes are resumed or removed.
 
-Who makes a draft has its lock until it is in its place. A draft that a download can go on with is
-called by hashes of its dataset, its path and the validator of its content, and stays when the
-process ends; of all others those that nobody has locked are swept.
+The creator of a draft holds its lock until it is moved to its final path. A draft that can be
+resumed is named by hashes of its dataset, path and validator, and is kept when the process ends;
+all other drafts are removed once they are unlocked.
 """
 
 from __future__ import annotations
@@ -30,15 +30,10 @@ _UNLOCKABLE = 24 * 3600
 
 
 class KeptDraft(PartialDownload):
-    """A draft in the cache, which the same content is added to in another process.
-
-    Attributes:
-        path: where it is.
-        descriptor: of the file.
-    """
+    """A draft in the cache that another process can continue with the same content."""
 
     def __init__(self, path: Path, descriptor: int, etag: str, total: int) -> None:
-        """Of content of *total* bytes with the strong validator *etag*."""
+        """Use the file for content of *total* bytes with the strong validator *etag*."""
         super().__init__(descriptor, total, etag)
         self.path = path
         self.descriptor = descriptor
@@ -48,24 +43,24 @@ class Drafts:
     """The drafts of a cache directory, for all threads and processes that use it."""
 
     def __init__(self, root: Path) -> None:
-        """Of the cache at *root*; nothing is made before it is needed."""
+        """Use the cache at *root*; nothing is created until it is needed."""
         self._root = root
         self._directory = root / FOLDER
         self._swept = False
 
     @contextlib.contextmanager
     def fresh(self) -> Iterator[tuple[Path, int]]:
-        """A new empty file with a descriptor; removed if it is still there at the end."""
+        """Create an empty file with a descriptor; removed at the end unless it was moved."""
         path, descriptor = self._new()
         try:
             yield path, descriptor
         finally:
-            path.unlink(missing_ok=True)  # first, as long as it is ours
+            path.unlink(missing_ok=True)  # before the lock is released
             os.close(descriptor)
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[Callable[[], Path]]:
-        """Something that names a file for a draft each time, and may do so for this block."""
+        """Yield a function that returns a new draft path on each call, for this block."""
         with self.fresh() as (path, _):
             made = 0
 
@@ -78,10 +73,10 @@ class Drafts:
 
     @contextlib.contextmanager
     def kept(self, dataset: str, path: str, etag: str, total: int) -> Iterator[KeptDraft]:
-        """The draft of a file's content with this strong validator: an earlier one's, if there is.
+        """Yield the draft of a file's content with this strong validator, or a new one.
 
-        It stays where the download can go on, as `dsx.client.partial_download` says. If another
-        process or thread is at it, ours is a new one that does not stay.
+        It is kept if the download can be resumed, see `dsx.client.partial_download`. If another
+        process or thread has it, a new draft is used, which is not kept.
         """
         place = self._directory / f"{_key(dataset, path)}-{_hash(etag)}{_KEPT}"
         self._make_directory()
@@ -106,7 +101,7 @@ class Drafts:
             os.close(descriptor)
 
     def waiting(self, dataset: str, path: str) -> bool:
-        """Whether there is a draft of a file, of whatever content, to go on with."""
+        """Whether a kept draft of a file exists, for any of its contents."""
         return bool(self._of(_key(dataset, path)))
 
     def drop(self, dataset: str, wanted: Callable[[], Collection[tuple[str, str]]]) -> None:
@@ -117,7 +112,7 @@ class Drafts:
             self._drop(found, keep)
 
     def clear(self, dataset: str | None = None) -> None:
-        """Remove the drafts of *dataset* (None: of all) that nobody is at, and what is swept."""
+        """Remove the unlocked drafts of *dataset* (None: all datasets), and stale ones."""
         self._drop(self._of("" if dataset is None else _hash(dataset)), keep=set())
         self._sweep()
 
@@ -138,7 +133,7 @@ class Drafts:
             self._sweep()
 
     def _of(self, prefix: str) -> list[Path]:
-        """Drafts to go on with that are called so."""
+        """Return the kept drafts whose names begin with *prefix*."""
         with contextlib.suppress(OSError), os.scandir(self._directory) as entries:
             return [
                 Path(entry)
@@ -153,7 +148,7 @@ class Drafts:
                 _remove_unlocked(path, path)
 
     def _sweep(self) -> None:
-        """Remove what processes left behind that were killed."""
+        """Remove drafts left behind by killed processes."""
         now = time.time()
         with contextlib.suppress(OSError):
             for path in self._directory.iterdir():
@@ -169,7 +164,7 @@ class Drafts:
 
 
 def _remove_unlocked(path: Path, lock: Path) -> None:
-    """Remove *path* unless somebody has the file *lock*, which goes, too."""
+    """Remove *path* and the file *lock*, unless the latter is locked."""
     with contextlib.suppress(OSError):
         descriptor = lock_file(lock, 0o666)
         if descriptor is not None:

@@ -1,4 +1,4 @@
-"""Files that survive a crash of the machine."""
+"""Writes that survive a crash of the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dsx.client.system import replace_file, sync_directory
 
 
 def make_durable(files: Sequence[Path]) -> None:
-    """Return once the files' bytes survive a crash: one syncfs for many, else an fsync each."""
+    """Make the files' contents durable: by one syncfs for several, else by fsync."""
     if len(files) > 1 and _syncfs(files[0]):
         return
     for path in files:
@@ -28,7 +28,7 @@ def make_durable(files: Sequence[Path]) -> None:
 
 
 def replace_durably(path: Path, data: bytes) -> None:
-    """Have *data* at *path*: after a crash there is the old content or the new, never a mixture."""
+    """Replace the content of *path* by *data*; a crash leaves the old or the new, not a mixture."""
     draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     with about(path, draft):
         try:
@@ -56,5 +56,5 @@ def _syncfs(path: Path) -> bool:
         os.close(descriptor)
     if error == errno.ENOSYS:
         return False
-    # Not tried again one by one: a second sync may succeed and mean nothing.
+    # No fallback to fsync: a second sync may succeed although data was lost.
     raise OSError(error, os.strerror(error), str(path))

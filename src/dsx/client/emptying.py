@@ -1,4 +1,4 @@
-"""Emptying the trash: the server goes on with it by itself, as a task."""
+"""Empties the trash, which the server does by itself as a task."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dsx.client.tasks import TASKS
 TRASH = "/api/v1/trash"
 _POLL = 0.5
 _PATIENCE = 60.0
-"""Seconds without progress after which it is asked for again: the server may have been restarted.
-It then goes on, or says that it still does."""
+"""Seconds without progress after which the request is repeated, in case the server was restarted.
+It then continues the task, or confirms that it is still running."""
 
 
 def empty_trash(connection: Connection, progress: Progress | None) -> int:
-    """See `FileOperations.empty_trash`."""
+    """Empty the trash; see `FileOperations.empty_trash`."""
     while True:
         answer = connection.json("DELETE", TRASH, params={"confirm": "all"})
         if answer.get("task") is None:
@@ -28,11 +28,11 @@ def empty_trash(connection: Connection, progress: Progress | None) -> int:
         if info.state == "completed":
             return info.done
         if info.over:
-            raise Gone(f"Emptying the trash was {info.state}; {info.done} files are gone.")
+            raise Gone(f"Emptying the trash was {info.state}; {info.done} files were deleted.")
 
 
 def _watched(connection: Connection, id_: str, progress: Progress | None) -> TaskInfo:
-    """The task once it is over, or once nothing has happened for long."""
+    """Wait until the task ends or makes no progress for `_PATIENCE` seconds; return it."""
     done, since = -1, time.monotonic()
     while True:
         info = TaskInfo.read(connection.json("GET", TASKS + segments(id_)))

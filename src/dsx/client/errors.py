@@ -1,9 +1,9 @@
-"""The failures the SDK raises: the core tree, mixed with what callers of `requests` catch already.
+"""Exceptions of the SDK: those of the core, also derived from the ones `requests` raises.
 
 ``except dsx.core.errors.NotFound``, ``except requests.HTTPError`` and, where a built-in exception
-says the same, ``except FileNotFoundError`` all work. An error that an answer told of has its
-``response``. They can be pickled, so they reach the parent of a worker process; the response stays
-behind, because it carries the key.
+has the same meaning, ``except FileNotFoundError`` all work. An error from a response has it as
+``response``. Errors can be pickled to reach the parent of a worker process, without the response,
+because it contains the key.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class _Picklable(DSXError):
 
 
 class Answered(_Picklable, requests.HTTPError):
-    """The server answered with a failure, or with something that is not to be trusted.
+    """The server answered with an error or an invalid response.
 
-    ``foreign``: something answered so that does not know of a hub's ways.
+    ``foreign``: the response does not appear to come from a hub.
     """
 
     foreign = False
@@ -33,39 +33,39 @@ class Invalid(core.Invalid, Answered, ValueError):
 
 
 class PartCorrupt(core.PartCorrupt, Invalid):
-    """The bytes of a part were changed on the way."""
+    """A part was corrupted in transit."""
 
 
 class Unauthenticated(core.Unauthenticated, Answered, PermissionError):
-    """The server does not know the key."""
+    """The credential is missing or invalid."""
 
 
 class Denied(core.Denied, Answered, PermissionError):
-    """The key does not allow it."""
+    """The credential does not allow the request."""
 
 
 class NotFound(core.NotFound, Answered, FileNotFoundError):
-    """There is no such file or dataset."""
+    """The file, dataset or other resource does not exist."""
 
 
 class Gone(core.Gone, Answered, FileNotFoundError):
-    """The thing existed and has expired."""
+    """The resource existed, but has expired or been deleted."""
 
 
 class Damaged(core.Damaged, Gone):
-    """The server's copy is damaged; it answers again once the right bytes are uploaded."""
+    """The server's copy is damaged; uploading the original file again repairs it."""
 
 
 class TimedOut(core.TimedOut, Answered, TimeoutError):
-    """The server heard nothing from us for too long."""
+    """The server received no bytes for too long."""
 
 
 class Conflict(core.Conflict, Answered):
-    """The request contradicts the present state."""
+    """The request conflicts with the current state."""
 
 
 class TooMany(core.TooMany, Conflict):
-    """You have as many of these as one may have."""
+    """The maximum number of such resources is reached."""
 
 
 class AlreadyExists(core.AlreadyExists, Conflict, FileExistsError):
@@ -73,7 +73,7 @@ class AlreadyExists(core.AlreadyExists, Conflict, FileExistsError):
 
 
 class OffsetMismatch(core.OffsetMismatch, Conflict):
-    """The part does not start where the upload stands."""
+    """The part does not start at the upload's offset."""
 
 
 class Superseded(core.Superseded, Conflict):
@@ -93,15 +93,15 @@ class PreconditionFailed(core.PreconditionFailed, Answered):
 
 
 class TooLarge(core.TooLarge, Answered):
-    """Over the server's limit."""
+    """The data exceeds a limit of the server."""
 
 
 class Unsupported(core.Unsupported, Answered):
-    """The server does not take a body in this coding."""
+    """The server does not support the content coding of the body."""
 
 
 class RangeUnsatisfiable(core.RangeUnsatisfiable, Answered):
-    """No byte of the asked range exists."""
+    """The requested range contains no bytes."""
 
 
 class Unprocessable(core.Unprocessable, Answered, ValueError):
@@ -109,7 +109,7 @@ class Unprocessable(core.Unprocessable, Answered, ValueError):
 
 
 class DigestMismatch(core.DigestMismatch, Unprocessable):
-    """The bytes are not the ones that were announced."""
+    """The bytes do not match the expected digest."""
 
 
 class RateLimited(core.RateLimited, Answered):
@@ -117,11 +117,11 @@ class RateLimited(core.RateLimited, Answered):
 
 
 class Unavailable(core.Unavailable, Answered):
-    """The server cannot answer now."""
+    """The server cannot handle the request at the moment."""
 
 
 class StorageFailed(core.StorageFailed, Unavailable):
-    """The server's disk failed; what it had acknowledged is kept."""
+    """The server's disk failed; acknowledged data is kept."""
 
 
 class Elsewhere(core.Elsewhere, Unavailable):
@@ -129,7 +129,7 @@ class Elsewhere(core.Elsewhere, Unavailable):
 
 
 class Unusable(core.Unusable, Unavailable):
-    """The server's catalog is damaged; its operator has to see to it."""
+    """The server's catalog is damaged; its operator has to repair it."""
 
 
 class NotMounted(core.NotMounted, Unavailable):
@@ -141,23 +141,23 @@ class StorageFull(core.StorageFull, Answered):
 
 
 class Redirected(Invalid):
-    """The server wants the request at another address: the base URL is not the right one."""
+    """The server redirects to another address: the base URL is wrong."""
 
 
 class Unreachable(_Picklable, core.Unavailable, requests.ConnectionError, ConnectionError):
-    """The server does not answer at all."""
+    """The server cannot be reached."""
 
 
 class WrongAddress(Unreachable):
-    """The server cannot be reached in this way, however often it is tried."""
+    """The server cannot be reached at this address; retrying does not help."""
 
 
 class Untrusted(WrongAddress, requests.exceptions.SSLError):
-    """The server does not show that it is the one it should be."""
+    """The server's identity cannot be verified."""
 
 
 class NotAHub(Answered):
-    """Something answers at the address that is no DSX Hub."""
+    """The server at this address is not a DSX Hub."""
 
     foreign = True
 
@@ -173,7 +173,7 @@ class Broken(
     requests.ConnectionError,
     ConnectionError,
 ):
-    """The connection broke again and again in the middle of a body."""
+    """The connection broke repeatedly in the middle of a body."""
 
 
 class CacheUnusable(_Picklable, OSError):
@@ -181,7 +181,7 @@ class CacheUnusable(_Picklable, OSError):
 
 
 class CacheWarning(UserWarning):
-    """What is in the cache is not, or may not be, what the server has."""
+    """Cached files differ, or may differ, from those on the server."""
 
 
 _BY_CODE: dict[str, type[Answered]] = {
@@ -201,17 +201,17 @@ _BY_STATUS = {
 
 
 _FOREIGN = {400, 403, 404, 405, 500, 501}
-"""Answers of other servers to what they have never heard of."""
+"""Statuses with which other servers answer unknown routes."""
 NO_ROUTE = "Not Found"
-"""What a hub says of a path that is none of its own."""
+"""A hub's message for an unknown path."""
 IS_ITS_ADDRESS_RIGHT = "is its address right (SERVER_URL)?"
-IS_IT_A_HUB = "That is not how a DSX Hub answers: is its address right (SERVER_URL)?"
+IS_IT_A_HUB = "This is not a response of a DSX Hub: is its address right (SERVER_URL)?"
 
 
 def from_response(response: requests.Response) -> Answered:
-    """The failure a response tells of: by its problem document, or else by its status.
+    """Return the error of a response, by its problem document or else its status.
 
-    A gateway's 502 or 504 is `Unavailable` whatever its body says.
+    A gateway's 502 or 504 is `Unavailable` whatever its body contains.
     """
     problem = _problem(response)
     status = response.status_code
@@ -232,7 +232,7 @@ def from_response(response: requests.Response) -> Answered:
 
 
 def _who(response: requests.Response) -> str:
-    """What is wrong with what was shown."""
+    """Explain what is wrong with the credential."""
     shown = response.request.headers.get("Authorization") if response.request is not None else None
     if not shown:
         return " Sign in with `dsx login`, or give an API key (DSX_API_KEY)."
@@ -242,14 +242,14 @@ def _who(response: requests.Response) -> str:
 
 
 def not_a_hub(response: requests.Response) -> NotAHub:
-    """The failure of an answer that says it is fine, and is none of a hub's."""
+    """Return the error for a successful response that is not from a hub."""
     error = NotAHub(f"{_asked(response)}: {response.status_code}. {IS_IT_A_HUB}")
     error.response, error.request = response, response.request
     return error
 
 
 def _asked(response: requests.Response) -> str:
-    """What was asked for, without the query."""
+    """Return the URL of the request, without the query."""
     return str(response.url).partition("?")[0]
 
 

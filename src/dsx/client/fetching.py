@@ -1,4 +1,4 @@
-"""One file of a dataset on its way into the cache; a large one goes on in another process."""
+"""Fetches one file of a dataset into the cache; a large one can be resumed by another process."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _CHANGES = 3
 def fetch_cached(
     cache: Cache, dataset: str, path: str, remote: Remote, progress: Progress | None
 ) -> None:
-    """Fetch a file that may be another one each time it is asked for.
+    """Fetch a file whose content may change between requests.
 
-    If the download is interrupted, or the server goes away, what has come of a large file stays in
-    a draft. That is gone on with as long as the server has the content of the same validator, and
-    never mixed with other content.
+    If the download of a large file is interrupted, or the server becomes unreachable, the bytes
+    received are kept in a draft. It is resumed while the server has content with the same
+    validator, and never mixed with other content.
     """
     with about(cache.place(dataset, path)):
         _fetch(cache, dataset, path, remote, progress)
@@ -57,11 +57,11 @@ def _fetch(
 def _fetch_current(
     remote: Remote, descriptor: int, progress: Progress | None, kept: PartialDownload | None = None
 ) -> Fetched:
-    """As `fetch_file`, of a file whose digest may be of what was there before.
+    """Fetch a file as `fetch_file` does, allowing for an outdated expected digest.
 
-    If its bytes are wrong twice, the server is asked to look again. Then they are right if they
-    have the digest that it tells of now. Until it has one, they are right if it is another file
-    now, by its validator, and they are the same once more.
+    If the bytes are wrong twice, the server is asked to read the file again. They are then accepted
+    if they have the digest it declares now or, while it has none, if the validator has changed and
+    the same bytes arrive once more.
     """
     try:
         return fetch_file(remote, descriptor, progress, kept=kept)
@@ -76,13 +76,13 @@ def _fetch_current(
 
 
 def _first_answer(remote: Remote, *, going_on: bool) -> requests.Response:
-    """An answer that tells what the server has; its body is not asked for to go on in it."""
+    """Return a response with the current headers; by HEAD if the download may be resumed."""
     if remote.begun is not None:
         return remote.begun
     if going_on:
         try:
             return replace(remote, method="HEAD").ask({})
-        except Answered:  # its own method's answer says more
+        except Answered:  # the error of the actual method says more
             pass
     return remote.ask({})
 
@@ -92,7 +92,7 @@ def _has_ranges(answer: requests.Response) -> bool:
 
 
 def _body(answer: requests.Response, *, of_use: bool) -> requests.Response | None:
-    """*answer* to take the body from; None if it has none, or it is not *of_use*."""
+    """Return *answer* if its body is to be used; else close it and return None."""
     if of_use and answer.request.method != "HEAD":
         return answer
     answer.close()

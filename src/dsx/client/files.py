@@ -1,4 +1,4 @@
-"""Files of a hub: download, list, describe, delete, restore; what stores them is in `storing`."""
+"""Files of a hub: download, list, describe, delete and restore; for uploads see `storing`."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _SPECIAL = str.maketrans({character: f"[{character}]" for character in "*?["})
 
 
 class FileOperations(StoreOperations):
-    """The part of the client that deals with stored files."""
+    """Operations of the client on stored files."""
 
     def download(
         self, ref: Ref, target: str | Path | None = None, *, progress: Progress | None = None
     ) -> Path:
-        """Download a file by record, id, number or name to *target* (a file or a directory).
+        """Download a file by record, id, number or name to *target*; return its path.
 
-        *target* defaults to the last part of the file's name, in the working directory; one that
-        ends with a slash is a directory, which is made. The file appears whole and verified, or not
-        at all. If the download is interrupted, what has come stays in a
-        hidden ``.NAME.….part`` beside it, and the same call goes on there. Of a link, the file
-        that it leads to is replaced; into a pipe or a device the bytes are written as they come.
+        *target* is a file or a directory; one that ends with a slash is created as a directory. It
+        defaults to the last part of the file's name, in the working directory. The file appears
+        complete and verified, or not at all. After an interruption, the bytes received stay in a
+        hidden ``.NAME.….part`` beside it, and the same call resumes there. If *target* is a link,
+        the file it points to is replaced; to a pipe or device, bytes are written as they arrive.
         """
         info = self.get_info(ref)
         place = local(target) if target is not None else Path(local_name(info.name))
@@ -59,9 +59,9 @@ class FileOperations(StoreOperations):
         *,
         progress: Progress | None = None,
     ) -> list[Path]:
-        """Download several files below *directory*, each by its whole name: ``a/config.json``.
+        """Download several files below *directory*, each by its full name: ``a/config.json``.
 
-        Before anything is fetched, `Conflict` says if two of them would be the same file there.
+        Raises `Conflict` before anything is fetched if two of them would be the same file there.
         """
         found = destinations([self.get_info(ref) for ref in refs], local(directory))
         return [self._download_to(one, progress) for one in found]
@@ -71,15 +71,15 @@ class FileOperations(StoreOperations):
         return self.download(one.info, one.path, progress=progress)
 
     def download_bytes(self, ref: Ref) -> bytes:
-        """The content of a file by record, id, number or name."""
+        """Return the content of a file by record, id, number or name."""
         return fetch_bytes(self._content(self.get_info(ref)), self._progress)
 
     def download_to(
         self, ref: Ref, output: IO[bytes], *, progress: Progress | None = None
     ) -> FileInfo:
-        """Write the content of a file to a stream, which may be a pipe; its record.
+        """Write the content of a file to a stream, which may be a pipe; return its record.
 
-        `DigestMismatch` comes after the bytes, if they were wrong.
+        Raises `DigestMismatch` after the last byte if the content is wrong.
         """
         info = self.get_info(ref)
         fetch_stream(self._content(info), output.write, progress or self._progress)
@@ -88,9 +88,9 @@ class FileOperations(StoreOperations):
     def archive(
         self, refs: Sequence[Ref], target: str | Path, *, progress: Progress | None = None
     ) -> Path:
-        """Download several files as one ZIP.
+        """Download several files as one ZIP; return its path.
 
-        `Conflict` if a file's name is a directory in another one's: nobody could unpack that.
+        Raises `Conflict` if a file's name is a directory of another's, which cannot be unpacked.
         """
         place = local(target)
         save(self._archive(refs, place.name), place, progress or self._progress)
@@ -115,7 +115,10 @@ class FileOperations(StoreOperations):
         sort: str = "-created",
         limit: int | None = None,
     ) -> Iterator[FileInfo]:
-        """The newest versions of your files: *name* is a glob, *regex* RE2, times are ISO 8601."""
+        """Iterate over the latest versions of your files.
+
+        *name* is a glob, *regex* is RE2, and times are ISO 8601.
+        """
         params = {
             "name": name,
             "regex": regex,
@@ -128,10 +131,10 @@ class FileOperations(StoreOperations):
         return self._pages(FILES, params, limit)
 
     def get_info(self, ref: Ref) -> FileInfo:
-        """The record of a file; `NotFound` says what was looked for.
+        """Return the record of a file, or raise `NotFound`.
 
-        An int is a number. A string is the exact name of a file, if there is one of that name, and
-        otherwise an id or a number; a number has no leading zeros.
+        An int is a number. A string is the exact name of a file if one exists, and otherwise an id
+        or a number without leading zeros.
         """
         if isinstance(ref, FileInfo):
             return ref
@@ -145,24 +148,24 @@ class FileOperations(StoreOperations):
         return self.get_by_id(ref)
 
     def get_by_id(self, ref: str | int) -> FileInfo:
-        """The record of the version with this id or number, whatever files are named."""
+        """Return the record of the version with this id or number, ignoring names."""
         if not may_be_id(str(ref)):
             raise NotFound(f"There is no file {str(ref)!r}.")
         return self._info("GET", FILES + segments(str(ref)))
 
     def find(self, name: str) -> FileInfo:
-        """The record of the file of exactly this name, even if that looks like an id."""
+        """Return the record of the file with exactly this name, even if it looks like an id."""
         for info in self.list_files(name.translate(_SPECIAL), limit=1):
             return info
         raise NotFound(f"There is no file named {name!r}.", {"name": name})
 
     def versions(self, ref: Ref, limit: int | None = None) -> list[FileInfo]:
-        """The versions of a file, newest first; at most *limit*."""
+        """Return the versions of a file, newest first; at most *limit*."""
         path = FILES + segments(self.get_info(ref).id, "versions")
         return list(self._pages(path, {}, limit))
 
     def version(self, ref: Ref, number: int) -> FileInfo:
-        """The record of version *number*, from 1 on, of a file; or `NotFound`."""
+        """Return the record of version *number* of a file, counted from 1; or raise `NotFound`."""
         return self._info("GET", self._version(ref, number))
 
     def update(
@@ -174,7 +177,7 @@ class FileOperations(StoreOperations):
         tags: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> FileInfo:
-        """Change what is given; *metadata* is merged, and a None in it removes that key."""
+        """Change the given fields; *metadata* is merged, and a value of None removes its key."""
         given = {
             "name": name,
             "category": category,
@@ -186,40 +189,40 @@ class FileOperations(StoreOperations):
         return self._info("PATCH", path, json=changes)
 
     def delete(self, ref: Ref, version: int | None = None) -> None:
-        """Move a file, with all its versions, to the trash; or one *version* of it alone.
+        """Move a file with all its versions, or only one *version*, to the trash.
 
-        A record, an id or a number of an older version is that version alone, too.
+        A record, id or number of an older version also means only that version.
         """
         info = self.get_info(ref)
         path = FILES + segments(info.id) if version is None else self._version(info, version)
         self._connection.request("DELETE", path)
 
     def list_trash(self, limit: int | None = None) -> Iterator[FileInfo]:
-        """Deleted files, latest deletion first."""
+        """Iterate over deleted files, latest deletion first."""
         return self._pages(TRASH, {}, limit)
 
     def restore(self, ref: Ref, name: str | None = None, *, version: int | None = None) -> FileInfo:
-        """Bring a deleted file back by record, id or number, as *name* if its own is taken.
+        """Restore a deleted file by record, id or number, or only one *version* of it.
 
-        *version*: only that one of it.
+        *name*: restore it under this name, for example if its own is taken.
         """
         how = {"name": name} if version is None else {"name": name, "version": version}
         return self._info("POST", TRASH + segments(_id(ref), "restore"), json=how)
 
     def purge(self, ref: Ref) -> None:
-        """Drop a deleted file, by record, id or number, for good."""
+        """Permanently delete a file in the trash, by record, id or number."""
         self._connection.request("DELETE", TRASH + segments(_id(ref)))
 
     def empty_trash(self, progress: Progress | None = None) -> int:
-        """Drop all deleted files for good; how many there were.
+        """Permanently delete everything in the trash; return the number of files.
 
-        The server does that by itself; this waits for it, and tells *progress* of files. Whoever
-        calls it meanwhile waits for the same. `Gone` if its task is aborted.
+        This waits for the server's task and reports its files to *progress*. A concurrent call
+        waits for the same task. Raises `Gone` if the task is aborted.
         """
         return empty_trash(self._connection, progress)
 
     def storage_full(self) -> bool:
-        """Whether the hub's disk has no room for more files, as far as it says so."""
+        """Whether the hub reports that its disk is full."""
         try:
             return bool(self._connection.json("GET", "/ready", retries=0).get("storage") == "full")
         except (DSXError, AttributeError):
@@ -261,7 +264,7 @@ def _id(ref: Ref) -> str:
 
 
 def may_be_id(text: str) -> bool:
-    """Whether *text* may stand for a version beside its name: a number, or an id."""
+    """Whether *text* has the form of a number or an id."""
     if text.isascii() and text.isdecimal():
         return text[0] != "0"
     try:

@@ -1,4 +1,4 @@
-"""One pool of connections to one server: authentication, timeouts, retries, failures."""
+"""A pool of connections to one server: authentication, timeouts, retries and errors."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from dsx.core.errors import DSXError, Elsewhere, RateLimited
 
 log = logging.getLogger(__name__)
 Notify = Callable[[str], None]
-"""Called with a sentence about what is being waited for."""
+"""Called with a sentence while waiting for the server."""
 MAX_WAIT = 60.0
-"""A server that asks for a longer pause than this, in seconds, gets none: the failure is raised."""
+"""Longest pause, in seconds, that a server may request; beyond it, the error is raised."""
 OUTLASTED = 60.0
-"""Seconds without a server that a transfer which is under way outlasts."""
-_SOON = 2.0  # seconds between two tries then
+"""Seconds for which a running transfer keeps trying to reach the server."""
+_SOON = 2.0  # seconds between its attempts
 _BACKOFF = 0.2
 _MAX_BACKOFF = 30.0
 _LEFT_ALONE = 30.0
@@ -52,7 +52,7 @@ class _Shown(AuthBase):
     """Sends the credential. An auth object also keeps requests from consulting ~/.netrc."""
 
     def __init__(self, credential: Credential | None) -> None:
-        if isinstance(credential, tuple):  # requests' own Basic knows Latin-1 only
+        if isinstance(credential, tuple):  # requests' own Basic supports only Latin-1
             text = ":".join(credential).encode()
             self._header: str | None = f"Basic {base64.b64encode(text).decode()}"
         else:
@@ -65,9 +65,9 @@ class _Shown(AuthBase):
 
 
 class _Watched:
-    """A body that keeps what went wrong in it.
+    """A request body that records its own failure.
 
-    The HTTP library takes an `OSError` of whoever reads a file for one of the connection.
+    The HTTP library mistakes an `OSError` from reading a file for one of the connection.
     """
 
     def __init__(self, body: Iterable[bytes]) -> None:
@@ -99,9 +99,9 @@ class Connection:
         ca_file: str | None = None,
         notify: Notify | None = None,
     ) -> None:
-        """*timeout*: seconds to connect, and to wait for bytes. *retries*: after the first try.
+        """*timeout*: seconds to connect, and to wait for bytes. *retries*: after the first attempt.
 
-        *notify* is told of what takes long; without one, the log is.
+        *notify* is called about long waits; without it, they are logged.
         """
         self.base_url = base_url
         self.retries = retries
@@ -127,12 +127,12 @@ class Connection:
         under_way: bool = False,
         **more: Any,
     ) -> requests.Response:
-        """The answer, unless it is a failure: then that is raised, after retries where they help.
+        """Send a request and return its response; raise an error response, after retries.
 
-        *patience*: at least so many seconds are waited for bytes. *more* goes to `requests`. A
-        request is repeated on connection errors, 429, 502, 503 and 504, honouring ``Retry-After``;
-        give ``retries=0`` if it must not be. *under_way*: it belongs to a transfer that has begun,
-        which outlasts a restart of the server, see `pause`.
+        *patience*: minimum seconds to wait for bytes. *more* is passed to `requests`. A request is
+        repeated on connection errors, 429, 502, 503 and 504, honouring ``Retry-After``; pass
+        ``retries=0`` if it must not be. *under_way*: it belongs to a running transfer, which
+        survives a restart of the server, see `pause`.
         """
         left = self.retries if retries is None else retries
         attempt = 0
@@ -146,12 +146,12 @@ class Connection:
                 attempt += 1
 
     def pause(self, attempt: int, error: DSXError, *, under_way: bool = False) -> None:
-        """Wait before trying again: as long as the server asked, else growing; jittered.
+        """Wait before a retry: as long as the server requested, or else growing; jittered.
 
-        For a transfer that is *under_way* not too long, so that it goes on soon after the server
-        is back; `away` says for how long that makes sense.
+        A transfer that is *under_way* waits only briefly, so that it resumes soon after the server
+        is back, for as long as `away` is true.
 
-        Raises *error* if the server asked for more than `MAX_WAIT`, or nothing will be different.
+        Raises *error* if the server requested more than `MAX_WAIT`, or a retry cannot help.
         """
         if isinstance(error, WrongAddress):
             raise error
@@ -161,22 +161,22 @@ class Connection:
         if under_way and self.away(error):
             seconds = min(seconds, _SOON)
             if attempt:
-                self._tell(f"{error.message} Trying again for a minute.")
+                self._tell(f"{error.message} Retrying for a minute.")
         elif now + seconds - self._failing_since > PATIENCE:
-            self._tell(f"{error.message} Trying again.")
+            self._tell(f"{error.message} Retrying.")
         time.sleep(seconds)
 
     def away(self, error: DSXError) -> bool:
-        """Whether *error* says that the server, which has answered before, is being restarted."""
+        """Whether *error* suggests that the server, reached before, is being restarted."""
         since = self._failing_since or time.monotonic()
         lasts = time.monotonic() - since < OUTLASTED
         return self._reached and lasts and type(error) in {Unreachable, Silent, Broken, Unavailable}
 
     def ask(self, path: str, etag: str) -> requests.Response:
-        """GET, unless the server still has *etag* (304), for a caller who holds a copy.
+        """GET *path* unless it still has *etag* (304), for a caller who has a copy.
 
-        There is something to fall back on, so it is tried once; and a server that did not answer
-        is left alone for half a minute, in which this raises `Unreachable` at once.
+        The caller has a fallback, so this tries only once; for half a minute after a server did not
+        answer, it raises `Unreachable` immediately.
         """
         if time.monotonic() < self._left_alone_until:
             raise Unreachable(f"{self.base_url} did not answer a moment ago.")
@@ -187,19 +187,19 @@ class Connection:
             self._left_alone_until = time.monotonic() + _LEFT_ALONE
             raise
         if response.status_code == requests.codes.not_modified:
-            response.raw.drain_conn()  # there is no body; this gives the connection back
+            response.raw.drain_conn()  # there is no body; this returns the connection to the pool
         return response
 
     def json(self, method: str, path: str, **more: Any) -> Any:
-        """The JSON of the answer."""
+        """Send a request and return the JSON of its response."""
         return decoded(self.request(method, path, **more))
 
     def items(self, method: str, path: str, **more: Any) -> list[Any]:
-        """The items of a list that comes all at once."""
+        """Return the items of a list that has only one page."""
         return self.page(method, path, **more)[0]
 
     def page(self, method: str, path: str, **more: Any) -> tuple[list[Any], Any]:
-        """The items of a page of a list, and where the next page begins; None: it is the last."""
+        """Return the items of a page, and the cursor of the next page; None after the last."""
         response = self.request(method, path, **more)
         answer = decoded(response)
         if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
@@ -207,13 +207,13 @@ class Connection:
         return answer["items"], answer.get("next")
 
     def close(self) -> None:
-        """Close the connections; the next request opens new ones."""
+        """Close the connections; further requests open new ones."""
         self._session.close()
 
     def _once(
         self, method: str, path: str, patience: float, *, data: Any = None, **more: Any
     ) -> requests.Response:
-        """One attempt; a failure of the body (*data*) itself is raised as it is."""
+        """Make one attempt; a failure of the body (*data*) itself is raised unchanged."""
         watched = _Watched(data) if data is not None else None
         try:
             return self._asked(method, path, patience, data=watched, **more)
@@ -239,13 +239,13 @@ class Connection:
         raise self._refused(failure)
 
     def _unreachable(self, error: Exception) -> Unreachable:
-        """Why there is no answer; what has answered before is only away."""
+        """Return the error for a missing response; diagnose only a server never reached before."""
         if self._reached and not isinstance(error, requests.exceptions.SSLError):
             return Unreachable(f"Cannot reach {self.base_url}: is the server running?")
         return diagnosed(self.base_url, error)
 
     def _refused(self, failure: Answered) -> DSXError:
-        """*failure*, unless what answered is no hub because it wants to be spoken to in TLS."""
+        """Return *failure*, with advice if the address is wrong, for example if it needs TLS."""
         if not self._reached and failure.foreign:
             other = other_scheme(self.base_url)
             if other is not None:
@@ -256,10 +256,10 @@ class Connection:
         return failure
 
     def _still_connecting(self) -> None:
-        self._tell(f"{self.base_url} does not answer yet. Trying on.")
+        self._tell(f"{self.base_url} has not answered yet. Still trying.")
 
     def _tell(self, text: str) -> None:
-        """Say it, once for each time that the server is away."""
+        """Report *text*, once per outage of the server."""
         if self._told:
             return
         self._told = True
@@ -276,7 +276,7 @@ class Connection:
         self._session, self._pid = self._new_session(), os.getpid()
 
     def _sent(self, method: str, url: str, **more: Any) -> requests.Response:
-        """The answer to one request, redirects followed as far as that is safe."""
+        """Send one request, following redirects where that is safe."""
         followed = 0
         while True:
             response = self._current_session().request(method, url, **more)
@@ -285,7 +285,7 @@ class Connection:
             with response:
                 url = following(response, self.base_url, followed)
             followed += 1
-            more.pop("params", None)  # they are in the address that was told
+            more.pop("params", None)  # the new address contains them
 
     def _current_session(self) -> requests.Session:
         if self._pid != os.getpid():  # a forked process must not write to its parent's sockets
@@ -303,15 +303,15 @@ class Connection:
 
 
 def tries(error: DSXError, retries: int) -> int:
-    """How often a request that failed so is repeated, if it may be: *retries* times, or more.
+    """Return how often to repeat a request after *error*: *retries* times, or more.
 
-    A load balancer finds the server that has an upload's bytes by chance.
+    More for `Elsewhere`: a load balancer finds the server with an upload's bytes by chance.
     """
     return max(retries, _ELSEWHERE) if retries and isinstance(error, Elsewhere) else retries
 
 
 def decoded(response: requests.Response) -> Any:
-    """The JSON of an answer; `NotAHub` if it is none."""
+    """Return the JSON of a response; raise `NotAHub` if it is not JSON."""
     try:
         return response.json()
     except ValueError:
@@ -319,20 +319,20 @@ def decoded(response: requests.Response) -> Any:
 
 
 def _pause(attempt: int, error: DSXError) -> float:
-    """Seconds to wait before trying again; *error* if the server asked for too many."""
+    """Return the seconds to wait before a retry; raise *error* if the server asked for too many."""
     asked = _retry_after(error)
     if asked is None:
         longest = min(_BACKOFF * 2.0**attempt, _MAX_BACKOFF)
         return longest * random.uniform(0.5, 1)  # noqa: S311
     if asked > MAX_WAIT:
         raise error
-    if isinstance(error, Elsewhere):  # who asks in step never gets the other turn
+    if isinstance(error, Elsewhere):  # clients in step would never get the other server
         return asked * random.uniform(0.1, 2)  # noqa: S311
     return asked * random.uniform(1, 1.1)  # noqa: S311 (so that not all come back at once)
 
 
 def _retry_after(error: DSXError) -> float | None:
-    """Seconds the server asked to wait: a number or a date (RFC 9110 §10.2.3), or None."""
+    """Return the seconds in ``Retry-After``: a number or a date (RFC 9110 §10.2.3), or None."""
     response = getattr(error, "response", None)
     asked = response.headers.get("Retry-After", "").strip() if response is not None else ""
     if asked.isdecimal():

@@ -1,4 +1,4 @@
-"""A file of this machine that is being sent."""
+"""A local file that is being uploaded."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SAMPLE = 4096
 
 
 class LocalFile:
-    """A regular file, open, that is not supposed to change until it is closed.
+    """An open regular file that must not change until it is closed.
 
     Attributes:
-        path: where it was found.
-        size: in bytes, when it was opened.
-        mtime_ns: when it had last been changed then.
-        identity: a text that another file, or other content of this one, hardly has.
-        changed: when it, or its record on the disk, had last been changed, in seconds.
+        path: path of the file.
+        size: bytes, when it was opened.
+        mtime_ns: modification time, when it was opened.
+        identity: a text that is practically unique to this file and content.
+        changed: last change of its content or inode, in seconds since the epoch.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,9 +37,9 @@ class LocalFile:
         self.changed = max(times) / 1e9
 
     def read(self, size: int, offset: int) -> bytes:
-        """Bytes from *offset* on, at least one; threads may do this at once.
+        """Read at least one byte from *offset* on. Thread-safe.
 
-        `Conflict` if the file ends there: it has become shorter.
+        Raises `Conflict` if the file has become shorter.
         """
         data = read_at(self._descriptor, size, offset)
         if not data:
@@ -47,20 +47,20 @@ class LocalFile:
         return data
 
     def pieces(self, start: int, stop: int, portion: int) -> Iterator[bytes]:
-        """The bytes ``[start, stop)``, about *portion* at a time."""
+        """Iterate over the bytes ``[start, stop)``, up to *portion* at a time."""
         while start < stop:
             data = self.read(min(portion, stop - start), start)
             start += len(data)
             yield data
 
     def samples(self) -> Iterator[bytes]:
-        """Some of its content: head, tail, and places spread evenly between them."""
+        """Iterate over samples of the content: head, tail, and blocks spread evenly between."""
         last = max(0, self.size - SAMPLE)
         for place in sorted({last * number // (SAMPLES - 1) for number in range(SAMPLES)}):
             yield read_at(self._descriptor, SAMPLE, place)
 
     def check(self) -> None:
-        """`Conflict` unless the file is still the one that was opened."""
+        """Raise `Conflict` if the file has changed or been replaced since it was opened."""
         known = (self.size, self.mtime_ns)
         try:
             found = [os.fstat(self._descriptor), self.path.stat()]

@@ -1,4 +1,4 @@
-"""Files that one process, and one thread of it, has to itself."""
+"""Exclusive locks on files, between processes and threads."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dsx.client.system import lock, open_file
 
 
 def lock_file(path: Path, mode: int = 0o600) -> int | None:
-    """A descriptor of the file at *path*, made if need be, with its lock; None: it is taken.
+    """Lock the file at *path*, created if missing; return a descriptor, or None if it is locked.
 
-    Closing the descriptor gives the lock back, as does the end of the process, however it ends.
-    Whoever removes or renames the file does so before that.
+    Closing the descriptor releases the lock, as does the end of the process, even by a kill. The
+    file must be removed or renamed before the lock is released.
     """
     while True:
         descriptor = open_file(path, os.O_RDWR | os.O_CREAT, mode)
@@ -20,7 +20,7 @@ def lock_file(path: Path, mode: int = 0o600) -> int | None:
             lock(descriptor)
             if _is_at(path, descriptor):
                 return descriptor
-        except OSError:  # taken; or the file system has no locks, and then nobody can be sure
+        except OSError:  # locked by another, or the file system has no locks
             os.close(descriptor)
             return None
         os.close(descriptor)  # its last owner removed it before we had the lock

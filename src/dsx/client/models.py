@@ -1,4 +1,4 @@
-"""What the server tells of files, datasets, tasks and accounts, as validated values."""
+"""Validated responses of the server about files, datasets, tasks and accounts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dsx.core.intervals import IntervalSet
 
 
 class Answer(BaseModel):
-    """Something that a hub tells."""
+    """A response of a hub, or a part of one."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     @classmethod
     def read(cls, value: object) -> Self:
-        """*value*, parsed JSON, as what it should be; else `NotAHub`."""
+        """Validate *value*, which is parsed JSON; raise `NotAHub` if it does not conform."""
         try:
             return cls.model_validate(value)
         except ValidationError:
-            raise NotAHub(f"The server's answer is no {cls.__name__}. {IS_IT_A_HUB}") from None
+            raise NotAHub(f"The server's response is not a {cls.__name__}. {IS_IT_A_HUB}") from None
 
 
 class FileInfo(Answer):
@@ -48,14 +48,14 @@ class FileInfo(Answer):
 
 
 class LeftOut(Answer):
-    """Files that a dataset leaves out for one reason: how many, and the first of them."""
+    """Files left out of a dataset for one reason: their number, and the first paths."""
 
     count: int
     paths: list[str] = []
 
 
 class DatasetInfo(Answer):
-    """A dataset and how far the server's index of it is."""
+    """A dataset and the progress of the server's index."""
 
     name: str
     files: int
@@ -69,14 +69,14 @@ class DatasetInfo(Answer):
 
 
 class ChallengeInfo(Answer):
-    """Which bytes the server wants to have quoted: see ``POST /api/v1/uploads/{id}/proof``."""
+    """The bytes that a proof of possession covers: see ``POST /api/v1/uploads/{id}/proof``."""
 
     nonce: str
     places: list[tuple[int, int]]
 
 
 class UploadInfo(Answer):
-    """An upload as the server sees it."""
+    """The state of an upload on the server."""
 
     id: str
     length: int | None
@@ -88,17 +88,17 @@ class UploadInfo(Answer):
 
     @property
     def there(self) -> IntervalSet:
-        """What is on the server's disk."""
+        """The bytes on the server's disk."""
         return IntervalSet.of(self.received)
 
 
 class TaskInfo(Answer):
     """A transfer that any connection can watch, pause, resume and abort.
 
-    ``kind`` is ``upload``, ``download``, ``delete``, ``empty`` (of the trash) or None (an upload
-    takes it up later); ``state`` is ``pending``, ``running``, ``waiting`` (begun, but nobody goes
-    on with it just now), ``paused``, ``completed``, ``aborted`` or ``expired``; ``done`` and
-    ``total`` count bytes, of a delete and an emptying files; ``owner`` is an id.
+    ``kind`` is ``upload``, ``download``, ``delete``, ``empty`` (of the trash) or None (to be
+    assigned to an upload later); ``state`` is ``pending``, ``running``, ``waiting`` (started, but
+    no client is continuing it), ``paused``, ``completed``, ``aborted`` or ``expired``; ``done`` and
+    ``total`` count bytes, or files for ``delete`` and ``empty``; ``owner`` is an id.
     """
 
     id: str
@@ -115,12 +115,12 @@ class TaskInfo(Answer):
 
     @property
     def over(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the task has ended."""
         return self.state in {"completed", "aborted", "expired"}
 
 
 class PlaceInfo(Answer):
-    """A part of a space: a ``file``, a ``category``, a ``prefix`` of names or a ``dataset``."""
+    """A resource: a ``file``, a ``category``, a ``prefix`` of names or a ``dataset``."""
 
     kind: str
     value: str
@@ -130,7 +130,7 @@ class PlaceInfo(Answer):
 
 
 class AccountInfo(Answer):
-    """Who the server says you are; ``places`` is None if you may go everywhere."""
+    """Your account; ``places`` is None unless the credential is limited to some resources."""
 
     id: str
     number: int
@@ -148,9 +148,9 @@ class ServerInfo(Answer):
 
 
 class UsageInfo(Answer):
-    """What somebody stores, versions and trash included; a quota of None: any number.
+    """What an account stores, versions and trash included; a quota of None means no limit.
 
-    ``staged``: bytes that unfinished uploads have or were promised; they count, too.
+    ``staged``: bytes received or reserved by unfinished uploads, which also count.
     """
 
     bytes: int
@@ -174,7 +174,7 @@ class UserInfo(Answer):
 
 
 class DepartureInfo(Answer):
-    """An account that has ended; ``heir``: who has its files, None: they are in the trash."""
+    """A deleted account; ``heir``: the new owner of its files, None if they are in the trash."""
 
     username: str
     files: int
@@ -182,7 +182,7 @@ class DepartureInfo(Answer):
 
 
 class TokenInfo(Answer):
-    """A token or an invitation; ``token``, the secret, is there only when it was just made."""
+    """A token or an invitation; ``token``, the secret, is set only when it was just created."""
 
     id: str
     name: str
@@ -195,7 +195,7 @@ class TokenInfo(Answer):
 
 
 class ShareInfo(Answer):
-    """What is shared; ``url``, the link, is there only when it was just made."""
+    """A share; ``url``, the link, is set only when it was just created."""
 
     id: str
     place: PlaceInfo
@@ -213,7 +213,7 @@ class ShareInfo(Answer):
 
 
 class AuditInfo(Answer):
-    """An entry of the audit log: what somebody did, or was refused."""
+    """An entry of the audit log: an action or a refusal."""
 
     number: int
     at: datetime

@@ -1,4 +1,4 @@
-"""Names from a server or a caller, checked before they become part of a URL or a local path."""
+"""Checks names from servers and callers before they become part of a URL or a local path."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _NOT_ON_WINDOWS = frozenset('<>:"|?*')
 
 
 def dataset_name(name: str) -> str:
-    """*name* if a dataset may be called that, else `Invalid`."""
+    """Return *name* if it is a valid dataset name; else raise `Invalid`."""
     return _checked(check_dataset_name, name)
 
 
 def dataset_path(path: str) -> str:
-    """*path* if a file of a dataset may be called that, else `Invalid`: it stays below it."""
+    """Return *path* if it is valid within a dataset and stays below it; else raise `Invalid`."""
     return _checked(check_relative_path, path)
 
 
 def upload_name(name: str) -> str:
-    """*name* if it can be sent at all, else `Invalid`; the other rules are the server's."""
+    """Return *name* if it is UTF-8, else raise `Invalid`; the server checks everything else."""
     if not is_utf8(name):
         raise Invalid(f"The name '{shown(name)}' is not UTF-8; rename it.")
     return name
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a stored file may be called *name*."""
+    """Whether *name* is a valid name of a stored file."""
     try:
         check_stored_name(name)
     except core.Invalid:
@@ -46,31 +46,31 @@ def is_file_name(name: str) -> bool:
 
 
 def local_path(path: str) -> str:
-    """*path* of a file of a dataset, which stays below a directory here, too, else `Invalid`."""
+    """Return *path* if it is valid within a dataset and on this system; else raise `Invalid`."""
     _check_fits(dataset_path(path))
     return path
 
 
 def local_name(name: str) -> str:
-    """What a stored file called *name* is called here: its last segment. `Invalid` if unsafe."""
+    """Return the local file name of a stored file: its last segment; `Invalid` if unsafe."""
     last = _checked(check_stored_name, name).rpartition("/")[2]
     _check_fits(last)
     return last
 
 
 def local_tree(name: str) -> str:
-    """What a stored file called *name* is called below a directory here. `Invalid` if unsafe."""
+    """Return the local path of a stored file below a directory; `Invalid` if unsafe."""
     _check_fits(_checked(check_stored_name, name))
     return name
 
 
 def segments(*parts: str) -> str:
-    """A path of quoted segments: ``segments("file", "a b/c#d")`` is ``/file/a%20b/c%23d``."""
+    """Quote segments as a URL path: ``segments("file", "a b/c#d")`` is ``/file/a%20b/c%23d``."""
     return "".join(f"/{quote(part, safe='/')}" for part in parts)
 
 
 def _check_fits(path: str) -> None:
-    """`Invalid` if this system would take *path* for another file than the one of that name.
+    """Raise `Invalid` if *path* would refer to a file of another name on this system.
 
     Windows reads ``a:b`` as a stream of the file ``a``, and ``a.`` as ``a``.
     https://learn.microsoft.com/windows/win32/fileio/naming-a-file

@@ -1,7 +1,7 @@
 """Reads the TAR of small files that ``POST …/pack`` streams (see `dsx.core.tar_layout`).
 
-Python's tarfile takes about as long for a member as the network does; this reads just the format
-the hub writes: a pax header, a ustar header, the content, padding.
+Python's tarfile takes about as long per member as the network; this reads only the format that the
+hub writes: a pax header, a ustar header, the content, padding.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _NANOSECONDS = 10**9
 
 
 class Raw(Protocol):
-    """What is read from: a body without its transfer coding."""
+    """A body without its transfer coding."""
 
     def read(self, amt: int, /) -> bytes:
-        """Up to *amt* bytes; none at the end."""
+        """Read up to *amt* bytes; none at the end."""
 
 
 class CutShort(Exception):
-    """The stream ended before the archive did."""
+    """The stream ended before the end of the archive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """One file of a pack; *intact*: its content has the SHA-256 it came with."""
+    """One file of a pack; *intact*: its content has the declared SHA-256."""
 
     path: str
     data: bytes
@@ -42,10 +42,10 @@ class Packed:
 
 
 def members(raw: Raw) -> Iterator[Packed]:
-    """The files of a pack, in order.
+    """Iterate over the files of a pack, in order.
 
-    Raises `CutShort` if the stream ends early, `Unprocessable` if it is no pack at all or has a
-    member that is too large to be held in memory.
+    Raises `CutShort` if the stream ends early, and `Unprocessable` if it is not a pack or has a
+    member too large for memory.
     """
     reader = _Reader(raw)
     while True:
@@ -66,7 +66,7 @@ def members(raw: Raw) -> Iterator[Packed]:
                 intact=sha256 == records[SHA256_RECORD],
             )
         except (KeyError, ValueError) as error:
-            raise Unprocessable(f"The server's pack is not what it should be: {error}") from None
+            raise Unprocessable(f"The server sent an invalid pack: {error}") from None
 
 
 class _Reader:
@@ -76,7 +76,7 @@ class _Reader:
         self._position = 0
 
     def take(self, size: int) -> bytes:
-        """Exactly *size* bytes."""
+        """Read exactly *size* bytes."""
         if not 0 <= size <= _MAX_MEMBER:
             raise ValueError(f"a member of {size} bytes")
         stop = self._position + size
@@ -88,11 +88,11 @@ class _Reader:
         return data
 
     def take_padded(self, size: int) -> bytes:
-        """*size* bytes, and the padding to whole blocks away."""
+        """Read *size* bytes, and skip the padding to whole blocks."""
         return self.take(size + -size % BLOCK)[:size]
 
     def drain(self) -> None:
-        """Read what follows the end, so that the connection can be used again."""
+        """Read the rest of the stream, so that the connection can be reused."""
         while self._raw.read(_CHUNK):
             pass
 

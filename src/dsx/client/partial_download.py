@@ -1,4 +1,4 @@
-"""Downloads that were broken off, kept beside their target so that another process goes on."""
+"""Interrupted downloads, kept beside their target so that another process can resume them."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from dsx.client.system import open_file, read_at, write_at
 from dsx.core import errors as core
 from dsx.core.digest import Digest, Hasher
 
-_sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
+_sync = getattr(os, "fdatasync", os.fsync)  # macOS lacks fdatasync
 _MARK = 8
 _NOTE_SECONDS = 2.0
 _KEY = 16  # of a SHA-256, in the name of a draft
-_LONGEST = 200  # bytes of a name, so that what is added still fits in the 255 of a file system
+_LONGEST = 200  # bytes of a name, so that the suffix fits in the 255 of a file system
 _GOES_ON = (core.Unavailable, core.RateLimited, core.TimedOut, core.Paused)
 
 
 class PartialDownload:
-    """How much of a draft is good: its beginning, as long as it grows in order.
+    """Tracks the valid beginning of a draft.
 
-    Ranges arrive in any order. While they do, the draft is longer than the whole by a mark at its
-    end, which says how far there is no gap; so nothing has to be kept elsewhere.
+    Ranges arrive in any order. Meanwhile the draft is longer than the content by a mark at its end,
+    the length of the prefix without gaps; so no state is kept elsewhere.
 
-    Of content that is told by a validator, nobody may know the digest. Then what is there counts
-    only as far as the mark says, for that much is durable; and the last byte never does, so that
-    the server is always asked whether the content is still the same.
+    Content identified by a validator may have no known digest. Then only the bytes covered by the
+    mark, which are durable, are valid; and never the last byte, so that the server is always asked
+    whether the content is unchanged.
 
     Attributes:
-        size: bytes that are good.
-        total: bytes in all.
-        etag: the validator, with its quotes; None: there is a digest.
+        size: number of valid bytes.
+        total: bytes of the whole content.
+        etag: the validator, with its quotes; None if there is a digest.
     """
 
     def __init__(self, descriptor: int, total: int, etag: str | None = None) -> None:
-        """Of the draft of a file of *total* bytes."""
+        """Use the draft *descriptor* of a file of *total* bytes."""
         self._descriptor = descriptor
         self.total, self.etag = total, etag
         self._noted = time.monotonic()
@@ -56,7 +56,7 @@ class PartialDownload:
             self.size = max(0, min(self.size, total - 1))
 
     def note(self, size: int, total: int, *, now: bool = False) -> None:
-        """The first *size* bytes are good: make them durable and say so, every few seconds."""
+        """Record the first *size* bytes as valid, after making them durable, every few seconds."""
         if now or time.monotonic() - self._noted > _NOTE_SECONDS:
             _sync(self._descriptor)
             write_at(self._descriptor, size.to_bytes(_MARK), total)
@@ -64,7 +64,7 @@ class PartialDownload:
 
     @contextlib.contextmanager
     def noting(self, hasher: Hasher, total: int) -> Iterator[None]:
-        """A block in which bytes arrive in any order, and *hasher* takes those in order."""
+        """Record progress around a block that writes ranges in any order and hashes in order."""
         self.note(hasher.size, total, now=True)
         try:
             yield
@@ -74,13 +74,13 @@ class PartialDownload:
 
 
 def goes_on(error: BaseException) -> bool:
-    """Whether a download that *error* has ended can go on: an interrupt, or no server."""
+    """Whether a download ended by *error*, an interrupt or an unreachable server, can resume."""
     return isinstance(error, _GOES_ON) or not isinstance(error, Exception)
 
 
 @contextlib.contextmanager
 def draft_beside(place: Path) -> Iterator[tuple[Path, int]]:
-    """A hidden new file beside *place*, with a descriptor; removed unless it was moved there."""
+    """Create a hidden file beside *place*, with a descriptor; removed unless it was moved."""
     require_directory(place.parent)
     path = place.with_name(f".{_short(place.name)}.{uuid.uuid4().hex[:8]}.part")
     with about(place, path):
@@ -94,11 +94,11 @@ def draft_beside(place: Path) -> Iterator[tuple[Path, int]]:
 
 @contextlib.contextmanager
 def kept_beside(place: Path, sha256: Digest | str) -> Iterator[tuple[Path, int]]:
-    """The draft of *place* with the content *sha256*: that of an earlier process, if there is one.
+    """Yield the draft of *place* for the content *sha256*, from an earlier process or new.
 
-    It stays where the download can go on: if it was interrupted, or the server could not be
-    reached. If another process is at it, ours is a new one that does not stay. Once *place* is
-    whole, drafts of what was to be there before are of no use and go, too.
+    It is kept if the download was interrupted or the server could not be reached. If another
+    process has it, a new draft is used, which is not kept. Once *place* is complete, drafts of
+    other content for it are removed.
     """
     require_directory(place.parent)
     path = place.with_name(f".{_short(place.name)}.{sha256[:_KEY]}.part")
@@ -123,7 +123,7 @@ def kept_beside(place: Path, sha256: Digest | str) -> Iterator[tuple[Path, int]]
 
 
 def _drop_others(place: Path) -> None:
-    """Remove the drafts of other content for *place*, except those somebody is at."""
+    """Remove the unlocked drafts of other content for *place*."""
     pattern = f".{glob.escape(_short(place.name))}.{'[0-9a-f]' * _KEY}.part"
     for path in place.parent.glob(pattern):
         with contextlib.suppress(OSError):
@@ -134,8 +134,8 @@ def _drop_others(place: Path) -> None:
 
 
 def _short(name: str) -> str:
-    """*name*; of a long one its beginning and a hash."""
-    encoded = os.fsencode(name)  # which takes what is not UTF-8, too
+    """Return *name*; if it is long, its beginning and a hash."""
+    encoded = os.fsencode(name)  # also accepts names that are not UTF-8
     if len(encoded) <= _LONGEST:
         return name
     return f"{name[:40]}.{hashlib.sha256(encoded).hexdigest()[:16]}"

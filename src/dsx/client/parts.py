@@ -1,4 +1,4 @@
-"""The parts that a large file is sent in, and how they keep in step."""
+"""The parts in which a large file is sent, and their synchronization."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PART = 16 * 1024 * 1024
 MAX_PARTS = 2000
 CHUNK = 512 * 1024
 POLL = 0.5
-"""Seconds between two looks at what is waited for."""
+"""Seconds between polls."""
 
 
 class PartBody:
@@ -39,13 +39,13 @@ class PartBody:
             yield data
 
     def undo(self) -> None:
-        """What was sent did not arrive, as far as we know."""
+        """Take back the reported progress: the bytes sent may not have arrived."""
         told, self._told = self._told, 0
         self._meter.add(-told)
 
 
 class Followed:
-    """Which bytes have been sent, for a reader that stays behind those who send them."""
+    """The bytes sent so far, for a reader that stays behind the senders."""
 
     def __init__(self, there: IntervalSet, meter: Meter) -> None:
         self._there = there
@@ -53,13 +53,13 @@ class Followed:
         self._changed = threading.Condition()
 
     def add(self, span: ByteRange) -> None:
-        """The bytes of *span* have been sent."""
+        """Record the bytes of *span* as sent."""
         with self._changed:
             self._there = self._there.add(span)
             self._changed.notify_all()
 
     def wait(self, position: int) -> int:
-        """Return once the byte at *position* has been sent: how far there is no gap."""
+        """Wait until the byte at *position* has been sent; return the end of the gapless prefix."""
         with self._changed:
             while self._there.prefix <= position:
                 self._meter.check()
@@ -73,14 +73,14 @@ class Gate:
     def __init__(
         self, look: Callable[[str], UploadInfo], tell: Callable[[str, str], None], meter: Meter
     ) -> None:
-        """*look* asks for an upload; *tell* takes what becomes of one, and its id."""
+        """*look* requests the state of an upload; *tell* is called with a new state and its id."""
         self._look = look
         self._tell = tell
         self._meter = meter
         self._lock = threading.Lock()
 
     def wait(self, id_: str) -> None:
-        """Return once the task is resumed: one thread asks, the others wait for that one."""
+        """Return once the task is resumed; one thread polls while the others wait for it."""
         with self._lock:
             self._meter.check()
             told = False
@@ -95,12 +95,12 @@ class Gate:
 
 
 def parts(there: IntervalSet, size: int) -> list[ByteRange]:
-    """What of *size* bytes is missing *there*, cut at multiples of one part's size."""
+    """Return the ranges of *size* bytes missing from *there*, cut at multiples of a part's size."""
     step = max(PART, -(-size // (MAX_PARTS * PART)) * PART)
     return [gap for start in range(0, size, step)
             for gap in gaps(there, ByteRange(start, min(size, start + step)))]  # fmt: skip
 
 
 def gaps(there: IntervalSet, wanted: ByteRange) -> list[ByteRange]:
-    """What of *wanted* is not *there*."""
+    """Return the ranges of *wanted* that are missing from *there*."""
     return [piece for piece, has in there.split(wanted) if not has]

@@ -1,4 +1,4 @@
-"""Paths of this machine, as people write them."""
+"""Local paths, as people write them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from dsx.core.paths import at_home
 
 
 def local(path: str | os.PathLike[str]) -> Path:
-    """*path* with a ``~`` or ``~user`` at its beginning expanded, as a shell would.
-
-    Something that is really called so is meant itself.
-    """
+    """Expand a leading ``~`` or ``~user`` in *path*, as a shell would, unless *path* exists."""
     if os.path.lexists(path):
         return Path(path)
     return at_home(path)
@@ -24,9 +21,9 @@ def local(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def about(place: str | os.PathLike[str], draft: Path | None = None) -> Iterator[None]:
-    """Have what the system refuses in the block name *place*, not nothing, nor the hidden *draft*.
+    """Make system errors in the block name *place* instead of no file or the hidden *draft*.
 
-    Failures of the network are `OSError`s, too, but of their own classes, or without a number.
+    Network errors, which have classes of their own or no errno, are not changed.
     """
     try:
         yield
@@ -40,6 +37,6 @@ def about(place: str | os.PathLike[str], draft: Path | None = None) -> Iterator[
 
 
 def require_directory(directory: Path) -> None:
-    """`FileNotFoundError` or `NotADirectoryError` unless *directory* is one."""
+    """Raise `FileNotFoundError` or `NotADirectoryError` unless *directory* is a directory."""
     if not stat.S_ISDIR(directory.stat().st_mode):
         raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), str(directory))

@@ -1,4 +1,4 @@
-"""How transfers tell how far they are, and how they are told to stop."""
+"""Progress reports of transfers, and stopping them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 _PATIENCE = 2.0
-"""Seconds that somebody who interrupts a transfer waits for threads that may be stuck."""
+"""Seconds to wait after an interrupt for threads that may be stuck."""
 Progress = Callable[[int, int | None, str], None]
 """Called with bytes done, bytes in total (None: unknown) and what is being transferred."""
 
 
 StateTold = Callable[[str, str, str], None]
-"""Called with what becomes of a transfer ("hashing", "running", "paused"), what is being
+"""Called with the new state of a transfer ("hashing", "running", "paused"), what is being
 transferred, and the id of the task that controls it ("" if there is none yet)."""
 
 
@@ -23,10 +23,10 @@ class Stopped(Exception):
 
 
 class Meter:
-    """Adds up the bytes of a transfer, from several threads, and tells a `Progress`."""
+    """Adds up the bytes of a transfer, from several threads, and reports to a `Progress`."""
 
     def __init__(self, progress: Progress | None, total: int | None, name: str) -> None:
-        """Tell *progress* (None: nobody) of *total* bytes of *name*."""
+        """Report *total* bytes of *name* to *progress*, unless that is None."""
         self._progress = progress
         self._total = total
         self._name = name
@@ -35,9 +35,9 @@ class Meter:
         self._stopped = False
 
     def add(self, size: int) -> None:
-        """*size* more bytes are done (fewer, if negative: they have to come again).
+        """Add *size* bytes; a negative number takes back bytes that have to be sent again.
 
-        Raises `Stopped` after `stop`: every part of a transfer comes by here with every chunk.
+        Raises `Stopped` after `stop`: every part of a transfer calls this for every chunk.
         """
         self.check()
         if self._progress is not None:
@@ -46,21 +46,21 @@ class Meter:
                 self._progress(self._done, self._total, self._name)
 
     def check(self) -> None:
-        """Raise `Stopped` after `stop`: for parts that wait for something."""
+        """Raise `Stopped` after `stop`; for parts that are waiting."""
         if self._stopped:
             raise Stopped
 
     def stop(self) -> None:
-        """Make all parts of the transfer end at their next chunk."""
+        """End all parts of the transfer at their next chunk."""
         self._stopped = True
 
 
 def in_threads(jobs: Iterable[Callable[[], Any]], workers: int, meter: Meter) -> Iterator[Any]:
-    """The results of *jobs* in their order, run by *workers* threads.
+    """Run *jobs* in *workers* threads, and iterate over their results in order.
 
     The first failure, or an interrupt, stops the others through *meter* and is raised once all
-    threads have ended; after an interrupt, those that wait for a silent network are left behind.
-    They end when it speaks again or times out, and do nothing more.
+    threads have ended. After an interrupt, threads waiting for the network are left behind: they
+    end, without further effect, when it responds or times out.
     """
     causes: list[BaseException] = []
 

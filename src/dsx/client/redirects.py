@@ -1,8 +1,8 @@
-"""Redirects in front of the hub: which are followed, and what is said of the others.
+"""Redirects in front of the hub: which are followed, and how the others are reported.
 
-The HTTP library would follow them its own way: a POST becomes a GET, a body is left out, the
-credential stays behind or goes to whoever is named. Here a GET or HEAD may be sent elsewhere on the
-same server, and everything else is told to the user, who can set the right address once.
+The HTTP library would turn a POST into a GET, drop a body, and drop the credential or send it to
+another host. Here only a GET or HEAD follows a redirect, within the same server; all others are
+reported to the user, who can correct the address.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import requests
 from dsx.client.errors import Redirected
 
 MOST = 5
-"""So many redirects of one request are followed."""
+"""Maximum number of redirects followed for one request."""
 _UNCHANGED = 304
 _STATUS = {301, 302, 303, 307, 308}
 _SAFE = {"GET", "HEAD"}
@@ -25,24 +25,23 @@ _SHOWN = 200
 
 
 class Session(requests.Session):
-    """A session of `requests` that takes no answer for a redirect."""
+    """A session of `requests` that follows no redirects."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """None: see `following`."""
+        """Return None; redirects are handled by `following`."""
         _ = resp
         return None
 
 
 def redirects(response: requests.Response) -> bool:
-    """Whether *response* is neither an answer nor a failure, but sends the client elsewhere."""
+    """Whether *response* is a redirect."""
     return response.status_code in range(300, 400) and response.status_code != _UNCHANGED
 
 
 def following(response: requests.Response, base_url: str, followed: int) -> str:
-    """Where the request that got *response*, a redirect, is to be sent again.
+    """Return the URL to which *response* redirects; raise `Redirected` if that is not followed.
 
-    *followed*: how many redirects have been already. `Redirected` says where the server wanted to
-    have the request, if it is not to be sent there.
+    *followed*: number of redirects already followed.
     """
     told = response.headers.get("Location", "")
     asked = str(response.url)
@@ -53,7 +52,7 @@ def following(response: requests.Response, base_url: str, followed: int) -> str:
     if elsewhere or response.request.method not in _SAFE:
         raise _refused(response, _advice(base_url, asked, target))
     if followed >= MOST:
-        raise _refused(response, f"{base_url} redirects again and again; is SERVER_URL right?")
+        raise _refused(response, f"{base_url} redirects too many times; is SERVER_URL right?")
     return target.geturl()
 
 
@@ -64,7 +63,7 @@ def _refused(response: requests.Response, message: str) -> Redirected:
 
 
 def _target(asked: str, told: str) -> SplitResult | None:
-    """The address that ``Location`` means, or None if it is none of the web."""
+    """Return the address in ``Location``, or None if it is not an HTTP URL."""
     try:
         target = urlsplit(urljoin(asked, _UNSEEN.sub("", told)))
         _ = target.port
@@ -78,7 +77,7 @@ def _origin(url: SplitResult) -> tuple[str, str, int | None]:
 
 
 def _advice(base_url: str, asked: str, target: SplitResult) -> str:
-    """What to tell: never a query, or a name and password, which may be secrets."""
+    """Return advice, without the target's query or credentials, which may be secrets."""
     place = target._replace(netloc=target.netloc.rpartition("@")[2], query="", fragment="")
     path = urlsplit(asked).path.removeprefix(urlsplit(base_url).path.rstrip("/"))
     if path and place.path.rstrip("/").endswith(path.rstrip("/")):

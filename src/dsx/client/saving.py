@@ -1,4 +1,4 @@
-"""What is downloaded, at the place that somebody named: a file, a link, a pipe or a device."""
+"""Saves downloads to a target: a file, a link, a pipe or a device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dsx.client.transfer import Remote, fetch_file, fetch_stream
 from dsx.core.digest import Digest
 from dsx.core.errors import DSXError
 
-_LINKS = 40  # that Linux follows in a row
+_LINKS = 40  # as many as Linux follows
 
 
 def save(
@@ -27,11 +27,11 @@ def save(
     key: Digest | str | None = None,
     ranges: bool = True,
 ) -> None:
-    """Have the body at *place*: a file appears whole and verified, or not at all.
+    """Save the body to *place*; a file appears complete and verified, or not at all.
 
-    Of a link, that is where it leads to. Into a pipe or a device the bytes are written as they
-    come; it is never replaced. With *key*, which names the content, whose size is known, what has
-    come before an interrupt stays, and the next call goes on there.
+    If *place* is a link, the file it points to is replaced. A pipe or device is never replaced:
+    bytes are written as they arrive. With *key*, which identifies the content, and a known size,
+    bytes received before an interruption are kept, and the next call resumes there.
     """
     if is_stream(place):
         _pour(remote, place, progress)
@@ -61,7 +61,7 @@ def _pour(remote: Remote, place: Path, progress: Progress | None) -> None:
 
 
 def is_stream(place: Path) -> bool:
-    """Whether bytes can only be written into *place*: a pipe, a device, a file that is open."""
+    """Whether *place* can only be written to: a pipe, a device, or a file already open."""
     if _open_already(place) is not None:
         return True
     try:
@@ -72,10 +72,10 @@ def is_stream(place: Path) -> bool:
 
 
 def behind_links(place: Path) -> Path:
-    """The path of the regular file that *place* is or leads to, or of one that is to be made.
+    """Return the path of the regular file, existing or not, that *place* is or points to.
 
-    `Conflict` if there is something else: that must not be replaced. `OSError` if the system does
-    not let us write where the link leads to, as with others' links in a shared directory.
+    Raises `Conflict` if it is something else, which must not be replaced, and `OSError` if the
+    system denies writing through the link, for example another user's in a shared directory.
     """
     if not place.is_symlink():
         target = place
@@ -88,19 +88,19 @@ def behind_links(place: Path) -> Path:
     except FileNotFoundError:
         return target
     if not stat.S_ISREG(mode):
-        raise Conflict(f"{place} is no regular file; it is left as it is.")
+        raise Conflict(f"{place} is not a regular file; it was not replaced.")
     return target
 
 
 def _opened(place: Path) -> BinaryIO:
     descriptor = _open_already(place)
-    if descriptor is not None:  # opened anew, a file would be written from its beginning
+    if descriptor is not None:  # reopened, a file would be overwritten from its beginning
         return os.fdopen(os.dup(descriptor), "wb")
     return place.open("wb")
 
 
 def _open_already(place: Path) -> int | None:
-    """The descriptor of ours that *place* stands for: ``/dev/stdout``, ``/dev/fd/3``."""
+    """Return the descriptor that *place* names, such as ``/dev/stdout`` or ``/dev/fd/3``."""
     ours = os.path.realpath("/proc/self/fd")
     for _ in range(_LINKS):
         directory = os.path.realpath(place.parent)

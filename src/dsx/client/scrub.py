@@ -1,4 +1,4 @@
-"""The checking of stored bytes, for admins."""
+"""The check of stored bytes, for admins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SCRUB = "/api/v1/scrub"
 
 
 class CycleInfo(Answer):
-    """One round over everything; ``ended`` is None while it goes on."""
+    """One pass over all stored bytes; ``ended`` is None while it is running."""
 
     begun: datetime
     ended: datetime | None
@@ -22,7 +22,7 @@ class CycleInfo(Answer):
 
 
 class KindInfo(Answer):
-    """How far one kind of stored bytes is."""
+    """The progress of checking one kind of stored bytes."""
 
     name: str
     running: bool
@@ -34,7 +34,7 @@ class KindInfo(Answer):
 
 
 class ScrubInfo(Answer):
-    """How far the checking is; ``damaged`` counts the blobs that are not healed yet."""
+    """The progress of the check; ``damaged`` counts the blobs not repaired yet."""
 
     days: float | None
     rate: int | None
@@ -44,7 +44,7 @@ class ScrubInfo(Answer):
 
 
 class DamagedFile(Answer):
-    """A version of a file whose bytes are damaged."""
+    """A file version whose bytes are damaged."""
 
     id: str
     owner: str
@@ -53,7 +53,7 @@ class DamagedFile(Answer):
 
 
 class FindingInfo(Answer):
-    """Damaged bytes, what is wrong with them, and the first ten versions that have them."""
+    """A damaged blob, its problem, and the first ten file versions that use it."""
 
     sha256: str
     size: int
@@ -63,7 +63,7 @@ class FindingInfo(Answer):
 
 
 class DatasetFinding(Answer):
-    """A file of a dataset whose bytes have changed by themselves."""
+    """A dataset file whose bytes were corrupted: they changed but its size and time did not."""
 
     dataset: str
     path: str
@@ -72,22 +72,22 @@ class DatasetFinding(Answer):
 
 
 class ScrubOperations:
-    """The part of the client that deals with the scrub: ``client.scrub``."""
+    """Scrub operations of the client: ``client.scrub``."""
 
     def __init__(self, connection: Connection) -> None:
-        """The scrub of the server that *connection* leads to."""
+        """Use the server of *connection*."""
         self._connection = connection
 
     def status(self) -> ScrubInfo:
-        """How far it is."""
+        """Return the progress of the check."""
         return ScrubInfo.read(self._connection.json("GET", SCRUB))
 
     def start(self) -> ScrubInfo:
-        """Have everything checked now; returns at once."""
+        """Start a full check; return immediately."""
         return ScrubInfo.read(self._connection.json("POST", SCRUB))
 
     def findings(self) -> Iterator[FindingInfo]:
-        """What is damaged, by digest."""
+        """Iterate over damaged blobs, by digest."""
         after: str | None = ""
         while after is not None:
             items, after = self._connection.page(
@@ -97,6 +97,6 @@ class ScrubOperations:
                 yield FindingInfo.read(item)
 
     def dataset_findings(self) -> list[DatasetFinding]:
-        """Files of datasets that are damaged: the first thousand."""
+        """Return the first thousand damaged files of datasets."""
         items, _ = self._connection.page("GET", f"{SCRUB}/findings/datasets")
         return [DatasetFinding.read(item) for item in items]

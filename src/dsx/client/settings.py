@@ -1,4 +1,4 @@
-"""What a client is made with, checked: a wrong value is `Invalid`, and no message has a secret."""
+"""Checks the arguments of a client: raises `Invalid`, with no secret in the message."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dsx.core.running import CA_FILE
 
 Timeout = tuple[float, float]
 Credential = str | tuple[str, str]
-"""An API key or a token; or the name and password of an account."""
+"""An API key or a token, or the name and password of an account."""
 _UNFIT = re.compile(r"[\x00-\x1f\x7f]|[^\x00-\xff]")  # for a header field
 _EXAMPLE = "for example http://hub.example.org:8000"
 
 
 def base_url(given: object) -> str:
-    """The server's address, without a slash at its end. It is not repeated: it may be a key."""
+    """Return the server's URL without a trailing slash. Errors do not quote it: it may be a key."""
     if not isinstance(given, str):
-        raise Invalid(f"The server's URL is a text, not {_kind(given)}: {_EXAMPLE}.")
+        raise Invalid(f"The server's URL must be a string, not {_kind(given)}: {_EXAMPLE}.")
     text = given.strip()
     scheme, mark, _ = text.partition("://")
     if not mark or scheme.lower() not in {"http", "https"}:
-        raise Invalid(f"The server's URL has to begin with http:// or https://: {_EXAMPLE}.")
+        raise Invalid(f"The server's URL must begin with http:// or https://: {_EXAMPLE}.")
     try:
         parts = urlsplit(text)
         host, _port = parts.hostname, parts.port
@@ -36,63 +36,65 @@ def base_url(given: object) -> str:
         raise Invalid(f"The server's URL has no valid host: {_EXAMPLE}.")
     if "@" in parts.netloc:
         raise Invalid(
-            "The server's URL is without a name and a password: give api_key=(name, password)."
+            "The server's URL must not contain credentials: use api_key=(name, password)."
         )
     if parts.query or parts.fragment or text.endswith(("?", "#")):
-        raise Invalid(f"The server's URL ends before any ? or #: {_EXAMPLE}.")
+        raise Invalid(f"The server's URL must not contain ? or #: {_EXAMPLE}.")
     return text.rstrip("/")
 
 
 def credential(given: object) -> Credential | None:
-    """The key or token, without the line break that a file of it ends with; or name, password."""
+    """Return the key or token, stripped of whitespace, or the pair of name and password."""
     if isinstance(given, (tuple, list)):
         if len(given) != 2 or not all(isinstance(part, str) for part in given):  # noqa: PLR2004
-            raise Invalid("Beside a key, api_key is a pair of texts: the name and the password.")
+            raise Invalid("api_key must be a string, or a pair of strings: name and password.")
         return str(given[0]), str(given[1])
     if isinstance(given, bytes):
         given = given.decode("latin-1")
     if given is not None and not isinstance(given, str):
-        raise Invalid(f"api_key is a text, or a pair of name and password, not {_kind(given)}.")
+        raise Invalid(
+            f"api_key must be a string, or a pair of name and password, not {_kind(given)}."
+        )
     text = (given or "").strip()
     if _UNFIT.search(text):
         raise Invalid(
-            "api_key is no key: it has line breaks or other characters that no key has. "
-            "Is it the content of the right file?"
+            "api_key is not a key: it contains line breaks or other invalid characters. "
+            "Was it read from the right file?"
         )
     return text or None
 
 
 def timeouts(given: object) -> Timeout:
-    """Seconds to connect and seconds to wait for bytes; one number stands for both."""
+    """Return the seconds to connect and to wait for bytes; one number is used for both."""
     pair = given if isinstance(given, (tuple, list)) else (given, given)
     if len(pair) != 2 or not all(_is_number(part) and part > 0 for part in pair):  # noqa: PLR2004
-        raise Invalid("timeout is a pair of seconds: to connect, and to wait for bytes.")
+        raise Invalid("timeout must be a pair of seconds: to connect, and to wait for bytes.")
     return float(pair[0]), float(pair[1])
 
 
 def count(name: str, given: object, least: int) -> int:
-    """A whole number that is at least *least*."""
+    """Return *given* if it is an integer and at least *least*."""
     if isinstance(given, bool) or not isinstance(given, int) or given < least:
-        raise Invalid(f"{name} is a whole number from {least} on.")
+        raise Invalid(f"{name} must be an integer of at least {least}.")
     return given
 
 
 def seconds(name: str, given: object) -> float:
-    """A number of seconds, which may be 0."""
+    """Return *given* as a number of seconds, which may be 0."""
     if not _is_number(given) or not given >= 0:  # type: ignore[operator]
-        raise Invalid(f"{name} is a number of seconds from 0 on.")
+        raise Invalid(f"{name} must be a number of seconds, 0 or more.")
     return float(given)  # type: ignore[arg-type]
 
 
 def directory(name: str, given: object) -> Path:
-    """A path of this machine."""
+    """Return *given* as a local path."""
     if not isinstance(given, (str, os.PathLike)):
-        raise Invalid(f"{name} is a path, not {_kind(given)}.")
+        raise Invalid(f"{name} must be a path, not {_kind(given)}.")
     return local(given)
 
 
 def ca_file(given: str | Path | None) -> str | None:
-    """The file of certificates to trust: *given*, or what the environment names; None: neither."""
+    """Return the CA file: *given*, or that in ``DSX_CA_FILE``; None if neither is set."""
     name = "ca_file" if given else CA_FILE
     given = given or os.environ.get(CA_FILE) or None
     if given is None:
@@ -101,7 +103,7 @@ def ca_file(given: str | Path | None) -> str | None:
     try:
         ssl.create_default_context(cafile=path)
     except ssl.SSLError:
-        raise Invalid(f"{name}: {path} has no certificates in PEM format.") from None
+        raise Invalid(f"{name}: {path} contains no certificates in PEM format.") from None
     except OSError as error:
         raise Invalid(f"{name}: {path} cannot be read: {error.strerror}.") from None
     return str(path)

@@ -1,4 +1,4 @@
-"""A cache that belongs to a group: what one of them makes, the others can read and replace."""
+"""Caches shared by a group, whose members can read and replace each other's files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def is_shared(directory: Path) -> bool:
-    """Whether *directory* is a group's: setgid and writable by it, as ``chmod g+ws`` makes it."""
+    """Whether *directory* is setgid and group-writable, as set by ``chmod g+ws``."""
     try:
         mode = directory.stat().st_mode
     except OSError:
@@ -18,9 +18,9 @@ def is_shared(directory: Path) -> bool:
 
 
 def share(path: Path, group: Path) -> None:
-    """Let the group have what the owner of *path* has, if the directory *group* is a group's.
+    """Give the group the owner's permissions on *path*, if the directory *group* is shared.
 
-    Elsewhere, and for what somebody else has made, the umask has said all there is to say.
+    Otherwise, and for files of other users, the mode is left as the umask has set it.
     """
     if is_shared(group):
         with contextlib.suppress(OSError):
@@ -29,18 +29,18 @@ def share(path: Path, group: Path) -> None:
 
 
 def make_directories(directory: Path, top: Path) -> None:
-    """Make *directory* and those above it, however deep it lies, shared if *top* is.
+    """Create *directory* and its parents, shared if *top* is.
 
-    `FileExistsError` or `NotADirectoryError` if something else is in the way.
+    Raises `FileExistsError` or `NotADirectoryError` if something else is in the way.
     """
     missing: list[Path] = []
     current = directory
     while not current.is_dir() and current != current.parent:
         missing.append(current)
         current = current.parent
-    for path in reversed(missing):  # not by recursion: some datasets are deeper than Python's stack
+    for path in reversed(missing):  # no recursion: datasets may be deeper than Python's stack
         try:
-            os.mkdir(path)  # noqa: PTH102 (pathlib's own makes parents by recursion)
+            os.mkdir(path)  # noqa: PTH102 (pathlib creates parents by recursion)
         except FileExistsError:
             if not path.is_dir():
                 raise

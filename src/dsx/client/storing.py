@@ -1,4 +1,4 @@
-"""Files on their way to a hub: upload, and what is there already."""
+"""Uploads of files, and lookup of those already stored."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Source = str | Path | bytes | IO[bytes]
 
 
 class StoreOperations:
-    """The part of the client that stores files."""
+    """Operations of the client that store files."""
 
     def __init__(self, connection: Connection, progress: Progress | None) -> None:
         self._connection = connection
@@ -66,35 +66,35 @@ class StoreOperations:
     ) -> FileInfo:
         """Store a file (path, bytes or binary file object) and return its record.
 
-        A file of 32 MiB or more that is given by its path is sent in parts, several at once, each
-        again if its connection breaks. If that is interrupted, even by a reboot, the same call
-        sends only what is missing. It can be paused by its task; then this waits.
+        A path to a file of 32 MiB or more is sent in concurrent parts, each repeated if its
+        connection breaks. After an interruption, even a reboot, the same call sends only the
+        missing bytes. While its task is paused, the call waits.
 
         Args:
-            source: what to store; a file object is read from where it stands.
+            source: what to store; a file object is read from its current position.
             name: of the stored file; by default the path's last part.
-            category: a word to find it by, as ``train``.
-            tags: further words.
+            category: a category such as ``train``.
+            tags: further labels.
             metadata: JSON values by key.
-            content_type: media type; by default the server guesses it.
-            if_absent: fail with `PreconditionFailed` if the name is taken, which otherwise means
-                a new version.
-            if_changed: if the file of that name has these bytes already, and all else that is given
-                here, make no version and send nothing: its record is returned. For many files,
-                give what `find_many` found of their names; then each is not looked up again.
-            resume: go on with what an earlier process sent, and let a later one do so.
-            instant: hash a file that is given by its path first, and do not send it if the server
-                has its bytes already.
+            content_type: media type; by default guessed by the server.
+            if_absent: raise `PreconditionFailed` if the name is taken, instead of creating a new
+                version.
+            if_changed: if the file of that name already has these bytes and the other values given
+                here, send nothing and return its record. For many files, pass the result of
+                `find_many` for their names, to save one lookup for each.
+            resume: resume what an earlier process sent, and let a later one resume.
+            instant: hash a file given by path first, and do not send it if the server already has
+                its bytes.
             progress: see `DatasetHubClient`.
             on_state: called with ("hashing", "running" or "paused", name, id of the upload's task)
-                when that changes in an upload in parts.
+                on changes of an upload in parts.
 
-        Raises `DigestMismatch` if the SHA-256 that the server computed is not that of the bytes
-        sent, `Conflict` if the file changes meanwhile, `Gone` if somebody aborts the upload.
+        Raises `DigestMismatch` if the server's SHA-256 differs from that of the bytes sent,
+        `Conflict` if the file changes meanwhile, and `Gone` if the upload is aborted.
         """
         named = name or (Path(source).name if isinstance(source, (str, Path)) else None)
         if named is None:
-            raise Invalid("Bytes and file objects need a name.")
+            raise Invalid("Bytes and file objects require a name.")
         facts = FileFields(
             upload_name(named), category, tags, metadata or {}, content_type, if_absent
         )
@@ -115,7 +115,7 @@ class StoreOperations:
     def _same(
         self, file: LocalFile, facts: FileFields, if_changed: bool | Mapping[str, FileInfo]
     ) -> FileInfo | None:
-        """The record of what is stored as *facts* if it is *file* as it is; else None."""
+        """Return the record stored under the name in *facts* if *file* is unchanged; else None."""
         if not if_changed or facts.if_absent:
             return None
         known = self.find_if_possible([facts.name]) if if_changed is True else if_changed
@@ -139,9 +139,9 @@ class StoreOperations:
         return info
 
     def find_many(self, names: Sequence[str]) -> dict[str, FileInfo]:
-        """The records of those of your files that have one of these names, by their names.
+        """Return the records of your files with these names, by name.
 
-        A file whose bytes the hub knows to be damaged is not among them: store it again.
+        Files that the hub knows to be damaged are left out, so that they are stored again.
         """
         found: dict[str, FileInfo] = {}
         for batch in _batches([name for name in names if is_file_name(name)]):
@@ -152,7 +152,7 @@ class StoreOperations:
         return found
 
     def find_if_possible(self, names: Sequence[str]) -> dict[str, FileInfo]:
-        """What `find_many` finds; nothing if the key must not look, or the hub is an older one."""
+        """Call `find_many`; return nothing if the key does not allow it or the hub is too old."""
         try:
             return self.find_many(names)
         except (Denied, NotFound, Invalid) as error:
@@ -163,7 +163,7 @@ class StoreOperations:
     def _post(
         self, source: IO[bytes], facts: FileFields, progress: Progress | None, *, if_changed: bool
     ) -> FileInfo:
-        """Store what *source* has in one request."""
+        """Store the content of *source* in one request."""
         name = facts.name
         params = {"name": name, "category": facts.category, "tag": list(facts.tags)}
         if if_changed and not facts.if_absent:
@@ -177,17 +177,17 @@ class StoreOperations:
         info = self._send(body, params, headers)
         if info.sha256 != body.digest:
             raise DigestMismatch(
-                f"{name!r} was changed on the way to the server; upload it again.",
+                f"{name!r} was corrupted in transit; upload it again.",
                 {"expected": body.digest, "received": info.sha256},
             )
         return info
 
     def _send(self, body: Body, params: Mapping[str, Any], headers: Mapping[str, str]) -> FileInfo:
-        """POST *body*; again, if it can be rewound and the server said that it kept nothing.
+        """POST *body*; repeat if it can be rewound and the server has certainly not stored it.
 
-        When the connection breaks after the first byte the server may have stored the file, and a
-        second time would be another version, except if that is made *if_changed*: then it is tried
-        again, else that is left to the caller.
+        If the connection breaks after the first byte, the server may have stored the file, and a
+        repetition would create another version. It is repeated only with *if_changed*; otherwise
+        that is left to the caller.
         """
         attempt = 0
         repeatable = "if_changed" in params
@@ -213,7 +213,7 @@ class StoreOperations:
 
 
 def _batches(names: Sequence[str]) -> Iterator[list[str]]:
-    """*names* in lists that a request may have, by their number and by their length."""
+    """Split *names* into lists that fit in one request, by number and total length."""
     batch: list[str] = []
     size = 0
     for name in names:

@@ -27,22 +27,22 @@ TASKS = "/api/v1/tasks"
 _PAGE = 1000
 _POLL = 0.5
 _STEADY = 60.0
-"""Seconds after which a connection that ends had not failed."""
+"""Seconds after which the end of a connection does not count as a failure."""
 _BREAKS = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError)
 TaskRef = str | TaskInfo
 """A task or its id. The task of an upload has the upload's id."""
 
 
 class TaskOperations:
-    """The part of the client that deals with tasks: ``client.tasks``."""
+    """Task operations of the client: ``client.tasks``."""
 
     def __init__(self, connection: Connection, progress: Progress | None = None) -> None:
-        """Tasks of the server that *connection* leads to."""
+        """Use the server of *connection*."""
         self._connection = connection
         self._progress = progress
 
     def list(self, limit: int | None = None, *, everyone: bool = False) -> Iterator[TaskInfo]:
-        """Your tasks, those of uploads among them; those of *everyone*, for admins."""
+        """Iterate over your tasks, uploads included; for admins, those of *everyone*."""
         before: str | None = None
         left = limit
         while left is None or left > 0:
@@ -57,28 +57,28 @@ class TaskOperations:
             left = None if left is None else left - len(items)
 
     def get(self, task: TaskRef) -> TaskInfo:
-        """The task as it is now; `NotFound` if there is none."""
+        """Return the current state of a task; raise `NotFound` if it does not exist."""
         return self._task("GET", _path(task))
 
     def pause(self, task: TaskRef) -> TaskInfo:
-        """Have the transfer wait, within a second, wherever it runs. `Conflict` if it is over."""
+        """Pause a transfer within a second, wherever it runs. Raises `Conflict` if it has ended."""
         return self._task("POST", _path(task, "pause"))
 
     def resume(self, task: TaskRef) -> TaskInfo:
-        """Let the transfer go on. `Conflict` if it is over."""
+        """Resume a paused transfer. Raises `Conflict` if it has ended."""
         return self._task("POST", _path(task, "resume"))
 
     def abort(self, task: TaskRef) -> TaskInfo:
-        """End the transfer and drop what it had. `Conflict` if it is completed.
+        """Abort a transfer and discard its data. Raises `Conflict` if it is completed.
 
-        An admin may end anybody's.
+        Admins may abort anyone's.
         """
         return self._task("POST", _path(task, "abort"))
 
     def watch(self, task: TaskRef | None = None) -> Iterator[TaskInfo]:
-        """Tasks as they are, and again whenever one changes; connections that break are renewed.
+        """Iterate over tasks and all their changes, reconnecting after breaks.
 
-        Of one *task*, until it is over; of all of them (None), until you leave.
+        For one *task*, until it ends; for all tasks (None), without end.
         """
         known: dict[str, TaskInfo] = {}
         attempt = 0
@@ -92,10 +92,10 @@ class TaskOperations:
                         yield info
                     if task is not None and info.over:
                         return
-                error: core.DSXError = Broken("The server ended the stream of events.")
+                error: core.DSXError = Broken("The server ended the event stream.")
             except (core.Unavailable, core.RateLimited) as broken:
                 error = broken
-            if time.monotonic() - begun > _STEADY:  # a stream has an end, with or without news
+            if time.monotonic() - begun > _STEADY:  # a stream may end without any event
                 attempt = 0
             if attempt >= self._connection.retries:
                 raise error
@@ -112,9 +112,9 @@ class TaskOperations:
         tags: Sequence[str] = (),
         name: str = "",
     ) -> TaskInfo:
-        """A task to download files: *refs* (records, ids or numbers), or else those that match.
+        """Create a task to download *refs* (records, ids or numbers), or else the matching files.
 
-        Which ones is settled now. *name* is for people.
+        The files are selected now. *name* describes the task for people.
         """
         given = {"glob": glob, "regex": regex, "category": category, "tags": list(tags)}
         return self._create("download", refs, name, given)
@@ -129,17 +129,17 @@ class TaskOperations:
         tags: Sequence[str] = (),
         name: str = "",
     ) -> TaskInfo:
-        """A task to move files to the trash; they are chosen as by `create_download`."""
+        """Create a task to move files to the trash, selected as by `create_download`."""
         given = {"glob": glob, "regex": regex, "category": category, "tags": list(tags)}
         return self._create("delete", refs, name, given)
 
     def download(
         self, task: TaskRef, target: str | Path, *, progress: Progress | None = None
     ) -> Path:
-        """Carry a download task out: its files, as one ZIP, at *target*.
+        """Execute a download task: save its files as one ZIP to *target*; return the path.
 
-        While the task is paused this waits, then goes on where it was; so does another process
-        after this one. `Gone` if it is aborted.
+        Waits while the task is paused. After an interruption, the same call in another process
+        resumes. Raises `Gone` if the task is aborted.
         """
         place = local(target)
         remote = Remote(
@@ -153,13 +153,13 @@ class TaskOperations:
         return place
 
     def delete(self, task: TaskRef) -> TaskInfo:
-        """Carry a delete task out; returns when all its files are in the trash.
+        """Execute a delete task; return when all its files are in the trash.
 
-        While the task is paused this waits. `Gone` if it is aborted; what is deleted stays so.
+        Waits while the task is paused. Raises `Gone` if it is aborted; deleted files stay deleted.
         """
         while True:
             try:
-                return self._task("POST", _path(task, "delete"))  # again, it goes on
+                return self._task("POST", _path(task, "delete"))  # a repeated request resumes
             except core.Paused:
                 self._wait(task)
 
@@ -176,14 +176,14 @@ class TaskOperations:
     ) -> TaskInfo:
         ids = [ref.id if isinstance(ref, FileInfo) else str(ref) for ref in refs]
         if not ids and not any(given.values()):
-            raise Invalid("Say which files: refs, glob, regex, category or tags.")
+            raise Invalid("Select files by refs, glob, regex, category or tags.")
         return self._task("POST", TASKS, json={"kind": kind, "name": name, "ids": ids, **given})
 
     def _task(self, method: str, path: str, **more: Any) -> TaskInfo:
         return TaskInfo.read(self._connection.json(method, path, **more))
 
     def _events(self, task: TaskRef | None) -> Iterator[TaskInfo]:
-        """What one connection tells; `Broken` if it breaks."""
+        """Iterate over the events of one connection; raise `Broken` if it breaks."""
         params = {"id": _id(task)} if task is not None else {}
         response = self._connection.request(
             "GET", TASKS + "/events", params=params, stream=True, retries=0
@@ -194,7 +194,7 @@ class TaskOperations:
                     if line.startswith(b"data:"):
                         yield TaskInfo.read(json.loads(line.removeprefix(b"data:")))
         except _BREAKS as error:
-            raise Broken(f"The stream of events broke: {error}") from error
+            raise Broken(f"The event stream broke: {error}") from error
 
 
 def _id(task: TaskRef) -> str:

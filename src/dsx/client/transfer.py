@@ -23,7 +23,7 @@ from dsx.core.digest import Buffer, Digest, Hasher, from_repr_digest
 
 CHUNK = 1024 * 1024
 _FIRST_CHUNK = 64 * 1024
-_SLOW = 0.5  # seconds for a chunk: what is not written yet is lost if the process is killed
+_SLOW = 0.5  # seconds per chunk: unwritten bytes are lost if the process is killed
 PARALLEL_FROM = 64 * 1024 * 1024
 RANGE = 16 * 1024 * 1024
 _BREAKS = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError)
@@ -44,19 +44,19 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A body that can be asked for again and again.
+    """A body that can be requested repeatedly.
 
     Attributes:
-        connection: to whom.
+        connection: connection to its server.
         path: of the request, quoted.
-        name: what a person calls it.
-        sha256: what its bytes must hash to, unless the answer itself says, or has another *etag*.
-        size: bytes in all, if that is known before anything is asked.
-        etag: of the body, with its quotes, if that is known before and is not its *sha256*.
+        name: name in messages.
+        sha256: expected digest, unless the response declares one or has another *etag*.
+        size: total bytes, if known in advance.
+        etag: validator with its quotes, if known in advance and not the *sha256*.
         method: ``GET``, or ``POST`` with *json*.
-        recheck: ask the server to read it anew before it tells of a digest.
-        begun: an answer that has come already; it is used first.
-        wait: returns once the server sends it again, after it said that it is paused.
+        recheck: make the server read the content again before it declares a digest.
+        begun: a response already received, which is used first.
+        wait: called when the transfer is paused; returns once it can be resumed.
     """
 
     connection: Connection
@@ -72,7 +72,7 @@ class Remote:
     wait: Callable[[], None] | None = None
 
     def ask(self, headers: Headers) -> requests.Response:
-        """A fresh answer."""
+        """Send the request and return its response, waiting while the transfer is paused."""
         if self.recheck:
             headers = {**headers, "Cache-Control": "no-cache"}
         rest = "Range" in headers
@@ -93,11 +93,11 @@ class Remote:
 
 
 class _Changed(Conflict):
-    """The body is no longer the one whose beginning has been taken."""
+    """The body is no longer the one whose beginning has been received."""
 
 
 class Anew(Exception):
-    """The server has another body than the one that was kept for: *response* has all of it."""
+    """The server's body differs from the kept one; *response* has all of the new one."""
 
     def __init__(self, response: requests.Response) -> None:
         super().__init__(response.url)
@@ -105,7 +105,7 @@ class Anew(Exception):
 
 
 def fetch_bytes(remote: Remote, progress: Progress | None = None) -> bytes:
-    """The body in memory, verified."""
+    """Return the body, verified."""
     data = io.BytesIO()
 
     def write(offset: int, chunk: Buffer) -> None:
@@ -119,10 +119,10 @@ def fetch_bytes(remote: Remote, progress: Progress | None = None) -> bytes:
 def fetch_stream(
     remote: Remote, output: Callable[[Buffer], Any], progress: Progress | None
 ) -> None:
-    """Hand the body to *output* as it comes, and verify it at the end.
+    """Pass the body to *output* as it arrives, and verify it at the end.
 
-    What is out cannot be taken back: `Conflict` if the body changes meanwhile, `DigestMismatch`
-    after the last byte if they were wrong.
+    Output cannot be undone: raises `Conflict` if the body changes meanwhile, and `DigestMismatch`
+    after the last byte if the bytes were wrong.
     """
     begun = False
 
@@ -143,13 +143,13 @@ def fetch_file(
     ranges: bool = True,
     kept: PartialDownload | None = None,
 ) -> Fetched:
-    """Write the body to a file; a large one comes in parallel *ranges*.
+    """Write the body to a file; a large one is fetched in parallel *ranges*.
 
-    With *kept*, the file goes on from what it has already, if that is the beginning of the body;
-    if that is kept by a validator and the body has another one, `Anew` is raised.
+    With *kept*, the download resumes after the bytes in the file, if they are the beginning of the
+    body. If they are kept by a validator and the body has another one, raises `Anew`.
 
     Raises `DigestMismatch` if the bytes are wrong twice, `Broken` if the connection keeps breaking
-    without progress, `Conflict` if the body changes again and again.
+    without progress, and `Conflict` if the body changes repeatedly.
     """
 
     def write(offset: int, chunk: Buffer) -> None:
@@ -165,9 +165,9 @@ def fetch_file(
 
 
 class _Download:
-    """One body on its way: where from, and where to.
+    """The download of one body.
 
-    *write* puts bytes at an offset; *truncate* drops those from an offset on.
+    *write* writes bytes at an offset; *truncate* drops the bytes from an offset on.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class _Download:
         self._progress = progress
 
     def run(self, read: Read | None = None, attempts: int = 2) -> Fetched:
-        """Take the body and verify it; *read* (size, offset) allows parallel ranges."""
+        """Download the body and verify it; *read* (size, offset) allows parallel ranges."""
         response = self._remote.begun or self._remote.ask({})
         while True:
             attempts -= 1
@@ -198,7 +198,7 @@ class _Download:
             response = self._remote.ask({})
 
     def go_on(self, read: Read, ranged: Read | None) -> Fetched:
-        """Take what is missing after what is kept; if that turns out to be wrong, the whole."""
+        """Download the rest after the kept bytes or, if these turn out to be wrong, the whole."""
         hasher = self._hash_kept(read)
         kept = self._kept.etag if self._kept else None
         etag = kept or self._remote.etag or f'"{self._remote.sha256}"'
@@ -219,7 +219,7 @@ class _Download:
         return hasher
 
     def _take(self, response: requests.Response, hasher: Hasher, read: Read | None) -> Fetched:
-        """The body; *hasher* has its beginning, unless *response* is the whole all the same."""
+        """Receive the body; *hasher* has its beginning, unless *response* is the whole."""
         self._check_kept(response)
         if response.status_code != requests.codes.partial_content:
             hasher = Hasher()
@@ -228,7 +228,7 @@ class _Download:
         return self._in_one_stream(response, hasher)
 
     def _check_kept(self, response: requests.Response) -> None:
-        """Refuse to put a body into a draft that is kept by the validator of another one."""
+        """Raise an error if *response* is not the body whose validator the draft is kept for."""
         kept = self._kept
         if kept is None or kept.etag is None:
             return
@@ -239,23 +239,23 @@ class _Download:
             raise _Changed(f"{self._remote.name} changed while it was downloaded.")
 
     def _note(self, hasher: Hasher, *, now: bool = False) -> None:
-        """Where only what is noted counts: that what was hashed has come."""
+        """Record the hashed bytes as received, in a draft kept by a validator."""
         if self._kept is not None and self._kept.etag is not None:
             self._kept.note(hasher.size, self._kept.total, now=now)
 
     def _in_one_stream(self, response: requests.Response, hasher: Hasher) -> Fetched:
-        """Take the rest from *response*; after a break go on there, if it is still the same."""
+        """Receive the rest from *response*; after a break, resume if the body is the same."""
         furthest, breaks = hasher.size, 0
         meter = Meter(self._progress, _total(response), self._remote.name)
         meter.add(hasher.size)
         noted = self._kept is not None and self._kept.etag is not None
-        if not (noted and hasher.size):  # else a mark is there, which stays true
+        if not (noted and hasher.size):  # else there is a mark, which stays valid
             self._truncate(hasher.size)
         while True:
             try:
                 self._take_chunks(response, hasher, meter)
             except Broken as error:
-                # Only new ground counts as progress: some servers start over every time.
+                # Only new bytes count as progress: some servers start over every time.
                 breaks = 1 if hasher.size > furthest else breaks + 1
                 furthest = max(furthest, hasher.size)
                 if breaks > self._retries:
@@ -284,14 +284,14 @@ class _Download:
             raise
 
     def _go_on(self, broken: requests.Response, offset: int) -> requests.Response:
-        """The rest from *offset* if the server still has the same body, else the whole."""
+        """Request the rest from *offset* if the body is unchanged, else the whole."""
         etag = broken.headers.get("ETag", "")
-        ranged = offset and etag.startswith('"')  # a weak validator cannot tell (RFC 9110 §13.1.5)
+        ranged = offset and etag.startswith('"')  # a weak one is not allowed (RFC 9110 §13.1.5)
         headers = {"Range": f"bytes={offset}-", "If-Range": etag} if ranged else {}
         return _expecting(offset, self._remote.ask(headers))
 
     def _in_ranges(self, head: requests.Response, hasher: Hasher, read: Read) -> Fetched:
-        """Fetch the rest in ranges, several at once, hashing those that are there in order."""
+        """Fetch the rest in concurrent ranges, hashing the received bytes in order."""
         head.close()
         size, etag = _total(head) or 0, head.headers["ETag"]
         meter = Meter(self._progress, size, self._remote.name)
@@ -300,7 +300,7 @@ class _Download:
             partial(self._range, start, min(size, start + RANGE), etag, meter)
             for start in range(hasher.size, size, RANGE)
         ]
-        if self._kept is None:  # else a mark is there, or will be
+        if self._kept is None:  # else there is a mark, or will be
             self._truncate(size)
         with self._kept.noting(hasher, size) if self._kept else contextlib.nullcontext():
             for _ in in_threads(jobs, self._remote.connection.pool, meter):
@@ -339,8 +339,8 @@ class _Download:
         wanted = (from_repr_digest(announced) if announced else None) or expected
         if wanted is not None and hasher.digest != wanted:
             raise DigestMismatch(
-                f"The bytes of {self._remote.name} are not the ones the server announced. If that "
-                "comes again, the stored ones are damaged: an admin's `dsx scrub --now` tells.",
+                f"The bytes of {self._remote.name} do not match the server's digest. If this "
+                "happens again, the stored file is damaged: an admin can run `dsx scrub --now`.",
                 {"expected": wanted, "received": hasher.digest},
             )
         return Fetched(hasher.size, headers.get("ETag", "").strip('"'), hasher.digest)
@@ -355,16 +355,16 @@ def _worth_ranges(response: requests.Response) -> bool:
 
 
 def _expecting(offset: int, response: requests.Response) -> requests.Response:
-    """*response*, unless it is a part that begins elsewhere."""
+    """Return *response*; raise an error if it is a part that does not begin at *offset*."""
     begins = response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
     if response.status_code == requests.codes.partial_content and not begins:
         response.close()
-        raise _Changed("The server answered with another range than the one asked for.")
+        raise _Changed("The server answered with a range that was not requested.")
     return response
 
 
 def _chunks(response: requests.Response, name: str) -> Iterator[bytes]:
-    """The body in chunks; `Broken` if the connection breaks or it is shorter than announced."""
+    """Iterate over the body; raise `Broken` if it breaks or is shorter than its length."""
     missing = _length(response)
     size = _FIRST_CHUNK
     try:
@@ -389,7 +389,7 @@ def _length(response: requests.Response) -> int | None:
 
 
 def _total(response: requests.Response) -> int | None:
-    """Bytes of the whole body, of which a partial answer has some."""
+    """Return the length of the whole body, also for a partial response."""
     if response.status_code != requests.codes.partial_content:
         return _length(response)
     total = response.headers.get("Content-Range", "").rpartition("/")[2]

@@ -14,13 +14,13 @@ _CHUNK = 512 * 1024
 
 
 class Body:
-    """A request body that hashes and reports itself as it is sent, from where *source* stands.
+    """A request body that hashes and reports *source* as it is sent, from its current position.
 
     It is an iterable, not a file: the HTTP library would read a file in pieces of 16 KiB.
     """
 
     def __init__(self, source: IO[bytes], progress: Progress | None, name: str) -> None:
-        """Send *source* as *name*, telling *progress*."""
+        """Send *source* as *name*, reporting to *progress*."""
         self._source = source
         self._name = name
         self._hasher = Hasher()
@@ -31,16 +31,16 @@ class Body:
 
     @property
     def digest(self) -> Digest:
-        """SHA-256 of what was sent."""
+        """SHA-256 of the bytes sent so far."""
         return self._hasher.digest
 
     @property
     def untouched(self) -> bool:
-        """Whether no byte has been asked for yet."""
+        """Whether no byte has been read yet."""
         return self._hasher.size == 0
 
     def rewind(self) -> bool:
-        """Go back to the start; False if the source cannot."""
+        """Go back to the start; return False if the source cannot."""
         if self._size is None:
             return self.untouched
         self._source.seek(self._start)
@@ -49,7 +49,7 @@ class Body:
         return True
 
     def __iter__(self) -> Iterator[bytes]:
-        """The bytes; as many as were announced, even if the file is growing meanwhile."""
+        """Iterate over the bytes, up to the declared length even if the file is growing."""
         while data := self._source.read(self._portion()):
             self._hasher.update(data)
             self._meter.add(len(data))
@@ -62,7 +62,7 @@ class Body:
 
 
 def _extent(source: IO[bytes]) -> tuple[int, int | None]:
-    """Where *source* stands, and the bytes left in it: None if it cannot tell (a pipe)."""
+    """Return the position of *source* and the bytes left; None if it is not seekable."""
     try:
         position = source.tell()
         end = source.seek(0, os.SEEK_END)

@@ -1,10 +1,10 @@
-"""Which uploads this machine has begun, so that another process can go on with them.
+"""Records the unfinished uploads of this machine, so that another process can resume them.
 
-One small file for each upload, in ``$XDG_STATE_HOME/dsx/uploads`` or
-``~/.local/state/dsx/uploads``, with the upload's id. Its name is a hash of everything the upload
-depends on: the server, the file's path, size, time and samples of its content, and what it is to
-become. A file that differs in any of these has another upload. A lock keeps two processes from
-writing to the same upload.
+One small file per upload, in ``$XDG_STATE_HOME/dsx/uploads`` or ``~/.local/state/dsx/uploads``,
+contains the upload's id. Its name is a hash of everything the upload depends on: the server, the
+file's path, size, time and samples of its content, and the fields to store it with. A file that
+differs in any of these has another upload. A lock keeps two processes from writing to the same
+upload.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from dsx.client.locks import lock_file
 log = logging.getLogger(__name__)
 
 MAX_AGE = 7 * 24 * 3600.0
-"""Seconds after which a state is pruned; the server has dropped the upload long before."""
+"""Seconds after which a record is pruned; the server has dropped the upload long before."""
 
 
 class UploadJournal:
-    """What is remembered of one upload: its id."""
+    """The record of one upload's id."""
 
     def __init__(self, path: Path | None) -> None:
-        """Remember in the file at *path*; None: not at all."""
+        """Use the file at *path*; None: record nothing."""
         self._path = path
 
     def recall(self) -> str | None:
-        """The id of the upload that an earlier process began; None if there is none."""
+        """Return the id of the upload that an earlier process created, or None."""
         if self._path is None:
             return None
         try:
@@ -50,34 +50,34 @@ class UploadJournal:
         return upload if isinstance(upload, str) else None
 
     def keep(self, upload: str, about: Mapping[str, Any]) -> None:
-        """Remember *upload*, and *about* for people; survives a crash of the machine."""
+        """Record *upload* durably, with *about* as information for people."""
         if self._path is None:
             return
         text = json.dumps({"upload": upload, **about}, ensure_ascii=False, indent=1)
         try:
-            # A path need not be text; what stands for its bytes then is an escape of JSON, too.
+            # A path need not be text; the escapes for such bytes are also valid in JSON.
             replace_durably(self._path, text.encode(errors="backslashreplace"))
         except OSError as error:
-            log.warning("an upload will not be resumable: %s", error)
+            log.warning("this upload will not be resumable: %s", error)
 
     def forget(self) -> None:
-        """The upload is over."""
+        """Delete the record."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
 
 def home() -> Path:
-    """The user's directory, which has to be there: nobody makes one in passing."""
+    """Return the user's home directory; raise `NotADirectoryError` if it does not exist."""
     found = Path.home()
     if not found.is_dir():
         raise NotADirectoryError(
-            errno.ENOTDIR, "HOME is no directory; set XDG_STATE_HOME or HOME to one", str(found)
+            errno.ENOTDIR, "HOME is not a directory; set XDG_STATE_HOME or HOME to one", str(found)
         )
     return found
 
 
 def states() -> Path:
-    """The directory of the states; `NotADirectoryError` if there is no home to keep it in."""
+    """Return the directory of the records; raise `NotADirectoryError` if there is no home."""
     base = Path(os.environ.get("XDG_STATE_HOME") or "")
     if not base.is_absolute():  # as the XDG specification has it
         base = home() / ".local" / "state"
@@ -85,7 +85,7 @@ def states() -> Path:
 
 
 def key_of(server: str, file: LocalFile, facts: Mapping[str, Any]) -> str:
-    """What names the state of an upload of *file* to *server* as *facts*."""
+    """Return the key of the record for an upload of *file* to *server* with *facts*."""
     identity = [server, str(file.path.absolute()), file.size, file.mtime_ns, facts]
     hasher = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode())
     for sample in file.samples():
@@ -95,9 +95,10 @@ def key_of(server: str, file: LocalFile, facts: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def remembered(key: str | None) -> Iterator[UploadJournal]:
-    """The memory of the upload *key*, which is ours alone within the block.
+    """Lock and yield the record of the upload *key*.
 
-    If another process has it, or it cannot be kept, nothing is remembered. None: nor is it then.
+    If *key* is None, another process has the lock, or there is nowhere to write, the yielded
+    journal records nothing.
     """
     held = None if key is None else _claim(key)
     if held is None:
@@ -127,7 +128,7 @@ def _claim(key: str) -> tuple[Path, int] | None:
 
 
 def _release(path: Path, lock: int) -> None:
-    """Give the lock back; its file goes, too, unless there is something to go on with."""
+    """Release the lock, and delete its file unless there is an upload to resume."""
     try:
         if not path.exists():
             _lock_of(path).unlink(missing_ok=True)
@@ -136,12 +137,12 @@ def _release(path: Path, lock: int) -> None:
 
 
 def _prune(directory: Path) -> None:
-    """Remove states that are too old, and locks that are left of nothing, unless in use."""
+    """Remove old records and stray locks, unless in use."""
     oldest = time.time() - MAX_AGE
     for path in directory.iterdir():
         if path.stat().st_mtime >= oldest:
             continue
-        if path.suffix not in {".json", ".lock"}:  # a draft of a state, left by a crash
+        if path.suffix not in {".json", ".lock"}:  # the draft of a record, left by a crash
             path.unlink(missing_ok=True)
             continue
         state = path.with_suffix(".json")

@@ -1,8 +1,8 @@
-"""Uploads of large files: parts in parallel, each again until it is there, resumed after a crash.
+"""Uploads of large files in parallel parts, repeated until stored and resumed after a crash.
 
-The server says which bytes it has on its disk; whatever happened before, the rest is sent. While
-the parts are on their way the file is hashed close behind them, out of the system's cache, and the
-hash compared with that of the file the server made.
+The server reports which bytes are on its disk; only the rest is sent. While the parts are being
+sent, the file is hashed close behind them, from the page cache, and the hash is compared with the
+server's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dsx.core.ranges import ByteRange
 UPLOADS = "/api/v1/uploads"
 PARTS_FROM = 32 * 1024 * 1024
 """Files from this size on are sent in parts."""
-_FINISH_RATE = 50_000_000  # bytes a second that a server hashes at the very least
+_FINISH_RATE = 50_000_000  # bytes per second that a server hashes at least
 _FINISHES = 3
 _AGAIN = (
     core.Unavailable, core.RateLimited, core.TimedOut, core.Superseded, core.PartCorrupt,
@@ -40,7 +40,7 @@ _HOPELESS = (core.PreconditionFailed, core.DigestMismatch, core.Invalid, core.Un
 
 @dataclass(frozen=True, slots=True)
 class FileFields:
-    """What a file is stored with."""
+    """Name, labels and conditions of a file to store."""
 
     name: str
     category: str | None = None
@@ -51,11 +51,11 @@ class FileFields:
 
     @property
     def given(self) -> Given:
-        """What a file that is there already has to agree with."""
+        """The values that an existing file must have to count as unchanged."""
         return Given(self.category, self.content_type, dict(self.metadata), tuple(self.tags))
 
     def as_json(self) -> dict[str, Any]:
-        """As the route that begins an upload takes them."""
+        """Return the fields as the body of the request that creates an upload."""
         return {
             "name": self.name,
             "category": self.category,
@@ -68,7 +68,7 @@ class FileFields:
 
 @dataclass(frozen=True, slots=True)
 class UploadOptions:
-    """How an upload is carried out: see `FileOperations.upload`."""
+    """Options of an upload; see `FileOperations.upload`."""
 
     resume: bool = True
     instant: bool = False
@@ -79,14 +79,14 @@ class UploadOptions:
 def send_file(
     connection: Connection, file: LocalFile, facts: FileFields, manner: UploadOptions
 ) -> FileInfo:
-    """Store *file* as *facts*, going on with what an earlier process sent of it."""
+    """Store *file* with *facts*, resuming what an earlier process sent of it."""
     key = key_of(connection.base_url, file, facts.as_json()) if manner.resume else None
     with remembered(key) as memory:
         return _Sending(connection, file, facts, manner, memory).run()
 
 
 class _Sending:
-    """One upload on its way."""
+    """One upload in progress."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class _Sending:
         self._digest: Digest | None = None
 
     def run(self) -> FileInfo:
-        """Begin, or go on; send; finish; compare."""
+        """Create or resume the upload, send, finish and verify it."""
         if self._manner.instant:
             self._tell("hashing", "")
             self._digest = self._hashed(self._at_once)
@@ -121,9 +121,9 @@ class _Sending:
         return info
 
     def _taken_up(self) -> UploadInfo | None:
-        """The upload that an earlier process began, if the server still has it.
+        """Return the upload that an earlier process created, if the server still has it.
 
-        If it became a file that has been deleted since, this is about storing it again.
+        One whose file has been deleted since is ignored: the file is to be stored again.
         """
         id_ = self._memory.recall()
         if id_ is None:
@@ -137,8 +137,7 @@ class _Sending:
 
     def _begun(self) -> UploadInfo:
         new = {**self._facts.as_json(), "length": self._file.size, "sha256": self._digest}
-        # If the answer is lost a second one is begun; the first expires without having become
-        # anything.
+        # If the response is lost, a second upload is created, and the first one expires.
         upload = self._upload("POST", UPLOADS, json=new)
         about = {"server": self._connection.base_url, "path": str(self._file.path.absolute())}
         self._memory.keep(upload.id, {**about, "name": self._facts.name, "size": self._file.size})
@@ -146,14 +145,14 @@ class _Sending:
 
     @contextlib.contextmanager
     def _settled(self, id_: str) -> Iterator[None]:
-        """After a failure: keep what a later process can go on with, drop everything else."""
+        """After a failure, keep an upload that a later process can resume; drop any other."""
         try:
             yield
         except (core.NotFound, core.Gone):
             self._memory.forget()
             raise
         except BaseException as error:
-            # Of the conflicts, only those of a special kind say nothing against the bytes.
+            # A plain conflict means that the bytes are wrong; its subclasses do not.
             wrong = isinstance(error, _HOPELESS) or getattr(error, "code", "") == "conflict"
             if wrong or not self._manner.resume:
                 with contextlib.suppress(core.DSXError):
@@ -162,13 +161,13 @@ class _Sending:
             raise
 
     def _already(self, upload: UploadInfo) -> FileInfo | None:
-        """The file, if an earlier process finished and could not remember that."""
+        """Return the file if an earlier process finished without recording it."""
         if upload.file is not None:
             self._meter.add(self._file.size)
         return upload.file
 
     def _proven(self, upload: UploadInfo) -> FileInfo | None:
-        """The file, if the server had its bytes already and we can show that we have them."""
+        """Return the file if the server already has its bytes and accepts a proof of possession."""
         if upload.challenge is None:
             return None
         hasher = hashlib.sha256(bytes.fromhex(upload.challenge.nonce))
@@ -183,7 +182,7 @@ class _Sending:
         return None
 
     def _sent(self, upload: UploadInfo) -> FileInfo:
-        """Send what is missing until the server says that nothing is."""
+        """Send missing bytes until the server reports the upload complete."""
         self._meter.add(upload.there.size)
         left = _FINISHES
         while True:
@@ -213,7 +212,7 @@ class _Sending:
             self._digest = results[0]
 
     def _send_part(self, id_: str, part: ByteRange, followed: Followed) -> None:
-        """Send *part*; after a failure, what of it the server does not have."""
+        """Send *part*; after a failure, only the bytes that the server does not have."""
         missing, attempt = [part], 0
         while missing:
             body = PartBody(self._file, missing[0], self._meter)
@@ -230,8 +229,8 @@ class _Sending:
                 self._connection.pause(attempt, error, under_way=True)
                 attempt += 1
                 if isinstance(error, core.Elsewhere):
-                    # It took none. And who asked now where the upload stands would take turns with
-                    # itself: a balancer that goes by turns would never lead the part elsewhere.
+                    # No bytes were stored. A status request now would alternate with the part: a
+                    # round-robin balancer would never route the part to another server.
                     body.undo()
                     continue
             else:
@@ -240,7 +239,7 @@ class _Sending:
             body.undo()
             there, before = self._look(id_).there, _size(missing)
             missing = [gap for span in missing for gap in gaps(there, span)]
-            if _size(missing) < before:  # what has come on is no failure
+            if _size(missing) < before:  # progress is not a failure
                 self._meter.add(before - _size(missing))
                 attempt = 0
         followed.add(part)
@@ -263,12 +262,12 @@ class _Sending:
 
     def _changed(self, received: object) -> DigestMismatch:
         return DigestMismatch(
-            f"{self._facts.name!r} was changed on the way to the server; upload it again.",
+            f"{self._facts.name!r} was corrupted in transit; upload it again.",
             {"expected": self._digest, "received": received},
         )
 
     def _hashed(self, readable: Callable[[int], int]) -> Digest:
-        """The hash of the whole; *readable* waits for bytes, and tells their end."""
+        """Hash the whole file; *readable* waits for bytes and returns where they end."""
         hasher = Hasher()
         while hasher.size < self._file.size:
             stop = min(hasher.size + PART, readable(hasher.size))

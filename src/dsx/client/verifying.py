@@ -1,4 +1,4 @@
-"""Whether the files in the cache still have the bytes they had: they are read, all of them."""
+"""Verifies cached files by reading them and comparing their SHA-256."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from dsx.core.disk import meaning
 _PIECE = 1024 * 1024
 _READERS = 4
 WRONG = ""
-"""What is told instead of the SHA-256 of something that cannot be read, or is no file."""
+"""Result in place of a SHA-256 for a file that cannot be read or is not regular."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What became of the files of a cache that were read again.
+    """The result of verifying cached files.
 
     Attributes:
-        files: how many were read.
-        wrong: those that had other bytes than they should, as DATASET/PATH; they were dropped.
-        lost: those of the wrong ones that could not be fetched again.
+        files: number of files read.
+        wrong: damaged files, as DATASET/PATH, which were deleted.
+        lost: damaged files that could not be fetched again.
     """
 
     files: int
@@ -46,10 +46,10 @@ def drop_wrong(
     only: Container[str] | None = None,
     progress: Progress | None = None,
 ) -> tuple[int, list[str]]:
-    """Read the cached files of *dataset* (those of *only*), and drop those with wrong bytes.
+    """Read the cached files of *dataset* (only those in *only*), and delete damaged ones.
 
-    How many there were, and the paths of the wrong ones. The manifest's SHA-256 counts, if it is of
-    the same file; else that of the bytes that were received.
+    Returns the number of files and the paths of the damaged ones. The expected SHA-256 is the
+    manifest's if it is for the same version of the file, else that of the bytes received.
     """
     records = {
         path: record
@@ -69,7 +69,7 @@ def drop_wrong(
 
 
 def drop_wrong_manifest(cache: Cache, dataset: str) -> bool:
-    """Drop the kept manifest of *dataset* if its bytes are wrong; whether they were."""
+    """Delete the cached manifest of *dataset* if it is damaged; return whether it was."""
     record = cache.records(dataset).get(MANIFEST)
     if record is None:
         return False
@@ -86,10 +86,10 @@ def _expected(record: Record, entry: Mapping[str, Any]) -> str | None:
 
 
 def _check(cache: Cache, dataset: str, path: str, record: Record, meter: Meter) -> str | None:
-    """The SHA-256 of a file as it is; None if it is not there, or was replaced just now."""
+    """Return the current SHA-256 of a file; None if it does not exist or was just replaced."""
     try:
         place = cache.file(dataset, path)
-    except Invalid:  # a link that leads out: nothing there is ours
+    except Invalid:  # a link that leads out of the cache
         return None
     found = _digest(place, meter)
     return found if cache.has(dataset, path, record) else None
@@ -116,7 +116,7 @@ def _digest(place: Path, meter: Meter) -> str | None:
 
 
 def _of_a_failing_disk(error: OSError) -> str:
-    """`WRONG`: another place of the disk may be better. Raises what has another cause."""
+    """Return `WRONG` for a disk error, since a new copy may be readable; else raise *error*."""
     if meaning(error) is None:
         raise error
     return WRONG

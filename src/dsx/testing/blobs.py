@@ -1,7 +1,7 @@
-"""The conformance suite of `dsx.blobs.contract`: every sentence of it, as a test.
+"""Conformance suite for `dsx.blobs.contract`: one test per guarantee.
 
-Subclass `BlobStoreSuite` (and `StageSuite`, if the store is `Stages`) in a pytest module and say
-how a store is made::
+Subclass `BlobStoreSuite` (and `StageSuite`, if the store is `Stages`) in a pytest module and define
+how to create a store::
 
     class TestMyStore(BlobStoreSuite):
         def make(self, directory): return MyStore(directory)
@@ -31,10 +31,10 @@ WRONG = Digest("0" * 64)
 class _Suite(ABC):
     @abstractmethod
     def make(self, directory: Path) -> Any:
-        """An empty store that may keep its files in *directory*."""
+        """Create an empty store, which may use *directory* for its files."""
 
     def run(self, directory: Path, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-        """Run *work* on a fresh store, then close that (twice: closing is idempotent)."""
+        """Run *work* on a new store, then close the store twice: closing is idempotent."""
 
         async def whole() -> T:
             store = self.make(directory)
@@ -48,10 +48,10 @@ class _Suite(ABC):
 
 
 class BlobStoreSuite(_Suite):
-    """What every `BlobStore` guarantees."""
+    """The guarantees of every `BlobStore`."""
 
     def test_what_was_put_comes_back(self, tmp_path: Path) -> None:
-        """Whole, and in chunks of bounded size."""
+        """A stored blob is returned complete, in chunks of bounded size."""
 
         async def work(store: BlobStore) -> None:
             for data in (b"", b"x", SOME):
@@ -64,7 +64,7 @@ class BlobStoreSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_ranges(self, tmp_path: Path) -> None:
-        """Any part of a blob; beyond it there is nothing."""
+        """Any range of a blob can be read; a range beyond its end is refused."""
 
         async def work(store: BlobStore) -> None:
             digest = await put(store, SOME)
@@ -77,7 +77,7 @@ class BlobStoreSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_absent_blobs(self, tmp_path: Path) -> None:
-        """Opening raises at once, asking leaves out, deleting is no error."""
+        """For absent blobs, open raises immediately, stat omits them, and delete does nothing."""
 
         async def work(store: BlobStore) -> None:
             await fails(NotFound, store.open(WRONG))
@@ -87,7 +87,7 @@ class BlobStoreSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_wrong_bytes_are_refused(self, tmp_path: Path) -> None:
-        """Other bytes, too few, too many: nothing is stored."""
+        """Wrong, missing or excess bytes are refused, and nothing is stored."""
 
         async def work(store: BlobStore) -> None:
             digest = digest_of(SOME)
@@ -99,7 +99,7 @@ class BlobStoreSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_failing_source(self, tmp_path: Path) -> None:
-        """The exception of the chunks goes through, and nothing is stored."""
+        """An exception from the chunks is propagated, and nothing is stored."""
 
         async def broken() -> AsyncIterator[bytes]:
             yield SOME[:10]
@@ -118,7 +118,7 @@ class BlobStoreSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_put_is_idempotent(self, tmp_path: Path) -> None:
-        """Once, again, and by many at the same time: one blob."""
+        """Repeated and concurrent puts of the same bytes store one blob."""
 
         async def work(store: BlobStore) -> None:
             digest = digest_of(SOME)
@@ -130,7 +130,7 @@ class BlobStoreSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_confirm(self, tmp_path: Path) -> None:
-        """Only what is there, and as long as it should be."""
+        """Only an existing blob of the right length is confirmed."""
 
         async def work(store: BlobStore) -> None:
             digest = await put(store, SOME)
@@ -141,7 +141,7 @@ class BlobStoreSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_list_pages(self, tmp_path: Path) -> None:
-        """Ascending, complete, after what was asked, and no longer than asked."""
+        """Pages are ascending and complete, start after the cursor, and respect the limit."""
 
         async def work(store: BlobStore) -> None:
             digests = sorted([await put(store, b"%d" % number) for number in range(25)])
@@ -155,7 +155,7 @@ class BlobStoreSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_delete(self, tmp_path: Path) -> None:
-        """Gone, and only that one; it can be put again."""
+        """Only the deleted blob is gone, and it can be stored again."""
 
         async def work(store: BlobStore) -> None:
             first, second = await put(store, b"first"), await put(store, b"second")
@@ -167,7 +167,7 @@ class BlobStoreSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_quarantine(self, tmp_path: Path) -> None:
-        """What is set aside is gone for everybody, is listed, and comes back or goes for good."""
+        """Quarantined blobs are hidden and listed, and can be restored or permanently deleted."""
 
         async def work(store: BlobStore) -> None:
             begun = time.time()
@@ -191,7 +191,7 @@ class BlobStoreSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_quarantined_content_can_be_stored_anew(self, tmp_path: Path) -> None:
-        """The new bytes are what everybody sees, whatever becomes of those set aside."""
+        """The new blob is visible, whatever happens to the quarantined one."""
 
         async def work(store: BlobStore) -> None:
             digest = await put(store, SOME)
@@ -208,7 +208,7 @@ class BlobStoreSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_label(self, tmp_path: Path) -> None:
-        """A note beside the blobs, which is no blob."""
+        """The label is stored beside the blobs and is not listed as one."""
 
         async def work(store: BlobStore) -> None:
             assert await store.label() is None
@@ -220,7 +220,7 @@ class BlobStoreSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_a_reader_outlives_the_blob(self, tmp_path: Path) -> None:
-        """Whoever has begun to read gets the same bytes to the end."""
+        """A reader that has started gets all bytes, even if the blob is deleted."""
 
         async def work(store: BlobStore) -> None:
             digest = await put(store, SOME)
@@ -233,10 +233,10 @@ class BlobStoreSuite(_Suite):
 
 
 class StageSuite(_Suite):
-    """What every `Stages` guarantees."""
+    """The guarantees of every `Stages`."""
 
     def test_sealing_what_is_in_quarantine(self, tmp_path: Path) -> None:
-        """The right bytes that come again are seen, prepared ahead or not."""
+        """Sealing the bytes of a quarantined blob makes them visible, with or without prepare."""
 
         async def work(store: Any) -> None:
             digest = digest_of(SOME)
@@ -257,7 +257,7 @@ class StageSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_parts_in_any_order_become_a_blob(self, tmp_path: Path) -> None:
-        """Written at their offsets by several threads, twice, and sealed."""
+        """Parts written twice at their offsets by several threads can be sealed."""
 
         async def work(store: Any) -> None:
             stage = await store.stage(reserve=len(SOME))
@@ -279,7 +279,7 @@ class StageSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_reopened_stages_keep_their_bytes(self, tmp_path: Path) -> None:
-        """Closing releases; opening by id goes on."""
+        """A closed stage can be reopened by id and continued."""
 
         async def work(store: Any) -> None:
             stage = await store.stage("mine")
@@ -294,7 +294,7 @@ class StageSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_ids(self, tmp_path: Path) -> None:
-        """Any id of letters, digits, - and _; no other, and an empty one is not a missing one."""
+        """Ids consist of 1 to 64 letters, digits, - and _; an empty id is invalid."""
 
         async def work(store: Any) -> None:
             for name in ("", ".", "..", "../x", "a/b", "a b", "é", "x" * 65):
@@ -306,7 +306,7 @@ class StageSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_discard(self, tmp_path: Path) -> None:
-        """Drops bytes and name; idempotent."""
+        """Discarding deletes the bytes and the id, and is idempotent."""
 
         async def work(store: Any) -> None:
             stage = await store.stage("gone")
@@ -321,7 +321,7 @@ class StageSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_seal_checks_the_length(self, tmp_path: Path) -> None:
-        """A stage that is not as long as announced stays a stage."""
+        """A stage of the wrong length is not sealed and remains a stage."""
 
         async def work(store: Any) -> None:
             stage = await store.stage()
@@ -333,7 +333,7 @@ class StageSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_seal_of_what_is_there_already(self, tmp_path: Path) -> None:
-        """One of the two equal copies stays."""
+        """Sealing the bytes of an existing blob keeps one copy."""
 
         async def work(store: Any) -> None:
             digest = await put(store, SOME)
@@ -346,7 +346,7 @@ class StageSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_a_stage_that_others_may_write_to_can_be_left_to_them(self, tmp_path: Path) -> None:
-        """Only if what they occupy is wanted; they go on in bytes that nobody reads."""
+        """A successor is created only for occupied ranges; later writes to the old are ignored."""
 
         async def work(stages: Any) -> None:
             old = await stages.stage("one")
@@ -372,7 +372,7 @@ class StageSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_existing_stages_are_not_made(self, tmp_path: Path) -> None:
-        """Who expects bytes to be there is told that they are not."""
+        """Opening an absent stage with ``existing=True`` raises `NotFound`."""
 
         async def work(store: Any) -> None:
             await fails(NotFound, store.stage("gone", existing=True))
@@ -383,7 +383,7 @@ class StageSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_seal_drops_what_lies_beyond(self, tmp_path: Path) -> None:
-        """A blob has the bytes that were hashed, though more were staged."""
+        """A sealed blob has only its declared length, even if more bytes were staged."""
 
         async def work(store: Any) -> None:
             stage = await store.stage("long")
@@ -395,7 +395,7 @@ class StageSuite(_Suite):
         self.run(tmp_path, work)
 
     def test_sweep_drops_the_dead_only(self, tmp_path: Path) -> None:
-        """Of the stages named, those that nobody holds go."""
+        """Only the named stages that are not open are removed."""
 
         async def work(store: Any) -> None:
             held = await store.stage("held")
@@ -409,13 +409,13 @@ class StageSuite(_Suite):
 
 
 async def chunks(data: bytes, size: int = 700_000) -> AsyncIterator[bytes]:
-    """*data* in pieces."""
+    """Iterate over *data* in chunks."""
     for start in range(0, len(data), size):
         yield data[start : start + size]
 
 
 async def put(store: BlobStore, data: bytes) -> Digest:
-    """Store *data*; its digest."""
+    """Store *data* and return its digest."""
     await store.put(digest_of(data), len(data), chunks(data))
     return digest_of(data)
 

@@ -1,20 +1,20 @@
-"""What the SDK asks of the operating system and each does in its own way: one file for each.
+"""Functions that each operating system implements differently, in one module per system.
 
-Both files have these functions, and the SDK relies on this:
+Both modules have these functions, with these guarantees:
 
 ``open_file(path, flags, mode)``
-    As `os.open`, for binary reads and writes. While the file is open, it can be renamed, and its
-    name removed; others may read and write it.
+    Like `os.open`, for binary reads and writes. While the file is open, it can be renamed and
+    unlinked, and others may read and write it.
 ``read_at(descriptor, size, offset)`` and ``write_at(descriptor, data, offset)``
-    As `os.pread` and `os.pwrite`: threads may do so at once. Where the next `os.read` or `os.write`
-    will be is not told.
+    Like `os.pread` and `os.pwrite`, and thread-safe. The position of the next `os.read` or
+    `os.write` is undefined.
 ``lock(descriptor)``
-    Take the file for this descriptor alone, or raise `OSError` at once. Locks bind those who ask
-    for them, and end when the descriptor is closed or the process ends, however it ends.
+    Lock the file for this descriptor, or raise `OSError` immediately. Locks are advisory, and end
+    when the descriptor is closed or the process ends, even by a kill.
 ``replace_file(draft, place)``
-    As `os.replace`; where what is open cannot be replaced, wait a moment for it to be closed.
+    Like `os.replace`; where open files cannot be replaced, wait a moment for them to be closed.
 ``sync_directory(path)``
-    Return once the names in the directory survive a crash of the machine.
+    Make the names in the directory survive a crash of the machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Linux, macOS and other systems after POSIX, which have nearly all of it."""
+"""Implementation for Linux, macOS and other POSIX systems."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ open_file, read_at, write_at, replace_file = os.open, os.pread, os.pwrite, os.re
 
 
 def lock(descriptor: int) -> None:
-    """Take the file, see `dsx.client.system`."""
+    """Lock the file; see `dsx.client.system`."""
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def sync_directory(path: Path) -> None:
-    """Make names durable, see `dsx.client.system`."""
+    """Make names durable; see `dsx.client.system`."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,6 @@
-"""Windows: files that are open can be renamed and removed only if they were opened for that.
+"""Implementation for Windows, where open files can be renamed only if they were opened for it.
 
-Python's own `os.open` does not, so files are opened by the system's call.
+`os.open` does not do that, so files are opened by the system's call.
 https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew
 """
 
@@ -23,10 +23,9 @@ _CREATE_NEW, _OPEN_EXISTING, _OPEN_ALWAYS = 1, 3, 4
 _NORMAL = 0x80
 _INVALID = wintypes.HANDLE(-1).value
 _LOCKED = 1 << 62
-"""The byte that is locked, for all to ask for: nobody can read or write a locked one, so it is
-where no file reaches."""
+"""The byte that is locked: beyond the end of any file, because locked bytes cannot be accessed."""
 _PATIENCE = 2.0
-"""Seconds for which a file that somebody has open is tried again."""
+"""Seconds for which replacing a file that is open elsewhere is retried."""
 
 _kernel = ctypes.WinDLL("kernel32", use_last_error=True)
 _kernel.CreateFileW.restype = wintypes.HANDLE
@@ -40,11 +39,11 @@ _kernel.CreateFileW.argtypes = [
     wintypes.HANDLE,
 ]
 _kernel.LockFile.argtypes = [wintypes.HANDLE, *[wintypes.DWORD] * 4]
-_moving = threading.Lock()  # reads and writes go to where the file stands, which all threads share
+_moving = threading.Lock()  # all threads share the file's position
 
 
 def open_file(path: Path, flags: int, _mode: int = 0o666) -> int:
-    """Open a file, see `dsx.client.system`. Who may read it, its directory says."""
+    """Open a file; see `dsx.client.system`. Permissions are inherited from its directory."""
     handle = _kernel.CreateFileW(
         str(path),
         _GENERIC_READ | (_GENERIC_WRITE if flags & os.O_RDWR else 0),
@@ -60,30 +59,30 @@ def open_file(path: Path, flags: int, _mode: int = 0o666) -> int:
 
 
 def read_at(descriptor: int, size: int, offset: int) -> bytes:
-    """Read from *offset* on, see `dsx.client.system`."""
+    """Read from *offset* on; see `dsx.client.system`."""
     with _moving:
         os.lseek(descriptor, offset, os.SEEK_SET)
         return os.read(descriptor, size)
 
 
 def write_at(descriptor: int, data: memoryview | bytes, offset: int) -> int:
-    """Write at *offset*; how many bytes that were. See `dsx.client.system`."""
+    """Write at *offset*; return the number of bytes written. See `dsx.client.system`."""
     with _moving:
         os.lseek(descriptor, offset, os.SEEK_SET)
         return os.write(descriptor, data)
 
 
 def lock(descriptor: int) -> None:
-    """Take the file, see `dsx.client.system`."""
+    """Lock the file; see `dsx.client.system`."""
     low, high = _LOCKED & 0xFFFFFFFF, _LOCKED >> 32
     if not _kernel.LockFile(msvcrt.get_osfhandle(descriptor), low, high, 1, 0):
         raise _failure()
 
 
 def replace_file(draft: Path, place: Path) -> None:
-    """Put *draft* at *place*, see `dsx.client.system`.
+    """Move *draft* to *place*; see `dsx.client.system`.
 
-    Other processes that do so, readers and virus scanners have it open for moments.
+    Retries, because other writers, readers and virus scanners open files for moments.
     """
     give_up = time.monotonic() + _PATIENCE
     while True:
@@ -98,7 +97,7 @@ def replace_file(draft: Path, place: Path) -> None:
 
 
 def sync_directory(_path: Path) -> None:
-    """Nothing: NTFS keeps a journal of names, and takes no directory to be flushed."""
+    """Do nothing: NTFS journals names, and directories cannot be flushed."""
 
 
 def _disposition(flags: int) -> int:
@@ -108,6 +107,6 @@ def _disposition(flags: int) -> int:
 
 
 def _failure(path: Path | None = None) -> OSError:
-    """What the system's last call failed of, as the kind of `OSError` that it is."""
+    """Return the error of the last system call as the matching `OSError`."""
     code = ctypes.get_last_error()
     return OSError(None, ctypes.FormatError(code), path and str(path), code)

@@ -1,4 +1,4 @@
-"""`python -m dsx.testing.tus URL…`: how well servers keep to the protocol."""
+"""`python -m dsx.testing.tus URL…`: check how well servers conform to the protocol."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m dsx.testing.tus",
         description="Check servers for conformance to tus 1.0.0.",
-        epilog="Exit code 1: a MUST fails on the first server; 2: nothing answers there.",
+        epilog="Exit code 1: a MUST fails on the first server; 2: a server cannot be reached.",
     )
     parser.add_argument("urls", nargs="+", metavar="URL", help="where the server creates uploads")
     parser.add_argument(
@@ -32,20 +32,20 @@ def _arguments() -> argparse.Namespace:
         metavar="'Name: value'",
         help="sent with every request to every server; may be repeated",
     )
-    parser.add_argument("--json", action="store_true", help="results for programs")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument(
         "--patience",
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="also check what only time brings (expiry, the end of a stalled client's connection), "
-        "waiting at most this long for each",
+        help="also run checks that have to wait (expiry, closing of stalled connections), each for "
+        "at most this long",
     )
     return parser.parse_args()
 
 
 def main() -> int:
-    """Run the suite as the command line says; the exit code."""
+    """Run the suite with the options of the command line and return the exit code."""
     options = _arguments()
     try:
         columns = [

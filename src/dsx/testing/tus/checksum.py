@@ -27,7 +27,7 @@ def of(data: bytes, algorithm: str = "sha1") -> str:
 
 
 def _known(tus: Target) -> list[str]:
-    """The announced algorithms that can be computed here."""
+    """The announced algorithms that Python supports."""
     sizes = {name: hashlib.new(name).digest_size for name in hashlib.algorithms_guaranteed}
     return [name for name in tus.algorithms if sizes.get(name)]
 
@@ -77,7 +77,7 @@ def checksum_each_algorithm(tus: Target) -> None:
 
 @CHECKSUM.must()
 def checksum_of_the_chunk(tus: Target) -> None:
-    """The checksum is that of the request's body, not of the whole upload."""
+    """The checksum covers the request's body, not the whole upload."""
     url = tus.create(10)
     _patch(tus, url, 0, b"01234", of(b"01234")).must_be(204)
     _patch(tus, url, 5, b"56789", of(b"56789")).must_be(204)

@@ -15,7 +15,7 @@ MEBIBYTE = 1 << 20
 
 
 def _final(tus: Target, *parts: bytes) -> str:
-    """The URL of a final upload made of *parts*, finished."""
+    """Create a final upload of *parts* and return its URL once it is finished."""
     url = tus.location(tus.join([tus.partial(part) for part in parts]))
     tus.finished(url)
     return url
@@ -83,7 +83,7 @@ def final_urls(tus: Target) -> None:
 
 @FINAL.must()
 def final_order(tus: Target) -> None:
-    """The order is that of the list (read back by GET)."""
+    """The parts are in the order of the list (read back by GET)."""
     one, other = tus.partial(b"hello"), tus.partial(b" world")
     url = tus.location(tus.join([other, one]))
     tus.finished(url)
@@ -121,7 +121,7 @@ def final_patch_changes_nothing(tus: Target) -> None:
 
 @FINAL.must()
 def final_own_metadata(tus: Target) -> None:
-    """Upload-Metadata is that of the concatenation request."""
+    """Upload-Metadata is taken from the concatenation request."""
     part = tus.partial(b"hello", {"Upload-Metadata": "filename cGFydA==,part MQ=="})
     url = tus.location(tus.join([part], {"Upload-Metadata": "filename d2hvbGU="}))
     found = tus.finished(url).text("Upload-Metadata")
@@ -154,7 +154,7 @@ def final_with_length(tus: Target) -> None:
 
 @FINAL.should()
 def final_of_strangers(tus: Target) -> None:
-    """URLs that are not of uploads here: refused."""
+    """URLs that are not uploads of this server: refused."""
     part = tus.partial(b"hello")
     strangers = (
         tus.missing,

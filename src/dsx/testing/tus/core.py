@@ -160,7 +160,7 @@ def head_offset_zero(tus: Target) -> None:
 
 @HEAD.must()
 def head_offset_midway(tus: Target) -> None:
-    """Upload-Offset is what has been stored."""
+    """Upload-Offset is the number of bytes stored."""
     url = tus.create(10)
     tus.patch(url, 0, b"012").must_be(204)
     tus.must_have(url, 3, "3 bytes")
@@ -204,7 +204,7 @@ def head_missing_without_offset(tus: Target) -> None:
 
 @HEAD.must()
 def head_changes_nothing(tus: Target) -> None:
-    """Asking does not change the upload."""
+    """HEAD does not change the upload."""
     url = tus.create(10)
     tus.patch(url, 0, b"012").must_be(204)
     for _ in range(3):

@@ -98,7 +98,7 @@ def length_large(tus: Target) -> None:
 
 @LENGTH.should()
 def length_invalid(tus: Target) -> None:
-    """No non-negative integer: refused, nothing created."""
+    """Not a non-negative integer: refused, nothing created."""
     for value in NOT_LENGTHS:
         answer = tus.post({"Upload-Length": value})
         answer.must_refuse(about=f"Upload-Length: {value!r}").lacks("Location")

@@ -1,4 +1,4 @@
-"""Creation: uploads whose length is told later."""
+"""Creation: uploads whose length is declared later."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def defer_other_value(tus: Target) -> None:
 
 @DEFER.must()
 def defer_told_with_data(tus: Target) -> None:
-    """A PATCH tells the length: HEAD has it, and no Upload-Defer-Length."""
+    """A PATCH declares the length: HEAD has it, and no Upload-Defer-Length."""
     url = tus.create(None)
     tus.patch(url, 0, TEN[:5], {"Upload-Length": "10"}).must_be(204)
     _is_ten(tus, url)
@@ -57,7 +57,7 @@ def defer_told_with_data(tus: Target) -> None:
 
 @DEFER.must()
 def defer_told_at_the_end(tus: Target) -> None:
-    """The last PATCH tells the length: the upload is complete."""
+    """The last PATCH declares the length: the upload is complete."""
     url = tus.create(None)
     tus.patch(url, 0, TEN[:5]).must_be(204)
     tus.patch(url, 5, TEN[5:], {"Upload-Length": "10"}).must_be(204)
@@ -67,7 +67,7 @@ def defer_told_at_the_end(tus: Target) -> None:
 
 @DEFER.must()
 def defer_told_without_data(tus: Target) -> None:
-    """A PATCH without data tells the length: the upload is complete."""
+    """A PATCH without data declares the length: the upload is complete."""
     url = tus.create(None)
     tus.patch(url, 0, TEN).must_be(204)
     tus.patch(url, 10, b"", {"Upload-Length": "10"}).must_be(204)
@@ -76,7 +76,7 @@ def defer_told_without_data(tus: Target) -> None:
 
 @DEFER.must()
 def defer_told_zero(tus: Target) -> None:
-    """The length turns out to be 0."""
+    """The declared length is 0."""
     url = tus.create(None)
     tus.patch(url, 0, b"", {"Upload-Length": "0"}).must_be(204)
     length = tus.state(url).number("Upload-Length")
@@ -85,7 +85,7 @@ def defer_told_zero(tus: Target) -> None:
 
 @DEFER.must()
 def defer_told_once(tus: Target) -> None:
-    """Once told, the length does not change."""
+    """Once declared, the length does not change."""
     url = tus.create(None)
     tus.patch(url, 0, TEN[:5], {"Upload-Length": "10"}).must_be(204)
     for length in ("20", "7"):
@@ -95,7 +95,7 @@ def defer_told_once(tus: Target) -> None:
 
 @DEFER.should()
 def defer_told_too_little(tus: Target) -> None:
-    """A length below what is already there: refused."""
+    """A length below the current offset: refused."""
     url = tus.create(None)
     tus.patch(url, 0, TEN).must_be(204)
     tus.patch(url, 10, b"", {"Upload-Length": "5"}).must_refuse()
@@ -104,7 +104,7 @@ def defer_told_too_little(tus: Target) -> None:
 
 @DEFER.should()
 def defer_told_nonsense(tus: Target) -> None:
-    """A length that is no non-negative integer: refused, still unknown."""
+    """A length that is not a non-negative integer: refused, still unknown."""
     url = tus.create(None)
     for value in ("-1", "ten", "1.5", ""):
         tus.patch(url, 0, b"", {"Upload-Length": value}).must_refuse(about=repr(value))

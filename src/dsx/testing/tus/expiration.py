@@ -19,7 +19,7 @@ IMF_FIXDATE = re.compile(
     r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d{2}:\d{2}:\d{2} GMT"
 )
 GRACE_SECONDS = 1.5
-"""The header counts in whole seconds, and the two clocks may differ a little."""
+"""The header has whole seconds, and the two clocks may differ slightly."""
 
 
 def _time(answer: Response) -> datetime:
@@ -30,7 +30,7 @@ def _time(answer: Response) -> datetime:
 
 def _in_future(answer: Response) -> None:
     when = _time(answer)
-    expect(when > datetime.now(UTC), f"{when} has passed, yet the upload goes on")
+    expect(when > datetime.now(UTC), f"{when} has passed, yet the upload continues")
 
 
 @EXPIRES.should()
@@ -70,7 +70,7 @@ def expires_with_upload(tus: Target) -> None:
 
 
 def _expired(tus: Target) -> str:
-    """An upload after its time; it takes that time."""
+    """Create an upload and wait until it has expired."""
     url = tus.create(10)
     left = _time(tus.patch(url, 0, b"x").must_be(204)).timestamp() - time.time()
     if left + GRACE_SECONDS > tus.patience:

@@ -20,12 +20,12 @@ INVALID = {
 
 
 def encoded(values: dict[str, bytes]) -> str:
-    """Pairs as the header has them."""
+    """Encode pairs as the header's value."""
     return ",".join(f"{key} {base64.b64encode(value).decode()}" for key, value in values.items())
 
 
 def decoded(answer: Response) -> dict[str, bytes]:
-    """The header of a response as pairs."""
+    """Decode the header of a response into pairs."""
     found = {}
     for pair in answer.text("Upload-Metadata").split(","):
         key, _, value = pair.strip().partition(" ")

@@ -1,4 +1,4 @@
-"""What a check can come to, and the vocabulary checks say it in."""
+"""Results of checks, and the functions and exceptions that produce them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How strongly the protocol asks for something (RFC 2119)."""
+    """How strongly the protocol requires something (RFC 2119)."""
 
     MUST = "MUST"
     SHOULD = "SHOULD"
@@ -14,7 +14,7 @@ class Level(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a server made of a check."""
+    """The result of a check on a server."""
 
     PASS = "pass"  # noqa: S105 (no password)
     FAIL = "FAIL"
@@ -22,11 +22,11 @@ class Verdict(StrEnum):
 
 
 class Broken(Exception):
-    """The server does not do what the check is about; the message says what it did instead."""
+    """The server does not pass the check; the message says what it did instead."""
 
 
 class Inapplicable(Exception):
-    """The check cannot be made of this server; the message says why."""
+    """The check does not apply to this server; the message says why."""
 
 
 def expect(truth: bool, complaint: str) -> None:

@@ -79,10 +79,10 @@ def patch_wrong_type_not_stored(tus: Target) -> None:
 def patch_mismatch(tus: Target) -> None:
     """Upload-Offset mismatch: 409."""
     url = tus.create(10)
-    tus.patch(url, 5, b"567").must_be(409, about="beyond the end of what is there")
+    tus.patch(url, 5, b"567").must_be(409, about="beyond the stored bytes")
     tus.patch(url, 0, b"01234").must_be(204)
-    tus.patch(url, 0, b"abcde").must_be(409, about="over what is there")
-    tus.patch(url, 3, b"def").must_be(409, about="partly over what is there")
+    tus.patch(url, 0, b"abcde").must_be(409, about="over stored bytes")
+    tus.patch(url, 3, b"def").must_be(409, about="overlapping stored bytes")
 
 
 @PATCH.must()
@@ -116,7 +116,7 @@ def patch_race(tus: Target) -> None:
 
 @PATCH.should()
 def patch_bad_offset(tus: Target) -> None:
-    """Upload-Offset absent, repeated or no non-negative integer: refused, not modified."""
+    """Upload-Offset absent, repeated or not a non-negative integer: refused, not modified."""
     url = tus.create(10)
     for offset in NOT_OFFSETS:
         tus.patch(url, offset, b"012").must_refuse(about=f"Upload-Offset: {offset!r}")
@@ -146,13 +146,13 @@ def _cut_short(tus: Target, url: str, offset: int, data: bytes, length: int) -> 
     fields = {"Content-Type": OFFSET_TYPE, "Upload-Offset": str(offset)}
     with Connection(url) as line:
         line.send(tus.head_bytes("PATCH", url, fields, length) + data)
-        time.sleep(0.2)  # so that the server has it in hand when the line goes dead
+        time.sleep(0.2)  # so that the server has read it when the connection is lost
         line.end()
 
 
 @PATCH.should()
 def patch_cut_short(tus: Target) -> None:
-    """A client that vanishes: what was received is kept, as much as possible."""
+    """A client that vanishes: as many received bytes as possible are kept."""
     url = tus.create(MEBIBYTE)
     _cut_short(tus, url, 0, b"x" * (MEBIBYTE // 2), MEBIBYTE)
     kept = tus.settled(url)
@@ -161,7 +161,7 @@ def patch_cut_short(tus: Target) -> None:
 
 @PATCH.must()
 def patch_cut_short_resumes(tus: Target) -> None:
-    """A client that vanishes: the upload goes on at the offset HEAD tells."""
+    """A client that vanishes: the upload continues at the offset from HEAD."""
     url = tus.create(MEBIBYTE)
     _cut_short(tus, url, 0, b"x" * (MEBIBYTE // 2), MEBIBYTE)
     kept = tus.settled(url)
@@ -172,7 +172,7 @@ def patch_cut_short_resumes(tus: Target) -> None:
 
 @PATCH.should(waits=True)
 def patch_stalled(tus: Target) -> None:
-    """A client that stalls: the connection is closed, what was received is kept."""
+    """A client that stalls: the connection is closed, the received bytes are kept."""
     url = tus.create(10)
     fields = {"Content-Type": OFFSET_TYPE, "Upload-Offset": "0"}
     with Connection(url, timeout=tus.patience) as line:

@@ -1,4 +1,4 @@
-"""The list of checks. One is a function on a `Target`; its docstring is its title."""
+"""The list of checks. A check is a function on a `Target`; its docstring is its title."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Body = Callable[[Target], None]
 
 @dataclass(frozen=True)
 class Check:
-    """One sentence of the protocol, as something that can be tried."""
+    """One requirement of the protocol, as a function that tests it."""
 
     section: str
     level: Level
     title: str
     needs: frozenset[str]
-    """The extensions without which it does not apply."""
+    """The extensions that it requires."""
     waits: bool
-    """Whether it takes the server's time to pass: made only by callers who have patience."""
+    """Whether it has to wait for the server: run only with a patience greater than 0."""
     body: Body
 
 
@@ -29,7 +29,7 @@ CHECKS: list[Check] = []
 
 
 class Section:
-    """A heading of the protocol, under which checks are collected."""
+    """A section of the protocol, which collects its checks."""
 
     def __init__(self, name: str, *needs: str) -> None:
         self._name = name
@@ -48,7 +48,7 @@ class Section:
         return self._check(Level.SHOULD, needs, waits)
 
     def may(self, *needs: str, waits: bool = False) -> Callable[[Body], Body]:
-        """Collect a check of what a server MAY do, and clients are better off with."""
+        """Collect a check of what a server MAY do to the benefit of clients."""
         return self._check(Level.MAY, needs, waits)
 
     def _check(self, level: Level, needs: tuple[str, ...], waits: bool) -> Callable[[Body], Body]:

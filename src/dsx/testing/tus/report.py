@@ -15,7 +15,7 @@ Column = tuple[str, list[Result]]
 
 
 def as_json(columns: Sequence[Column]) -> str:
-    """Everything, for programs."""
+    """Return all results as JSON."""
     servers = [
         {"url": name, "results": [asdict(result) for result in results]}
         for name, results in columns
@@ -24,14 +24,14 @@ def as_json(columns: Sequence[Column]) -> str:
 
 
 def as_table(columns: Sequence[Column]) -> str:
-    """A row per check, a column per server; then what was wrong, and the counts."""
+    """Return a table with a row per check and a column per server, the failures and the counts."""
     legend = [f"[{number}] {name}" for number, (name, _) in enumerate(columns, 1)]
     parts = [legend, _rows(columns), _complaints(columns), counts(columns)]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def counts(columns: Sequence[Column]) -> list[str]:
-    """How many checks each server passes, by level."""
+    """Return the number of checks that each server passes, by level."""
     lines = []
     for number, (_, results) in enumerate(columns, 1):
         found = Counter((result.level, result.verdict) for result in results)

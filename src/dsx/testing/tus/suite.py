@@ -1,4 +1,4 @@
-"""Running the checks."""
+"""Runs the checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dsx.testing.tus.outcome import Broken, Inapplicable, Level, Verdict
 from dsx.testing.tus.registry import CHECKS, Check
 from dsx.testing.tus.target import NETWORK_ERRORS, Target
 
-# Importing them collects their checks, in the order of the protocol.
+# Importing the modules collects their checks, in the order of the protocol.
 # isort: off
 from dsx.testing.tus import core, patch, creation, metadata, defer_length  # noqa: F401
 from dsx.testing.tus import with_upload, expiration, checksum, termination  # noqa: F401
@@ -21,7 +21,7 @@ DETAIL_LIMIT = 300
 
 @dataclass(frozen=True)
 class Result:
-    """What one server made of one check."""
+    """The result of one check on one server."""
 
     section: str
     level: Level
@@ -41,7 +41,7 @@ def run(
     *,
     patience: float = 0.0,
 ) -> list[Result]:
-    """Make every check on the server whose creation URL is *url*.
+    """Run all checks on the server whose creation URL is *url*.
 
     Args:
         url: where the server creates uploads.
@@ -75,5 +75,5 @@ def _judge(check: Check, target: Target) -> tuple[Verdict, str]:
     except Broken as complaint:
         return Verdict.FAIL, str(complaint)
     except NETWORK_ERRORS as error:
-        return Verdict.FAIL, f"no proper answer: {type(error).__name__}: {error}"
+        return Verdict.FAIL, f"no valid response: {type(error).__name__}: {error}"
     return Verdict.PASS, ""

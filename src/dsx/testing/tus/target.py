@@ -1,4 +1,4 @@
-"""The server under test, and what a tus client does with one."""
+"""The server under test, and the requests of a tus client."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ NETWORK_ERRORS = (OSError, http.client.HTTPException, ValueError)
 
 
 def pairs(fields: Fields | None) -> list[tuple[str, str | None]]:
-    """Fields in the one form the rest works on; None as a value suppresses a default."""
+    """Return fields as a list of pairs; a value of None suppresses a default."""
     if fields is None:
         return []
     return list(fields.items()) if isinstance(fields, Mapping) else list(fields)
 
 
 class Target:
-    """One server: its creation URL, what it announces there, and the uploads made on it."""
+    """One server: its creation URL, its announced features, and the uploads created on it."""
 
     def __init__(self, url: str, headers: Pairs = (), patience: float = 0.0) -> None:
         self.url = url
@@ -49,14 +49,14 @@ class Target:
 
     @property
     def missing(self) -> str:
-        """A URL that looks like an upload's, of which there is none."""
+        """A URL in the form of an upload's that does not exist."""
         made = self.create(1)
         return made[:-6] + ("000000" if not made.endswith("000000") else "111111")
 
     # One request
 
     def head_bytes(self, method: str, url: str, fields: Fields | None, length: int | None) -> bytes:
-        """A request's head: the caller's fields, and the usual ones that are not among them."""
+        """Return the head of a request: the given fields, completed by the default ones."""
         given = pairs(fields)
         named = {name.lower() for name, _ in given}
         usual: list[tuple[str, str]] = [("Tus-Resumable", VERSION), *self._headers]
@@ -74,35 +74,35 @@ class Target:
         body: bytes = b"",
         read_as: str | None = None,
     ) -> Response:
-        """One request on a connection of its own; *read_as* is for overridden methods."""
+        """Send one request on a new connection; *read_as* is for overridden methods."""
         length = len(body) if body or method in {"POST", "PATCH"} else None
         with Connection(url) as line:
             line.send(self.head_bytes(method, url, fields, length) + body)
             return line.response(read_as or method)
 
-    # What clients do
+    # Operations of clients
 
     def post(self, fields: Fields | None = None, body: bytes = b"") -> Response:
-        """A creation request; what it creates is removed when the check is over."""
+        """Send a creation request; the upload is removed at the end of the check."""
         answer = self.ask("POST", self.url, fields, body)
         self.made(answer)
         return answer
 
     def made(self, answer: Response) -> None:
-        """Remember what a creation made, to remove it later."""
+        """Record a created upload, to remove it later."""
         if answer.get("Location") is not None:
             self._made.append(self.url_in(answer))
 
     def url_in(self, answer: Response) -> str:
-        """The URL an answer names, which may be relative."""
+        """Return the URL in a response's Location, which may be relative."""
         return urljoin(self.url, answer.text("Location"))
 
     def location(self, answer: Response) -> str:
-        """The URL of the upload that *answer* is about."""
+        """Return the URL of the upload that *answer* has created."""
         return self.url_in(answer.must_be(201, about="POST"))
 
     def create(self, length: int | None, fields: Mapping[str, str] | None = None) -> str:
-        """A new upload's URL; a *length* of None is deferred."""
+        """Create an upload and return its URL; a *length* of None is deferred."""
         size = {"Upload-Defer-Length": "1"} if length is None else {"Upload-Length": str(length)}
         return self.location(self.post({**size, **(fields or {})}))
 
@@ -120,15 +120,15 @@ class Target:
         return self.ask("PATCH", url, [*sent, *given], data)
 
     def head(self, url: str, fields: Fields | None = None) -> Response:
-        """Ask how far an upload is."""
+        """Send HEAD for an upload."""
         return self.ask("HEAD", url, fields)
 
     def state(self, url: str) -> Response:
-        """A successful HEAD."""
+        """Send HEAD and require success."""
         return self.head(url).must_be(200, 204, about="HEAD")
 
     def offset(self, url: str) -> int:
-        """How much of an upload the server has."""
+        """Return the server's offset of an upload."""
         return self.state(url).number("Upload-Offset")
 
     def must_have(self, url: str, offset: int, after: str) -> None:
@@ -137,22 +137,22 @@ class Target:
         expect(found == offset, f"after {after}: Upload-Offset {found}, not {offset}")
 
     def upload(self, data: bytes, fields: Mapping[str, str] | None = None) -> str:
-        """The URL of a finished upload of *data*."""
+        """Create a finished upload of *data* and return its URL."""
         url = self.create(len(data), fields)
         if data:
             self.patch(url, 0, data).must_be(204, about="PATCH")
         return url
 
     def join(self, parts: list[str], fields: Mapping[str, str] | None = None) -> Response:
-        """Ask for the concatenation of *parts*."""
+        """Request the concatenation of *parts*."""
         return self.post({"Upload-Concat": "final;" + " ".join(parts), **(fields or {})})
 
     def partial(self, data: bytes, fields: Mapping[str, str] | None = None) -> str:
-        """The URL of a finished partial upload."""
+        """Create a finished partial upload and return its URL."""
         return self.upload(data, {"Upload-Concat": "partial", **(fields or {})})
 
     def finished(self, url: str) -> Response:
-        """HEAD of an upload that is finishing, once it has; the last one if it never does."""
+        """Poll HEAD until an upload is finished; return the last response in any case."""
         end = time.monotonic() + self._settle_seconds
         while time.monotonic() < end:
             answer = self.state(url)
@@ -160,14 +160,14 @@ class Target:
             if offset is not None and offset == answer.get("Upload-Length"):
                 return answer
             time.sleep(PAUSE_SECONDS)
-        self._settle_seconds = HOPELESS_SECONDS  # waiting long once is enough for a verdict
+        self._settle_seconds = HOPELESS_SECONDS  # one long wait is enough for a verdict
         return self.state(url)
 
     def settled(self, url: str) -> int:
-        """The offset of an upload whose sender has gone, once the server has noticed."""
+        """Return the offset of an upload once the server notices that its sender is gone."""
         end, last = time.monotonic() + self._settle_seconds, -1
         while time.monotonic() < end:
-            with contextlib.suppress(Broken):  # locked, as some servers have it, by the dead sender
+            with contextlib.suppress(Broken):  # some servers keep it locked by the dead sender
                 found = self.offset(url)
                 if found == last and found > 0:
                     return found
@@ -177,14 +177,14 @@ class Target:
         return self.offset(url)
 
     def content(self, url: str) -> bytes:
-        """The bytes of a finished upload. GET is not part of the protocol, but many have it."""
+        """Read a finished upload by GET, which is not part of the protocol but common."""
         answer = self.ask("GET", url)
         if answer.status != http.client.OK:
             raise Inapplicable(f"uploads cannot be read back: GET is answered {answer.status}")
         return answer.body
 
     def clean(self) -> None:
-        """Remove what a check has made, as far as the server lets its clients do that."""
+        """Remove the uploads of a check, if the server allows that."""
         made, self._made = self._made, []
         if "termination" in self.extensions:
             for url in made:
@@ -193,6 +193,6 @@ class Target:
 
 
 def path_of(url: str) -> str:
-    """A URL relative to its server."""
+    """Return path and query of a URL."""
     address = urlsplit(url)
     return address.path + (f"?{address.query}" if address.query else "")

@@ -41,7 +41,7 @@ def deleted_head(tus: Target) -> None:
 
 @DELETE.should()
 def deleted_finished_head(tus: Target) -> None:
-    """Afterwards HEAD of what was completed: 404 or 410."""
+    """Afterwards HEAD of a completed upload: 404 or 410."""
     url = tus.upload(b"0123456789")
     tus.ask("DELETE", url).must_be(204)
     tus.head(url).must_be(404, 410).lacks("Upload-Offset")

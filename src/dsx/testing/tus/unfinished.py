@@ -14,7 +14,7 @@ HELLO, WORLD = b"hello", b" world"
 
 
 def _started(tus: Target) -> tuple[str, str, str]:
-    """Two new partial uploads and the final one they are to become."""
+    """Create two partial uploads, and the final upload that concatenates them."""
     one = tus.create(len(HELLO), {"Upload-Concat": "partial"})
     other = tus.create(len(WORLD), {"Upload-Concat": "partial"})
     return one, other, tus.location(tus.join([one, other]))
@@ -43,7 +43,7 @@ def unfinished_finishes(tus: Target) -> None:
 
 @UNFINISHED.must()
 def unfinished_order(tus: Target) -> None:
-    """The order is that of the list, not of completion (read back by GET)."""
+    """The parts are in the order of the list, not of completion (read back by GET)."""
     one, other, final = _started(tus)
     _fill(tus, one, other)
     tus.finished(final)

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on a bare socket.
+"""HTTP/1.1 on a plain socket.
 
 Ordinary clients refuse to send what a server has to survive: duplicate or malformed fields, bodies
 that end halfway, trailers. Here every byte of a request is the caller's. Answers are read strictly,
@@ -29,7 +29,7 @@ Fields = Mapping[str, str | None] | Mapping[str, str] | Sequence[tuple[str, str 
 
 @dataclass(frozen=True)
 class Response:
-    """One final answer, as it came."""
+    """One final response, as received."""
 
     status: int
     fields: Pairs
@@ -37,25 +37,25 @@ class Response:
     interim: tuple[int, ...] = ()
 
     def get(self, name: str) -> str | None:
-        """The value of a field, repeated ones joined as RFC 9110 has it; None if it is absent."""
+        """Return a field's value, repeated ones joined as in RFC 9110; None if it is absent."""
         values = [value for key, value in self.fields if key.lower() == name.lower()]
         return ", ".join(values) if values else None
 
     def text(self, name: str) -> str:
-        """The value of a field that has to be there."""
+        """Return the value of a required field."""
         value = self.get(name)
         if value is None:
             expect(False, f"{self.status} without {name}")
         return value or ""
 
     def number(self, name: str) -> int:
-        """The value of a field that has to be a non-negative integer."""
+        """Return the value of a field that must be a non-negative integer."""
         value = self.text(name)
-        expect(value.isascii() and value.isdigit(), f"{name}: {value!r} is no number")
+        expect(value.isascii() and value.isdigit(), f"{name}: {value!r} is not a number")
         return int(value)
 
     def items(self, name: str) -> list[str]:
-        """The members of a comma-separated field; none if it is absent."""
+        """Return the members of a comma-separated field; empty if it is absent."""
         return [item.strip() for item in (self.get(name) or "").split(",") if item.strip()]
 
     def lacks(self, name: str) -> Self:
@@ -72,7 +72,7 @@ class Response:
         return self
 
     def must_refuse(self, about: str = "") -> Self:
-        """Fail unless the request was turned down as the client's fault."""
+        """Fail unless the status is 4xx."""
         refused = HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR
         expect(refused, f"{_lead(about)}{self.status}, not a 4xx")
         return self
@@ -83,7 +83,7 @@ def _lead(about: str) -> str:
 
 
 def head_of(method: str, url: str, fields: Pairs) -> bytes:
-    """The bytes of a request's head; nothing is added but the request line and Host."""
+    """Return the bytes of a request's head; only the request line and Host are added."""
     address = urlsplit(url)
     target = (address.path or "/") + (f"?{address.query}" if address.query else "")
     lines = [f"{method} {target} HTTP/1.1", f"Host: {address.netloc.rpartition('@')[2]}"]
@@ -122,22 +122,22 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._reader.close()
         self.socket.close()
 
     def send(self, data: bytes) -> None:
-        """Send *data*; a server may have answered and hung up before it has read it all."""
+        """Send *data*; the server may respond and close the connection before reading it all."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.socket.sendall(data)
 
     def end(self) -> None:
-        """Say that nothing more is coming, as a client that was killed does."""
+        """Shut down the sending side, as happens when a client is killed."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 
     def head(self) -> Response:
-        """The next head, interim (1xx) or final."""
+        """Read the next head, interim (1xx) or final."""
         line = self._reader.readline(LINE_LIMIT).decode("latin-1")
         if not line:
             raise ConnectionResetError("the server hung up without an answer")
@@ -148,7 +148,7 @@ class Connection:
         return Response(int(status), http.client.parse_headers(self._reader).items())
 
     def response(self, method: str) -> Response:
-        """The next final answer, whole; *method* tells whether it has a body."""
+        """Read the next final response; *method* determines whether it has a body."""
         interim: list[int] = []
         head = self.head()
         while head.status < HTTPStatus.OK:

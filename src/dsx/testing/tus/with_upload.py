@@ -21,7 +21,7 @@ def _post(tus: Target, length: int | None, body: bytes, **more: str | None) -> R
 
 
 def _accepted(tus: Target, answer: Response) -> int:
-    """The offset a creation tells, which has to be the one HEAD tells."""
+    """Return the offset in the response to a creation, which must equal the one in HEAD."""
     url, offset = tus.location(answer), answer.number("Upload-Offset")
     tus.must_have(url, offset, f"Upload-Offset {offset} in the response to POST")
     return offset
@@ -37,7 +37,7 @@ def with_upload_whole(tus: Target) -> None:
 
 @WITH_UPLOAD.must()
 def with_upload_chunk(tus: Target) -> None:
-    """A chunk in POST: the upload goes on with PATCH at the told offset."""
+    """A chunk in POST: the upload continues with PATCH at the returned offset."""
     answer = _post(tus, 10, DATA[:4])
     url, offset = tus.location(answer), _accepted(tus, answer)
     tus.patch(url, offset, DATA[offset:]).must_be(204)
@@ -96,7 +96,7 @@ def with_upload_beyond_length(tus: Target) -> None:
 
 @WITH_UPLOAD.must("creation-defer-length")
 def with_upload_deferred(tus: Target) -> None:
-    """A chunk in POST, length deferred: the length is told by a later PATCH."""
+    """A chunk in POST, length deferred: the length is declared by a later PATCH."""
     answer = _post(tus, None, DATA[:4])
     url, offset = tus.location(answer), _accepted(tus, answer)
     tus.patch(url, offset, DATA[offset:], {"Upload-Length": "10"}).must_be(204)
@@ -127,7 +127,7 @@ def with_upload_expect(tus: Target) -> None:
 
 @WITH_UPLOAD.may()
 def with_upload_early_no(tus: Target) -> None:
-    """Expect: 100-continue of what will not be accepted: the refusal comes before the body."""
+    """Expect: 100-continue for a refused request: the refusal comes before the body."""
     fields = {"Content-Type": OFFSET_TYPE, "Upload-Length": "-1", "Expect": "100-continue"}
     with Connection(tus.url) as line:
         line.send(tus.head_bytes("POST", tus.url, fields, len(DATA)))
