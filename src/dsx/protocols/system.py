@@ -1,4 +1,4 @@
-"""What operators ask: ``/health``, ``/ready``, ``/metrics``."""
+"""Monitoring: ``/health``, ``/ready``, ``/metrics``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ router = PrefixRouter(route_class=LenientRoute, tags=["system"], responses=docum
 
 @router.get("/health", summary="Is the process alive?")
 async def health() -> dict[str, str]:
-    """Answers as long as the process can answer at all."""
+    """Respond as long as the process runs."""
     return {"status": "ok"}
 
 
@@ -50,6 +50,6 @@ async def ready(hub: HubDep) -> Readiness:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def prometheus(hub: HubDep) -> Response:
-    """Requests and durations of all worker processes together; how far the scrub is."""
+    """Return the metrics of all worker processes together, and the scrub's progress."""
     await metrics.refresh(hub)
     return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)

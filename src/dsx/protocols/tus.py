@@ -92,7 +92,7 @@ async def create(request: Request, hub: HubDep, principal: PrincipalDep) -> Resp
     if with_bytes and request.headers.get("content-type") != CHUNK_TYPE:
         return _wrong_type()
     if with_bytes and new.kind == "final":
-        raise Invalid("A final upload consists of partial uploads and takes no bytes.")
+        raise Invalid("A final upload joins partial ones and takes no bytes.")
     addition = _addition(request, 0) if with_bytes else AppendRequest(0, size=0)
     upload = await hub.transfers.uploads.create(principal, new)
     headers = {"Location": location(request, upload.id)}
