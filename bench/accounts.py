@@ -18,7 +18,7 @@ from tests.support.started import free_port, started
 
 from bench.measure import alternate, row
 from dsx.app import create_app
-from dsx.catalog.schema import tokens
+from dsx.catalog.schema.accounts import tokens
 from dsx.http.credentials import HubDep
 
 REQUESTS = 500

@@ -15,7 +15,7 @@ from tests.support.hub import RunningHub, running_hub
 
 from dsx.catalog import labels
 from dsx.catalog.database import Catalog
-from dsx.catalog.schema import blobs, file_labels, files
+from dsx.catalog.schema.content import blobs, file_labels, files
 
 ROWS = 1_000_000
 BATCH = 50_000

@@ -22,7 +22,8 @@ from dsx.http.server_sent_events import Streams
 from dsx.logs import configure_logging
 from dsx.protocols import docs, home, rest, resumable_uploads, share_links, system, tus
 from dsx.transport.admission import ConnectionLimit, most_connections
-from dsx.transport.protocol import SETTINGS, ConnectionSettings
+from dsx.transport.extensions import SETTINGS
+from dsx.transport.settings import ConnectionSettings
 from dsx.wiring import open_hub
 from dsx.workers.collect import Collector
 from dsx.workers.index import Indexer

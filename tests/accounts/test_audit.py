@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 from dsx.catalog import audit as records
 from dsx.config import Settings
 from dsx.core.addresses import source_of
-from dsx.hub.accounts.access import service
+from dsx.hub.accounts.principals import service
 from dsx.hub.clock import now
 from dsx.wiring import open_hub
 

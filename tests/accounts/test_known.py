@@ -15,8 +15,8 @@ from tests.support.hub import PASSWORD, RunningHub, running_hub
 from dsx.config import Settings
 from dsx.core.errors import RateLimited, Unauthenticated
 from dsx.hub.accounts import sign_in_limits
-from dsx.hub.accounts.access import service
 from dsx.hub.accounts.link_downloads import Recipient
+from dsx.hub.accounts.principals import service
 from dsx.hub.accounts.sign_in_limits import PER_ADDRESS, PER_NAME, PER_PAIR
 from dsx.hub.clock import now
 from dsx.wiring import open_hub

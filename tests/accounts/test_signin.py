@@ -26,7 +26,7 @@ from tests.support.hub import PASSWORD, RunningHub, running_hub
 from dsx.config import Settings
 from dsx.core.errors import RateLimited, Unauthenticated
 from dsx.hub.accounts import sign_in_limits
-from dsx.hub.accounts.access import service
+from dsx.hub.accounts.principals import service
 from dsx.hub.accounts.users import UserChanges
 from dsx.wiring import open_hub
 

@@ -16,7 +16,8 @@ from dsx.blobs import s3 as module
 from dsx.blobs.s3 import S3Stage, S3Store, key
 from dsx.core.digest import Digest, digest_of
 from dsx.core.errors import DigestMismatch, StorageFull, Unavailable
-from dsx.testing.blobs import BlobStoreSuite, StageSuite, chunks
+from dsx.testing.blobs import BlobStoreSuite, StageSuite
+from dsx.testing.blobs.suite import chunks
 
 LARGE = random.Random(0).randbytes(40_000_000)
 OTHER = Digest("1" * 64)

@@ -20,7 +20,7 @@ from tests.support.postgres import Cluster
 
 from dsx.catalog import database
 from dsx.catalog.database import Catalog
-from dsx.catalog.schema import metadata
+from dsx.catalog.schema.base import metadata
 from dsx.core.errors import StorageFull, Unavailable
 
 _ADD = text("INSERT INTO blobs (digest, size, crc32, created) VALUES ('d', 1, 1, 1)")

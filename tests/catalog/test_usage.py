@@ -13,7 +13,7 @@ from tests.support.catalogs import opened
 from dsx.blobs.local import LocalStore
 from dsx.catalog import trash, usage
 from dsx.catalog.database import Catalog, _alembic
-from dsx.catalog.schema import files as files_table
+from dsx.catalog.schema.content import files as files_table
 from dsx.hub.integrity.fsck import fsck
 
 DAY = 24 * 3600 * 1_000_000

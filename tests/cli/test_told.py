@@ -113,7 +113,7 @@ def test_what_is_used_of_the_quota(hub: RunningHub, dsx: Commands, tmp_path: Pat
         (errors.StorageFull("no", {"needed": 5 << 30}), "no room for 5.0 GiB: `dsx delete`"),
         (errors.StorageFull("The disk is full."), "The disk is full."),
         (
-            errors.TooLarge("A file has at most 1 bytes here.", {"limit": 1 << 20}),
+            errors.TooLarge("no", {"limit": 1 << 20, "max_file_size": 1 << 20}),
             "accepts is 1.0 MiB",
         ),
         (errors.TooLarge("Other."), "Other."),

@@ -16,7 +16,7 @@ from dsx.core.model import BlobInfo, NewFile
 from dsx.hub.clock import now
 from dsx.hub.integrity.damage import Inspector
 from dsx.hub.integrity.quarantine import Quarantine
-from dsx.testing.blobs import put
+from dsx.testing.blobs.suite import put
 
 DATA = b"what was stored"
 

@@ -24,7 +24,8 @@ from dsx.core.digest import Buffer
 from dsx.core.errors import STATUS, DSXError, Gone, TooLarge
 from dsx.http.receive import pump, pump_form, trailer
 from dsx.http.send import ContentResponse
-from dsx.transport.protocol import ZERO_COPY, DSXProtocol
+from dsx.transport.extensions import ZERO_COPY
+from dsx.transport.protocol import DSXProtocol
 
 MIB = 1024 * 1024
 

@@ -24,7 +24,8 @@ from tests.http.engine import (
 
 from dsx.core.errors import TimedOut
 from dsx.transport import protocol
-from dsx.transport.protocol import ConnectionSettings, DSXProtocol
+from dsx.transport.protocol import DSXProtocol
+from dsx.transport.settings import ConnectionSettings
 
 DATA = random.Random(7).randbytes(5 * MIB + 12_345)
 SHA256 = hashlib.sha256(DATA).hexdigest()

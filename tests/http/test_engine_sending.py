@@ -27,7 +27,8 @@ from tests.http.engine import (
 from dsx.core.errors import RangeUnsatisfiable
 from dsx.core.ranges import parse_range
 from dsx.transport import sendfile
-from dsx.transport.protocol import ConnectionSettings, DSXProtocol
+from dsx.transport.protocol import DSXProtocol
+from dsx.transport.settings import ConnectionSettings
 
 
 @pytest.fixture(scope="module")

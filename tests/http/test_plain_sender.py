@@ -16,7 +16,7 @@ from starlette.types import Message
 from dsx.core.content import Content, FileSlice, Literal, Piece, Stream
 from dsx.core.errors import Damaged, NotFound
 from dsx.http.send import ContentResponse
-from dsx.transport.protocol import ZERO_COPY
+from dsx.transport.extensions import ZERO_COPY
 
 HEAD, TAIL = b"literal " * 100, os.urandom(5000)
 MIDDLE = os.urandom(2_500_000)

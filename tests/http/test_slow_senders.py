@@ -18,7 +18,8 @@ from tests.support.wire import staged, wire
 from dsx.core.errors import TimedOut
 from dsx.transport import body
 from dsx.transport.buffers import LARGE, MOST, SMALL, BufferPool
-from dsx.transport.protocol import ConnectionSettings, DSXProtocol
+from dsx.transport.protocol import DSXProtocol
+from dsx.transport.settings import ConnectionSettings
 
 RATE = 2000
 

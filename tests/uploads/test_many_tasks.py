@@ -14,7 +14,7 @@ from tests.support.hub import RunningHub
 from dsx.catalog import tasks as records
 from dsx.catalog.database import Catalog
 from dsx.core.transfers import Task
-from dsx.hub.transfers.tasks import Seen
+from dsx.hub.transfers.task_changes import Seen
 
 MANY = 1300
 """More than were ever asked for at once, all of the same instant."""

@@ -15,7 +15,7 @@ from tests.support.catalogs import opened
 
 from dsx.blobs.local import LocalStore
 from dsx.catalog.database import THREADS, Catalog
-from dsx.catalog.schema import writers
+from dsx.catalog.schema.transfers import writers
 from dsx.core.digest import digest_of
 from dsx.core.errors import Conflict, Invalid, NotFound, Unavailable
 from dsx.core.intervals import IntervalSet
@@ -29,7 +29,8 @@ from dsx.hub.transfers.append_request import AppendRequest
 from dsx.hub.transfers.control import FENCE, Controls
 from dsx.hub.transfers.leases import EVERYTHING, Leases
 from dsx.hub.transfers.running_hash import RunningHash
-from dsx.hub.transfers.tasks import Seen, Tasks
+from dsx.hub.transfers.task_changes import Seen
+from dsx.hub.transfers.tasks import Tasks
 from dsx.hub.transfers.uploads import Uploads
 from dsx.hub.transfers.writer import StageWriter, WriteFence
 

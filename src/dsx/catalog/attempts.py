@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, insert, select, update
 
 from dsx.catalog.database import lock
-from dsx.catalog.schema import attempts, known_sources
+from dsx.catalog.schema.accounts import attempts, known_sources
 from dsx.core.model import Micros
 
 MOST_KNOWN = 50

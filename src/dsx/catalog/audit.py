@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from dsx.catalog import users as users_of
-from dsx.catalog.schema import audit, departed, users
+from dsx.catalog.schema.accounts import audit, departed, users
 from dsx.core.model import Micros
 from dsx.core.principals import SERVICE, Event, Principal
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, delete, exists, func, insert, select, union, update
 
 from dsx.catalog.database import lock
-from dsx.catalog.schema import blobs, files, uploads
+from dsx.catalog.schema.content import blobs, files
+from dsx.catalog.schema.transfers import uploads
 from dsx.core.batches import in_batches
 from dsx.core.digest import Digest
 from dsx.core.model import BlobInfo, Damage, Micros

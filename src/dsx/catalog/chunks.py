@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from dsx.catalog.database import lock
-from dsx.catalog.schema import chunk_sets, chunks, uploads
+from dsx.catalog.schema.transfers import chunk_sets, chunks, uploads
 from dsx.core.digest import Digest
 from dsx.core.model import Micros
 

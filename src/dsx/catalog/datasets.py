@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
-from dsx.catalog.schema import dataset_files, datasets
+from dsx.catalog.schema.content import dataset_files, datasets
 from dsx.core.batches import in_batches
 from dsx.core.digest import Digest
 from dsx.core.model import ManifestEntry, Micros

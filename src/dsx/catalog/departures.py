@@ -10,7 +10,10 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from dsx.catalog import files as file_records
 from dsx.catalog import labels
 from dsx.catalog import trash as trash_records
-from dsx.catalog.schema import LIVE, departed, files, shares, tasks, tokens, uploads, users
+from dsx.catalog.schema.accounts import departed, shares, tokens, users
+from dsx.catalog.schema.base import LIVE
+from dsx.catalog.schema.content import files
+from dsx.catalog.schema.transfers import tasks, uploads
 from dsx.catalog.tasks import LIVING
 from dsx.core.model import Micros
 

@@ -32,7 +32,8 @@ from dsx.catalog.matching import (
     successor,
     unescape,
 )
-from dsx.catalog.schema import LIVE, blobs, file_labels, files
+from dsx.catalog.schema.base import LIVE
+from dsx.catalog.schema.content import blobs, file_labels, files
 from dsx.catalog.trash import TRASHED
 from dsx.core.batches import in_batches
 from dsx.core.digest import Digest

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select, update
 
 from dsx.catalog.database import lock
-from dsx.catalog.schema import hub
+from dsx.catalog.schema.content import hub
 from dsx.core.model import Micros
 
 _LOCK = 0x687562  # "hub"

@@ -25,7 +25,8 @@ from sqlalchemy import (
 )
 
 from dsx.catalog.matching import successor
-from dsx.catalog.schema import LIVE, file_labels, files
+from dsx.catalog.schema.base import LIVE
+from dsx.catalog.schema.content import file_labels, files
 from dsx.core.model import FileQuery
 from dsx.core.names import check_label
 from dsx.core.principals import ResourceScope

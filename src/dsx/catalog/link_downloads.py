@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from dsx.catalog.schema import link_downloads
+from dsx.catalog.schema.accounts import link_downloads
 from dsx.core.model import Micros
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, func, select
 
 from dsx.catalog import labels
-from dsx.catalog.schema import file_labels, files
+from dsx.catalog.schema.content import file_labels, files
 from dsx.core.model import Micros
 from dsx.core.principals import ResourceScope
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, func,
 
 from dsx.catalog import cursors
 from dsx.catalog.matching import Matcher
-from dsx.catalog.schema import blobs, files
+from dsx.catalog.schema.content import blobs, files
 from dsx.core.batches import in_batches
 from dsx.core.digest import Digest
 from dsx.core.model import FileVersion, Page

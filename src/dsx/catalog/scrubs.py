@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from dsx.catalog.database import lock
-from dsx.catalog.schema import scrubs
+from dsx.catalog.schema.content import scrubs
 from dsx.core.model import Micros
 
 _LOCK = 0x73637262  # "scrb"

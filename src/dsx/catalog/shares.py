@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 
-from dsx.catalog.schema import LIVE, files, shares, users
+from dsx.catalog.schema.accounts import shares, users
+from dsx.catalog.schema.base import LIVE
+from dsx.catalog.schema.content import files
 from dsx.core.batches import in_batches
 from dsx.core.errors import NotFound
 from dsx.core.model import Micros

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from dsx.catalog.database import lock
-from dsx.catalog.schema import signing_keys
+from dsx.catalog.schema.accounts import signing_keys
 from dsx.core.model import Micros
 
 _LOCK = 0x6B657973  # "keys"

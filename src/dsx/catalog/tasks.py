@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, tuple_, update
 
-from dsx.catalog.schema import tasks, writers
+from dsx.catalog.schema.transfers import tasks, writers
 from dsx.core.batches import in_batches
 from dsx.core.errors import NotFound
 from dsx.core.model import Micros

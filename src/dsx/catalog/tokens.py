@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
 
 from dsx.catalog import users as user_records
-from dsx.catalog.schema import tokens, users
+from dsx.catalog.schema.accounts import tokens, users
 from dsx.core.errors import NotFound
 from dsx.core.model import Micros
 from dsx.core.principals import ResourceScope, Token, User

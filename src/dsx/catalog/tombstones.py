@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from dsx.catalog.schema import tombstones
+from dsx.catalog.schema.content import tombstones
 from dsx.core.digest import Digest
 from dsx.core.model import Micros
 

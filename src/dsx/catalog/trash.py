@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from dsx.catalog import blobs, labels, pages
-from dsx.catalog.schema import files
+from dsx.catalog.schema.content import files
 from dsx.core.digest import Digest
 from dsx.core.errors import AlreadyExists, NotFound
 from dsx.core.model import FileVersion, Micros, Page

@@ -14,7 +14,6 @@ from sqlalchemy import (
     case,
     delete,
     exists,
-    func,
     insert,
     literal,
     select,
@@ -22,7 +21,8 @@ from sqlalchemy import (
 )
 
 from dsx.catalog.database import lock
-from dsx.catalog.schema import tasks, upload_parts, uploads, writers
+from dsx.catalog.partial_uploads import partials_of
+from dsx.catalog.schema.transfers import tasks, upload_parts, uploads, writers
 from dsx.core.batches import in_batches
 from dsx.core.digest import Digest
 from dsx.core.errors import Gone, NotFound
@@ -90,7 +90,7 @@ def find(connection: Connection, owner: str, id_: str) -> Upload | None:
         return None
     upload = _upload(row)
     if upload.kind == "final":
-        return replace(upload, parts=tuple(_parts(connection, id_)))
+        return replace(upload, parts=tuple(partials_of(connection, id_)))
     return upload
 
 
@@ -280,32 +280,6 @@ def due(connection: Connection, id_: str) -> UploadKind | None:
     return kind
 
 
-def finals_of(connection: Connection, partial: str) -> list[tuple[str, str]]:
-    """Return id and owner of the open finals that *partial* is a part of."""
-    query = (
-        select(uploads.c.id, uploads.c.owner)
-        .distinct()
-        .join(upload_parts, upload_parts.c.final == uploads.c.id)
-        .where(upload_parts.c.partial == partial, uploads.c.state == "open")
-    )
-    return [(row.id, row.owner) for row in connection.execute(query)]
-
-
-def counted_as(connection: Connection, upload: Upload) -> int:
-    """Return the bytes *upload* counts for; a final takes over those of its partials."""
-    if upload.kind != "final":
-        return upload.counted
-    query = select(func.coalesce(func.sum(uploads.c.counted), 0))
-    return int(connection.execute(query.where(uploads.c.id.in_(_partials(upload.id)))).scalar_one())
-
-
-def consume_parts(connection: Connection, final: str, expires: Micros) -> None:
-    """End the partials of a final that has become a file: they no longer count."""
-    these = uploads.c.id.in_(_partials(final)) & (uploads.c.state == "finished")
-    sooner = case((uploads.c.expires < expires, uploads.c.expires), else_=expires)
-    connection.execute(update(uploads).where(these).values(counted=0, expires=sooner))
-
-
 def holds_bytes() -> ColumnElement[bool]:
     """Return the condition that an upload has or will have bytes: open, or a complete partial."""
     return (uploads.c.state == "open") | (
@@ -362,15 +336,6 @@ def forget(connection: Connection, id_: str) -> None:
     """Delete the record of an upload that has ended."""
     connection.execute(delete(upload_parts).where(upload_parts.c.final == id_))
     connection.execute(delete(uploads).where(uploads.c.id == id_))
-
-
-def _partials(final: str) -> Select[tuple[str]]:
-    return select(upload_parts.c.partial).where(upload_parts.c.final == final)
-
-
-def _parts(connection: Connection, final: str) -> Sequence[str]:
-    query = select(upload_parts.c.partial).where(upload_parts.c.final == final)
-    return connection.execute(query.order_by(upload_parts.c.position)).scalars().all()
 
 
 def _query() -> Select[Any]:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Select, delete, func, insert, select, union_all
 from sqlalchemy.dialects import postgresql
 
-from dsx.catalog.schema import files, tasks, uploads, usage
+from dsx.catalog.schema.content import files
+from dsx.catalog.schema.transfers import tasks, uploads, usage
 from dsx.catalog.tasks import is_living
 from dsx.catalog.uploads import holds_bytes
 

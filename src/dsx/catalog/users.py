@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, Select, bindparam, func, insert, 
 from sqlalchemy.exc import IntegrityError
 
 from dsx.catalog.database import lock
-from dsx.catalog.schema import users
+from dsx.catalog.schema.accounts import users
 from dsx.core.batches import in_batches
 from dsx.core.errors import AlreadyExists
 from dsx.core.model import Micros

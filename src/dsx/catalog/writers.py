@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from dsx.catalog.schema import writers
+from dsx.catalog.schema.transfers import writers
 from dsx.core.batches import in_batches
 from dsx.core.ranges import ByteRange
 

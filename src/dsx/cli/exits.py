@@ -85,6 +85,6 @@ def _no_room(error: errors.DSXError) -> str:
         return f"The hub has no room for {human(known['needed'])}: {_FREES}."
     if isinstance(error, errors.StorageFull):
         return f"{error.message} On the command line: {_FREES}."
-    if isinstance(error, errors.TooLarge) and error.message.startswith("A file has at most"):
-        return f"The largest file this hub accepts is {human(known.get('limit', 0))}."
+    if "max_file_size" in known:
+        return f"The largest file this hub accepts is {human(known['max_file_size'])}."
     return error.message

@@ -17,7 +17,7 @@ from dsx.core.errors import Invalid
 from dsx.http.forwarded import HOST, Told, Trust, passed_on, told
 from dsx.http.problems import render
 from dsx.http.public import ASKED, answer_below
-from dsx.transport.protocol import INTERIM
+from dsx.transport.extensions import INTERIM
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dsx.core.errors import Invalid, TooLarge, Unsupported
 from dsx.http.holding import Hold, holding
 from dsx.http.json_body import MAX_FIELD_BYTES, check_announced, too_large
 from dsx.transport.body import Gate, always_open
-from dsx.transport.protocol import INTERIM, RECEIVE_INTO, TRAILERS
+from dsx.transport.extensions import INTERIM, RECEIVE_INTO, TRAILERS
 
 Write = Callable[[Buffer], object]
 

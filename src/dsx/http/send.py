@@ -22,7 +22,7 @@ from dsx.core.errors import Damaged
 from dsx.core.ranges import ByteRange, parse_range
 from dsx.core.shield import run_in_thread
 from dsx.http.conditions import evaluate, http_date, range_applies
-from dsx.transport.protocol import ZERO_COPY
+from dsx.transport.extensions import ZERO_COPY
 
 log = structlog.get_logger(__name__)
 

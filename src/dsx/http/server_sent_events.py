@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from dsx.core.errors import DSXError
 from dsx.hub.limits import check_number
-from dsx.transport.protocol import WANTED
+from dsx.transport.extensions import WANTED
 
 log = structlog.get_logger(__name__)
 

@@ -121,7 +121,9 @@ def check_room(connection: Connection, room: int | None, needed: int) -> None:
 
 def too_large(limit: int) -> TooLarge:
     """Return the failure of a file over *limit* bytes."""
-    return TooLarge(f"A file has at most {limit} bytes here.", {"limit": limit})
+    return TooLarge(
+        f"A file has at most {limit} bytes here.", {"limit": limit, "max_file_size": limit}
+    )
 
 
 def inconsistent(known: int | None, told: int | None) -> Invalid:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.requests import ClientDisconnect
 
@@ -195,3 +195,11 @@ class BodyReceiver(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Pass on to the HTTP protocol."""
         self._connection.resume_writing()
+
+
+def content_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """Return the length of the body in bytes, or None if *headers* do not give it."""
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)
+    return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Awaitable, Callable
 
 from dsx.core.errors import TimedOut
 
+_TCP = {socket.AF_INET, socket.AF_INET6}
 _AT_ONCE = 0.001
 
 
@@ -48,3 +50,9 @@ class Patience:
     def _failure(self) -> TimedOut:
         slow = f", or fewer than {self._rate:g} per second" if self._rate else ""
         return TimedOut(f"The request body stalled: no bytes for {self._most:g} seconds{slow}.")
+
+
+def bound_stalls(connection: socket.socket, seconds: float) -> None:
+    """Let the kernel abort *connection* when the client accepts no byte for *seconds*."""
+    if connection.family in _TCP and hasattr(socket, "TCP_USER_TIMEOUT"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))

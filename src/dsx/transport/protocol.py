@@ -1,13 +1,8 @@
 """The uvicorn protocol class of the hub, extended for a file server.
 
-- ``http.response.zerocopysend`` (ASGI extension): files go to the socket by ``sendfile``, whole or
-  in part, without passing through Python. A slow client costs a descriptor and a task, no thread
-  and no buffer; one that accepts no byte for ``stall_timeout`` is disconnected.
-- `RECEIVE_INTO` (our extension): large bodies are read from the socket into a few lent buffers,
-  one filling while a worker thread writes the other.
-- `INTERIM` (our extension): 1xx responses before the final one.
-- `TRAILERS` (our extension): the trailer fields of a chunked body.
-- `WANTED` (our extension): whether an endless response should continue.
+- The extensions of `dsx.transport.extensions`. Files go to the socket by ``sendfile``: a slow
+  client costs a descriptor and a task, no thread and no buffer. Large bodies are read from the
+  socket into a few lent buffers, one filling while a worker thread writes another.
 - Bounds: a request's header must arrive within `HEAD_SECONDS` and is refused beyond `HEAD_BYTES`
   or `HEAD_FIELDS`; a body has ``stall_timeout`` seconds of patience, which bytes at ``min_rate``
   keep up; connections over ``limit`` get a 503.
@@ -16,62 +11,39 @@
 - Input is parsed in pieces of `STEP` bytes, for `SLICE` seconds at a time: bodies in one-byte
   chunks take long. Pipelined requests are not parsed while others wait; malformed ones are
   refused after the responses to those before them.
-- A client that half-closes still gets its responses.
-- An offered upgrade is declined: the request is served as any other (RFC 9110 §7.8).
+- A client that half-closes gets its responses; an offered upgrade is declined (RFC 9110 §7.8).
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from dsx.core.digest import Buffer
 from dsx.core.shield import run_in_thread
-from dsx.transport.admission import ConnectionLimit
-from dsx.transport.body import BodyReceiver, Gate, always_open
+from dsx.transport.body import BodyReceiver, Gate, always_open, content_length
+from dsx.transport.extensions import INTERIM, RECEIVE_INTO, SETTINGS, TRAILERS, WANTED, ZERO_COPY
 from dsx.transport.lingering import LingeringClose, ReadControl
 from dsx.transport.parser import Parser
-from dsx.transport.patience import Patience
+from dsx.transport.patience import Patience, bound_stalls
 from dsx.transport.sendfile import send_slice
+from dsx.transport.settings import ConnectionSettings
 
-ZERO_COPY = "http.response.zerocopysend"
-RECEIVE_INTO = "dsx.request.receive_into"
-TRAILERS = "dsx.request.trailers"
-INTERIM = "dsx.response.interim"
-WANTED = "dsx.response.wanted"
-SETTINGS = "dsx.connections"
 HEAD_SECONDS = 30.0
 HEAD_BYTES = 64 * 1024
 HEAD_FIELDS = 1000
 STEP = 16 * 1024
 SLICE = 0.002
 _GONE = {errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.EBADF, errno.ENOTCONN}
-_TCP = {socket.AF_INET, socket.AF_INET6}
 _BIG = 256 * 1024
 _FINAL = {"type": "http.response.body", "body": b"", "more_body": False}
-
-
-@dataclass(frozen=True)
-class ConnectionSettings:
-    """Settings of all connections of a process."""
-
-    stall_timeout: float = 60.0
-    """Seconds for which a client may send or accept no byte."""
-    min_rate: float = 0.0
-    """Bytes per second that keep up the patience with a sender; 0: any byte does."""
-    limit: ConnectionLimit = field(default_factory=ConnectionLimit)
-    stopped: ASGIApp | None = None
-    """Responds to requests that outlast the shutdown grace; None: close their connections."""
 
 
 class DSXProtocol(HttpToolsProtocol):
@@ -94,7 +66,7 @@ class DSXProtocol(HttpToolsProtocol):
         if self.scheme == "http":
             # drain() must wait until all is sent: a file may follow, bypassing the transport.
             transport.set_write_buffer_limits(high=0)
-        self._bound_stalls(transport.get_extra_info("socket"))
+        bound_stalls(transport.get_extra_info("socket"), self.settings.stall_timeout)
         self._parsed = 0
         self._unparsed = 0  # bytes since the last header or piece of a body
         self._ahead = b""  # unparsed: pipelined requests wait, or other connections need a turn
@@ -366,7 +338,7 @@ class DSXProtocol(HttpToolsProtocol):
         *write* raises, `ClientDisconnect` if the connection ends before the body does, `TimedOut`
         if the sender stalls.
         """
-        length = _content_length(cycle)
+        length = content_length(cycle.scope["headers"])
         total = 0
         while True:
             await gate()
@@ -413,12 +385,6 @@ class DSXProtocol(HttpToolsProtocol):
         cycle.more_body = False
         return len(passed_on)
 
-    def _bound_stalls(self, connection: socket.socket) -> None:
-        """Let the kernel abort when a client accepts no byte for ``stall_timeout`` seconds."""
-        if connection.family in _TCP and hasattr(socket, "TCP_USER_TIMEOUT"):
-            milliseconds = int(self.settings.stall_timeout * 1000)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-
     def _expect_head(self) -> None:
         self._head_deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
@@ -432,10 +398,3 @@ class DSXProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.transport.resume_reading()
-
-
-def _content_length(cycle: RequestResponseCycle) -> int | None:
-    for name, value in cycle.scope["headers"]:
-        if name == b"content-length":
-            return int(value)
-    return None

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from dsx.catalog.schema import metadata
+from dsx.catalog.schema.base import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -18,16 +18,14 @@ from dsx.catalog import files, shares, tasks, tokens, uploads, users
 from dsx.core.errors import Denied, NotFound, Unauthenticated
 from dsx.core.model import FileVersion, Micros, Page
 from dsx.core.principals import (
-    OF_ROLE,
     SERVICE,
     Principal,
     ResourceScope,
     ResourceScopes,
     Scope,
-    Token,
-    User,
 )
 from dsx.core.transfers import Task, TaskKind, Upload
+from dsx.hub.accounts.principals import principal_of
 from dsx.hub.clock import SECOND, now
 
 ADMIN = SERVICE
@@ -43,28 +41,6 @@ _OF_TASKS: dict[TaskKind | None, Scope] = {
 }
 """Scopes that making or controlling tasks of each kind needs; for None see `require_task`."""
 _EFFECT = {"read": "read", "write": "store or change", "delete": "delete", "admin": "administer"}
-
-
-def service(address: str = "") -> Principal:
-    """Return the principal of a configured API key."""
-    return Principal(ADMIN, name=ADMIN, scopes=OF_ROLE["admin"], address=address)
-
-
-def principal_of(user: User, token: Token | None = None, address: str = "") -> Principal:
-    """Return the principal of *user*, limited to what both the role and a *token* allow."""
-    allowed = OF_ROLE[user.role]
-    return Principal(
-        id=user.id,
-        name=user.name,
-        number=user.number,
-        scopes=allowed if token is None else allowed & token.scopes,
-        places=None if token is None else token.places,
-        partial=token is not None and not allowed <= token.scopes,
-        expires=None if token is None or token.kind == "session" else token.expires,
-        via="" if token is None else token.id,
-        address=address,
-        generation=user.generation,
-    )
 
 
 def require(principal: Principal, scope: Scope, *, links: bool = False) -> None:

@@ -14,6 +14,7 @@ from dsx.core.digest import text_digest
 from dsx.core.errors import DSXError, Unauthenticated
 from dsx.core.principals import OF_ROLE, Principal, Scope, Token, User
 from dsx.hub.accounts import access
+from dsx.hub.accounts.principals import principal_of, service
 from dsx.hub.accounts.shares import Shares
 from dsx.hub.accounts.sign_in_limits import RateLimiter
 from dsx.hub.accounts.tokens import PREFIX, SESSION, hash_of
@@ -103,7 +104,7 @@ class Authenticator:
     async def _resolve(self, credential: Credential, address: str) -> Principal:
         secret = credential.secret
         if not credential.cookie and self._is_key(secret):
-            return access.service()
+            return service()
         if secret.startswith(PREFIX["link"]):
             return await self._shares.holder(secret)
         if secret.startswith(tuple(PREFIX.values())):
@@ -114,9 +115,9 @@ class Authenticator:
             user = await self._accounts.sign_in(
                 credential.user, secret, address=address, device=credential.device
             )
-            return access.principal_of(user)
+            return principal_of(user)
         if secret.count(".") == _JWT_DOTS:
-            return access.principal_of(await self._accounts.of_jwt(secret))
+            return principal_of(await self._accounts.of_jwt(secret))
         raise Unauthenticated("Unknown API key or token: check DSX_API_KEY.")
 
     def _is_key(self, secret: str) -> bool:
@@ -151,11 +152,11 @@ class Authenticator:
 
 def _principal(token: Token, user: User | None) -> Principal:
     if user is not None:
-        return access.principal_of(user, token)
+        return principal_of(user, token)
     if token.owner != access.ADMIN:
         raise Unauthenticated("The token's account no longer exists.")
     return replace(
-        access.service(),
+        service(),
         scopes=token.scopes,
         places=token.places,
         partial=not OF_ROLE["admin"] <= token.scopes,

@@ -18,6 +18,7 @@ from dsx.core.names import check_dataset_name, check_label, check_stored_name
 from dsx.core.principals import OF_ROLE, Principal, ResourceScope, Role, Scope, Token, User
 from dsx.hub.accounts import access
 from dsx.hub.accounts.audit import note
+from dsx.hub.accounts.principals import principal_of
 from dsx.hub.clock import now
 from dsx.hub.limits import check_number
 
@@ -105,7 +106,7 @@ class Tokens:
 
     async def open_session(self, user: User, *, address: str = "") -> tuple[Token, str]:
         """Open a browser session for a user who has just signed in; returns it and its secret."""
-        principal = access.principal_of(user, None, address)
+        principal = principal_of(user, None, address)
         name = f"browser at {address}"
         return await self._issue(
             principal,

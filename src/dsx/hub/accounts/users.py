@@ -17,6 +17,7 @@ from dsx.core.principals import OF_ROLE, Principal, Role, Token, User
 from dsx.hub.accounts import access
 from dsx.hub.accounts.audit import note
 from dsx.hub.accounts.passwords import Passwords
+from dsx.hub.accounts.principals import principal_of
 from dsx.hub.accounts.sign_in_limits import SignInLimiter
 from dsx.hub.accounts.signing_keys import SigningKeys
 from dsx.hub.accounts.tokens import INVITE, hash_of
@@ -118,7 +119,7 @@ class Users:
             if not by_admin and invite:
                 given = _invited(connection, invite or "")
             user = users.add(connection, name, given, hashed, now())
-            note(connection, by or access.principal_of(user, None, address), "user.create", name)
+            note(connection, by or principal_of(user, None, address), "user.create", name)
             return user
 
         return await self._catalog.write(work)
@@ -190,7 +191,7 @@ class Users:
                 return user
             name = _free_name(wanted, lambda name: users.find(connection, name) is None)
             user = users.add(connection, name, "member", None, now(), subject=subject)
-            principal = access.principal_of(user, None, address)
+            principal = principal_of(user, None, address)
             note(connection, principal, "user.create", name, subject=subject)
             return user
 

@@ -20,27 +20,24 @@ from dsx.core.content import Content
 from dsx.core.digest import Digest
 from dsx.core.errors import (
     NotFound,
-    PreconditionFailed,
 )
 from dsx.core.metadata import check_metadata, merge_patch
 from dsx.core.model import (
-    ANY,
-    BlobInfo,
     FileChanges,
     FileQuery,
     FileVersion,
     Given,
-    NewFile,
     NumberedPage,
     Page,
 )
 from dsx.core.names import check_file_name, check_label
-from dsx.core.principals import Principal, Scope
+from dsx.core.principals import Principal
 from dsx.hub.accounts import access
 from dsx.hub.accounts.audit import note
 from dsx.hub.clock import now
 from dsx.hub.files.allowances import Allowances
 from dsx.hub.files.content import content_of
+from dsx.hub.files.preconditions import allow, claimed, require_match, unchanged
 from dsx.hub.files.presence import Present, always_present
 from dsx.hub.files.receiver import Receiver
 from dsx.hub.files.validation import check_tags, new_file
@@ -150,7 +147,7 @@ class Files:
             """Order matters: a purge of equal content excludes us by the claim, see `Trash`."""
             records.lock_owner(connection, principal.id)
             may(connection)
-            before = _kept(connection, new, blob, given) if only_if_changed else None
+            before = unchanged(connection, new, blob, given) if only_if_changed else None
             if before is not None:
                 return before
             blob_records.lock_blob(connection, blob.digest)
@@ -358,59 +355,3 @@ class Files:
         """
         version = await self.get(principal, ref)
         return content_of(self.blobs, version)
-
-
-def claimed(
-    connection: Connection, principal: Principal, ref: str, scope: Scope, *, trashed: bool = False
-) -> FileVersion:
-    """Return the version after locking its owner's files: see `records.lock_owner`.
-
-    Raises what `access.file` raises.
-    """
-    version = access.file(connection, principal, ref, scope, trashed=trashed)
-    records.lock_owner(connection, version.owner)
-    return access.file(connection, principal, ref, scope, trashed=trashed)
-
-
-def allow(
-    principal: Principal,
-    new: NewFile,
-    connection: Connection,
-    *,
-    only_if_absent: bool,
-    only_if_match: frozenset[str] | None,
-) -> None:
-    """Raise `Denied` or `PreconditionFailed` unless *principal* may store *new* under its name.
-
-    `Unauthenticated` if the credential has ended since the request began.
-    """
-    access.require_present(connection, principal)
-    access.require_name(connection, principal, new.name, new.category)
-    if only_if_absent:
-        refuse_taken(connection, new.owner, new.name)
-    if only_if_match is not None:
-        require_match(records.find(connection, new.owner, new.name), only_if_match)
-
-
-def require_match(version: FileVersion | None, digests: frozenset[str] | None) -> None:
-    """Raise `PreconditionFailed` unless *version* has one of *digests*; None: no condition."""
-    if digests is None:
-        return
-    if version is None:
-        raise PreconditionFailed("If-Match: there is no file of that name.")
-    if digests != ANY and version.sha256 not in digests:
-        raise PreconditionFailed("If-Match: the file has changed.")
-
-
-def _kept(connection: Connection, new: NewFile, blob: BlobInfo, given: Given) -> FileVersion | None:
-    """Return the existing version if it already has these values and intact bytes."""
-    before = records.find(connection, new.owner, new.name)
-    if before is None or before.sha256 != blob.digest or not given.agrees(before):
-        return None
-    return before if blob_records.get(connection, blob.digest) else None
-
-
-def refuse_taken(connection: Connection, owner: str, name: str) -> None:
-    """Raise `PreconditionFailed` if the owner has a live file of that name."""
-    if records.find(connection, owner, name) is not None:
-        raise PreconditionFailed(f"A file named {name!r} already exists.")

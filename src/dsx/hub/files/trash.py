@@ -21,7 +21,7 @@ from dsx.core.principals import Principal
 from dsx.hub.accounts import access
 from dsx.hub.accounts.audit import note
 from dsx.hub.clock import DAY, now
-from dsx.hub.files.files import claimed, require_match
+from dsx.hub.files.preconditions import claimed, require_match
 from dsx.hub.integrity.blob_gc import remove_unknown
 
 _BATCH = 200

@@ -10,7 +10,7 @@ from typing import Any
 import uuid_utils
 from sqlalchemy import Connection
 
-from dsx.catalog import tasks, uploads
+from dsx.catalog import partial_uploads, tasks, uploads
 from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
 from dsx.core.intervals import IntervalSet
 from dsx.core.media_types import DEFAULT_TYPE
@@ -185,7 +185,7 @@ def fix_length(
     """
     limits.check_size(length)
     check_room(connection, room, length - upload.received.size)
-    counted = uploads.counted_as(connection, upload)
+    counted = partial_uploads.counted_as(connection, upload)
     limits.check_quota(connection, upload.owner, length, counted=counted)
     tasks.change(connection, upload.id, now(), total=length)
     return uploads.set_length(connection, upload, length)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from dsx.blobs.contract import Stage
 from dsx.catalog import blobs as blob_records
-from dsx.catalog import files, tasks, uploads
+from dsx.catalog import files, partial_uploads, tasks, uploads
 from dsx.core.digest import Digest
 from dsx.core.errors import DSXError, Gone, Incomplete, NotFound, Paused, StorageFailed
 from dsx.core.model import BlobInfo, FileVersion, NewFile
@@ -24,7 +24,7 @@ from dsx.core.shield import run_in_thread, run_to_completion
 from dsx.core.transfers import Upload
 from dsx.hub.accounts.audit import note
 from dsx.hub.clock import SECOND, now
-from dsx.hub.files.files import refuse_taken
+from dsx.hub.files.preconditions import refuse_taken
 from dsx.hub.files.receiver import as_received
 from dsx.hub.integrity.blob_gc import recorded, spare
 from dsx.hub.transfers.creation import fix_length, total
@@ -184,7 +184,7 @@ class Finisher:
             uploads.lock_upload(connection, partial_.id)
             refuse_paused(uploads.get_held(connection, partial_.owner, partial_.id))
             self._end(connection, partial_, None)
-            return uploads.finals_of(connection, partial_.id)
+            return partial_uploads.finals_of(connection, partial_.id)
 
         for final, owner in await self._catalog.write(work):
             try:
@@ -277,7 +277,7 @@ class Finisher:
 
     def _admitted(self, connection: Connection, upload: Upload, blob: BlobInfo) -> NewFile:
         """Return the fields of the file, if it may be made now: checked before sealing."""
-        counted = uploads.counted_as(connection, upload)
+        counted = partial_uploads.counted_as(connection, upload)
         self._limits.check_quota(connection, upload.owner, blob.size, counted=counted)
         new = NewFile(
             upload.owner,
@@ -299,7 +299,7 @@ class Finisher:
         note(connection, owner, "file.create", version.id, name=version.name, upload=upload.id)
         self._end(connection, upload, version.number)
         if upload.kind == "final":
-            uploads.consume_parts(connection, upload.id, now() + _PARTS_LEFT)
+            partial_uploads.consume_parts(connection, upload.id, now() + _PARTS_LEFT)
         return version
 
     def _end(self, connection: Connection, upload: Upload, version: int | None) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection
 
@@ -15,7 +14,7 @@ from dsx.catalog import tasks as records
 from dsx.catalog import usage
 from dsx.catalog.database import Catalog
 from dsx.core.content import Content
-from dsx.core.errors import Conflict, Gone, Invalid, NotFound, Paused
+from dsx.core.errors import Conflict, Invalid, NotFound
 from dsx.core.model import FileQuery, Micros
 from dsx.core.principals import Principal
 from dsx.core.shield import run_in_thread, run_to_completion
@@ -30,42 +29,14 @@ from dsx.hub.limits import Limits, check_number
 from dsx.hub.transfers.carried import Transfer
 from dsx.hub.transfers.control import Controls
 from dsx.hub.transfers.emptying import Emptying
+from dsx.hub.transfers.task_changes import SETTLED, Seen
+from dsx.hub.transfers.task_states import check_runnable, over, own, shown
 from dsx.hub.transfers.time_limit import TimeLimit
 from dsx.hub.transfers.uploads import Uploads
 
 SelectingKind = Literal["download", "delete"]
 SELECTING: frozenset[TaskKind | None] = frozenset(("download", "delete"))
 _DIGITS = 19
-_SETTLED: Micros = 2 * SECOND  # transactions that began earlier have ended
-
-
-class Seen:
-    """The tasks that a follower has seen; ``more``: further changes are already waiting."""
-
-    MOST: ClassVar[int] = 200
-
-    def __init__(self) -> None:
-        self.since: Micros = 0
-        self.more = True
-        self._known: dict[str, Micros] = {}
-
-    def rewind(self, instant: Micros) -> None:
-        """Handle a clock that may have been set back to *instant*."""
-        self.since = min(self.since, instant)
-
-    def pick(self, marks: Sequence[tuple[str, Micros]]) -> list[str]:
-        """Return the ids of the first new *marks*, which are then seen."""
-        new = [(id_, updated) for id_, updated in marks if self._known.get(id_) != updated]
-        chosen = new[: self.MOST]
-        self._known.update(chosen)
-        self.more = len(new) > self.MOST or len(marks) == records.MARKS
-        if chosen:
-            self.since = max(self.since, chosen[-1][1])
-        elif self.more:  # a full batch with the same time: continue after it
-            self.since = marks[-1][1] + _SETTLED + 1
-        edge = self.since - _SETTLED
-        self._known = {id_: at for id_, at in self._known.items() if at >= edge}
-        return [id_ for id_, _ in chosen]
 
 
 class Tasks:
@@ -156,7 +127,8 @@ class Tasks:
         access.require_task(principal, kind)
         task = await self.get(principal, id_)
         asked = _filters(query)
-        if task.kind is None and _may_run(task):
+        if task.kind is None:
+            check_runnable(task)
             found = await self._select(principal, query, (), always_present)
             if kind == "download":
                 await self._check_download(principal, found)
@@ -166,7 +138,8 @@ class Tasks:
                 lambda connection: records.assign(connection, id_, now(), **values)
             )
             task = await self.get(principal, id_)
-        if _may_run(task) and task.kind != kind:
+        check_runnable(task)
+        if task.kind != kind:
             raise Conflict(f"The task is for {task.kind or 'nothing'}.", {"kind": task.kind})
         if asked and asked != task.subject.get("query"):
             raise Conflict("The task's files were already set, and differ.")
@@ -200,7 +173,7 @@ class Tasks:
             following = f"{found[-1].created}_{found[-1].id}" if len(found) == limit else None
             if not everyone:
                 found = [task for task in found if access.task(connection, principal, task)]
-            return _shown(connection, found), following
+            return shown(connection, found), following
 
         return await self._catalog.read(work)
 
@@ -221,10 +194,10 @@ class Tasks:
         access.require(principal, "read")
 
         def work(connection: Connection) -> Sequence[Task]:
-            new = seen.pick(records.marks(connection, principal.id, seen.since - _SETTLED))
+            new = seen.pick(records.marks(connection, principal.id, seen.since - SETTLED))
             found = records.some(connection, principal.id, new)
             mine = [task for task in found if access.task(connection, principal, task)]
-            return _shown(connection, mine)
+            return shown(connection, mine)
 
         seen.rewind(now())
         return await self._catalog.read(work)
@@ -253,7 +226,7 @@ class Tasks:
         if task.kind == "upload" and await self._uploads.holds_bytes(id_):
             await self._uploads.abort(principal, id_)
         elif task.state == "completed":
-            raise _over(task)
+            raise over(task)
         else:
             await self._catalog.write(
                 lambda connection: records.end(
@@ -285,7 +258,7 @@ class Tasks:
         Raises `Paused` or `Gone` if it may not run now.
         """
         task = await self._get(principal, id_)
-        _may_run(task)
+        check_runnable(task)
         await self._note(id_, state="running")
         async with self._controls.transfer(id_) as control:
             transfer = Transfer(control, partial(self._note, id_))
@@ -358,10 +331,10 @@ class Tasks:
         state: Any,
     ) -> Task:
         def work(connection: Connection) -> None:
-            task = _own(connection, principal, id_)
+            task = own(connection, principal, id_)
             access.require_task(principal, task.kind)
             if task.state not in records.LIVING:
-                raise _over(task)
+                raise over(task)
             begun = "pending" if task.kind is None and state == "running" else state
             records.change(connection, id_, now(), only_from, state=begun)
 
@@ -372,7 +345,7 @@ class Tasks:
     async def _get(self, principal: Principal, id_: str, *, anybodys: bool = False) -> Task:
         """Return the task if the principal has one of the scopes that its kinds need."""
         return await self._catalog.read(
-            lambda connection: _own(connection, principal, id_, anybodys=anybodys)
+            lambda connection: own(connection, principal, id_, anybodys=anybodys)
         )
 
     async def _note(self, id_: str, **values: Any) -> None:
@@ -393,38 +366,6 @@ def _place(before: str) -> tuple[Micros, str]:
     return int(created), id_
 
 
-def _own(connection: Connection, principal: Principal, id_: str, *, anybodys: bool = False) -> Task:
-    owner = records.whose(connection, id_) if anybodys and principal.admin else None
-    if owner not in {None, principal.id}:
-        return _shown(connection, [records.get(connection, owner or "", id_)])[0]
-    return _shown(connection, [access.own_task(connection, principal, id_)])[0]
-
-
-def _shown(connection: Connection, found: Sequence[Task]) -> list[Task]:
-    """Return tasks in their current state: some have expired, some are not being worked on."""
-    instant = now()
-    silent = records.silent(connection, found, instant)
-    return [
-        replace(task, state="waiting") if task.id in silent else _as_of(task, instant)
-        for task in found
-    ]
-
-
-def _as_of(task: Task, instant: Micros) -> Task:
-    if task.state in records.LIVING and task.expires <= instant:
-        return replace(task, state="expired")
-    return task
-
-
-def _may_run(task: Task) -> bool:
-    """Return True; raise `Paused` or `Gone` if the task may not run now."""
-    if task.state == "paused":
-        raise Paused("The task is paused; resume it first.", {"id": task.id})
-    if task.state in {"aborted", "expired"}:
-        raise Gone(f"The task was {task.state}.", {"id": task.id})
-    return True
-
-
 def _called(numbers: Sequence[int]) -> str:
     return f"{len(numbers)} files"
 
@@ -433,7 +374,3 @@ def _filters(query: FileQuery) -> dict[str, Any]:
     """Return the filters of *query* for names and times as JSON."""
     asked = {"regex": query.regex, "from": query.created_from, "to": query.created_to}
     return {key: value for key, value in asked.items() if value is not None}
-
-
-def _over(task: Task) -> Conflict:
-    return Conflict(f"The task is {task.state}.", {"id": task.id, "state": task.state})

@@ -20,7 +20,7 @@ import structlog
 from sqlalchemy import Connection
 
 from dsx.blobs.contract import BlobStore, Stages
-from dsx.catalog import uploads
+from dsx.catalog import partial_uploads, uploads
 from dsx.catalog.database import Catalog
 from dsx.core.digest import parse_digest
 from dsx.core.errors import Conflict, Denied, DSXError, Invalid, Paused
@@ -31,7 +31,7 @@ from dsx.hub.accounts import access
 from dsx.hub.accounts.audit import note
 from dsx.hub.clock import now
 from dsx.hub.files.allowances import Allowances
-from dsx.hub.files.files import refuse_taken
+from dsx.hub.files.preconditions import refuse_taken
 from dsx.hub.limits import Limits, check_room, inconsistent
 from dsx.hub.transfers import possession
 from dsx.hub.transfers.append import Appender, refuse_more
@@ -118,7 +118,7 @@ class Uploads:
                 access.own_task(connection, principal, new.task)
             assign(connection, created, new.task)
             uploads.add(connection, created, needed)
-            counted = uploads.counted_as(connection, created)
+            counted = partial_uploads.counted_as(connection, created)
             self.limits.check_quota(connection, principal.id, needed, counted=counted)
             note(connection, principal, "upload.create", created.id)
             return created

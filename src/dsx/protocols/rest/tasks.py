@@ -23,7 +23,7 @@ from dsx.http.send import DOWNLOADS, ContentResponse
 from dsx.http.server_sent_events import Event, EventStream, Streams
 from dsx.http.task_response import ControlledResponse
 from dsx.hub.hub import Hub
-from dsx.hub.transfers.tasks import Seen
+from dsx.hub.transfers.task_changes import Seen
 from dsx.protocols.rest.transfer_models import NewTask, Task, TaskId, TaskList
 
 router = PrefixRouter(prefix="/tasks", tags=["tasks"])
