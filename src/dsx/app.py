@@ -44,7 +44,7 @@ DIALECTS: dict[str, APIRouter] = {
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The ASGI application. Opens nothing until its lifespan starts."""
     settings = settings or Settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     connections = _connections(settings)
 
     @asynccontextmanager

@@ -35,6 +35,7 @@ from dsx.core.paths import at_home
 from dsx.core.running import DATA_DIR
 from dsx.core.sizes import parse_size
 from dsx.core.web import network, path_prefix, web_address
+from dsx.logs import LogFormat
 from dsx.setting_sources import NamedFiles, Variables
 
 Dialect = Literal["tinydist", "datastore", "fileserver", "storage", "dsx"]
@@ -238,6 +239,9 @@ class Settings(BaseSettings):
         "process's open-file limit.",
     )
     log_level: str = Field("info", description="debug, info, warning or error.")
+    log_format: LogFormat = Field(
+        "auto", description="`text` or `json` lines; `auto`: text on a terminal, else JSON."
+    )
 
     @field_validator("log_level")
     @classmethod

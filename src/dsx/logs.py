@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from typing import TextIO, cast
+from typing import Literal, TextIO, cast
 
 import structlog
 
-from dsx.redaction import Redacting, rendered
+from dsx.redaction import Redacting, rendered, rendered_for_people
+
+LogFormat = Literal["auto", "text", "json"]
 
 
 class _Unfailing:
@@ -26,8 +28,12 @@ class _Unfailing:
             sys.stderr.flush()
 
 
-def configure_logging(level: str) -> None:
-    """Log to standard error: the hub's events as JSON lines, library messages as text."""
+def configure_logging(level: str, format_: LogFormat = "auto") -> None:
+    """Log to standard error, the hub's events as text or JSON lines, library messages as text.
+
+    *format_*: ``auto`` is text on a terminal and JSON elsewhere.
+    """
+    as_text = format_ == "text" or (format_ == "auto" and sys.stderr.isatty())
     libraries = logging.DEBUG if level == "debug" else logging.WARNING
     handler = logging.StreamHandler()
     handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
@@ -38,7 +44,7 @@ def configure_logging(level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper("iso"),
             structlog.processors.format_exc_info,
-            rendered,
+            rendered_for_people if as_text else rendered,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Unfailing())),

@@ -11,6 +11,7 @@ import structlog
 
 HIDDEN = "***"
 _JSON = structlog.processors.JSONRenderer()
+_TEXT = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=24)
 _SECRET = re.compile(
     r"dsx[a-z]?_[A-Za-z0-9_-]{20,}"  # tokens, sessions, invitations, links: see `hub.tokens`
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*"  # signed tokens (JWT)
@@ -32,6 +33,11 @@ def shown_path(path: str, root: str = "") -> str:
 def rendered(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
     """Render an event as a redacted JSON line; structlog's last processor."""
     return redacted(str(_JSON(logger, method, event)))
+
+
+def rendered_for_people(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+    """Render an event as a redacted line of text; structlog's last processor."""
+    return redacted(str(_TEXT(logger, method, event)))
 
 
 class Redacting(logging.Formatter):

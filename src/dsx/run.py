@@ -74,7 +74,7 @@ def run(settings: Settings, *, make_key: bool = False) -> None:
 
     *make_key*: generate a missing admin key even if other machines can reach the hub.
     """
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     check_apart(settings)
     for name in of_services():
         _print_status(

@@ -62,7 +62,7 @@ async def _check(data_dir: Path | None, *, deep: bool, repair: bool, force: bool
         from dsx.run import load_settings  # noqa: PLC0415 (the SDK has no server packages)
         from dsx.store import open_store  # noqa: PLC0415
     settings = load_settings({"data_dir": data_dir})
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     async with open_store(settings, create=False) as (catalog, blobs):
         report = await check(catalog, blobs, deep=deep, repair=repair, force=force)
     return report.as_dict()

@@ -62,7 +62,7 @@ async def _rotate(data_dir: Path | None, grace: float) -> dict[str, Any]:
         from dsx.run import load_settings  # noqa: PLC0415
         from dsx.store import open_store, secret_keys  # noqa: PLC0415
     settings = load_settings({"data_dir": data_dir})
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     async with open_store(settings, create=False) as (catalog, _):
         keys = secret_keys(settings, create=False)
         if grace and not keys:
