@@ -25,7 +25,7 @@ from uvicorn.supervisors import Multiprocess
 from dsx import __version__
 from dsx.config import Settings
 from dsx.core.errors import Invalid, Unavailable, Unusable
-from dsx.core.running import ADMIN_KEY_FILE, SERVER_FILE
+from dsx.core.running import ADMIN_KEY_FILE, DATA_DIR, SERVER_FILE
 from dsx.hub.accounts.oidc_provider import check_installed
 from dsx.hub.accounts.signing_keys import load_or_create_secret
 from dsx.hub.integrity.belonging import agreement, renew
@@ -227,9 +227,22 @@ def _announce(settings: Settings, listener: socket.socket) -> None:
             with opener.open(f"{_local_url(settings)}/ready", timeout=5):
                 listener.listen(_BACKLOG)  # uvicorn has set a shorter one
                 print(f"ready: http://{shown}:{settings.port}", flush=True)  # noqa: T201
+                if sys.stderr.isatty():
+                    _print_status(f"try it in another terminal: {_first_command(settings)}")
                 return
         except OSError:
             time.sleep(0.05)
+
+
+def _first_command(settings: Settings) -> str:
+    """Return a command that works as pasted into another terminal, in the same directory."""
+    program = Path(sys.argv[0])
+    command = [f"{sys.executable} -m dsx" if program.name == "__main__.py" else str(program)]
+    if settings.data_dir.absolute() != Path(DATA_DIR).absolute():
+        key = "" if settings.keys else f" --api-key-file {settings.data_dir / ADMIN_KEY_FILE}"
+        command.append(f"--server {_local_url(settings)}{key}")
+    readme = Path("README.md")
+    return " ".join([*command, "upload", str(readme) if readme.exists() else sys.executable])
 
 
 def _print_status(line: str) -> None:

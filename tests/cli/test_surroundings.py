@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.commands import Commands, lines
 from tests.support.hub import KEY, RunningHub, clean_environment, running_hub
+from tests.support.shell import sh
 from tests.support.waiting import eventually
 
 SERVICE = "tcp://10.0.0.1:8000"
@@ -77,8 +80,20 @@ def test_the_admin_key_is_shown_once_and_on_a_terminal_alone(tmp_path: Path) -> 
     assert key_file.read_text().strip() not in shown(tmp_path)
 
 
-def shown(directory: Path) -> str:
-    """What `dsx serve` writes to a terminal until it is ready."""
+def test_the_first_command_works_as_pasted(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def pasted(seen: str) -> None:
+        (command,) = re.findall(r"try it in another terminal: (.*?)\r?\n", seen)
+        told = sh(command, tmp_path, HOME=str(tmp_path))
+        said.append(told)
+
+    shown(tmp_path, pasted)
+    assert "version 1" in said[0]
+
+
+def shown(directory: Path, do: Callable[[str], object] = str) -> str:
+    """What `dsx serve` writes to a terminal until it is ready; then *do* something with that."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "dsx", "serve"],
@@ -93,10 +108,11 @@ def shown(directory: Path) -> str:
     def ready() -> bool:
         nonlocal seen
         seen += os.read(ours, 4096)
-        return b"ready: " in seen
+        return re.search(rb"ready: .*\n(.*\n)*try it .*\n", seen) is not None
 
     try:
         eventually(ready, 60)
+        do(seen.decode())
     finally:
         process.terminate()
         process.wait()
