@@ -8,6 +8,7 @@ reported to the user, who can correct the address.
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
@@ -25,7 +26,24 @@ _SHOWN = 200
 
 
 class Session(requests.Session):
-    """A session of `requests` that follows no redirects."""
+    """A session with one server that follows no redirects, and reads the environment once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._from_environment: dict[Any, dict[str, Any]] = {}
+
+    def merge_environment_settings(
+        self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+    ) -> Any:
+        """Return the settings of a request, with proxies and CA files from the environment.
+
+        Looking for proxies takes as long as everything else about a small request.
+        """
+        key = (verify, cert)
+        if key not in self._from_environment:
+            found = super().merge_environment_settings(url, proxies, stream, verify, cert)
+            self._from_environment[key] = dict(found)
+        return self._from_environment[key] | {"stream": self.stream if stream is None else stream}
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return None; redirects are handled by `following`."""
