@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
-from enum import Enum
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ from dsx.app import create_app
 from dsx.cli.main import app
 from dsx.config import Settings
 from dsx.core.errors import STATUS
+from dsx.setting_values import as_written
 
 DOCS = Path(__file__).parents[1] / "docs"
-_MIB = 1024 * 1024
 _NOTE = "<!-- Written by `python -m tools.reference` from the code: do not edit. -->\n"
 
 
@@ -56,16 +55,8 @@ def _variables(name: str, field: FieldInfo) -> list[str]:
 
 
 def _default(field: FieldInfo) -> str:
-    value = field.get_default(call_default_factory=True, validated_data={})
-    if value is None or value in ("", ()):
-        return ""
-    if isinstance(value, tuple):
-        value = ",".join(map(str, value))
-    if isinstance(value, bool):
-        value = str(value).lower()
-    elif isinstance(value, int) and value >= _MIB and value % _MIB == 0:
-        value = f"{value // _MIB}MiB"
-    return f"`{value.value if isinstance(value, Enum) else value}`"
+    shown = as_written(field.get_default(call_default_factory=True, validated_data={}))
+    return f"`{shown}`" if shown else ""
 
 
 def errors_page() -> str:

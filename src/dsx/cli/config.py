@@ -63,6 +63,7 @@ def _server_rows() -> list[dict[str, Any]]:
         with needs_server():
             from dsx.run import load_settings  # noqa: PLC0415
             from dsx.setting_origins import origins  # noqa: PLC0415 (the SDK has no server packages)
+            from dsx.setting_values import as_written  # noqa: PLC0415
     except Invalid:
         return []
     settings = load_settings({})
@@ -71,7 +72,7 @@ def _server_rows() -> list[dict[str, Any]]:
         value = getattr(settings, name)
         if name in SECRET:
             value = MASK if value else None
-        shown = None if value is None or value == "" else _masked(str(value))
+        shown = _masked(as_written(value)) or None
         rows.append({"setting": f"DSX_{name.upper()}", "value": shown, "origin": origin})
     return rows
 
