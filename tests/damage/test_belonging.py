@@ -274,7 +274,7 @@ def test_m7_a_lost_secret_key_is_not_replaced_in_silence(tmp_path: Path) -> None
     secret = path.read_text()
     path.unlink()
     told = serve(tmp_path, 5)
-    assert "secret.key is gone" in told
+    assert "secret.key is missing" in told
     assert "dsx secrets rotate --grace 0" in told
     assert not path.exists()
     path.write_text("another one\n")

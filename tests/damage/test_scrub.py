@@ -378,7 +378,7 @@ def test_what_fsck_finds_is_healed_by_uploading_it_again(tmp_path: Path, how: st
         check = Commands(tmp_path, {"DSX_DATA_DIR": str(hub.data_dir)})
         found = check("fsck", code=6)
         assert b"lost.bin: " in found.stdout
-        assert b"upload the originals to repair them" in found.stderr
+        assert b"upload the original files to repair them" in found.stderr
         (tmp_path / "lost.bin").write_bytes(data)
         upload = Commands(tmp_path, {"SERVER_URL": hub.url, "DSX_API_KEY": hub.key})
         assert b"unchanged" not in upload("upload", "lost.bin").stdout

@@ -207,7 +207,7 @@ def test_s2_31_coverage_is_reported(workflow: dict[str, Any], tmp_path: Path) ->
         "run", "-m", "pytest", "-q", str(script), "--rootdir", str(ROOT), "-c", "pyproject.toml"
     )
     coverage("combine", "--quiet")
-    table = coverage("report", "--include", "*/protocols/fileserver.py", "--format", "total")
+    table = coverage("report", "--include", "*/dialects/fileserver.py", "--format", "total")
     assert int(table) > 40  # the handler ran, in the server's process
 
 

@@ -17,7 +17,14 @@ from tests.support.hub import clean_environment, running_hub
 from tests.support.shell import sh
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ["pyproject.toml", "README.md", "LICENSE", "requirements.txt", "Makefile"]
+PARTS = [
+    "pyproject.toml",
+    "constraints.txt",
+    "README.md",
+    "LICENSE",
+    "requirements.txt",
+    "Makefile",
+]
 
 
 @pytest.fixture(scope="module")

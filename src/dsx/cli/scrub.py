@@ -47,7 +47,9 @@ def scrub(
         else:
             context.output.result(status, [*_lines(status, now=now), *_some(client, status)])
     if status.damaged:
-        raise Damaged(f"{status.damaged} blobs are damaged; upload the originals to repair them.")
+        raise Damaged(
+            f"{status.damaged} blobs are damaged; upload the original files to repair them."
+        )
     if status.damaged_in_place:
         raise Damaged(
             f"{status.damaged_in_place} dataset files are damaged; replace them with the originals."
