@@ -114,6 +114,7 @@ class BodyReceiver(asyncio.BufferedProtocol):
         if not self._lost:
             self._transport.set_protocol(self._connection)
             self._transport.resume_reading()
+        self._stay_young()
         for buffer, _ in self._full:
             buffer.release()
         self._full.clear()
@@ -154,10 +155,13 @@ class BodyReceiver(asyncio.BufferedProtocol):
         self._quick = False
         self._getting_old = self._loop.call_at(SLOW.turn(self._loop.time()), self._hand_over)
 
-    def _hand_over(self) -> None:
+    def _stay_young(self) -> None:
         if self._getting_old is not None:
             self._getting_old.cancel()
             self._getting_old = None
+
+    def _hand_over(self) -> None:
+        self._stay_young()
         assert self._filling is not None
         self._full.append((self._filling, self._filled))
         self._filling = None
