@@ -51,7 +51,7 @@ bench: .venv/.test
 .venv/.test: pyproject.toml constraints.txt
 	@echo "Installing DSX Hub and what its tests need into .venv: some minutes …"
 	@echo "As root the tests also install Debian packages by apt (PostgreSQL, Ceph, nginx, a browser …);"
-	@echo "as another user they say what is missing."
+	@echo "as another user they report what is missing."
 	$(PYTHON) -m venv .venv
 	$(INSTALL) -e '.[test]'
 	touch $@ .venv/.server
@@ -61,4 +61,5 @@ bench: .venv/.test
 	touch $@
 
 clean:
-	rm -rf .venv build dist coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist coverage .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache .schemathesis

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from typer.main import get_command
 from dsx.app import create_app
 from dsx.cli.main import app
 from dsx.config import Settings
-from dsx.core.errors import STATUS
+from dsx.core.errors import STATUS, DSXError
 from dsx.setting_values import as_written
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -55,7 +54,7 @@ def _variables(name: str, field: FieldInfo) -> list[str]:
 
 
 def _default(field: FieldInfo) -> str:
-    shown = as_written(field.get_default(call_default_factory=True, validated_data={}))
+    shown = as_written(field, field.get_default(call_default_factory=True, validated_data={}))
     return f"`{shown}`" if shown else ""
 
 
@@ -73,9 +72,10 @@ def errors_page() -> str:
     ]
     for kind, status in sorted(STATUS.items(), key=lambda item: (item[1], item[0].code)):
         meaning = " ".join((kind.__doc__ or "").split("\n\n", 1)[0].split())
+        if kind is DSXError:
+            meaning = "An unexpected failure of the server; its log has the cause."
         retry = "yes" if kind.retryable else ""
-        phrase = HTTPStatus(status).phrase
-        lines.append(f"| {status} {phrase} | `{kind.code}` | {retry} | {meaning} |")
+        lines.append(f"| {status} | `{kind.code}` | {retry} | {meaning} |")
     return "\n".join([*lines, ""])
 
 
@@ -85,7 +85,8 @@ def routes_page() -> str:
         "# REST",
         "",
         "The API is described by the OpenAPI document at `/openapi.json`, shown at `/docs` and",
-        "`/redoc` of a running hub. These are its routes.",
+        "`/redoc` of a running hub. These are its routes, without `/uploads` for tus and the",
+        "IETF's resumable uploads, which [Uploads](uploads.md) describes.",
     ]
     for tag, routes in sorted(_by_tag(create_app(Settings(_env_file=None)).openapi()).items()):
         lines += ["", f"## {tag}", "", "| Route | |", "|---|---|"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -33,43 +33,25 @@ from pydantic_settings import (
 
 from dsx.core.paths import at_home
 from dsx.core.running import DATA_DIR
-from dsx.core.sizes import parse_size
 from dsx.core.web import network, path_prefix, web_address
 from dsx.logs import LogFormat
 from dsx.setting_sources import NamedFiles, Variables
+from dsx.setting_values import parts, parts_or_none, size
 
 Dialect = Literal["tinydist", "datastore", "fileserver", "storage", "dsx"]
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
 
-def _parse_size(value: Any) -> Any:
-    if not isinstance(value, str) or not value.strip():
-        return None if value in (None, "") or isinstance(value, str) else value
-    return parse_size(value)
-
-
-def _split_keys(value: Any) -> Any:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _split_or_none(value: Any) -> Any:
-    return () if value == "none" else _split_keys(value)
-
-
-Size = Annotated[int | None, BeforeValidator(_parse_size)]
-Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_keys)]
-Scopes = Annotated[
-    tuple[Literal["read", "write", "delete"], ...], NoDecode, BeforeValidator(_split_keys)
-]
-Dialects = Annotated[tuple[Dialect, ...], NoDecode, BeforeValidator(_split_or_none)]
+Size = Annotated[int | None, BeforeValidator(size)]
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parts)]
+Scopes = Annotated[tuple[Literal["read", "write", "delete"], ...], NoDecode, BeforeValidator(parts)]
+Dialects = Annotated[tuple[Dialect, ...], NoDecode, BeforeValidator(parts_or_none)]
 Proxies = Annotated[
     tuple[Annotated[str, AfterValidator(lambda value: str(network(value)))], ...],
     NoDecode,
-    BeforeValidator(_split_or_none),
+    BeforeValidator(parts_or_none),
 ]
-Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)]
+Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(parts)]
 
 
 class Settings(BaseSettings):
@@ -173,13 +155,15 @@ class Settings(BaseSettings):
         "", description="Claim that names accounts; default: preferred_username, else email."
     )
     rate_limit: float | None = Field(
-        None, gt=0, description="Requests per second per principal, in each process; default: any."
+        None,
+        gt=0,
+        description="Requests per second of one account, divided among the workers; default: any.",
     )
     audit_days: float = Field(365, gt=0, description="Days that audit log entries are kept.")
     audit_rows: int = Field(
         1_000_000, gt=0, description="Maximum audit log entries; oldest refusals are deleted first."
     )
-    audit_size: Annotated[int, BeforeValidator(_parse_size)] = Field(
+    audit_size: Annotated[int, BeforeValidator(size)] = Field(
         256 * 1024**2, gt=0, description="Approximate maximum size of the audit log, in bytes."
     )
     dialects: Dialects = Field(

@@ -34,7 +34,7 @@ def configure_logging(level: str, format_: LogFormat = "auto") -> None:
     *format_*: ``auto`` is text on a terminal and JSON elsewhere.
     """
     as_text = format_ == "text" or (format_ == "auto" and sys.stderr.isatty())
-    libraries = logging.DEBUG if level == "debug" else logging.WARNING
+    libraries = {"debug": logging.DEBUG, "error": logging.ERROR}.get(level, logging.WARNING)
     handler = logging.StreamHandler()
     handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=libraries, handlers=[handler])

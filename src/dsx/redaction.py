@@ -13,7 +13,7 @@ HIDDEN = "***"
 _JSON = structlog.processors.JSONRenderer()
 _TEXT = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=24)
 _SECRET = re.compile(
-    r"dsx[a-z]?_[A-Za-z0-9_-]{20,}"  # tokens, sessions, invitations, links: see `hub.tokens`
+    r"dsx[a-z]?_[A-Za-z0-9_-]{20,}"  # tokens, sessions, invitations, links
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*"  # signed tokens (JWT)
 )
 _LINK = re.compile(r"^(/+s/+)[^/]+")

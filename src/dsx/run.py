@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -227,22 +228,23 @@ def _announce(settings: Settings, listener: socket.socket) -> None:
             with opener.open(f"{_local_url(settings)}/ready", timeout=5):
                 listener.listen(_BACKLOG)  # uvicorn has set a shorter one
                 print(f"ready: http://{shown}:{settings.port}", flush=True)  # noqa: T201
-                if sys.stderr.isatty():
+                if sys.stderr.isatty() and not settings.keys:  # a key may be known here only
                     _print_status(f"try it in another terminal: {_first_command(settings)}")
                 return
         except OSError:
             time.sleep(0.05)
+    _print_status(f"not ready after {_READY_DEADLINE:g} seconds; see the log")
 
 
 def _first_command(settings: Settings) -> str:
     """Return a command that works as pasted into another terminal, in the same directory."""
     program = Path(sys.argv[0])
-    command = [f"{sys.executable} -m dsx" if program.name == "__main__.py" else str(program)]
+    command = [sys.executable, "-m", "dsx"] if program.name == "__main__.py" else [str(program)]
     if settings.data_dir.absolute() != Path(DATA_DIR).absolute():
-        key = "" if settings.keys else f" --api-key-file {settings.data_dir / ADMIN_KEY_FILE}"
-        command.append(f"--server {_local_url(settings)}{key}")
+        key_file = settings.data_dir / ADMIN_KEY_FILE
+        command += ["--server", _local_url(settings), "--api-key-file", str(key_file)]
     readme = Path("README.md")
-    return " ".join([*command, "upload", str(readme) if readme.exists() else sys.executable])
+    return shlex.join([*command, "upload", str(readme) if readme.exists() else sys.executable])
 
 
 def _print_status(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Assembles the hub: with `dsx.app` the only module that knows every concrete class."""
+"""Puts the hub's services together on an opened store."""
 
 from __future__ import annotations
 
@@ -123,11 +123,11 @@ async def _open_accounts(
     """Open the account services; closed on exit."""
     await check_secrets(settings, catalog)
     passwords = await asyncio.to_thread(Passwords)
-    throttle = SignInLimiter(catalog, SealedCookie(secret_keys(settings), "device"))
+    limiter = SignInLimiter(catalog, SealedCookie(secret_keys(settings), "device"))
     users = Users(
         catalog,
         passwords,
-        throttle,
+        limiter,
         SigningKeys(catalog, secret_keys(settings)),
         signup=settings.signup,
         jwt_ttl=settings.jwt_ttl,
@@ -135,7 +135,7 @@ async def _open_accounts(
         subjects=settings.oidc_signup,
     )
     root = Root(settings.dataset_path, private(settings))
-    shares = Shares(catalog, passwords, throttle, settings.max_shares, root.names)
+    shares = Shares(catalog, passwords, limiter, settings.max_shares, root.names)
     pace = RateLimiter(settings.rate_limit and settings.rate_limit / settings.workers)
     identity = Authenticator(
         catalog, api_keys(settings), users, shares, pace=pace, anonymous=settings.anonymous
@@ -151,7 +151,7 @@ async def _open_accounts(
     )
     oidc = _oidc(settings, users)
     try:
-        yield AccountServices(identity, users, tokens, shares, audit, throttle, oidc)
+        yield AccountServices(identity, users, tokens, shares, audit, limiter, oidc)
     finally:
         if oidc is not None:
             oidc.close()
@@ -170,7 +170,7 @@ def _datasets(settings: Settings, catalog: Catalog) -> Datasets:
     )
 
 
-def _oidc(settings: Settings, accounts: Users) -> OidcSignIn | None:
+def _oidc(settings: Settings, users: Users) -> OidcSignIn | None:
     """Return the sign-in at the external provider; None if that is not configured."""
     if not settings.oidc_issuer:
         return None
@@ -181,7 +181,7 @@ def _oidc(settings: Settings, accounts: Users) -> OidcSignIn | None:
         None if secret is None else secret.get_secret_value(),
     )
     box = SealedCookie(secret_keys(settings), "oidc")
-    return OidcSignIn(Provider(registration), accounts, box, name_claim=settings.oidc_name_claim)
+    return OidcSignIn(Provider(registration), users, box, name_claim=settings.oidc_name_claim)
 
 
 def private(settings: Settings) -> Private:

@@ -44,7 +44,7 @@ def test_pages_can_be_pasted(tmp_path: Path) -> None:
         key = tmp_path / "dsx-data" / "admin.key"
         key.parent.mkdir()
         key.write_text(hub.key)
-        hub.user("alice")  # as the README makes her
+        hub.user("alice")
         for document in ("docs/uploads.md", "docs/accounts.md", "docs/storage.md"):
             text = (ROOT / document).read_text()
             blocks = re.findall(r"^```bash[^\n]*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)

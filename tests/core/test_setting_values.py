@@ -6,24 +6,27 @@ from typing import Any
 
 import pytest
 
+from dsx.config import Settings
 from dsx.setting_values import as_written
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("name", "value", "text"),
     [
-        (None, ""),
-        ((), ""),
-        (True, "true"),
-        (False, "false"),
-        (("127.0.0.0/8", "::1/128"), "127.0.0.0/8,::1/128"),
-        (16 * 1024**2, "16MiB"),
-        (3 << 30, "3GiB"),
-        (20_000, "20000"),
-        (30.0, "30"),
-        (0.5, "0.5"),
-        ("info", "info"),
+        ("quota", None, ""),
+        ("api_key", (), ""),
+        ("dialects", (), "none"),
+        ("trusted_proxies", ("127.0.0.0/8", "::1/128"), "127.0.0.0/8,::1/128"),
+        ("open_datasets", True, "true"),
+        ("require_checksum", False, "false"),
+        ("fileserver_max", 16 * 1024**2, "16MiB"),
+        ("quota", 3 << 30, "3GiB"),
+        ("quota", 1000, "1000"),
+        ("max_uploads", 1 << 20, "1048576"),
+        ("trash_days", 30.0, "30"),
+        ("trash_days", 0.5, "0.5"),
+        ("log_level", "info", "info"),
     ],
 )
-def test_values_as_written(value: Any, text: str) -> None:
-    assert as_written(value) == text
+def test_values_as_written(name: str, value: Any, text: str) -> None:
+    assert as_written(Settings.model_fields[name], value) == text

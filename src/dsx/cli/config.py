@@ -67,12 +67,12 @@ def _server_rows() -> list[dict[str, Any]]:
     except Invalid:
         return []
     settings = load_settings({})
-    rows = []
+    rows, fields = [], type(settings).model_fields
     for name, origin in origins().items():
         value = getattr(settings, name)
         if name in SECRET:
             value = MASK if value else None
-        shown = _masked(as_written(value)) or None
+        shown = _masked(as_written(fields[name], value)) or None
         rows.append({"setting": f"DSX_{name.upper()}", "value": shown, "origin": origin})
     return rows
 

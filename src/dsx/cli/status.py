@@ -9,7 +9,7 @@ import typer
 from dsx import __version__
 from dsx.cli.context import Context
 from dsx.cli.output import human, note
-from dsx.core.errors import DSXError
+from dsx.core.errors import Denied, Unauthenticated
 
 
 def status(ctx: typer.Context) -> None:
@@ -25,18 +25,19 @@ def status(ctx: typer.Context) -> None:
     with context.client() as client:
         server = client.server_info()
         me = usage = None
-        with suppress(DSXError):  # without a credential, or with one for a few files only
+        with suppress(Unauthenticated, Denied):  # or a credential for a few files only
             me = client.accounts.whoami()
             usage = client.accounts.usage()
     if server.version and server.version != __version__:
         note(f"The server has version {server.version}, this command {__version__}.")
     url = context.server.value
+    nobody = "unknown credential" if context.api_key.value else "not signed in: see `dsx login`"
     free = "unknown" if server.free is None else human(server.free)
     lines = [
         f"server    {url}  (from: {context.server.origin})",
         f"version   {server.version or 'unknown'}",
         f"free      {free}" + (", too little for uploads" if server.storage == "full" else ""),
-        f"you       {me.username if me else 'not signed in: see `dsx login`'}",
+        f"you       {me.username if me else nobody}",
     ]
     if usage is not None:
         used = human(usage.bytes + usage.staged)

@@ -1,4 +1,4 @@
-"""Returns freed memory to the system.
+"""Returns freed memory to the system, and keeps the garbage collector from stopping it for long.
 
 glibc's allocator keeps freed memory that lies below memory in use, so a server that once held many
 requests would keep their memory forever.
