@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import http.server
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from tests.support.certificates import self_signed
 from tests.support.commands import Commands
 from tests.support.hub import RunningHub, running_hub
+from tests.support.listening import listening, says
 
 LEAKS = (
     "Traceback",
@@ -26,6 +20,8 @@ LEAKS = (
     "requests.",
     "pydantic",
 )
+
+PAGE = says(200, "text/html", b"<html>It works!</html>")
 
 
 @dataclass
@@ -45,10 +41,10 @@ MISTAKES = [
     Mistake("no key", "list", 4, "DSX_API_KEY", key=""),
     Mistake("no server", "list", 7, "http://127.0.0.1:9", server="http://127.0.0.1:9"),
     Mistake("unknown host", "list", 7, "hub.invalid", server="http://hub.invalid"),
-    Mistake("http to a TLS server", "list", 7, "https", server="http://localhost:{tls}"),
+    Mistake("http to a TLS server", "list", 7, "https", server="{plain}"),
     Mistake("https to a plain server", "list", 7, "http://", server="{https}"),
-    Mistake("self-signed certificate", "list", 7, "DSX_CA_FILE", server="https://localhost:{tls}"),
-    Mistake("another server", "list", 1, "SERVER_URL", server="http://127.0.0.1:{other}"),
+    Mistake("self-signed certificate", "list", 7, "DSX_CA_FILE", server="{tls}"),
+    Mistake("another server", "list", 1, "SERVER_URL", server="{other}"),
     Mistake("address without scheme", "list", 2, "http", server="hub:8000"),
     Mistake("no such local file", "upload missing.bin", 3, "missing.bin"),
     Mistake("a directory without -r", "upload directory", 2, "-r"),
@@ -76,70 +72,21 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a server with a self-signed certificate."""
-    certificate = _self_signed(tmp_path_factory.mktemp("tls") / "server.pem")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with http.server.ThreadingHTTPServer(("localhost", 0), Silent) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        Thread(target=server.serve_forever).start()
-        yield server.server_port
-        server.shutdown()
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server with a self-signed certificate."""
+    with listening(PAGE, self_signed(tmp_path_factory.mktemp("tls"))) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
-def other() -> Iterator[int]:
-    """The port of a web server that is no hub."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
-        Thread(target=server.serve_forever).start()
-        yield server.server_port
-        server.shutdown()
-
-
-class Silent(http.server.BaseHTTPRequestHandler):
-    """Answers everything with a page."""
-
-    def do_GET(self) -> None:
-        body = b"<html>It works!</html>"
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Keep silent."""
-
-
-def _self_signed(path: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+def other() -> Iterator[str]:
+    """The URL of a web server that is no hub."""
+    with listening(PAGE) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
-def names(strict: RunningHub, tls: int, other: int) -> dict[str, str]:
+def names(strict: RunningHub, tls: str, other: str) -> dict[str, str]:
     """What stands for what in the table."""
     reader = strict.user("reader", "reader")
     limited = strict.user("limited")
@@ -152,8 +99,9 @@ def names(strict: RunningHub, tls: int, other: int) -> dict[str, str]:
         "key": strict.key,
         "reader": reader.key,
         "limited": limited.key,
-        "tls": str(tls),
-        "other": str(other),
+        "tls": tls,
+        "plain": tls.replace("https:", "http:"),
+        "other": other,
     }
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 
 from tests.support.commands import Commands
 from tests.support.hub import RunningHub
+from tests.support.listening import listening, says
 
 from dsx import __version__
 
@@ -28,27 +28,15 @@ def test_status_without_a_credential(bare: Commands, hub: RunningHub) -> None:
     assert "not signed in: see `dsx login`" in told
 
 
-class Newer(BaseHTTPRequestHandler):
-    """A hub of another version, which knows nobody."""
-
-    def do_GET(self) -> None:
-        known = self.path == "/ready"
-        body = b'{"status":"ready","storage":"ok","free":1,"version":"9.9.9"}' if known else b"{}"
-        self.send_response(200 if known else 401)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Keep silent."""
-
-
 def test_another_version_is_shown(bare: Commands) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Newer) as server:
-        Thread(target=server.serve_forever).start()
-        url = f"http://127.0.0.1:{server.server_port}"
+    ready = b'{"status":"ready","storage":"ok","free":1,"version":"9.9.9"}'
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        status, body = (200, ready) if request.path == "/ready" else (401, b"{}")
+        says(status, "application/json", body)(request)
+
+    with listening(answer) as url:
         done = bare("status", "--server", url, "--api-key", "k")
-        server.shutdown()
     assert b"The server has version 9.9.9" in done.stderr
 
 
