@@ -13,14 +13,15 @@ import typer
 from dsx.cli import profiles
 from dsx.cli.context import DEFAULT_SERVER, KEY_VARIABLES, SERVER_VARIABLES, Context
 from dsx.cli.limits import Days, seconds
-from dsx.cli.output import human, note
+from dsx.cli.output import note
 from dsx.cli.prompts import ask_password
+from dsx.cli.status import usage_text
 from dsx.client.paths import local
 from dsx.core.errors import Denied, DSXError, NotFound, Unauthenticated
 
 if TYPE_CHECKING:
     from dsx.client.client import DatasetHubClient
-    from dsx.client.models import TokenInfo, UsageInfo
+    from dsx.client.models import TokenInfo
 
 _PATIENCE = (5.0, 20.0)
 _LONGEST = 100  # characters of a token's name
@@ -127,17 +128,9 @@ def whoami(ctx: typer.Context) -> None:
     if me.places is not None:
         lines.append(f"limited to {', '.join(map(str, me.places)) or 'nothing'}")
     if usage is not None:
-        lines.append(_used(usage))
+        lines.append(f"uses {usage_text(usage)}")
     used = usage and usage.model_dump(mode="json")
     context.output.result({**me.model_dump(mode="json"), "server": server, "usage": used}, lines)
-
-
-def _used(usage: UsageInfo) -> str:
-    size = f"uses {human(usage.bytes + usage.staged)}"
-    if usage.quota_bytes is not None:
-        size += f" of {human(usage.quota_bytes)}"
-    most = "" if usage.quota_files is None else f" of {usage.quota_files}"
-    return f"{size}, {usage.files}{most} file versions, trash included"
 
 
 def _token(client: DatasetHubClient, good_for: float | None) -> tuple[TokenInfo, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -10,6 +11,9 @@ from dsx import __version__
 from dsx.cli.context import Context
 from dsx.cli.output import human, note
 from dsx.core.errors import Denied, Unauthenticated
+
+if TYPE_CHECKING:
+    from dsx.client.models import UsageInfo
 
 
 def status(ctx: typer.Context) -> None:
@@ -40,8 +44,7 @@ def status(ctx: typer.Context) -> None:
         f"you       {me.username if me else nobody}",
     ]
     if usage is not None:
-        used = human(usage.bytes + usage.staged)
-        lines.append(f"your use  {used}, {usage.files} versions of files, trash included")
+        lines.append(f"your use  {usage_text(usage)}")
     result = {
         "server": url,
         **server.model_dump(mode="json"),
@@ -50,3 +53,12 @@ def status(ctx: typer.Context) -> None:
         "usage": usage.model_dump(mode="json") if usage else None,
     }
     context.output.result(result, lines)
+
+
+def usage_text(usage: UsageInfo) -> str:
+    """Return what an account stores, and its quotas if it has any."""
+    size = human(usage.bytes + usage.staged)
+    if usage.quota_bytes is not None:
+        size += f" of {human(usage.quota_bytes)}"
+    most = "" if usage.quota_files is None else f" of {usage.quota_files}"
+    return f"{size}, {usage.files}{most} file versions, trash included"
