@@ -30,7 +30,6 @@ def collect_less() -> None:
     It traverses all objects while no request is served: a hub that has just started has some
     300,000 permanent ones, and each connection adds its own.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
 
